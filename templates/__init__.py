@@ -1,0 +1,1 @@
+"""What the kit renders and scaffolds: data, read through `importlib.resources`."""

@@ -1,0 +1,81 @@
+"""The folders are the architecture; this keeps them so."""
+
+import ast
+import configparser
+from pathlib import Path
+
+import pytest
+
+import triton_kit
+
+PACKAGE = Path(triton_kit.__file__).parent
+GROUND = {"errors", "tensors", "artifact", "process", "releases"}
+PILLARS = {"project", "convert", "repository", "perf", "serve"}
+MAY_IMPORT = {
+    "__init__": {
+        "errors",
+        "convert",
+        "repository",
+        "perf",
+        "serve",
+        "build",
+        "tensors",
+    },
+    "__main__": {"cli"},
+    "errors": set(),
+    "tensors": {"errors"},
+    "artifact": {"errors", "tensors"},
+    "process": {"errors"},
+    "releases": {"errors"},
+    **dict.fromkeys(PILLARS, GROUND),
+    "build": GROUND | {"project", "convert", "repository"},
+    "tune": GROUND | PILLARS,
+    "report": GROUND | {"perf"},
+    "doctor": GROUND | {"serve"},
+    "demo": GROUND | PILLARS | {"build", "report"},
+    "cli": GROUND | PILLARS | {"build", "tune", "report", "demo", "doctor"},
+}
+# These run inside another process, not inside the kit.
+GUESTS = PACKAGE / "serve" / "backends"
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if GUESTS not in p.parents)
+
+
+def part_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        else:
+            continue
+        for module in modules:
+            if module.startswith("triton_kit."):
+                yield module.split(".")[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    part = part_of(path)
+
+    assert set(imported_parts(path)) <= MAY_IMPORT[part] | {part}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_stay_small(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_every_package_is_shipped():
+    parser = configparser.ConfigParser()
+    parser.read(PACKAGE.parent / "setup.cfg")
+    listed = set(parser["options"]["packages"].split())
+    found = {
+        ".".join(p.parent.relative_to(PACKAGE.parent).parts)
+        for p in PACKAGE.rglob("__init__.py")
+    }
+
+    assert found | {"triton_kit.templates"} == listed

@@ -1,0 +1,1 @@
+"""A model becomes an artifact that Triton can load."""

@@ -1,0 +1,124 @@
+"""Child processes: bounded in time, and stopped together with their children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+LOG_TAIL_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a child process ended, and what it wrote.
+
+    `exit_code` is negative for the signal that ended it; None when the deadline did.
+    """
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+
+    @property
+    def ending(self) -> str:
+        """The end in words: `exit code 3`, `killed by SIGSEGV`, `out of time`."""
+        if self.exit_code is None:
+            return "out of time"
+        return describe_exit(self.exit_code)
+
+
+def describe_exit(code: int) -> str:
+    """Say how a process ended, from `Popen.returncode`."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def run_child(
+    argv: Sequence[str],
+    *,
+    deadline_s: float,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run a child to its end, or kill it and all its children at the deadline."""
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=env,
+        start_new_session=True,
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=deadline_s)
+            return Finished(process.returncode, stdout, stderr)
+        except subprocess.TimeoutExpired:
+            _kill_group(process.pid)
+            stdout, stderr = process.communicate()
+            return Finished(None, stdout, stderr)
+        finally:
+            _kill_group(process.pid)
+
+
+@contextmanager
+def started(
+    argv: Sequence[str],
+    *,
+    log: Path,
+    stop_within_s: float,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a long-running child, yield it, stop it and its children on the way out.
+
+    Its output goes to `log`. It is asked to stop by SIGTERM and killed once
+    `stop_within_s` have passed. It has a session of its own, so that Ctrl-C in the
+    terminal reaches us alone and the child is stopped once, by us.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=env,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        stop(process, within_s=stop_within_s)
+
+
+def stop(process: subprocess.Popen[bytes], *, within_s: float) -> None:
+    """End a child that `started` began: SIGTERM, then SIGKILL to its whole group."""
+    try:
+        if process.poll() is None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(within_s)
+    finally:
+        _kill_group(process.pid)
+        process.wait()
+
+
+def tail(log: Path, *, lines: int = LOG_TAIL_LINES) -> str:
+    """Return the last lines of a log; empty where there is none."""
+    if not log.exists():
+        return ""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _kill_group(leader: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""`triton-kit.yaml` becomes typed, validated specs."""

@@ -1,0 +1,1 @@
+"""Triton releases as data: what each one carries."""

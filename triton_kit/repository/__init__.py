@@ -1,0 +1,1 @@
+"""Artifacts become a Triton model repository."""
