@@ -105,7 +105,7 @@ def _build_model(project: Project, name: str, spec: ModelSpec, scratch: Path) ->
 
 
 def _build_python(name: str, spec: ModelSpec, source: Path) -> _Built:
-    fields = config_fields(spec)
+    fields = config_fields(spec, spec.config)
     is_batched = fields["max_batch_size"] > 0
     config = model_config(
         name,
@@ -137,7 +137,7 @@ def _build_onnx(name: str, spec: ModelSpec, source: Path, scratch: Path) -> _Bui
     config = model_config(
         name,
         backend="onnxruntime",
-        fields=config_fields(spec),
+        fields=config_fields(spec, spec.config),
         inputs=result.inputs,
         outputs=result.outputs,
     )
