@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from triton_kit.perf.data import random_inputs
+from triton_kit.perf.data import check_samples, random_inputs, sample_inputs
 from triton_kit.perf.model import ModelInfo, input_shapes
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.result import PerfResult, Run
@@ -83,13 +83,20 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
 
 def _requests(spec: PerfSpec, model: ModelInfo) -> list[Request]:
     model.check_batch_size(spec.batch_size)
-    shapes = input_shapes(model, spec.shapes, batch_size=spec.batch_size)
+    check_samples(model, spec.samples)
+    sampled = {name: rows.shape[1:] for name, rows in spec.samples.items()}
+    shapes = input_shapes(model, {**spec.shapes, **sampled}, batch_size=spec.batch_size)
     generator = np.random.default_rng(spec.seed)
     requests: list[Request] = []
     total_bytes = 0
     while len(requests) < _DISTINCT_REQUESTS and total_bytes < _REQUEST_BYTES:
         inputs = random_inputs(
             model, shapes, batch_size=spec.batch_size, generator=generator
+        ) | sample_inputs(
+            model,
+            spec.samples,
+            batch_size=spec.batch_size,
+            first=len(requests) * spec.batch_size,
         )
         request = infer_request(
             spec.address,
