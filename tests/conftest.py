@@ -1,0 +1,34 @@
+"""What every test may ask for."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from triton_kit.cli import main
+from triton_kit.project.scaffold import scaffold
+
+
+@pytest.fixture
+def kit():
+    """Runs the command line in this process: `kit("build", folder)`."""
+
+    def run(*words):
+        return CliRunner().invoke(main, [str(word) for word in words])
+
+    return run
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """A fresh copy of the digits project."""
+    folder = tmp_path / "digits"
+    scaffold("digits", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits_recipe():
+    """The digits project as the kit ships it; read it, do not write to it."""
+    return Path(str(files("triton_kit.templates") / "projects" / "digits"))

@@ -1,0 +1,178 @@
+import json
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from perf_triton import triton_running
+
+from triton_kit.cli import main
+from triton_kit.errors import ServerError, SpecError, TransportError
+from triton_kit.perf.measure import measure
+from triton_kit.perf.spec import ClosedLoad, PerfSpec
+
+pytestmark = pytest.mark.server
+
+MODELS = Path(__file__).parent / "perf_models"
+
+
+@pytest.fixture(scope="module")
+def triton(tmp_path_factory):
+    work = tmp_path_factory.mktemp("perf_http")
+    flags = ("--exit-on-error=false", "--strict-readiness=false")  # one is broken
+    with triton_running(MODELS, work, *flags) as server:
+        yield server
+
+
+def served(triton, model):
+    """Return the requests and inferences that the server itself has counted."""
+    url = f"http://{triton.http}/v2/models/{model}/stats"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        stats = json.load(answer)["model_stats"][0]
+    return stats["inference_stats"]["success"]["count"], stats["inference_count"]
+
+
+def test_the_server_counts_the_same_requests(triton):
+    requests, inferences = served(triton, "mlp")
+
+    result = measure(
+        PerfSpec(
+            url=triton.http,
+            model="mlp",
+            loads=(ClosedLoad(1), ClosedLoad(8)),
+            batch_size=4,
+            request_count=300,
+            warm_up_s=0,
+        )
+    )
+    requests_after, inferences_after = served(triton, "mlp")
+
+    assert [run.errors for run in result.runs] == [0, 0]
+    assert [run.answered for run in result.runs] == [300, 300]
+    assert requests_after - requests == 600
+    assert inferences_after - inferences == 2400
+
+
+def test_every_dtype_reaches_the_model(triton):
+    result = measure(
+        PerfSpec(url=triton.http, model="every_dtype", request_count=20, warm_up_s=0)
+    )
+
+    assert result.runs[0].recording.errors == {}
+    assert result.runs[0].answered == 20
+
+
+def test_requests_that_the_model_refuses_are_counted_not_raised(triton):
+    result = measure(
+        PerfSpec(
+            url=triton.http,
+            model="moody",
+            loads=(ClosedLoad(4),),
+            request_count=64,
+            warm_up_s=0,
+        )
+    )
+    run = result.runs[0]
+    [(kind, tally)] = run.recording.errors.items()
+
+    assert run.answered + run.errors == 64
+    assert run.answered > 0
+    assert kind == "HTTP 500"
+    assert "not in the mood" in tally.example
+
+
+def test_a_shape_that_varies_is_sent_as_asked(triton):
+    result = measure(
+        PerfSpec(
+            url=triton.http,
+            model="varying",
+            shapes={"x": (7,)},
+            request_count=5,
+            warm_up_s=0,
+        )
+    )
+
+    assert result.runs[0].errors == 0
+
+
+def test_a_shape_that_varies_and_was_not_given_is_asked_for(triton):
+    with pytest.raises(SpecError, match="varies in shape"):
+        measure(PerfSpec(url=triton.http, model="varying"))
+
+
+def test_an_unknown_model_names_the_nearest(triton):
+    with pytest.raises(SpecError, match="no model 'mpl'") as caught:
+        measure(PerfSpec(url=triton.http, model="mpl"))
+
+    assert caught.value.hint == "did you mean 'mlp'?"
+
+
+def test_a_version_that_is_not_there_names_those_that_are(triton):
+    with pytest.raises(SpecError, match="version 9") as caught:
+        measure(PerfSpec(url=triton.http, model="mlp", version="9"))
+
+    assert caught.value.hint == "versions of 'mlp': 1"
+
+
+def test_a_model_that_failed_to_load_says_why(triton):
+    with pytest.raises(ServerError, match="born broken"):
+        measure(PerfSpec(url=triton.http, model="broken"))
+
+
+def test_the_grpc_port_is_recognised(triton):
+    with pytest.raises(TransportError, match="not in HTTP") as caught:
+        measure(PerfSpec(url=triton.grpc, model="mlp"))
+
+    assert "gRPC" in caught.value.hint
+
+
+def test_the_metrics_port_is_recognised(triton):
+    with pytest.raises(TransportError, match="not the KServe v2 protocol"):
+        measure(PerfSpec(url=triton.metrics, model="mlp"))
+
+
+def test_progress_ends_at_its_end(triton):
+    seen = []
+
+    measure(
+        PerfSpec(
+            url=triton.http, model="mlp", measurement_interval_s=0.4, warm_up_s=0.1
+        ),
+        seen.append,
+    )
+
+    assert seen
+    assert all(0 <= progress.done <= 1 for progress in seen)
+    assert seen[0].loads == 1
+
+
+def test_the_command_prints_a_table_and_writes_json(triton, tmp_path):
+    path = tmp_path / "perf.json"
+
+    result = CliRunner().invoke(
+        main,
+        [
+            *("perf", "-m", "mlp", "-u", triton.http, "-b", "2"),
+            *("--concurrency-range", "1:5:4", "-p", "300", "--json", str(path)),
+        ],
+    )
+    written = json.loads(path.read_text())
+
+    assert result.exit_code == 0, result.output
+    assert "concurrency 5" in result.output
+    assert "p99.9 us" in result.output
+    assert written["schema"] == "triton-kit.perf/1"
+    assert [run["load"]["concurrency"] for run in written["runs"]] == [1, 5]
+    for run in written["runs"]:
+        assert run["throughput"] > 0
+        assert run["errors"] == 0
+        assert 0 < run["latency_us"]["p50"] <= run["latency_us"]["p99"]
+        assert run["latency_from_send_us"]["p50"] <= run["latency_us"]["p50"]
+        assert run["client_cpu_us_per_request"] > 0
+
+
+def test_the_command_explains_an_unknown_model(triton):
+    result = CliRunner().invoke(main, ["perf", "-m", "mpl", "-u", triton.http])
+
+    assert result.exit_code == 2
+    assert "did you mean 'mlp'?" in result.output

@@ -1,0 +1,161 @@
+"""triton-kit.yaml: what it means, and what is said when it cannot be."""
+
+import pytest
+
+from triton_kit.errors import SpecError
+from triton_kit.project.fields import config_fields
+from triton_kit.project.load import load_project
+
+
+@pytest.fixture
+def project(tmp_path):
+    def write(text):
+        (tmp_path / "triton-kit.yaml").write_text(text)
+        return tmp_path
+
+    return write
+
+
+def refusal(folder, **options):
+    with pytest.raises(SpecError) as caught:
+        load_project(folder, **options)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+MODEL = "name: p\nmodels:\n  m:\n    source: m.onnx\n"
+
+
+def test_the_digits_project_loads_from_its_folder_or_its_file(digits):
+    from_folder = load_project(digits)
+    from_file = load_project(digits / "triton-kit.yaml")
+
+    assert from_folder == from_file
+    assert list(from_folder.spec.models) == ["digits", "decode"]
+    assert from_folder.target == "local"
+
+
+def test_a_missing_project_says_how_to_start_one(tmp_path):
+    assert "triton-kit new digits" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (MODEL + "    sorce: x\n", 5, "did you mean 'source'?"),
+        (MODEL + "modles: {}\n", 5, "did you mean 'models'?"),
+        (MODEL + "    batching: {max_batch_size: 0}\n", 5, "than or equal to 1"),
+        (MODEL + "    batching: {max_batch_size: x}\n", 5, "got 'x'"),
+        (MODEL + "    batching: {max_batch_sise: 1}\n", 5, "mean 'max_batch_size'?"),
+        (MODEL + "    instances:\n    - knd: cpu\n", 6, "did you mean 'kind'?"),
+        (MODEL + "\tinputs: {}\n", 5, "replace the tab by spaces"),
+        (MODEL + "    source: n.onnx\n", 5, "'source' is there twice"),
+        (MODEL.replace("m:", "a/b:"), 3, "pattern"),
+        (MODEL + "    inputs: {x: {min: [1]}}\n", 5, "needed together"),
+        (
+            MODEL + "    inputs: {x: {min: [2], opt: [1], max: [3]}}\n",
+            5,
+            "1 <= min <= opt <= max",
+        ),
+        (
+            MODEL + "    batching: {max_batch_size: 4, preferred: [8]}\n",
+            5,
+            "preferred [8] exceed max_batch_size 4",
+        ),
+        (MODEL + "    config: &a [*a]\n", 5, "refers to itself"),
+        (MODEL + "    config: ]\n", 5, "not YAML"),
+        (MODEL.replace("m.onnx", "${NOPE}"), 4, "NOPE is not set"),
+        ("name: p\nmodels: {m: {}}\n", 2, "models.m.source is missing"),
+        ("name: p\nmodels: {}\n", 2, "at least 1 item"),
+    ],
+)
+def test_a_mistake_is_found_with_its_line(project, text, line, words):
+    said = refusal(project(text), env={})
+
+    assert f"triton-kit.yaml:{line}" in said
+    assert words in said
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "just words", "\x00", "a: b: c"])
+def test_what_is_no_mapping_is_refused(project, text):
+    assert "triton-kit.yaml" in refusal(project(text))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "triton-kit.yaml").write_bytes(b"name: \xff\xfe")
+
+    assert "not UTF-8" in refusal(tmp_path)
+
+
+def test_variables_come_from_the_environment_or_their_default(project):
+    text = MODEL.replace("m.onnx", "${DIR:-models}/m.onnx") + (
+        "    batching: {max_batch_size: '${BATCH}'}\n"
+    )
+
+    spec = load_project(project(text), env={"BATCH": "16"}).spec
+
+    assert spec.models["m"].source == "models/m.onnx"
+    assert spec.models["m"].batching.max_batch_size == 16
+
+
+def test_a_target_changes_fields_of_a_model(project):
+    folder = project(
+        MODEL + "    instances: [{kind: cpu}]\n"
+        "targets:\n  cpu: {}\n  gpu:\n    models: {m: {instances: [{kind: gpu}]}}\n"
+    )
+
+    kinds = {
+        target: load_project(folder, target=target).spec.models["m"].instances[0].kind
+        for target in ("cpu", "gpu")
+    }
+
+    assert kinds == {"cpu": "cpu", "gpu": "gpu"}
+
+
+def test_a_mistake_in_a_target_is_placed_in_the_target(project):
+    folder = project(
+        MODEL + "    instances: [{kind: cpu}]\n"
+        "targets:\n  gpu:\n    models: {m: {instances: [{kind: tpu}]}}\n"
+    )
+
+    assert "triton-kit.yaml:8" in refusal(folder)
+
+
+def test_an_unknown_target_gets_the_nearest_name(digits):
+    assert "did you mean 'local'?" in refusal(digits, target="locl")
+
+
+def test_a_target_that_changes_an_absent_model_is_refused(project):
+    folder = project(MODEL + "targets: {t: {models: {n: {}}}}\n")
+
+    assert "changes model 'n', which is not there" in refusal(folder)
+
+
+def test_short_forms_become_config_fields(project):
+    folder = project(
+        MODEL + "    batching:\n      max_batch_size: 8\n      preferred: [4]\n"
+        "      priority_levels: 2\n      default_priority: 1\n"
+        "      queue: {timeout_us: 100, timeout_action: delay}\n"
+        "      queue_by_priority: {2: {max_size: 3}}\n"
+        "    instances: [{kind: gpu, count: 2, gpus: [0, 1]}]\n"
+        "    config: {dynamic_batching: {preserve_ordering: true}, backend: x}\n"
+    )
+
+    assert config_fields(load_project(folder).spec.models["m"]) == {
+        "max_batch_size": 8,
+        "dynamic_batching": {
+            "preferred_batch_size": [4],
+            "priority_levels": 2,
+            "default_priority_level": 1,
+            "default_queue_policy": {
+                "timeout_action": "DELAY",
+                "default_timeout_microseconds": 100,
+            },
+            "priority_queue_policy": {
+                "2": {"timeout_action": "REJECT", "max_queue_size": 3}
+            },
+            "preserve_ordering": True,
+        },
+        "instance_group": [{"kind": "KIND_GPU", "count": 2, "gpus": [0, 1]}],
+        "backend": "x",
+    }

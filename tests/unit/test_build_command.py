@@ -1,0 +1,124 @@
+"""`triton-kit build` on a whole project, and on what people get wrong."""
+
+import pytest
+
+from triton_kit import errors
+
+
+def test_a_second_build_changes_nothing(kit, digits):
+    first = kit("build", digits)
+    second = kit("build", digits)
+
+    assert first.exit_code == second.exit_code == 0, first.output
+    assert first.output.count("version 1  new") == 3
+    assert second.output.count("version 1  unchanged") == 3
+
+
+def test_a_changed_model_gets_the_next_version(kit, digits):
+    kit("build", digits)
+    with (digits / "decode.py").open("a") as file:
+        file.write("# changed\n")
+
+    result = kit("build", digits)
+
+    assert "decode  version 2  new" in result.output
+    assert (digits / "model_repository" / "decode" / "1" / "model.py").is_file()
+
+
+def test_the_repository_goes_where_it_is_asked_to(kit, digits, tmp_path):
+    result = kit("build", digits, "--output", tmp_path / "a" / "b")
+
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "a" / "b" / "digits" / "1" / "model.onnx").is_file()
+    assert not (digits / "model_repository").exists()
+
+
+def truncate_model(project):
+    path = project / "digits.onnx"
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def replace_text(old, new):
+    def change(project):
+        path = project / "triton-kit.yaml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "words"),
+    [
+        (truncate_model, errors.ConvertError, "digits.onnx"),
+        (lambda p: (p / "digits.onnx").unlink(), errors.SpecError, "found nothing"),
+        (
+            lambda p: (p / "decode.py").write_text("def (:"),
+            errors.SpecError,
+            "is not Python",
+        ),
+        (
+            replace_text("source: digits.onnx", "source: data"),
+            errors.SpecError,
+            "ends in .onnx or .py",
+        ),
+        (
+            replace_text("source: digits", "source: x/digits"),
+            errors.SpecError,
+            "not a file",
+        ),
+        (replace_text("name:", "\tname:"), errors.SpecError, "tab"),
+        (replace_text("source:", "sorce:"), errors.SpecError, "mean 'source'?"),
+        (
+            replace_text("model: digits,", "model: digit,"),
+            errors.SpecError,
+            "'digits'?",
+        ),
+        (replace_text("dtype: string", "dtype: strin"), errors.SpecError, "data type"),
+        (replace_text("dtype: fp32", "dtype: int8"), errors.SpecError, "which differ"),
+        (
+            replace_text("{dtype: string, shape: [1]}", "{}"),
+            errors.SpecError,
+            "needs dtype and shape",
+        ),
+        (
+            replace_text("min: [1, 1, 8, 8]", "min: [1, 1, 7, 8]"),
+            errors.SpecError,
+            "do not fit",
+        ),
+        (
+            replace_text(
+                "source: digits.onnx", "source: digits.onnx\n    config: {inputt: []}"
+            ),
+            errors.SpecError,
+            "mean 'input'?",
+        ),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_left(kit, digits, spoil, error, words):
+    spoil(digits)
+    before = sorted(digits.rglob("*"))
+
+    result = kit("build", digits)
+
+    assert result.exit_code == error.exit_code, result.output
+    assert "Error: " in result.output
+    assert words in result.output
+    assert sorted(digits.rglob("*")) == before
+
+
+def test_a_file_in_the_repositorys_place_is_refused(kit, digits):
+    (digits / "model_repository").write_text("in the way")
+
+    result = kit("build", digits)
+
+    assert result.exit_code == errors.SpecError.exit_code
+    assert "found a file" in result.output
+
+
+def test_no_project_is_said_with_how_to_start_one(kit, tmp_path):
+    result = kit("build", tmp_path / "absent")
+
+    assert result.exit_code == errors.SpecError.exit_code
+    assert "triton-kit new digits" in result.output

@@ -1,0 +1,111 @@
+"""Child processes end in time, with their children, and say how."""
+
+import os
+import sys
+import time
+
+import psutil
+import pytest
+
+from triton_kit.process import describe_exit, run_child, started, stop, tail
+
+GRANDCHILD = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+def wait_until(condition, *, within_s=20):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def is_gone(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_child_gives_its_output_and_exit_code():
+    done = run_child(
+        python("import sys; print(input()); sys.exit(3)"), deadline_s=20, stdin="hello"
+    )
+
+    assert (done.stdout, done.exit_code, done.ending) == ("hello\n", 3, "exit code 3")
+
+
+def test_a_child_that_is_killed_says_by_what():
+    done = run_child(
+        python("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"), deadline_s=20
+    )
+
+    assert done.ending == "killed by SIGSEGV"
+
+
+def test_a_child_out_of_time_ends_with_its_children():
+    done = run_child(python(GRANDCHILD), deadline_s=2)
+
+    assert done.ending == "out of time"
+    wait_until(lambda: is_gone(int(done.stdout)))
+
+
+def test_leaving_the_with_stops_the_child_and_its_children(tmp_path):
+    log = tmp_path / "log"
+    with started(python(GRANDCHILD), log=log, stop_within_s=5) as process:
+        wait_until(lambda: log.read_text().strip())
+
+    assert process.returncode is not None
+    wait_until(lambda: is_gone(int(log.read_text())))
+
+
+def test_a_child_that_ignores_sigterm_is_killed(tmp_path):
+    log = tmp_path / "log"
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('up', flush=True); time.sleep(600)"
+    )
+    with started(python(code), log=log, stop_within_s=0.2) as process:
+        wait_until(lambda: log.read_text().strip())
+
+    assert describe_exit(process.returncode) == "killed by SIGKILL"
+
+
+def test_a_child_is_stopped_when_the_body_fails(tmp_path):
+    with pytest.raises(ZeroDivisionError):  # noqa: SIM117
+        with started(
+            python("import time; time.sleep(600)"),
+            log=tmp_path / "log",
+            stop_within_s=5,
+        ) as process:
+            _ = 1 / 0
+
+    assert process.returncode is not None
+
+
+def test_stopping_twice_is_harmless(tmp_path):
+    with started(python("pass"), log=tmp_path / "log", stop_within_s=5) as process:
+        stop(process, within_s=5)
+
+    assert process.returncode is not None
+
+
+def test_the_tail_is_the_last_lines(tmp_path):
+    log = tmp_path / "log"
+    log.write_bytes(b"\xff first\n" + b"".join(b"%d\n" % n for n in range(100)))
+
+    assert tail(log, lines=2) == "98\n99"
+    assert tail(tmp_path / "absent") == ""
+
+
+def test_no_signal_number_is_without_words():
+    assert describe_exit(-200) == "killed by signal 200"
+    assert describe_exit(-os.EX_OK) == "exit code 0"

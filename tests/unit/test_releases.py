@@ -1,0 +1,43 @@
+"""Releases as data: found by either name, in order, with what they carry."""
+
+import pytest
+
+from triton_kit.errors import SpecError
+from triton_kit.releases import all_releases, find_release, open_cves
+
+
+@pytest.mark.parametrize("name", ["24.10", "2.51", "2.51.0"])
+def test_a_release_has_three_names(name):
+    release = find_release(name)
+
+    assert (release.release, release.server) == ("24.10", "2.51.0")
+    assert release.image.endswith(":24.10-py3")
+
+
+def test_releases_ascend_without_a_gap_or_a_double():
+    names = [release.release for release in all_releases()]
+    months = [int(y) * 12 + int(m) for y, m in (n.split(".") for n in names)]
+
+    assert months == list(range(months[0], months[0] + len(months)))
+    assert len({release.server for release in all_releases()}) == len(names)
+
+
+def test_the_july_2025_release_breaks_the_count_of_minors():
+    assert find_release("25.07").server == "2.59.1"
+    assert find_release("25.08").server == "2.60.0"
+
+
+def test_a_version_is_given_only_with_its_evidence():
+    for release in all_releases():
+        assert (release.tensorrt is None) == (release.tensorrt_evidence == "unknown")
+
+
+def test_open_cves_are_those_fixed_later():
+    assert "CVE-2025-23316" in open_cves(find_release("24.10"))
+    assert "CVE-2024-0087" not in open_cves(find_release("24.10"))
+    assert open_cves(all_releases()[-1]) == []
+
+
+def test_an_unknown_release_gets_the_nearest():
+    with pytest.raises(SpecError, match="unknown Triton release"):
+        find_release("24.13")

@@ -1,0 +1,351 @@
+"""What a model file says of itself: an ONNX graph's tensors, a plan's TensorRT version.
+
+Both are read straight from the bytes: an ONNX file of gigabytes costs as much as its
+node list, and neither onnx nor TensorRT is imported.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from triton_kit.errors import ConvertError, SpecError
+from triton_kit.tensors import DYNAMIC, Tensor, data_type_from_onnx
+
+# ONNX's TensorProto.DataType, for the types that Triton's tensors do not have.
+_FOREIGN_TYPES = {
+    14: "COMPLEX64",
+    15: "COMPLEX128",
+    17: "FLOAT8E4M3FN",
+    18: "FLOAT8E4M3FNUZ",
+    19: "FLOAT8E5M2",
+    20: "FLOAT8E5M2FNUZ",
+    21: "UINT4",
+    22: "INT4",
+    23: "FLOAT4E2M1",
+}
+_VALUE_KINDS = {4: "a sequence", 5: "a map", 8: "a sparse tensor", 9: "an optional"}
+_PLAN_MAGIC = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}
+_PLAN_HEADER_BYTES = 28
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxModel:
+    """The outside of an ONNX graph.
+
+    Attributes:
+        inputs: what a caller must send; initialisers that are also listed as inputs
+            are not among them. Unknown and symbolic sizes are -1.
+        outputs: what a caller gets.
+        opset: the version of the default operator set.
+        opsets: the version of every operator set, by domain.
+        ir_version: the version of the file format.
+        producer: the tool that wrote the file, with its version, where it says so.
+        metadata: the file's own key/value notes.
+        axis_names: the names of symbolic axes by tensor; None where an axis has none.
+        unranked: names of tensors without any shape; their `shape` is empty here.
+        external_files: weight files beside the model, as the graph names them.
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    opset: int
+    opsets: Mapping[str, int] = field(default_factory=dict)
+    ir_version: int = 0
+    producer: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    axis_names: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    unranked: frozenset[str] = frozenset()
+    external_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanHeader:
+    """The first bytes of a serialised TensorRT engine.
+
+    Attributes:
+        kind: `tensorrt`, or `tensorrt-rtx`, whose engines Triton cannot load.
+        version: the four numbers of the TensorRT that built it.
+    """
+
+    kind: str
+    version: tuple[int, int, int, int]
+
+    @property
+    def version_text(self) -> str:
+        """The version as people write it: `10.5.0.18`."""
+        return ".".join(str(number) for number in self.version)
+
+
+def inspect_onnx(path: Path) -> OnnxModel:
+    """Read the inputs, outputs and opset of an ONNX file, and none of its weights.
+
+    Raises:
+        ConvertError: the file is missing, a folder, cut short, no ONNX model, or has an
+            input or output that is no tensor of Triton.
+    """
+    with _mapped(path, "an ONNX model") as view:
+        try:
+            return _onnx_model(view, path)
+        except _WireError as error:
+            raise ConvertError(
+                f"{path}: not an ONNX model, or cut short: {error}",
+                hint="export it again, or compare its size with the source",
+            ) from error
+
+
+def inspect_plan(path: Path) -> PlanHeader:
+    """Read which TensorRT built a plan.
+
+    Raises:
+        ConvertError: the file is missing, a folder, too short, or no plan.
+    """
+    with _mapped(path, "a TensorRT plan") as view:
+        head = bytes(view[:_PLAN_HEADER_BYTES])
+    kind = _PLAN_MAGIC.get(head[:4])
+    if kind is None or len(head) < _PLAN_HEADER_BYTES:
+        raise ConvertError(
+            f"{path}: not a TensorRT plan: it begins with {head[:4]!r}",
+            hint="a plan is what trtexec --saveEngine or triton-kit build writes",
+        )
+    major, minor, patch, build = head[24:28]
+    return PlanHeader(kind=kind, version=(major, minor, patch, build))
+
+
+@contextmanager
+def _mapped(path: Path, what: str) -> Iterator[memoryview]:
+    """Open a file as bytes that are read from disk only where they are looked at."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            if size == 0:
+                raise ConvertError(f"{path}: not {what}: the file is empty")
+            # Not closed here: an error's traceback may still hold slices of it.
+            yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise ConvertError(
+            f"{path}: cannot be read as {what}: {error.strerror}"
+        ) from error
+
+
+class _WireError(ValueError):
+    """The bytes are no protobuf message of the expected kind."""
+
+
+@dataclass(slots=True)
+class _Value:
+    """An input or output while it is being read."""
+
+    name: str
+    kind: str = ""
+    onnx_type: int = 0
+    sizes: tuple[int, ...] | None = None
+    axis_names: tuple[str | None, ...] = ()
+
+
+@dataclass(slots=True)
+class _Graph:
+    """The parts of a GraphProto that face outwards."""
+
+    inputs: list[_Value] = field(default_factory=list)
+    outputs: list[_Value] = field(default_factory=list)
+    initializers: set[str] = field(default_factory=set)
+    external: list[str] = field(default_factory=list)
+
+
+def _onnx_model(view: memoryview, path: Path) -> OnnxModel:
+    ir_version, producer, graph = 0, ["", ""], None
+    opsets: dict[str, int] = {}
+    metadata: dict[str, str] = {}
+    for number, value in _fields(view):
+        if number == 1:
+            ir_version = _int(value)
+        elif number in (2, 3):
+            producer[number - 2] = _text(value)
+        elif number == 7:
+            graph = _graph(_bytes(value))
+        elif number == 8:
+            domain, version = _opset(_bytes(value))
+            opsets[domain] = version
+        elif number == 14:
+            key, note = _pair(_bytes(value))
+            metadata[key] = note
+    if graph is None or not ir_version or not opsets:
+        raise _WireError("it has no graph, no format version or no opset")
+    values = [v for v in graph.inputs if v.name not in graph.initializers]
+    return OnnxModel(
+        inputs=tuple(_tensor(value, path) for value in values),
+        outputs=tuple(_tensor(value, path) for value in graph.outputs),
+        opset=opsets.get("", opsets.get("ai.onnx", 0)),
+        opsets=opsets,
+        ir_version=ir_version,
+        producer=" ".join(filter(None, producer)),
+        metadata=metadata,
+        axis_names={v.name: v.axis_names for v in (*values, *graph.outputs)},
+        unranked=frozenset(
+            v.name for v in (*values, *graph.outputs) if v.sizes is None
+        ),
+        external_files=tuple(dict.fromkeys(graph.external)),
+    )
+
+
+def _tensor(value: _Value, path: Path) -> Tensor:
+    if value.kind != "tensor":
+        raise ConvertError(
+            f"{path}: {value.name!r} is {value.kind or 'of no type'}, not a tensor",
+            hint="Triton serves tensors: export the model without it (zipmap=False "
+            "for scikit-learn)",
+        )
+    dtype = data_type_from_onnx(value.onnx_type)
+    if dtype is None:
+        found = _FOREIGN_TYPES.get(value.onnx_type, f"number {value.onnx_type}")
+        raise ConvertError(
+            f"{path}: {value.name!r} has data type {found}, which Triton lacks",
+            hint="cast it inside the graph",
+        )
+    try:
+        return Tensor(name=value.name, dtype=dtype, shape=value.sizes or ())
+    except SpecError as error:
+        raise ConvertError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def _graph(view: memoryview) -> _Graph:
+    graph = _Graph()
+    for number, value in _fields(view):
+        if number == 5:
+            name, external = _initializer(_bytes(value))
+            graph.initializers.add(name)
+            graph.external += external
+        elif number == 11:
+            graph.inputs.append(_value_info(_bytes(value)))
+        elif number == 12:
+            graph.outputs.append(_value_info(_bytes(value)))
+        elif number == 15:  # a sparse initialiser: its values carry the name
+            for inner, dense in _fields(_bytes(value)):
+                if inner == 1:
+                    graph.initializers.add(_initializer(_bytes(dense))[0])
+    return graph
+
+
+def _initializer(view: memoryview) -> tuple[str, list[str]]:
+    name, external = "", []
+    for number, value in _fields(view):
+        if number == 8:
+            name = _text(value)
+        elif number == 13:
+            key, note = _pair(_bytes(value))
+            if key == "location":
+                external.append(note)
+    return name, external
+
+
+def _value_info(view: memoryview) -> _Value:
+    found = _Value(name="")
+    for number, value in _fields(view):
+        if number == 1:
+            found.name = _text(value)
+        elif number == 2:
+            for kind, inner in _fields(_bytes(value)):
+                if kind == 1:
+                    found.kind = "tensor"
+                    _read_tensor_type(found, _bytes(inner))
+                elif kind in _VALUE_KINDS:
+                    found.kind = _VALUE_KINDS[kind]
+    return found
+
+
+def _read_tensor_type(found: _Value, view: memoryview) -> None:
+    for number, value in _fields(view):
+        if number == 1:
+            found.onnx_type = _int(value)
+        elif number == 2:
+            axes = [_axis(_bytes(a)) for n, a in _fields(_bytes(value)) if n == 1]
+            found.sizes = tuple(size for size, _ in axes)
+            found.axis_names = tuple(name for _, name in axes)
+
+
+def _axis(view: memoryview) -> tuple[int, str | None]:
+    size, name = DYNAMIC, None
+    for number, value in _fields(view):
+        if number == 1:
+            # 64-bit two's complement: exporters write -1 for an unknown size.
+            size = _int(value)
+            size = DYNAMIC if size >= 1 << 63 else size
+        elif number == 2:
+            name = _text(value) or None
+    return size, name
+
+
+def _opset(view: memoryview) -> tuple[str, int]:
+    domain, version = "", 0
+    for number, value in _fields(view):
+        if number == 1:
+            domain = _text(value)
+        elif number == 2:
+            version = _int(value)
+    return domain, version
+
+
+def _pair(view: memoryview) -> tuple[str, str]:
+    found = {number: value for number, value in _fields(view)}
+    return _text(found.get(1, b"")), _text(found.get(2, b""))
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield each field of a message: its number, and a varint or the bytes inside."""
+    at, end = 0, len(view)
+    while at < end:
+        tag, at = _varint(view, at)
+        number, wire = tag >> 3, tag & 7
+        if number == 0:
+            raise _WireError(f"field number 0 at byte {at}")
+        if wire == 0:
+            value, at = _varint(view, at)
+            yield number, value
+            continue
+        if wire == 2:
+            size, at = _varint(view, at)
+        elif wire in (1, 5):
+            size = 8 if wire == 1 else 4
+        else:
+            raise _WireError(f"wire type {wire} at byte {at}")
+        if at + size > end:
+            raise _WireError(f"field {number} ends {at + size - end} bytes too late")
+        yield number, view[at : at + size]
+        at += size
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    value, shift, end = 0, 0, len(view)
+    while at < end and shift < 64:
+        byte = view[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise _WireError(f"a number without an end at byte {at}")
+
+
+def _int(value: int | memoryview | bytes) -> int:
+    if isinstance(value, int):
+        return value
+    raise _WireError("bytes where a number belongs")
+
+
+def _bytes(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise _WireError("a number where a message belongs")
+    return value
+
+
+def _text(value: int | memoryview | bytes) -> str:
+    if isinstance(value, int):
+        raise _WireError("a number where a text belongs")
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError as error:
+        raise _WireError("a text that is not UTF-8") from error

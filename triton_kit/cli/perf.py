@@ -1,0 +1,147 @@
+"""`triton-kit perf`: load-test a served model, with perf_analyzer's options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from triton_kit.perf.measure import Progress
+    from triton_kit.perf.result import PerfResult
+    from triton_kit.perf.spec import PerfSpec
+
+_INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+
+@click.command(name="perf", short_help="Load-test a served model.")
+@click.option("-m", "--model-name", "model", required=True, help="Model to load.")
+@click.option("-x", "--model-version", "version", default="", help="Its version.")
+@click.option("-u", "--url", default="localhost:8000", show_default=True)
+@click.option("-b", "--batch-size", default=1, show_default=True)
+@click.option(
+    "--concurrency-range",
+    default="1",
+    show_default=True,
+    metavar="START:END:STEP",
+    help="Requests in flight; one run for each, END included.",
+)
+@click.option(
+    "-p",
+    "--measurement-interval",
+    "interval_ms",
+    type=int,
+    default=5000,
+    show_default=True,
+    metavar="MS",
+    help="Length of each measurement, in milliseconds.",
+)
+@click.option("--request-count", type=int, help="Measure this many requests instead.")
+@click.option("--warm-up", "warm_up_s", default=0.5, show_default=True, metavar="S")
+@click.option(
+    "--request-timeout", "timeout_s", default=60.0, show_default=True, metavar="S"
+)
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME:3,224,224",
+    help="Shape of an input that varies, batch axis left out.",
+)
+@click.option("--random-seed", "seed", default=0, show_default=True)
+@click.option("-H", "headers", multiple=True, metavar="NAME:VALUE", help="HTTP header.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the whole result here.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    json_path: Path | None,
+    **options: Any,  # noqa: ANN401  click gives each option its own type
+) -> None:
+    """Put load on a model and measure what comes back.
+
+    Latencies count from the time a request was due, on CLOCK_MONOTONIC; failed
+    requests are counted and shown. The options are perf_analyzer's.
+    """
+    from triton_kit.perf.measure import measure
+
+    spec = _spec(**options)
+    with _progress() as show:
+        result = measure(spec, show)
+    _print(result)
+    if json_path is not None:
+        result.write_json(json_path)
+    if result.was_interrupted:
+        ctx.exit(_INTERRUPTED)
+
+
+def _spec(
+    *,
+    concurrency_range: str,
+    interval_ms: int,
+    timeout_s: float,
+    shapes: tuple[str, ...],
+    headers: tuple[str, ...],
+    **same: Any,  # noqa: ANN401  as click checked them
+) -> PerfSpec:
+    from triton_kit.perf import spec
+
+    return spec.PerfSpec(
+        loads=spec.concurrency_range(concurrency_range),
+        measurement_interval_s=interval_ms / 1000,
+        request_timeout_s=timeout_s,
+        shapes=dict(spec.parse_shape(text) for text in shapes),
+        headers=dict(spec.parse_header(text) for text in headers),
+        **same,
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None] | None]:
+    """Yield what shows progress: a bar on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    looks = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Bar(*looks, console=console, transient=True) as bar:
+        task = bar.add_task("warming up", total=1.0)
+
+        def show(progress: Progress) -> None:
+            text = f"{progress.load} ({progress.index + 1} of {progress.loads})"
+            bar.update(task, description=text, completed=progress.done)
+
+        yield show
+
+
+def _print(result: PerfResult) -> None:
+    """Print a rich table on a terminal, columns of plain text elsewhere."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from triton_kit.perf import table
+
+    console = Console()
+    if not console.is_terminal:
+        click.echo(table.plain(result))
+        return
+    shown = Table(title=f"{result.model['name']} on {result.spec['url']}")
+    for index, head in enumerate(table.columns()):
+        shown.add_column(head, justify="right" if index else "left")
+    for row in table.rows(result):
+        shown.add_row(*row)
+    console.print(shown)
+    for line in table.remarks(result):
+        console.print(line, style="yellow", markup=False)

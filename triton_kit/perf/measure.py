@@ -1,0 +1,145 @@
+"""The one entry point: `measure(spec)` puts load on a server and returns figures."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from triton_kit.perf.data import random_inputs
+from triton_kit.perf.model import ModelInfo, input_shapes
+from triton_kit.perf.reactor import Reactor
+from triton_kit.perf.result import PerfResult, Run
+from triton_kit.perf.server import HttpControl
+from triton_kit.perf.spec import Load, PerfSpec
+from triton_kit.perf.transport.base import Request
+from triton_kit.perf.transport.http1 import Http1Transport
+from triton_kit.perf.trial import Trial
+from triton_kit.perf.wire.kserve_http import infer_request
+
+# Different bytes in turn, so that no cache answers for the model; bounded in memory.
+_DISTINCT_REQUESTS = 16
+_REQUEST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a measurement is; `done` runs from 0 to 1 within each load."""
+
+    load: Load
+    index: int
+    loads: int
+    done: float
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult:
+    """Put every load of `spec` on the server, one after another, and measure it.
+
+    Failed requests are counted, they do not end the measurement; Ctrl-C does, and the
+    result then holds what was measured so far.
+
+    Args:
+        spec: what to measure.
+        on_progress: called a few times per second, from this thread.
+
+    Raises:
+        TransportError: nobody listens at the URL, or not in this protocol.
+        SpecError: the server has no such model, or it takes no such request.
+        ServerError: the model is not ready.
+    """
+    control = HttpControl(spec.address, headers=spec.headers)
+    server = control.server()
+    model = control.model(spec.model, spec.version)
+    requests = _requests(spec, model)
+    runs: list[Run] = []
+    was_interrupted = False
+    with Reactor() as reactor, Http1Transport(reactor, spec.address) as transport:
+        for index, load in enumerate(spec.loads):
+            report = partial(_report, on_progress, load, index, len(spec.loads))
+            trial = Trial(spec, load, reactor, transport, requests, report)
+            runs.append(trial.run())
+            was_interrupted = trial.was_interrupted
+            if was_interrupted:
+                break
+    return PerfResult(
+        runs=tuple(runs),
+        spec=_spec_as_json(spec),
+        server=asdict(server),
+        model=_model_as_json(model),
+        environment=_environment(),
+        was_interrupted=was_interrupted,
+    )
+
+
+def _requests(spec: PerfSpec, model: ModelInfo) -> list[Request]:
+    model.check_batch_size(spec.batch_size)
+    shapes = input_shapes(model, spec.shapes, batch_size=spec.batch_size)
+    generator = np.random.default_rng(spec.seed)
+    requests: list[Request] = []
+    total_bytes = 0
+    while len(requests) < _DISTINCT_REQUESTS and total_bytes < _REQUEST_BYTES:
+        inputs = random_inputs(
+            model, shapes, batch_size=spec.batch_size, generator=generator
+        )
+        request = infer_request(
+            spec.address,
+            model,
+            inputs,
+            inferences=spec.batch_size,
+            version=spec.version,
+            headers=spec.headers,
+        )
+        requests.append(request)
+        total_bytes += len(request.payload)
+    return requests
+
+
+def _report(
+    on_progress: OnProgress | None, load: Load, index: int, loads: int, done: float
+) -> None:
+    if on_progress is not None:
+        on_progress(Progress(load=load, index=index, loads=loads, done=done))
+
+
+def _spec_as_json(spec: PerfSpec) -> dict[str, Any]:
+    return asdict(spec) | {
+        "loads": [load.as_json() for load in spec.loads],
+        "headers": sorted(spec.headers),  # their values may be secrets
+    }
+
+
+def _model_as_json(model: ModelInfo) -> dict[str, Any]:
+    def tensors(side: tuple[Any, ...]) -> list[dict[str, Any]]:
+        return [
+            {"name": t.name, "datatype": t.dtype.name, "shape": list(t.shape)}
+            for t in side
+        ]
+
+    return {
+        "name": model.name,
+        "version": model.version,
+        "max_batch_size": model.max_batch_size,
+        "inputs": tensors(model.inputs),
+        "outputs": tensors(model.outputs),
+        "steps": list(model.steps),
+    }
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "triton_kit": version("triton_kit"),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

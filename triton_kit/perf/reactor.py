@@ -1,0 +1,126 @@
+"""A small epoll loop: readiness callbacks and coarse timers.
+
+There is no asyncio here on purpose. The hot path is receive, record, send; coroutines,
+tasks and write queues between those cost CPU that the server under test would
+rather have, and hide when bytes really leave. A callback that gets the time of the
+wake-up can write to its socket at once and stamp that.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import select
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from triton_kit.perf.clock import NS_PER_S, now_ns
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+
+# Called with the epoll events and the time of the wake-up.
+OnReady = Callable[[int, int], None]
+
+# Even an idle loop wakes this often, so that Ctrl-C is never far away.
+_LONGEST_WAIT_S = 0.5
+
+
+class Timer:
+    """A call that is still to come, unless it is cancelled."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Do not call back any more."""
+        self._callback = None
+
+    def fire(self) -> None:
+        """Call back once."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+
+class Reactor:
+    """Runs callbacks when file descriptors are ready or times have come."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._on_ready: dict[int, OnReady] = {}
+        self._timers: list[tuple[int, int, Timer]] = []
+        self._order = itertools.count()
+        self._after_wake: list[Callable[[], None]] = []
+        self._is_stopping = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        self._epoll.close()
+
+    def watch(self, fd: int, on_ready: OnReady, *, events: int = READ) -> None:
+        """Call `on_ready(events, woke_ns)` whenever `fd` is ready."""
+        self._on_ready[fd] = on_ready
+        self._epoll.register(fd, events)
+
+    def rewatch(self, fd: int, *, events: int) -> None:
+        """Change the events that `fd` is watched for."""
+        self._epoll.modify(fd, events)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching `fd`; call this before closing it."""
+        if self._on_ready.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def call_at(self, due_ns: int, callback: Callable[[], None]) -> Timer:
+        """Call back at `due_ns` or up to a millisecond later."""
+        timer = Timer(callback)
+        heapq.heappush(self._timers, (due_ns, next(self._order), timer))
+        return timer
+
+    def after_wake(self, callback: Callable[[], None]) -> None:
+        """Call back after those of every wake-up, to flush in one write."""
+        self._after_wake.append(callback)
+
+    def stop(self) -> None:
+        """Make `run` return after the current wake-up."""
+        self._is_stopping = True
+
+    def run(self) -> None:
+        """Run callbacks until one of them calls `stop`."""
+        self._is_stopping = False
+        poll, on_ready = self._epoll.poll, self._on_ready
+        after_wake = self._after_wake
+        while not self._is_stopping:
+            events = poll(self._wait_s())
+            woke_ns = now_ns()
+            for fd, mask in events:
+                # A callback of this very wake-up may have closed this one.
+                if callback := on_ready.get(fd):
+                    callback(mask, woke_ns)
+            if self._timers:
+                self._run_due()
+            for flush in after_wake:
+                flush()
+
+    def _wait_s(self) -> float:
+        if not self._timers:
+            return _LONGEST_WAIT_S
+        wait_s = (self._timers[0][0] - now_ns()) / NS_PER_S
+        return min(max(wait_s, 0.0), _LONGEST_WAIT_S)
+
+    def _run_due(self) -> None:
+        while self._timers and self._timers[0][0] <= now_ns():
+            _, _, timer = heapq.heappop(self._timers)
+            timer.fire()

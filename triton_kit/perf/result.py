@@ -1,0 +1,140 @@
+"""What was measured, and its JSON form (schema `triton-kit.perf/1`, docs/perf.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from triton_kit.perf.clock import NS_PER_US
+from triton_kit.perf.histogram import RELATIVE_ERROR, Histogram
+from triton_kit.perf.recorder import Recording
+
+SCHEMA = "triton-kit.perf/1"
+QUANTILES = {
+    "p50": 0.5,
+    "p90": 0.9,
+    "p95": 0.95,
+    "p99": 0.99,
+    "p99.9": 0.999,
+    "p99.99": 0.9999,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One load and what came of it.
+
+    Attributes:
+        load: the load as JSON, for example `{"kind": "closed", "concurrency": 4}`.
+        name: the load in words.
+        window_s: how long was measured.
+        answered: good answers within that time; throughput counts these.
+        recording: every request, those answered after the window included.
+        inferences_per_request: the batch size.
+        client_cpu_s: CPU time of this process within the window.
+    """
+
+    load: Mapping[str, Any]  # JSON
+    name: str
+    window_s: float
+    answered: int
+    recording: Recording
+    inferences_per_request: int
+    client_cpu_s: float
+
+    @property
+    def requests_per_s(self) -> float:
+        """Good answers per second."""
+        return self.answered / self.window_s if self.window_s else 0.0
+
+    @property
+    def throughput(self) -> float:
+        """Inferences per second: requests times batch size."""
+        return self.requests_per_s * self.inferences_per_request
+
+    @property
+    def errors(self) -> int:
+        """Requests without a good answer."""
+        return self.recording.failed
+
+    @property
+    def client_cpu_us_per_request(self) -> float:
+        """CPU time that this process spent per answered request."""
+        return self.client_cpu_s * 1e6 / self.answered if self.answered else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the run as it stands in the JSON file."""
+        recording = self.recording
+        return {
+            "load": dict(self.load),
+            "throughput": self.throughput,
+            "requests_per_s": self.requests_per_s,
+            "window_s": self.window_s,
+            "requests": recording.succeeded + recording.failed,
+            "latency_us": quantiles_us(recording.latency),
+            "latency_from_send_us": quantiles_us(recording.from_send),
+            "first_byte_us": quantiles_us(recording.to_first),
+            "schedule_lag_us": quantiles_us(recording.lag),
+            "errors": self.errors,
+            "errors_by_kind": [
+                {"kind": kind, "count": tally.count, "example": tally.example}
+                for kind, tally in sorted(recording.errors.items())
+            ],
+            "client_cpu_us_per_request": self.client_cpu_us_per_request,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerfResult:
+    """A whole measurement: its runs, and what is needed to repeat it.
+
+    The mappings hold JSON: the spec, the server, the model and this machine.
+    """
+
+    runs: tuple[Run, ...]
+    spec: Mapping[str, Any]
+    server: Mapping[str, Any]
+    model: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    was_interrupted: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as the documented JSON object."""
+        return {
+            "schema": SCHEMA,
+            "clock": "CLOCK_MONOTONIC",
+            "quantile_relative_error": RELATIVE_ERROR,
+            "spec": dict(self.spec),
+            "server": dict(self.server),
+            "model": dict(self.model),
+            "environment": dict(self.environment),
+            "was_interrupted": self.was_interrupted,
+            "runs": [run.as_json() for run in self.runs],
+        }
+
+    def write_json(self, path: Path) -> None:
+        """Write the JSON file; readers see all of it or nothing."""
+        staged = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            staged.write_text(json.dumps(self.as_json(), indent=2) + "\n")
+            staged.replace(path)
+        finally:
+            staged.unlink(missing_ok=True)
+
+
+def quantiles_us(histogram: Histogram) -> dict[str, float]:
+    """Return mean, deviation, extremes and quantiles in microseconds."""
+    figures = {
+        name: histogram.quantile_ns(fraction) for name, fraction in QUANTILES.items()
+    }
+    figures |= {
+        "mean": histogram.mean_ns,
+        "deviation": histogram.deviation_ns,
+        "min": float(histogram.min_ns),
+        "max": float(histogram.max_ns),
+    }
+    return {name: round(value / NS_PER_US, 3) for name, value in figures.items()}

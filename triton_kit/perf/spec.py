@@ -1,0 +1,149 @@
+"""What to measure: one frozen spec that is valid, or does not exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from triton_kit.errors import SpecError
+from triton_kit.perf.address import Address, parse_address
+from triton_kit.tensors import Shape
+
+HTTP_PORT = 8000
+_MOST_CONCURRENT = 16_384
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoad:
+    """So many requests in flight at all times."""
+
+    concurrency: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.concurrency <= _MOST_CONCURRENT:
+            raise SpecError(
+                f"concurrency {self.concurrency}: need 1 to {_MOST_CONCURRENT}"
+            )
+
+    def __str__(self) -> str:
+        return f"concurrency {self.concurrency}"
+
+    def as_json(self) -> dict[str, object]:
+        """Return the load as it stands in the JSON result."""
+        return {"kind": "closed", "concurrency": self.concurrency}
+
+
+Load = ClosedLoad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerfSpec:
+    """One measurement: a model at a URL under one load after another.
+
+    Attributes:
+        url: `HOST:PORT`, with a scheme and a path prefix where there is one.
+        model: name of the model or pipeline.
+        version: which version; the server chooses when empty.
+        loads: measured one after another, each with a result of its own.
+        batch_size: inferences per request.
+        shapes: input -> shape; needed for inputs whose shape varies.
+        measurement_interval_s: how long each load is measured.
+        request_count: measure this many requests instead.
+        warm_up_s: how long each load runs before it is measured.
+        drain_within_s: how long to wait for the last answers.
+        request_timeout_s: a request without an answer by then has failed.
+        seed: of the random data; the same seed sends the same bytes.
+        headers: further HTTP headers.
+    """
+
+    url: str
+    model: str
+    version: str = ""
+    loads: tuple[Load, ...] = (ClosedLoad(1),)
+    batch_size: int = 1
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    measurement_interval_s: float = 5.0
+    request_count: int | None = None
+    warm_up_s: float = 0.5
+    drain_within_s: float = 10.0
+    request_timeout_s: float = 60.0
+    seed: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.address  # noqa: B018  raises where the URL is none
+        if not self.model:
+            raise SpecError("no model named", hint="-m NAME")
+        if not self.loads:
+            raise SpecError("no load to measure")
+        if self.batch_size < 1:
+            raise SpecError(f"batch size {self.batch_size}: need 1 or more")
+        if self.measurement_interval_s <= 0:
+            raise SpecError(
+                f"measurement interval {self.measurement_interval_s:g} s: need more "
+                "than 0"
+            )
+        if self.request_count is not None and self.request_count < 1:
+            raise SpecError(f"request count {self.request_count}: need 1 or more")
+        if self.request_timeout_s <= 0:
+            raise SpecError(f"request timeout {self.request_timeout_s:g} s: need > 0")
+        if self.warm_up_s < 0 or self.drain_within_s < 0 or self.seed < 0:
+            raise SpecError("warm-up, drain time and seed cannot be negative")
+
+    @property
+    def address(self) -> Address:
+        """Where the server is."""
+        return parse_address(self.url, default_port=HTTP_PORT)
+
+
+def concurrency_range(text: str) -> tuple[ClosedLoad, ...]:
+    """Read `START:END:STEP` as perf_analyzer does: END is included, STEP is 1.
+
+    Raises:
+        SpecError: it is not a range, or an empty one.
+    """
+    try:
+        numbers = [int(part) for part in text.split(":")]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 3:
+        raise SpecError(
+            f"concurrency range {text!r}: not of the form START:END:STEP",
+            hint="for example 1:16:5, or just 8",
+        )
+    start, end, step = (*numbers, *(numbers[0], 1)[len(numbers) - 1 :])
+    if step < 1 or end < start:
+        raise SpecError(
+            f"concurrency range {text!r} is empty: need END >= START and STEP >= 1"
+        )
+    return tuple(ClosedLoad(number) for number in range(start, end + 1, step))
+
+
+def parse_shape(text: str) -> tuple[str, Shape]:
+    """Read `NAME:3,224,224` (perf_analyzer) or `NAME:3x224x224` (trtexec).
+
+    Raises:
+        SpecError: it is neither.
+    """
+    name, colon, sizes = text.rpartition(":")
+    try:
+        shape = tuple(int(size) for size in sizes.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if not colon or not name or not shape:
+        raise SpecError(f"shape {text!r}: not of the form NAME:3,224,224")
+    return name, shape
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """Read `NAME:VALUE`.
+
+    Raises:
+        SpecError: it is no header, or would break out of its line.
+    """
+    name, colon, value = (part.strip() for part in text.partition(":"))
+    if not colon or not _HEADER_NAME.fullmatch(name) or not value.isprintable():
+        raise SpecError(f"header {text!r}: not of the form NAME:VALUE")
+    return name, value

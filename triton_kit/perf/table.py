@@ -1,0 +1,63 @@
+"""A result as rows of text, for any terminal to lay out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from triton_kit.perf.result import PerfResult, Run
+
+_SHOWN_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+
+
+def _quantile(fraction: float) -> Callable[[Run], str]:
+    return lambda run: _us(run.recording.latency.quantile_ns(fraction) / 1e3)
+
+
+_COLUMNS: dict[str, Callable[[Run], str]] = {
+    "load": lambda run: run.name,
+    "infer/s": lambda run: f"{run.throughput:,.1f}",
+    **{f"{name} us": _quantile(share) for name, share in _SHOWN_QUANTILES.items()},
+    "errors": lambda run: str(run.errors),
+    "client us/req": lambda run: f"{run.client_cpu_us_per_request:.1f}",
+}
+
+
+def columns() -> list[str]:
+    """Return the heads of the columns; the first one names the load."""
+    return list(_COLUMNS)
+
+
+def rows(result: PerfResult) -> list[list[str]]:
+    """Return one row per run."""
+    return [[show(run) for show in _COLUMNS.values()] for run in result.runs]
+
+
+def remarks(result: PerfResult) -> list[str]:
+    """Return what a reader must know beside the figures: what failed, and how."""
+    lines = [
+        f"{run.name}: {tally.count} x {kind}" + (f": {text}" if text else "")
+        for run in result.runs
+        for kind, tally in sorted(run.recording.errors.items())
+        for text in [" ".join(tally.example.split())[:200]]
+    ]
+    if result.was_interrupted:
+        lines.append("interrupted: the last load was not measured to its end")
+    return lines
+
+
+def plain(result: PerfResult) -> str:
+    """Lay the rows out in columns of spaces."""
+    table = [columns(), *rows(result)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    return "\n".join([*lines, *remarks(result)])
+
+
+def _us(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

@@ -1,0 +1,83 @@
+"""What the engine asks of a transport, and what it is told in return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request already in wire form, so that sending it costs no encoding.
+
+    Attributes:
+        payload: what goes to the socket; the transport knows its layout.
+        inferences: how many inferences this request asks for (its batch size).
+    """
+
+    payload: bytes
+    inferences: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a request brought no answer: a kind to count, and one example in words."""
+
+    kind: str
+    detail: str = ""
+
+
+class Sink(Protocol):
+    """Learns how each request ended. All times are CLOCK_MONOTONIC nanoseconds."""
+
+    def finished(
+        self,
+        slot: int,
+        sent_ns: int,
+        first_ns: int,
+        last_ns: int,
+        failure: Failure | None,
+        /,
+    ) -> None:
+        """Take the end of the request in `slot`; the slot is free again.
+
+        Args:
+            slot: which of the concurrent requests this was.
+            sent_ns: when its first bytes were handed to the kernel.
+            first_ns: when the first bytes of the answer were there; 0 if none came.
+            last_ns: when the last bytes were there, or the failure was known.
+            failure: None for a good answer.
+        """
+
+
+class Transport(Protocol):
+    """Sends requests in numbered slots, each holding one request at a time.
+
+    A transport never raises for what happens to a request: it tells the sink, and
+    repairs its connections by itself. `finished` is always called from the
+    reactor, never from inside `send`, so that the sink may send from it.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+    def open(self, slots: int, sink: Sink, /) -> None:
+        """Make slots 0 to `slots` - 1 ready; connections that exist are kept.
+
+        Raises:
+            TransportError: the server does not accept a connection.
+        """
+
+    def send(self, slot: int, request: Request, /) -> None:
+        """Send a request in a free slot."""
+
+    def cancel(self, slot: int, failure: Failure, /) -> None:
+        """Give up the request in `slot`: `finished` is told `failure`, at once."""

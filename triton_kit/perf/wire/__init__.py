@@ -1,0 +1,1 @@
+"""Request bytes, made before the clock starts."""

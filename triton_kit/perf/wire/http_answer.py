@@ -1,0 +1,192 @@
+"""Reading HTTP/1.1 answers: bytes in, status and end of the answer out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import httptools
+
+HTTP_OK = 200
+LARGEST_HEAD_BYTES = 64 * 1024
+# Error bodies are kept up to this size, as the example shown for their kind.
+LARGEST_DETAIL_BYTES = 2048
+
+_END_OF_HEAD = b"\r\n\r\n"
+
+_BODILESS = (204, 304)
+_LARGEST_CACHE = 256
+
+
+class MalformedAnswerError(Exception):
+    """The bytes are not an HTTP/1.1 answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status and framing of one answer.
+
+    `body_bytes` is None where the length shows only while reading: a chunked body,
+    or one that ends with the connection.
+    """
+
+    status: int
+    body_bytes: int | None
+    keep_alive: bool
+
+    @property
+    def is_interim(self) -> bool:
+        """Whether the real head is still to come (100 Continue and its kin)."""
+        return 100 <= self.status < 200
+
+
+class HeadReader:
+    """Parses answer heads, each distinct one once.
+
+    A server under load sends the same few heads over and over. What a head says
+    depends on its bytes alone, so a dictionary of the bytes is a sound parser; the
+    real one, llhttp, reads those that are new.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Head] = {}
+
+    def read(self, head: bytes) -> Head:
+        """Read a whole head, its blank line included.
+
+        Raises:
+            MalformedAnswerError: it is not one.
+        """
+        known = self._known.get(head)
+        if known is not None:
+            return known
+        if len(self._known) >= _LARGEST_CACHE:  # a server whose heads all differ
+            self._known.clear()
+        parsed = self._known[head] = _parse(head)
+        return parsed
+
+
+class _Fields:
+    """Collects what llhttp calls back with."""
+
+    def __init__(self) -> None:
+        self.lengths: set[bytes] = set()
+        self.is_chunked = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        match name.lower():
+            case b"content-length":
+                self.lengths.add(value)
+            case b"transfer-encoding":
+                self.is_chunked = True
+
+
+def _parse(head: bytes) -> Head:
+    fields = _Fields()
+    parser = httptools.HttpResponseParser(fields)
+    try:
+        parser.feed_data(head)
+        status = parser.get_status_code()
+        keep_alive = parser.should_keep_alive()
+        lengths = {int(value) for value in fields.lengths}
+    except (httptools.HttpParserError, ValueError) as error:
+        raise MalformedAnswerError(str(error)) from error
+    if status < 200 or status in _BODILESS:
+        return Head(status, 0, keep_alive)
+    if fields.is_chunked or not lengths:
+        return Head(status, None, keep_alive and fields.is_chunked)
+    return Head(status, lengths.pop(), keep_alive)
+
+
+class AnswerReader:
+    """Follows the answers on one connection, one after another.
+
+    Attributes:
+        status: of the current answer; 0 until its head is complete.
+        keep_alive: whether the connection may be used again after it.
+        detail: the first bytes of a body that came with another status than 200.
+    """
+
+    def __init__(self, heads: HeadReader) -> None:
+        self._heads = heads
+        self.restart()
+
+    def restart(self) -> None:
+        """Expect the next answer."""
+        self.status = 0
+        self.keep_alive = True
+        self.detail = b""
+        self._body_left = 0
+        self._body: _UnmeasuredBody | None = None
+        self._unread = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Read on; return whether the answer is now complete.
+
+        Raises:
+            MalformedAnswerError: this is no HTTP, or goes on beyond the answer.
+        """
+        if not self.status:
+            body = self._read_head(data)
+            if body is None:
+                return False
+            data = body
+        if self.status != HTTP_OK and len(self.detail) < LARGEST_DETAIL_BYTES:
+            self.detail = (self.detail + data)[:LARGEST_DETAIL_BYTES]
+        if self._body is not None:
+            return self._body.feed(data)
+        self._body_left -= len(data)
+        if self._body_left < 0:
+            raise MalformedAnswerError(f"{-self._body_left} bytes after the answer")
+        return not self._body_left
+
+    def ends_by_close(self) -> bool:
+        """Whether the answer is complete now that the server has hung up."""
+        return self._body is not None and not self.keep_alive
+
+    def _read_head(self, data: bytes) -> bytes | None:
+        """Return what follows the head, or None while the head is incomplete."""
+        if self._unread:
+            data = self._unread + data
+        end = data.find(_END_OF_HEAD)
+        if end < 0:
+            if len(data) > LARGEST_HEAD_BYTES:
+                raise MalformedAnswerError(f"a head longer than {LARGEST_HEAD_BYTES}")
+            self._unread = data
+            return None
+        end += len(_END_OF_HEAD)
+        head = self._heads.read(data[:end])
+        if head.is_interim:
+            self._unread = b""
+            return self._read_head(data[end:])
+        self.status = head.status
+        self.keep_alive = head.keep_alive
+        if head.body_bytes is None:
+            self._body = _UnmeasuredBody(data[:end])
+        else:
+            self._body_left = head.body_bytes
+        return data[end:]
+
+
+class _UnmeasuredBody:
+    """Finds the end of a body whose length is not known beforehand."""
+
+    def __init__(self, head: bytes) -> None:
+        self._is_complete = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._parser.feed_data(head)
+
+    def on_message_complete(self) -> None:
+        """Note the end; llhttp calls this."""
+        self._is_complete = True
+
+    def feed(self, data: bytes) -> bool:
+        """Read on; return whether the body is complete."""
+        if not data:
+            return False
+        if self._is_complete:
+            raise MalformedAnswerError(f"{len(data)} bytes after the answer")
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            raise MalformedAnswerError(str(error)) from error
+        return self._is_complete

@@ -1,0 +1,68 @@
+"""KServe v2 inference over HTTP: JSON in front, tensors as bytes behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from triton_kit.perf.address import Address
+from triton_kit.perf.data import Inputs
+from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.transport.base import Request
+from triton_kit.perf.wire.tensor_bytes import to_bytes
+
+
+def infer_request(
+    address: Address,
+    model: ModelInfo,
+    inputs: Inputs,
+    *,
+    inferences: int,
+    version: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Request:
+    """Write one whole POST request, head and body.
+
+    Args:
+        address: whose Host header and path prefix to use.
+        model: the model and the dtypes of its inputs.
+        inputs: a value per input, batch axis included.
+        inferences: the batch size, for the bookkeeping of the caller.
+        version: ask for this version instead of the server's choice.
+        headers: further headers, such as an API key.
+    """
+    described, raw = [], []
+    for tensor in model.inputs:
+        if tensor.name not in inputs:
+            continue
+        array = inputs[tensor.name]
+        data = to_bytes(array, tensor.dtype)
+        described.append(
+            {
+                "name": tensor.name,
+                "datatype": tensor.dtype.name,
+                "shape": list(array.shape),
+                "parameters": {"binary_data_size": len(data)},
+            }
+        )
+        raw.append(data)
+    fields = {"inputs": described, "parameters": {"binary_data_output": True}}
+    front = json.dumps(fields, separators=(",", ":")).encode()
+    body = b"".join([front, *raw])
+    lines = [
+        f"POST {address.path}{model_path(model.name, version)}/infer HTTP/1.1",
+        f"Host: {address.authority}",
+        "Content-Type: application/octet-stream",
+        f"Inference-Header-Content-Length: {len(front)}",
+        f"Content-Length: {len(body)}",
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
+    ]
+    head = "\r\n".join([*lines, "", ""]).encode()
+    return Request(head + body, inferences)
+
+
+def model_path(model: str, version: str = "") -> str:
+    """Return the path of a model (version) below the server's own."""
+    path = f"/v2/models/{quote(model, safe='')}"
+    return f"{path}/versions/{quote(version, safe='')}" if version else path
