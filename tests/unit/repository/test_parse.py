@@ -134,7 +134,7 @@ def test_nesting_that_the_schema_lacks_ends_at_once():
 def protobuf_accepts(text):
     try:
         text_format.Parse(text, ModelConfig())
-    except (text_format.ParseError, UnicodeDecodeError):
+    except (text_format.ParseError, ValueError):
         return False
     return True
 
@@ -150,13 +150,13 @@ def kit_accepts(text):
 WORDS = [
     *["name", "input", "dims", "output", "parameters", "key", "value", "backend"],
     *["{", "}", "[", "]", ":", ",", ";", "<", ">", "-", "#", "\n", " ", "$", "."],
-    *["8", "-1", "0x1F", "017", "1.5", "1e3", "99999999999", "true", "TYPE_FP32"],
+    *["8", "-1", "0x1F", "1.5", "1e3", "99999999999", "true", "TYPE_FP32"],
     *['"a"', "'b'", '"', "\\", "é", "max_batch_size", "inf", "string_value"],
 ]
 
 
 def test_mutants_get_protobufs_verdict():
-    """Seeded; Python's and the server's parser agree on such texts (measured)."""
+    """Seeded; octal enum values are left out: only the C++ parser takes them."""
     draw = random.Random(0)
     pieces = text_format.MessageToString(text_format.Parse(CONFIG, ModelConfig()))
     words = pieces.replace("\n", " \n ").split(" ")
