@@ -13,6 +13,7 @@ from triton_kit.errors import TritonKitError, nearest
 # so that `--help` stays fast however heavy the libraries behind the commands are.
 _COMMANDS = {
     "new": ("triton_kit.cli.new", "Scaffold a project to start from."),
+    "build": ("triton_kit.cli.build", "Build a project into a model repository."),
 }
 
 

@@ -1,0 +1,214 @@
+"""A project becomes a model repository: joins project, convert and repository."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from triton_kit.convert.pipeline import convert
+from triton_kit.convert.spec import ConvertSpec, ShapeRange
+from triton_kit.errors import SpecError
+from triton_kit.project.fields import config_fields
+from triton_kit.project.spec import ModelSpec, PipelineSpec, Project, TensorSpec
+from triton_kit.repository.config import model_config
+from triton_kit.repository.layout import ARTIFACT_NAMES
+from triton_kit.repository.manifest import sha256, write_manifest
+from triton_kit.repository.pipeline import Step, ensemble_config
+from triton_kit.repository.publish import Draft, Published, publish
+from triton_kit.repository.render import render
+from triton_kit.tensors import DYNAMIC, Tensor, data_type
+
+REPOSITORY_NAME = "model_repository"
+_BACKENDS = {".onnx": "onnxruntime", ".py": "python"}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """The repository that was built, and what became of each model.
+
+    `notes` are by model: sentences on what was done otherwise than asked.
+    """
+
+    repository: Path
+    models: tuple[Published, ...]
+    notes: dict[str, tuple[str, ...]]
+
+
+def build(
+    project: Project,
+    *,
+    output: Path | None = None,
+    on_progress: Progress = lambda _: None,
+) -> BuildResult:
+    """Build every model and pipeline of a project into a repository.
+
+    Nothing is published before all of it is built; a model that is already there with
+    the same content keeps its version.
+
+    Raises:
+        TritonKitError: a model cannot be built; the repository is as it was.
+    """
+    repository = output or project.path(REPOSITORY_NAME)
+    with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
+        models = []
+        for name, spec in project.spec.models.items():
+            on_progress(f"building {name} from {spec.source}")
+            models.append(_build_model(project, name, spec, Path(scratch)))
+        configs = {model.config.name: model.config for model in models}
+        pipelines = [
+            _build_pipeline(name, spec, configs)
+            for name, spec in project.spec.pipelines.items()
+        ]
+        on_progress(f"publishing to {repository}")
+        built = [*models, *pipelines]
+        published = publish(repository, [_draft(model) for model in built])
+    notes = {model.config.name: model.notes for model in built if model.notes}
+    return BuildResult(repository=repository, models=tuple(published), notes=notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Built:
+    """A model that is ready to publish: its config, its file, what to say of it."""
+
+    config: ModelConfig
+    artifact: Path | None
+    facts: dict[str, Any]  # JSON for the manifest
+    notes: tuple[str, ...] = ()
+
+
+def _build_model(project: Project, name: str, spec: ModelSpec, scratch: Path) -> _Built:
+    source = project.path(spec.source)
+    backend = _BACKENDS.get(source.suffix)
+    if backend is None:
+        raise SpecError(
+            f"model {name!r}: cannot build from {spec.source!r}",
+            hint=f"a source ends in {' or '.join(_BACKENDS)}",
+        )
+    if not source.is_file():
+        found = "a folder" if source.is_dir() else "nothing"
+        raise SpecError(
+            f"model {name!r}: source {source} is not a file, found {found}",
+            hint="paths in triton-kit.yaml start at its folder",
+        )
+    if backend == "python":
+        return _build_python(name, spec, source)
+    return _build_onnx(name, spec, source, scratch)
+
+
+def _build_python(name: str, spec: ModelSpec, source: Path) -> _Built:
+    fields = config_fields(spec)
+    is_batched = fields["max_batch_size"] > 0
+    config = model_config(
+        name,
+        backend="python",
+        fields=fields,
+        inputs=_declared(name, spec.inputs, is_batched=is_batched),
+        outputs=_declared(name, spec.outputs, is_batched=is_batched),
+    )
+    try:
+        compile(source.read_bytes(), str(source), "exec")
+    except (SyntaxError, ValueError) as error:
+        raise SpecError(f"model {name!r}: {source} is not Python: {error}") from error
+    return _Built(config=config, artifact=source, facts=_facts(name, "python", source))
+
+
+def _build_onnx(name: str, spec: ModelSpec, source: Path, scratch: Path) -> _Built:
+    if declared := [n for n, t in (spec.inputs | spec.outputs).items() if t.dtype]:
+        raise SpecError(
+            f"model {name!r}: {declared[0]!r} declares a dtype, but its ONNX file does",
+            hint="dtype and shape are for Python models; give min, opt and max here",
+        )
+    result = convert(
+        ConvertSpec(
+            source=source,
+            output=scratch / f"{name}.onnx",
+            shapes={n: r for n, t in spec.inputs.items() if (r := _range(t))},
+        )
+    )
+    config = model_config(
+        name,
+        backend="onnxruntime",
+        fields=config_fields(spec),
+        inputs=result.inputs,
+        outputs=result.outputs,
+    )
+    facts = _facts(name, "onnx", source) | {
+        "conversion": {
+            "nodes_before": result.nodes_before,
+            "nodes_after": result.nodes_after,
+            "max_abs_error": result.max_abs_error,
+            "notes": result.notes,
+        },
+        "tools": {"onnx": version("onnx"), "onnxslim": version("onnxslim")},
+    }
+    return _Built(
+        config=config, artifact=result.artifact, facts=facts, notes=result.notes
+    )
+
+
+def _build_pipeline(
+    name: str, spec: PipelineSpec, configs: dict[str, ModelConfig]
+) -> _Built:
+    steps = [
+        Step(model=step.model, inputs=step.inputs, outputs=step.outputs)
+        for step in spec.steps
+    ]
+    config = ensemble_config(name, steps=steps, outputs=spec.outputs, configs=configs)
+    return _Built(
+        config=config, artifact=None, facts={"model": name, "kind": "pipeline"}
+    )
+
+
+def _draft(model: _Built) -> Draft:
+    def write_version(folder: Path) -> None:
+        if model.artifact:
+            name = ARTIFACT_NAMES[model.config.backend]
+            shutil.copyfile(model.artifact, folder / name)
+        write_manifest(folder, model.facts)
+
+    return Draft(
+        name=model.config.name,
+        config=render(model.config),
+        write_version=write_version,
+    )
+
+
+def _declared(
+    name: str, specs: Mapping[str, TensorSpec], *, is_batched: bool
+) -> list[Tensor]:
+    """Return the tensors that a model without a graph declares, batch axis added."""
+    tensors = []
+    for tensor, spec in specs.items():
+        if spec.dtype is None or spec.shape is None:
+            raise SpecError(
+                f"model {name!r}: {tensor!r} needs dtype and shape, a Python file "
+                "does not say them",
+                hint=f"{tensor}: {{dtype: fp32, shape: [1, 8, 8]}}",
+            )
+        batch = (DYNAMIC,) if is_batched else ()
+        shape = (*batch, *spec.shape)
+        tensors.append(Tensor(name=tensor, dtype=data_type(spec.dtype), shape=shape))
+    return tensors
+
+
+def _range(spec: TensorSpec) -> ShapeRange | None:
+    if spec.min is None or spec.opt is None or spec.max is None:
+        return None
+    return ShapeRange(min=spec.min, opt=spec.opt, max=spec.max)
+
+
+def _facts(name: str, kind: str, source: Path) -> dict[str, Any]:
+    return {
+        "model": name,
+        "kind": kind,
+        "source": {"file": source.name, "sha256": sha256(source)},
+    }

@@ -1,0 +1,36 @@
+"""`triton-kit build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("project", default=".", type=click.Path(path_type=Path))
+@click.option("-t", "--target", help="One of the project's targets; the first if none.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The repository to write; model_repository beside triton-kit.yaml if none.",
+)
+def command(project: Path, target: str | None, output: Path | None) -> None:
+    """Build the models of PROJECT (a folder, or its triton-kit.yaml)."""
+    from triton_kit.build import build
+    from triton_kit.project.load import load_project
+
+    result = build(
+        load_project(project, target=target),
+        output=output,
+        on_progress=lambda line: click.echo(line, err=True),
+    )
+    for model in result.models:
+        state = "new" if model.changed else "unchanged"
+        click.echo(f"{model.name}  version {model.version}  {state}")
+        for note in result.notes.get(model.name, ()):
+            click.echo(f"  note: {note}")
+    click.echo(
+        f"{result.repository} is ready. Try: triton-kit serve {result.repository}"
+    )

@@ -1,0 +1,148 @@
+"""A YAML file as plain data that still knows the line of every value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from triton_kit.errors import SpecError
+
+Key: TypeAlias = str | int
+Keys: TypeAlias = tuple[Key, ...]
+Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a YAML file says, and where it says it.
+
+    `lines` has the line (from 1) of every value by its path of keys and indices; of a
+    mapping's entry, the line of its key.
+    """
+
+    path: Path
+    data: dict[str, Plain]
+    lines: Mapping[Keys, int]
+
+    def place(self, keys: Sequence[Key]) -> str:
+        """Return `file:line` of a value, or of the nearest thing that holds it."""
+        for length in range(len(keys), 0, -1):
+            line = self.lines.get(tuple(keys[:length]))
+            if line is not None:
+                return f"{self.path}:{line}"
+        return str(self.path)
+
+
+def read_document(path: Path, *, env: Mapping[str, str]) -> Document:
+    """Read a YAML mapping; `${VAR}` and `${VAR:-default}` are taken from `env`.
+
+    Raises:
+        SpecError: unreadable, not YAML, not a mapping, a key twice, a missing
+            variable; each with its line.
+    """
+    try:
+        root = yaml.compose(_read_text(path), Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        raise _not_yaml(path, error) from error
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path}: not YAML: {error}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise SpecError(
+            f"{path}: expected a mapping of keys, found "
+            f"{'nothing' if root is None else root.tag.rpartition(':')[2]}",
+            hint="`triton-kit new digits DIR` writes a project to start from",
+        )
+    reader = _Reader(path, env)
+    data = reader.mapping(root, ())
+    return Document(path, data, reader.lines)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise SpecError(f"{path}: cannot read it: {error.strerror}") from error
+
+
+def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> SpecError:
+    mark = error.problem_mark
+    place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+    line = mark.buffer.splitlines()[mark.line] if mark and mark.buffer else ""
+    if "\t" in line:
+        return SpecError(
+            f"{place}: a tab indents this line, YAML wants spaces",
+            hint="replace the tab by spaces",
+        )
+    return SpecError(f"{place}: not YAML: {error.problem or error.context}")
+
+
+class _Reader:
+    """Turns YAML nodes into plain data and notes the line of each."""
+
+    def __init__(self, path: Path, env: Mapping[str, str]) -> None:
+        self.lines: dict[Keys, int] = {}
+        self._path = path
+        self._env = env
+        self._yaml: Any = yaml.SafeLoader("")  # its resolver has no types
+        self._open: set[int] = set()
+
+    def mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Plain]:
+        data: dict[str, Plain] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            line = key_node.start_mark.line + 1
+            if key in data:
+                raise SpecError(f"{self._path}:{line}: {key!r} is there twice")
+            data[key] = self._value(value_node, (*keys, key))
+            self.lines[(*keys, key)] = line
+        return data
+
+    def _value(self, node: yaml.Node, keys: Keys) -> Plain:
+        self.lines[keys] = node.start_mark.line + 1
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if id(node) in self._open:  # an alias inside its own anchor
+            raise SpecError(f"{self._path}:{self.lines[keys]}: refers to itself")
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self.mapping(node, keys)
+            return [
+                self._value(item, (*keys, index))
+                for index, item in enumerate(node.value)
+            ]
+        finally:
+            self._open.remove(id(node))
+
+    def _scalar(self, node: yaml.ScalarNode) -> Plain:
+        if "${" in node.value:
+            plain = node.style is None
+            text = _VARIABLE.sub(lambda match: self._variable(match, node), node.value)
+            tag = self._yaml.resolve(yaml.ScalarNode, text, (plain, not plain))
+            node = yaml.ScalarNode(tag, text, node.start_mark, node.end_mark)
+        try:
+            value = self._yaml.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            line = node.start_mark.line + 1
+            raise SpecError(f"{self._path}:{line}: {node.value!r}: {error}") from error
+        return value if isinstance(value, bool | int | float | None) else str(value)
+
+    def _variable(self, match: re.Match[str], node: yaml.ScalarNode) -> str:
+        name, default = match.groups()
+        value = self._env.get(name) or default
+        if value is None:
+            raise SpecError(
+                f"{self._path}:{node.start_mark.line + 1}: "
+                f"environment variable {name} is not set",
+                hint=f"export {name}=..., or write ${{{name}:-default}}",
+            )
+        return value

@@ -1,0 +1,156 @@
+"""What `triton-kit.yaml` may say, as types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+# A model's name is a folder's name and part of URLs: no separators, no leading dot.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+Axes = tuple[Annotated[int, Field(ge=-1)], ...]
+
+EMBEDDED = "embedded"
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(_Spec):
+    """One input or output.
+
+    `min`, `opt`, `max` bound the shapes of an input, batch axis included. `dtype` and
+    `shape` (batch axis not included) declare the tensor where the model's file does
+    not: in a Python model.
+    """
+
+    dtype: str | None = None
+    shape: Axes | None = None
+    min: Axes | None = None
+    opt: Axes | None = None
+    max: Axes | None = None
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        bounds = (self.min, self.opt, self.max)
+        given = [bound for bound in bounds if bound is not None]
+        if given and len(given) < 3:
+            raise ValueError("min, opt and max are needed together")
+        if given and len({len(bound) for bound in given}) != 1:
+            raise ValueError(f"min, opt and max differ in rank: {given}")
+        for axis, sizes in enumerate(zip(*given, strict=True)):
+            if not 1 <= sizes[0] <= sizes[1] <= sizes[2]:
+                raise ValueError(
+                    f"axis {axis}: need 1 <= min <= opt <= max, got {sizes}"
+                )
+        if (self.dtype is None) != (self.shape is None):
+            raise ValueError("dtype and shape are needed together")
+        return self
+
+
+class QueuePolicySpec(_Spec):
+    """What happens to requests that wait: a time-out and a bound on the queue."""
+
+    timeout_us: NotNegative = 0
+    timeout_action: Literal["reject", "delay"] = "reject"
+    allow_timeout_override: bool = False
+    max_size: NotNegative = 0
+
+
+class BatchingSpec(_Spec):
+    """How Triton joins requests; `dynamic: false` leaves it to the client."""
+
+    max_batch_size: Positive
+    dynamic: bool = True
+    preferred: tuple[Positive, ...] = ()
+    max_queue_delay_us: NotNegative | None = None
+    preserve_ordering: bool = False
+    priority_levels: NotNegative = 0
+    default_priority: NotNegative = 0
+    queue: QueuePolicySpec | None = None
+    queue_by_priority: dict[int, QueuePolicySpec] = {}
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if too_large := [n for n in self.preferred if n > self.max_batch_size]:
+            raise ValueError(
+                f"preferred {too_large} exceed max_batch_size {self.max_batch_size}"
+            )
+        return self
+
+
+class InstanceSpec(_Spec):
+    """How many copies of a model run, and where."""
+
+    kind: Literal["auto", "cpu", "gpu", "model"] = "auto"
+    count: Positive = 1
+    gpus: tuple[NotNegative, ...] = ()
+    profile: tuple[str, ...] = ()
+    host_policy: str | None = None
+
+
+class ModelSpec(_Spec):
+    """One model: where it comes from and how Triton serves it."""
+
+    source: str
+    inputs: dict[str, TensorSpec] = {}
+    outputs: dict[str, TensorSpec] = {}
+    batching: BatchingSpec | None = None
+    instances: tuple[InstanceSpec, ...] = ()
+    config: dict[str, Any] = {}  # any ModelConfig field, by its proto name
+
+
+class StepSpec(_Spec):
+    """One model of a pipeline; maps the model's tensor names to the pipeline's."""
+
+    model: Name
+    inputs: Annotated[dict[str, str], Field(min_length=1)]
+    outputs: Annotated[dict[str, str], Field(min_length=1)]
+
+
+class PipelineSpec(_Spec):
+    """Models wired by tensor names; served by Triton as one ensemble."""
+
+    steps: Annotated[tuple[StepSpec, ...], Field(min_length=1)]
+    outputs: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class TargetSpec(_Spec):
+    """Where the repository will run."""
+
+    triton: str = EMBEDDED
+    format: Literal["onnx"] = "onnx"
+    models: dict[str, dict[str, Any]] = {}  # merged over `models`, field by field
+
+
+class ProjectSpec(_Spec):
+    """The whole file."""
+
+    name: Name
+    targets: dict[Name, TargetSpec] = {"local": TargetSpec()}
+    models: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
+    pipelines: dict[Name, PipelineSpec] = {}
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        if both := sorted(self.models.keys() & self.pipelines.keys()):
+            raise ValueError(f"{both[0]!r} is both a model and a pipeline")
+        return self
+
+
+class Project(BaseModel):
+    """A project as one target sees it, and the folder it lives in."""
+
+    model_config = ConfigDict(frozen=True)
+
+    root: Path
+    target: str
+    spec: ProjectSpec
+
+    def path(self, relative: str) -> Path:
+        """Return a file of the project by its path in triton-kit.yaml."""
+        return self.root / relative

@@ -1,0 +1,82 @@
+"""Fields by their proto names, and a model's tensors, become a ModelConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf import json_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.tensors import DYNAMIC, Shape, Tensor
+
+
+def model_config(
+    name: str,
+    *,
+    backend: str,
+    fields: Mapping[str, Any],
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+) -> ModelConfig:
+    """Return the ModelConfig of one model.
+
+    `fields` are ModelConfig's by proto name, as JSON values. The tensors have whole
+    shapes: with `max_batch_size` the batch axis is taken off. Tensors that `fields`
+    has stay as they are there.
+
+    Raises:
+        SpecError: a field does not exist or has a wrong value; a tensor's first axis
+            cannot be the batch.
+    """
+    config = config_from_fields(name, fields)
+    config.name = name
+    config.backend = config.backend or backend
+    for kind, tensors in (("input", inputs), ("output", outputs)):
+        entries = getattr(config, kind)
+        if entries:
+            continue
+        for tensor in tensors:
+            dims = tensor.shape
+            if config.max_batch_size > 0:
+                dims = _without_batch(name, tensor, config.max_batch_size)
+            _check_dims(name, tensor.name, dims)
+            entries.add(name=tensor.name, data_type=tensor.dtype.config, dims=dims)
+    return config
+
+
+def config_from_fields(name: str, fields: Mapping[str, Any]) -> ModelConfig:
+    """Return the ModelConfig that has these fields, by their proto names.
+
+    Raises:
+        SpecError: a field does not exist, or its value is of another type.
+    """
+    config = ModelConfig()
+    known = ModelConfig.DESCRIPTOR.fields_by_name
+    for field in fields:
+        if field not in known:
+            raise SpecError(
+                f"model {name!r}: config has no field {field!r}",
+                hint=did_you_mean(field, known),
+            )
+    try:
+        json_format.ParseDict(dict(fields), config)
+    except json_format.ParseError as error:
+        raise SpecError(f"model {name!r}: config: {error}") from error
+    return config
+
+
+def _without_batch(name: str, tensor: Tensor, max_batch_size: int) -> Shape:
+    if not tensor.shape or tensor.shape[0] != DYNAMIC:
+        raise SpecError(
+            f"model {name!r}: max_batch_size is {max_batch_size}, but the first axis "
+            f"of {tensor.name!r} is fixed: its shape is {list(tensor.shape)}",
+            hint="export it with a first axis that varies, or leave out batching",
+        )
+    return tensor.shape[1:]
+
+
+def _check_dims(name: str, tensor: str, dims: Shape) -> None:
+    if 0 in dims:
+        raise SpecError(f"model {name!r}: {tensor!r} has an axis of size 0: {dims}")
