@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -119,7 +119,8 @@ def _report(
 
 
 def _spec_as_json(spec: PerfSpec) -> dict[str, Any]:
-    return asdict(spec) | {
+    return asdict(replace(spec, samples={})) | {
+        "samples": {name: list(rows.shape) for name, rows in spec.samples.items()},
         "loads": [load.as_json() for load in spec.loads],
         "headers": sorted(spec.headers),  # their values may be secrets
     }

@@ -8,6 +8,7 @@ from typing import Any
 from triton_kit.project.serving import (
     AcceleratorSpec,
     BatchingSpec,
+    ControlSpec,
     InstanceSpec,
     OptimizationSpec,
     QueuePolicySpec,
@@ -21,7 +22,7 @@ from triton_kit.tensors import data_type
 Fields = dict[str, Any]  # JSON values by proto name: what a ModelConfig may hold
 
 _PRIORITIES = {"default": None, "max": "PRIORITY_MAX", "min": "PRIORITY_MIN"}
-_FALSE_TRUE = {
+_FALSE_TRUE: dict[str, Fields] = {
     "int32": {"int32_false_true": [0, 1]},
     "fp32": {"fp32_false_true": [0.0, 1.0]},
     "bool": {"bool_false_true": [False, True]},
@@ -120,15 +121,7 @@ def _sequence(spec: SequenceSpec) -> Fields:
         max_sequence_idle_microseconds=spec.max_idle_us,
         iterative_sequence=spec.iterative,
         control_input=[
-            {
-                "name": control.input,
-                "control": [
-                    {"kind": f"CONTROL_SEQUENCE_{kind.upper()}"}
-                    | _FALSE_TRUE.get(
-                        control.dtype, {"data_type": data_type(control.dtype).config}
-                    )
-                ],
-            }
+            {"name": control.input, "control": [_control(kind, control)]}
             for kind, control in spec.controls.items()
         ],
         state=[
@@ -143,6 +136,13 @@ def _sequence(spec: SequenceSpec) -> Fields:
         ],
     )
     return {spec.strategy: strategy} | fields
+
+
+def _control(kind: str, spec: ControlSpec) -> Fields:
+    values: Fields = {"data_type": data_type(spec.dtype).config}
+    if kind != "corrid":  # the others are flags: a value for no, a value for yes
+        values = _FALSE_TRUE[spec.dtype]
+    return {"kind": f"CONTROL_SEQUENCE_{kind.upper()}", **values}
 
 
 def _zero_state(dtype: str, dims: tuple[int, ...]) -> Fields:

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 
+_FLAGS = {"int32", "fp32", "bool"}
+_IDS = {"int32", "uint32", "int64", "uint64", "string"}
+
 
 class Spec(BaseModel):
     """A part of triton-kit.yaml: unknown keys are errors, nothing changes later."""
@@ -94,7 +97,11 @@ class VersionsSpec(Spec):
 
 
 class ControlSpec(Spec):
-    """The input that tells the model where in a sequence a request stands."""
+    """The input that tells the model where in a sequence a request stands.
+
+    Flags (start, ready, end) are int32, fp32 or bool; the correlation id is what
+    clients send: uint64, int64, uint32, int32 or string.
+    """
 
     input: str
     dtype: Literal["int32", "fp32", "bool", "uint64", "int64", "uint32", "string"]
@@ -122,6 +129,17 @@ class SequenceSpec(Spec):
     controls: dict[Literal["start", "ready", "end", "corrid"], ControlSpec] = {}
     states: tuple[StateSpec, ...] = ()
     iterative: bool = False
+
+    @model_validator(mode="after")
+    def _controls_have_their_types(self) -> Self:
+        for kind, control in self.controls.items():
+            known = _IDS if kind == "corrid" else _FLAGS
+            if control.dtype not in known:
+                raise ValueError(
+                    f"control {kind} cannot be {control.dtype}, "
+                    f"but {', '.join(sorted(known))}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _fields_fit_the_strategy(self) -> Self:
