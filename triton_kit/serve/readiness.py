@@ -38,6 +38,11 @@ def models_in(repository: Path) -> tuple[str, ...]:
             hint="name the folder that holds one folder per model",
         )
     models = tuple(sorted(path.name for path in repository.iterdir() if path.is_dir()))
+    if not models and repository.absolute().name.isdecimal():
+        raise RepositoryError(
+            f"no model in {repository}: it looks like one version of a model",
+            hint=f"serve the folder two above, {repository.absolute().parents[1]}",
+        )
     if not models:
         found = ", ".join(sorted(path.name for path in repository.iterdir())[:5])
         raise RepositoryError(
