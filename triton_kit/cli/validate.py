@@ -49,4 +49,3 @@ def command(
         raise SpecError(error.message, hint=error.hint) from error
     click.echo(FORMATS[form](report))
     sys.exit(0 if report.accepted else 1)
-
