@@ -62,7 +62,8 @@ class Verdict:
     @property
     def reason(self):
         """The reason alone, without what the server writes around it."""
-        return _WRAPPER.sub("", self.text).strip().removesuffix(";")
+        bare = _WRAPPER.sub("", self.text)
+        return bare.strip() if bare == self.text else bare.strip().removesuffix(";")
 
 
 # What the server writes around the reason of a failure while it loads a model.

@@ -140,15 +140,16 @@ class _Checked:
 
     def _finish_one(self, name: str) -> None:
         examined = self.models[name]
-        case = examined.case
+        case, misfits = examined.case, []
         if case is not None and name in self._tangle:
-            examined.add_first(list(check_circle(case, self._tangle)))
+            misfits = list(check_circle(case, self._tangle))
         elif case is not None and name in self._steps:
             known = {s: self.outcomes.get(s) for s in self._steps[name]}
-            examined.add_first(list(check_steps(case, known, self.models)))
-        self.outcomes[name] = self._outcome(examined)
+            misfits = list(check_steps(case, known, self.models))
+        examined.add_first(misfits)
+        self.outcomes[name] = self._outcome(examined, is_valid=not misfits)
 
-    def _outcome(self, examined: Examined) -> Outcome:
+    def _outcome(self, examined: Examined, *, is_valid: bool) -> Outcome:
         reason = next((p for p in examined.problems if p.severity == ERROR), None)
         if not examined.is_polled or examined.case is None:
             return Outcome(reason=reason)
@@ -160,6 +161,7 @@ class _Checked:
         return Outcome(
             case=case,
             reason=reason,
+            is_valid=is_valid,
             is_decoupled=decoupled,
             knows_tensors=examined.knows_tensors,
         )

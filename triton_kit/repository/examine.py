@@ -15,7 +15,12 @@ from triton_kit.repository.normalize import (
 )
 from triton_kit.repository.parse import ConfigSyntaxError, ParsedConfig, parse
 from triton_kit.repository.rules.agents import check_agents
-from triton_kit.repository.rules.artifacts import check_artifacts, complete_tensors
+from triton_kit.repository.rules.artifacts import (
+    check_artifacts,
+    complete_tensors,
+    has_content,
+    model_file,
+)
 from triton_kit.repository.rules.backend import check_library, check_strategy
 from triton_kit.repository.rules.batch_io import check_batch_io
 from triton_kit.repository.rules.batching import check_dynamic_batching
@@ -208,13 +213,13 @@ def _load(examined: Examined) -> None:
 
 def _unconfigured(examined: Examined, case: Case) -> list[Problem]:
     """Without a config, the backend must know the model by itself."""
-    if examined.parsed is not None or case.completes:
+    if examined.parsed is not None:
         return []
-    return [
-        Problem(
-            "R10",
-            f"model configuration is not provided for model '{case.name}'",
-            hint=f"the {case.config.backend} backend does not complete a config: write "
-            "config.pbtxt",
-        )
-    ]
+    hint = f"the {case.config.backend} backend does not complete a config: write one"
+    if case.completes:
+        path = model_file(case, case.versions[0]) if case.versions else None
+        if path is None or has_content(path):
+            return []
+        hint = f"{path.name} is not there or empty: the backend completes from it"
+    text = f"model configuration is not provided for model '{case.name}'"
+    return [Problem("R10", text, hint=hint)]

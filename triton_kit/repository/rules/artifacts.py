@@ -24,7 +24,7 @@ def check_artifacts(case: Case) -> Problems:
     if check is None:
         return
     for version in case.versions:
-        path = _model_file(case, version)
+        path = model_file(case, version)
         if path.is_file():
             stub = _stub(path)
             if stub is not None:
@@ -41,7 +41,7 @@ def complete_tensors(case: Case) -> bool:
     if config.backend != "onnxruntime" or not case.versions:
         return False
     try:
-        model = inspect_onnx(_model_file(case, case.versions[0]))
+        model = inspect_onnx(model_file(case, case.versions[0]))
     except ConvertError:
         return False
     if model.unranked:
@@ -65,7 +65,16 @@ def _fill(case: Case, kind: str, tensors: Sequence[Tensor]) -> bool:
     return True
 
 
-def _model_file(case: Case, version: int) -> Path:
+def has_content(path: Path) -> bool:
+    """Whether a model's file, or its folder, is there and not empty."""
+    try:
+        return any(path.iterdir()) if path.is_dir() else path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def model_file(case: Case, version: int) -> Path:
+    """Return the path at which the backend looks for a version's model."""
     filename: str = case.config.default_model_filename
     return case.folder.path / str(version) / filename
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from triton_kit.repository.rules.case import Case, Problem, Problems
 
@@ -11,6 +12,7 @@ _STRATEGY = "TRITON_BATCH_STRATEGY_PATH"
 
 def check_library(case: Case) -> Problems:
     """R7 to R9: the library of the backend, or the one that `runtime` names."""
+    yield from _own_library(case)
     if case.config.runtime:
         yield from _runtime(case)
     elif not _ships_library(case, f"libtriton_{case.config.backend}.so"):
@@ -25,6 +27,32 @@ def check_library(case: Case) -> Problems:
                 hint=f"installed: {known}; or put libtriton_{backend}.so into the "
                 "model's folder",
             )
+
+
+def _own_library(case: Case) -> Problems:
+    """R11: a library that the model brings is one."""
+    name = case.config.runtime or f"libtriton_{case.config.backend}.so"
+    folders = [str(version) for version in case.versions] + [""]
+    for folder in folders:
+        path = case.folder.path / folder / name
+        if "/" not in name and name.endswith(".so") and path.is_file():
+            if not _is_library(path):
+                yield Problem(
+                    "R11",
+                    f"unable to load shared library: {path}",
+                    message=f"{name} is no shared library",
+                    hint="build it for Linux, or remove it",
+                    file=path,
+                )
+            return
+
+
+def _is_library(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:
+        return False
 
 
 def _ships_library(case: Case, name: str) -> bool:

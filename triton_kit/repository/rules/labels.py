@@ -13,11 +13,17 @@ _STAYS_INSIDE_SINCE = (2, 70)
 
 
 def check_labels(case: Case) -> Problems:
-    """L1 to L3: each label file is there, a file, and inside the model's folder."""
+    """L1 to L4: each label file is there, a file, and inside the model's folder."""
+    labelled = set()
     for number, output in enumerate(case.config.output):
         if not output.label_filename:
             continue
         at = ("output", number, "label_filename")
+        if output.name in labelled:
+            text = f"multiple label files for '{output.name}'"
+            yield Problem("L4", text, at=at, hint="one output is listed twice")
+            continue
+        labelled.add(output.name)
         path = Path(f"{case.folder.path}/{output.label_filename}")
         if _escapes(path, case.folder.path):
             yield from _outside(case, path, output.name, at)

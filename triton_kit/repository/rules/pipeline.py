@@ -18,12 +18,14 @@ class Outcome:
     Attributes:
         case: the model; None if its config could not be read or was refused early.
         reason: why it is not there; None if it loads.
+        is_valid: False for an ensemble that does not fit its steps.
         is_decoupled: whether it may answer more than once; an ensemble may, too.
         knows_tensors: whether its inputs and outputs are known without its backend.
     """
 
     case: Case | None = None
     reason: Problem | None = None
+    is_valid: bool = True
     is_decoupled: bool = False
     knows_tensors: bool = True
 
@@ -84,8 +86,7 @@ def _unloaded(case: Case, outcomes: Mapping[str, Outcome]) -> Problems:
         at_name = (*at, "model_name")
         hint = f"see the findings of {name!r}"
         if outcome.reason is not None:
-            is_invalid = outcome.case is not None and outcome.case.is_ensemble
-            ending = "is not valid" if is_invalid else "has no loaded version"
+            ending = "has no loaded version" if outcome.is_valid else "is not valid"
             yield Problem(
                 "E23",
                 f"ensemble '{case.name}' depends on '{name}' which {ending}.",

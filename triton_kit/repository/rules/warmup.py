@@ -75,6 +75,7 @@ def _data(case: Case, name: str, data: Message, at: tuple[Step, ...]) -> Problem
     if data_type_name(data.data_type) == "TYPE_STRING":
         return _strings(name, case, data, path, at)
     need = element_count(data.dims) * (item_bytes(data.data_type) or 4)
+    need %= 1 << 64  # the server compares unsigned
     have = path.stat().st_size
     if have < need:
         return Problem(
@@ -125,7 +126,7 @@ def _count(case: Case, sample: Message, at: tuple[Step, ...]) -> Problem | None:
     if len(given) >= len(required):
         return None
     got = ",".join(f"'{name}'" for name in given)
-    missing = sorted(set(required) - set(given))
+    missing = [name for name in required if name not in given]
     wanted = "[" + ",".join(f"'{name}'" for name in missing) if missing else ""
     unknown = sorted(set(sample.inputs) - known)
     hint = f"add inputs {', '.join(missing)}"

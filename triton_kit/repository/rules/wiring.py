@@ -135,7 +135,25 @@ def _maps(
             faults += [fault] if fault else []
             if kind == "output":
                 known.sibling = sibling
-    return faults
+    return faults + _doubled(step, config, prefix, at)
+
+
+def _doubled(
+    step: Message, config: Message, prefix: str, at: tuple[Step, ...]
+) -> list[Problem]:
+    """E28: two outputs of one name in the step's model."""
+    names = [tensor.name for tensor in config.output]
+    return [
+        Problem(
+            "E28",
+            f"{prefix}multiple outputs in model {step.model_name} are mapped to the "
+            f"same ensemble tensor {tensor}",
+            at=(*at, "output_map", name),
+            hint=f"{step.model_name!r} lists output {name!r} twice: remove one",
+        )
+        for name, tensor in sorted(step.output_map.items())
+        if names.count(name) > 1
+    ]
 
 
 def _guess(step: Message, nodes: _Nodes) -> None:
