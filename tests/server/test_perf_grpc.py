@@ -1,7 +1,4 @@
-from pathlib import Path
-
 import pytest
-from perf_triton import triton_running
 
 from triton_kit.errors import ServerError, SpecError, TransportError
 from triton_kit.perf.control_grpc import GrpcControl
@@ -11,29 +8,19 @@ from triton_kit.perf.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server
 
-MODELS = Path(__file__).parent / "perf_models"
 
-
-@pytest.fixture(scope="module")
-def triton(tmp_path_factory):
-    work = tmp_path_factory.mktemp("perf_grpc")
-    flags = ("--exit-on-error=false", "--strict-readiness=false")  # one is broken
-    with triton_running(MODELS, work, *flags) as server:
-        yield server
-
-
-def spec(triton, **changes):
-    fixed = {"url": triton.grpc, "protocol": "grpc", "model": "mlp", "warm_up_s": 0}
+def spec(loaded, **changes):
+    fixed = {"url": loaded.grpc_url, "protocol": "grpc", "model": "mlp", "warm_up_s": 0}
     return PerfSpec(**(fixed | changes))
 
 
-def test_the_server_counts_the_same_requests(triton):
-    control = GrpcControl(spec(triton).address)
+def test_the_server_counts_the_same_requests(loaded):
+    control = GrpcControl(spec(loaded).address)
     before = control.statistics("mlp")
 
     result = measure(
         spec(
-            triton,
+            loaded,
             loads=(ClosedLoad(1), ClosedLoad(32)),
             batch_size=4,
             request_count=1000,
@@ -47,16 +34,16 @@ def test_the_server_counts_the_same_requests(triton):
     assert int(after["inference_count"]) - earlier == 8000
 
 
-def test_every_dtype_reaches_the_model(triton):
-    result = measure(spec(triton, model="every_dtype", request_count=20))
+def test_every_dtype_reaches_the_model(loaded):
+    result = measure(spec(loaded, model="every_dtype", request_count=20))
 
     assert result.runs[0].recording.errors == {}
 
 
-def test_a_large_tensor_goes_there_and_back(triton):
+def test_a_large_tensor_goes_there_and_back(loaded):
     result = measure(
         spec(
-            triton,
+            loaded,
             model="varying",
             shapes={"x": (1_000_000,)},
             loads=(ClosedLoad(4),),
@@ -67,8 +54,8 @@ def test_a_large_tensor_goes_there_and_back(triton):
     assert result.runs[0].recording.errors == {}
 
 
-def test_requests_that_the_model_refuses_are_counted_not_raised(triton):
-    result = measure(spec(triton, model="moody", request_count=64))
+def test_requests_that_the_model_refuses_are_counted_not_raised(loaded):
+    result = measure(spec(loaded, model="moody", request_count=64))
     run = result.runs[0]
 
     assert run.answered + run.errors == 64
@@ -76,26 +63,26 @@ def test_requests_that_the_model_refuses_are_counted_not_raised(triton):
 
 
 @pytest.mark.parametrize("model", ["mlp", "every_dtype", "varying"])
-def test_both_protocols_describe_a_model_alike(triton, model):
-    over_http = HttpControl(PerfSpec(url=triton.http, model=model).address)
+def test_both_protocols_describe_a_model_alike(loaded, model):
+    over_http = HttpControl(PerfSpec(url=loaded.http_url, model=model).address)
 
-    assert GrpcControl(spec(triton).address).model(model) == over_http.model(model)
+    assert GrpcControl(spec(loaded).address).model(model) == over_http.model(model)
 
 
-def test_an_unknown_model_names_the_nearest(triton):
+def test_an_unknown_model_names_the_nearest(loaded):
     with pytest.raises(SpecError, match="no model 'mpl'") as caught:
-        measure(spec(triton, model="mpl"))
+        measure(spec(loaded, model="mpl"))
 
     assert caught.value.hint == "did you mean 'mlp'?"
 
 
-def test_a_model_that_failed_to_load_says_why(triton):
+def test_a_model_that_failed_to_load_says_why(loaded):
     with pytest.raises(ServerError, match="born broken"):
-        measure(spec(triton, model="broken"))
+        measure(spec(loaded, model="broken"))
 
 
-def test_the_http_port_is_recognised(triton):
+def test_the_http_port_is_recognised(loaded):
     with pytest.raises(TransportError, match="does not speak gRPC") as caught:
-        measure(spec(triton, url=triton.http))
+        measure(spec(loaded, url=loaded.http_url))
 
     assert "HTTP port" in caught.value.hint

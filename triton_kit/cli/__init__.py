@@ -12,9 +12,11 @@ from triton_kit.errors import TritonKitError, nearest
 # Command -> (module, one line of help). A module is imported when its command runs,
 # so that `--help` stays fast however heavy the libraries behind the commands are.
 _COMMANDS = {
+    "demo": ("triton_kit.cli.demo", "Build, serve, score and load-test an example."),
     "new": ("triton_kit.cli.new", "Scaffold a project to start from."),
     "doctor": ("triton_kit.cli.doctor", "Say what works on this machine."),
     "build": ("triton_kit.cli.build", "Build a project into a model repository."),
+    "serve": ("triton_kit.cli.serve", "Serve a model repository on this machine."),
     "perf": ("triton_kit.cli.perf", "Load-test a served model."),
 }
 

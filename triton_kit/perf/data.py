@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.model import ModelInfo
-from triton_kit.tensors import DataType, Shape
+from triton_kit.tensors import DYNAMIC, DataType, Shape
 
 # One value per input; arrays of any dtype, strings as object arrays of bytes.
 Array = NDArray[Any]
@@ -47,6 +48,55 @@ def random_inputs(
         for tensor in model.inputs
         if tensor.name not in model.optional_inputs
     }
+
+
+def sample_inputs(
+    model: ModelInfo, samples: Mapping[str, Array], *, batch_size: int, first: int
+) -> dict[str, Array]:
+    """Take one request's inputs from samples; after the last comes the first again.
+
+    Args:
+        model: whether its tensors have a batch axis.
+        samples: input -> array whose first axis counts the samples.
+        batch_size: how many samples make a request of a model that batches.
+        first: the sample to begin with.
+    """
+    return {
+        name: rows.take(range(first, first + batch_size), axis=0, mode="wrap")
+        if model.max_batch_size
+        else rows[first % len(rows)]
+        for name, rows in samples.items()
+    }
+
+
+def check_samples(model: ModelInfo, samples: Mapping[str, Array]) -> None:
+    """Hold samples against what the model takes.
+
+    Raises:
+        SpecError: an input is unknown, or its samples have another type or shape.
+    """
+    known = {tensor.name: tensor for tensor in model.inputs}
+    for name, rows in samples.items():
+        if name not in known:
+            raise SpecError(
+                f"samples are given for {name!r}, which is no input of {model.name!r}",
+                hint=did_you_mean(name, known),
+            )
+        tensor = known[name]
+        shape = rows.shape[1:]
+        if rows.dtype != np.dtype(tensor.dtype.numpy) or not len(rows):
+            raise SpecError(
+                f"samples of {name!r} are {len(rows)} of {rows.dtype}, "
+                f"the model takes {tensor.dtype.name}"
+            )
+        if len(shape) != len(tensor.shape) or any(
+            size not in (DYNAMIC, given)
+            for size, given in zip(tensor.shape, shape, strict=True)
+        ):
+            raise SpecError(
+                f"samples of {name!r} have shape {shape}, "
+                f"the model takes {tensor.shape}"
+            )
 
 
 def random_array(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -13,7 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from triton_kit.perf.data import Inputs, random_inputs
+from triton_kit.perf.data import (
+    Inputs,
+    check_samples,
+    random_inputs,
+    sample_inputs,
+)
 from triton_kit.perf.model import ModelInfo, input_shapes
 from triton_kit.perf.protocol import protocol_of
 from triton_kit.perf.reactor import Reactor
@@ -83,13 +88,20 @@ def _requests(
     spec: PerfSpec, model: ModelInfo, encode: Callable[[ModelInfo, Inputs], Request]
 ) -> list[Request]:
     model.check_batch_size(spec.batch_size)
-    shapes = input_shapes(model, spec.shapes, batch_size=spec.batch_size)
+    check_samples(model, spec.samples)
+    sampled = {name: rows.shape[1:] for name, rows in spec.samples.items()}
+    shapes = input_shapes(model, {**spec.shapes, **sampled}, batch_size=spec.batch_size)
     generator = np.random.default_rng(spec.seed)
     requests: list[Request] = []
     total_bytes = 0
     while len(requests) < _DISTINCT_REQUESTS and total_bytes < _REQUEST_BYTES:
         inputs = random_inputs(
             model, shapes, batch_size=spec.batch_size, generator=generator
+        ) | sample_inputs(
+            model,
+            spec.samples,
+            batch_size=spec.batch_size,
+            first=len(requests) * spec.batch_size,
         )
         request = encode(model, inputs)
         requests.append(request)
@@ -105,7 +117,8 @@ def _report(
 
 
 def _spec_as_json(spec: PerfSpec) -> dict[str, Any]:
-    return asdict(spec) | {
+    return asdict(replace(spec, samples={})) | {
+        "samples": {name: list(rows.shape) for name, rows in spec.samples.items()},
         "loads": [load.as_json() for load in spec.loads],
         "headers": sorted(spec.headers),  # their values may be secrets
     }

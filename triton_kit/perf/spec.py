@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.address import Address, parse_address
 from triton_kit.tensors import Shape
+
+if TYPE_CHECKING:
+    from triton_kit.perf.data import Array
 
 DEFAULT_PORTS = {"http": 8000, "grpc": 8001}
 _MOST_CONCURRENT = 16_384
@@ -50,6 +54,9 @@ class PerfSpec:
         loads: measured one after another, each with a result of its own.
         batch_size: inferences per request.
         shapes: input -> shape; needed for inputs whose shape varies.
+        samples: input -> values to send in place of random ones, taken in turn: an
+            array whose first axis counts the samples, of which each request takes
+            `batch_size` (one, and without that axis, where the model does not batch).
         measurement_interval_s: how long each load is measured.
         request_count: measure this many requests instead.
         warm_up_s: how long each load runs before it is measured.
@@ -66,6 +73,7 @@ class PerfSpec:
     loads: tuple[Load, ...] = (ClosedLoad(1),)
     batch_size: int = 1
     shapes: Mapping[str, Shape] = field(default_factory=dict)
+    samples: Mapping[str, Array] = field(default_factory=dict)
     measurement_interval_s: float = 5.0
     request_count: int | None = None
     warm_up_s: float = 0.5

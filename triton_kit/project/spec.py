@@ -7,20 +7,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from triton_kit.project.serving import ServingSpec, Spec
+
 # A model's name is a folder's name and part of URLs: no separators, no leading dot.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
 Axes = tuple[Annotated[int, Field(ge=-1)], ...]
 
 EMBEDDED = "embedded"
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TensorSpec(_Spec):
+class TensorSpec(Spec):
     """One input or output.
 
     `min`, `opt`, `max` bound the shapes of an input, batch axis included. `dtype` and
@@ -52,59 +48,16 @@ class TensorSpec(_Spec):
         return self
 
 
-class QueuePolicySpec(_Spec):
-    """What happens to requests that wait: a time-out and a bound on the queue."""
-
-    timeout_us: NotNegative = 0
-    timeout_action: Literal["reject", "delay"] = "reject"
-    allow_timeout_override: bool = False
-    max_size: NotNegative = 0
-
-
-class BatchingSpec(_Spec):
-    """How Triton joins requests; `dynamic: false` leaves it to the client."""
-
-    max_batch_size: Positive
-    dynamic: bool = True
-    preferred: tuple[Positive, ...] = ()
-    max_queue_delay_us: NotNegative | None = None
-    preserve_ordering: bool = False
-    priority_levels: NotNegative = 0
-    default_priority: NotNegative = 0
-    queue: QueuePolicySpec | None = None
-    queue_by_priority: dict[int, QueuePolicySpec] = {}
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        if too_large := [n for n in self.preferred if n > self.max_batch_size]:
-            raise ValueError(
-                f"preferred {too_large} exceed max_batch_size {self.max_batch_size}"
-            )
-        return self
-
-
-class InstanceSpec(_Spec):
-    """How many copies of a model run, and where."""
-
-    kind: Literal["auto", "cpu", "gpu", "model"] = "auto"
-    count: Positive = 1
-    gpus: tuple[NotNegative, ...] = ()
-    profile: tuple[str, ...] = ()
-    host_policy: str | None = None
-
-
-class ModelSpec(_Spec):
+class ModelSpec(ServingSpec):
     """One model: where it comes from and how Triton serves it."""
 
     source: str
     inputs: dict[str, TensorSpec] = {}
     outputs: dict[str, TensorSpec] = {}
-    batching: BatchingSpec | None = None
-    instances: tuple[InstanceSpec, ...] = ()
     config: dict[str, Any] = {}  # any ModelConfig field, by its proto name
 
 
-class StepSpec(_Spec):
+class StepSpec(Spec):
     """One model of a pipeline; maps the model's tensor names to the pipeline's."""
 
     model: Name
@@ -112,14 +65,14 @@ class StepSpec(_Spec):
     outputs: Annotated[dict[str, str], Field(min_length=1)]
 
 
-class PipelineSpec(_Spec):
+class PipelineSpec(Spec):
     """Models wired by tensor names; served by Triton as one ensemble."""
 
     steps: Annotated[tuple[StepSpec, ...], Field(min_length=1)]
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class TargetSpec(_Spec):
+class TargetSpec(Spec):
     """Where the repository will run."""
 
     triton: str = EMBEDDED
@@ -127,7 +80,7 @@ class TargetSpec(_Spec):
     models: dict[str, dict[str, Any]] = {}  # merged over `models`, field by field
 
 
-class ProjectSpec(_Spec):
+class ProjectSpec(Spec):
     """The whole file."""
 
     name: Name

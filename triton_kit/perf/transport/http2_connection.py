@@ -118,8 +118,6 @@ class Http2Connection:
         """Calls begun and not ended, those waiting for their turn included."""
         return len(self._streams) + len(self._waiting)
 
-    # What the owner asks for.
-
     def start(self, stream: Stream, request: Request) -> None:
         """Begin a call, or queue it while the peer takes no more at once."""
         if len(self._streams) >= self.most_streams:

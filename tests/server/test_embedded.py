@@ -1,0 +1,342 @@
+"""Starting, watching and stopping the real server."""
+
+import os
+import re
+import signal
+import socket
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tritonclient.http
+from onnx_models import affine
+
+from triton_kit.errors import RepositoryError, ServerError, TransportError
+from triton_kit.serve import control
+from triton_kit.serve.embedded import running
+from triton_kit.serve.ports import choose_ports
+from triton_kit.serve.spec import ServeSpec
+
+pytestmark = pytest.mark.server
+
+
+def ask(url, model, x):
+    """Send float32 x, shape (batch, n), and return y."""
+    with tritonclient.http.InferenceServerClient(url.removeprefix("http://")) as client:
+        tensor = tritonclient.http.InferInput("x", list(x.shape), "FP32")
+        tensor.set_data_from_numpy(x)
+        return client.infer(model, [tensor]).as_numpy("y")
+
+
+def shared_memory_of(pid):
+    """Regions that the launch of the process `pid` (the launcher, not Triton) left."""
+    return sorted(Path("/dev/shm").glob(f"triton-kit-{pid}-*"))
+
+
+@pytest.fixture
+def identity_repository(tmp_path, write_identity):
+    return write_identity(tmp_path / "repository", "identity")
+
+
+def test_a_running_server_answers_and_says_its_version(server):
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+
+    assert server.version == "2.51.0"
+    assert server.models == ("affine", "identity")
+    assert (ask(server.http_url, "affine", x) == 2 * x + 1).all()
+    assert (ask(server.http_url, "identity", x) == x).all()
+
+
+def test_it_listens_on_loopback_only(server):
+    listeners = [
+        connection.laddr
+        for connection in psutil.Process(server.pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+    assert len(listeners) == 3
+    # gRPC writes IPv4 addresses in IPv6 form.
+    assert {address.ip.removeprefix("::ffff:") for address in listeners} == {
+        "127.0.0.1"
+    }
+
+
+def test_nothing_is_left_after_the_stop(identity_repository):
+    before = shared_memory_of(os.getpid())
+    with running(ServeSpec(repository=identity_repository)) as server:
+        family = [psutil.Process(server.pid)]
+        family += family[0].children(recursive=True)
+        regions = set(shared_memory_of(os.getpid())) - set(before)
+        log = server.log
+    _, alive = psutil.wait_procs(family, timeout=10)
+
+    assert len(family) >= 2  # the server and the Python model's process
+    assert regions
+    assert not any(region.exists() for region in regions)
+    assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
+    assert not log.exists()
+
+
+def test_the_folder_it_is_started_from_does_not_matter(
+    identity_repository, tmp_path, monkeypatch, write_onnx
+):
+    write_onnx(identity_repository, "affine", affine())
+    # Triton 24.10 would take these for the model, the backend and NumPy.
+    for name in ("1/model.py", "model.py", "numpy.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise ImportError('the wrong file')")
+    monkeypatch.chdir(tmp_path)
+    x = np.ones((1, 4), np.float32)
+
+    spec = ServeSpec(repository=Path("repository"), log=Path("server.log"))
+    with running(spec) as server:
+        assert (ask(server.http_url, "identity", x) == x).all()
+        assert (ask(server.http_url, "affine", x) == 3).all()
+
+    assert "Started HTTPService" in (tmp_path / "server.log").read_text()
+
+
+def test_shared_memory_of_killed_processes_is_removed(identity_repository):
+    before = shared_memory_of(os.getpid())
+    regions = set()
+
+    def kill_all_of(server):
+        regions.update(set(shared_memory_of(os.getpid())) - set(before))
+        children = psutil.Process(server.pid).children(recursive=True)
+        for process in (psutil.Process(server.pid), *children):
+            process.send_signal(signal.SIGKILL)
+        server.wait()
+
+    spec = ServeSpec(repository=identity_repository)
+    with pytest.raises(ServerError, match="killed by SIGKILL"), running(spec) as server:
+        kill_all_of(server)
+
+    assert regions
+    assert not any(region.exists() for region in regions)
+
+
+def test_a_dead_server_is_named_as_the_reason_of_a_failed_request(identity_repository):
+    def kill_and_ask(server):
+        server.process.kill()
+        server.process.wait()
+        control.server_metadata(server.http_url)
+
+    spec = ServeSpec(repository=identity_repository)
+    with pytest.raises(ServerError, match="while it was in use") as caught:  # noqa: SIM117
+        with running(spec) as server:
+            kill_and_ask(server)
+
+    assert isinstance(caught.value.__cause__, TransportError)
+    assert "HTTPService" in str(caught.value)  # the last lines of its log
+
+
+def test_servers_that_start_at_once_do_not_collide(identity_repository):
+    servers, failures = [], []
+
+    def launch(stack):
+        try:
+            servers.append(
+                stack.enter_context(running(ServeSpec(repository=identity_repository)))
+            )
+        except ServerError as error:
+            failures.append(error)
+
+    with ExitStack() as one, ExitStack() as two, ExitStack() as three:
+        threads = [threading.Thread(target=launch, args=[s]) for s in (one, two, three)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        answers = {control.server_metadata(s.http_url)["version"] for s in servers}
+
+    assert failures == []
+    assert answers == {"2.51.0"}
+    ports = {u for s in servers for u in (s.http_url, s.grpc_url, s.metrics_url)}
+    assert len(ports) == 9
+
+
+@pytest.mark.parametrize("lost", ["http-port", "grpc-port", "metrics-port"])
+def test_a_chosen_port_lost_during_the_start_is_replaced(identity_repository, lost):
+    offers = []
+    with socket.socket() as thief:
+        thief.bind(("127.0.0.1", 0))
+        thief.listen()
+
+        def choose(wanted):
+            offers.append(choose_ports(wanted))
+            if len(offers) == 1:
+                offers[0][lost] = thief.getsockname()[1]
+            return offers[-1]
+
+        with running(ServeSpec(repository=identity_repository), choose=choose) as s:
+            version = control.server_metadata(s.http_url)["version"]
+
+    assert version == "2.51.0"
+    assert len(offers) == 2
+
+
+@pytest.mark.parametrize("name", ["http", "grpc", "metrics"])
+def test_a_wanted_port_in_use_is_refused_with_its_holder(
+    tmp_path, write_identity, name
+):
+    write_identity(tmp_path, "identity")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        spec = ServeSpec(repository=tmp_path, **{f"{name}_port": port})
+
+        refused = pytest.raises(ServerError, match=f"--{name}-port {port}.*in use")
+        with refused as caught, running(spec):
+            pass
+
+    assert f"process {os.getpid()}" in str(caught.value)
+
+
+def test_wanted_ports_are_used(identity_repository):
+    ports = choose_ports({"http-port": None, "grpc-port": None, "metrics-port": None})
+    wanted = {name.replace("-", "_"): port for name, port in ports.items()}
+
+    with running(ServeSpec(repository=identity_repository, **wanted)) as server:
+        assert server.http_url == f"http://127.0.0.1:{ports['http-port']}"
+        assert server.grpc_url == f"127.0.0.1:{ports['grpc-port']}"
+        assert f":{ports['metrics-port']}/metrics" in server.metrics_url
+
+
+def test_explicit_control_loads_what_was_named_and_the_rest_on_demand(
+    tmp_path, write_identity
+):
+    for name in ("one", "two"):
+        write_identity(tmp_path, name)
+    spec = ServeSpec(repository=tmp_path, model_control="explicit", models=("one",))
+
+    with running(spec) as server:
+        url = server.http_url
+        assert control.is_model_ready(url, "one")
+        assert not control.is_model_ready(url, "two")
+
+        control.load_model(url, "two")
+        assert control.is_model_ready(url, "two")
+
+        control.unload_model(url, "one")
+        with pytest.raises(ServerError, match="'absent'"):
+            control.load_model(url, "absent")
+
+
+def test_a_named_model_that_is_absent_is_an_error(tmp_path, write_identity):
+    write_identity(tmp_path, "here")
+    spec = ServeSpec(repository=tmp_path, model_control="explicit", models=("gone",))
+
+    with pytest.raises(RepositoryError, match="'gone'") as caught, running(spec):
+        pass
+
+    assert "here" in str(caught.value)
+
+
+BROKEN = {
+    "text": ({}, 'max_batch_size: "4\n', "1:1[79]: "),
+    "field": ({}, "batch_size: 4\n", 'no field named "batch_size"'),
+    "version": ({}, 'backend: "python"', "at least one version"),
+    "python": (
+        {"1/model.py": "raise ValueError('my own words')"},
+        'backend: "python"',
+        r"my own words \(.*model.py:1\)",
+    ),
+    "backend": ({"1/model.plan": "x"}, 'backend: "tensorrt"', "tensorrt"),
+    "no config": ({"1/data": "x"}, None, "backend"),
+}
+
+
+def test_every_model_that_does_not_load_is_named_with_tritons_reason(
+    tmp_path, write_model, write_identity
+):
+    write_identity(tmp_path, "good")
+    for name, (files, config, _) in BROKEN.items():
+        (tmp_path / name).mkdir()
+        write_model(tmp_path, name, files, config=config)
+
+    refused = pytest.raises(ServerError, match="did not load")
+    with refused as caught, running(ServeSpec(repository=tmp_path)):
+        pass
+
+    lines = caught.value.message.splitlines()
+    assert len(lines) == len(BROKEN)
+    for line, (name, (_, _, reason)) in zip(lines, sorted(BROKEN.items()), strict=True):
+        assert re.search(f"model '{name}' did not load: .*{reason}", line)
+
+
+def test_a_start_that_hangs_on_a_missing_model_file_is_given_up_at_once(
+    tmp_path, write_model
+):
+    write_model(tmp_path, "empty", {"1/x": ""}, config='backend: "python"')
+
+    refused = pytest.raises(ServerError, match=r"'empty' did not load.*1/model\.py")
+    with refused, running(ServeSpec(repository=tmp_path, stop_within_s=1)):
+        pass
+
+
+def test_an_ensemble_names_the_step_that_failed(tmp_path, write_model):
+    write_model(
+        tmp_path,
+        "whole",
+        {"1/.keep": ""},
+        config="""platform: "ensemble"
+input { name: "a" data_type: TYPE_FP32 dims: [ 1 ] }
+output { name: "b" data_type: TYPE_FP32 dims: [ 1 ] }
+ensemble_scheduling { step { model_name: "step" model_version: -1
+  input_map { key: "x" value: "a" } output_map { key: "y" value: "b" } } }""",
+    )
+    write_model(tmp_path, "step", {"1/model.py": "1 / 0"}, config='backend: "python"')
+
+    refused = pytest.raises(ServerError, match=r"'whole'.*depends on 'step'")
+    with refused as caught, running(ServeSpec(repository=tmp_path)):
+        pass
+
+    assert "ZeroDivisionError" in str(caught.value)
+
+
+def test_an_unknown_flag_is_named_without_the_usage(identity_repository):
+    spec = ServeSpec(repository=identity_repository, flags=("--no-such-flag=1",))
+
+    with pytest.raises(ServerError, match="--no-such-flag") as caught, running(spec):
+        pass
+
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_start_that_takes_too_long_says_what_it_waits_for(tmp_path, write_model):
+    slow = "import time\ntime.sleep(60)\n"
+    config = 'backend: "python"'
+    write_model(tmp_path, "slow", {"1/model.py": slow}, config=config)
+
+    spec = ServeSpec(repository=tmp_path, ready_within_s=1, stop_within_s=1)
+
+    late = pytest.raises(ServerError, match=r"not ready after 1 s.*loading slow")
+    with late, running(spec):
+        pass
+
+
+def test_strict_config_fills_nothing_in(tmp_path, write_model):
+    write_model(tmp_path, "bare", {"1/model.onnx": affine()})
+    spec = ServeSpec(repository=tmp_path, strict_model_config=True)
+
+    with pytest.raises(ServerError, match=r"config\.pbtxt"), running(spec):
+        pass
+
+
+def test_the_log_stays_where_it_was_asked_for(identity_repository, tmp_path):
+    log = tmp_path / "server.log"
+
+    with running(ServeSpec(repository=identity_repository, log=log)) as server:
+        assert server.log == log
+
+    assert "Started HTTPService" in log.read_text()
+
+
+def test_a_missing_repository_is_named_before_the_start(tmp_path):
+    refused = pytest.raises(RepositoryError, match="gone: it does not exist")
+    with refused, running(ServeSpec(repository=tmp_path / "gone")):
+        pass

@@ -1,0 +1,149 @@
+"""`triton-kit serve` as a child process, stopped and broken from outside."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from triton_kit.serve import control
+
+pytestmark = pytest.mark.server
+
+COMMAND = [sys.executable, "-m", "triton_kit", "serve"]
+WITHIN_S = 60
+
+
+@contextmanager
+def serving(repository, *options):
+    """Start the command; yield it and the endpoints it printed; kill it if need be."""
+    process = subprocess.Popen(
+        [*COMMAND, str(repository), "--json", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        assert line, process.communicate(timeout=WITHIN_S)[1]
+        yield process, json.loads(line)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def still_running(processes):
+    """Those that have not ended; a zombie has, its parent only did not ask."""
+    _, left = psutil.wait_procs(processes, timeout=1)
+    return [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def regions_of(process):
+    return list(Path("/dev/shm").glob(f"triton-kit-{process.pid}-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_leaves_nothing(tmp_path, write_identity, number):
+    write_identity(tmp_path, "identity")
+
+    with serving(tmp_path) as (process, endpoints):
+        assert control.is_model_ready(endpoints["http_url"], "identity")
+        assert endpoints["models"] == ["identity"]
+        assert endpoints["version"] == "2.51.0"
+        family = psutil.Process(process.pid).children(recursive=True)
+        regions = regions_of(process)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=WITHIN_S)
+
+    assert process.returncode == 0
+    assert stdout == ""  # after the one line of JSON
+    assert "loopback only" in stderr
+    assert len(family) >= 2
+    assert still_running(family) == []
+    assert regions
+    assert not any(region.exists() for region in regions)
+
+
+def test_a_signal_while_the_models_load_leaves_nothing(tmp_path, write_model):
+    loading = tmp_path / "loading"
+    code = (
+        f"import pathlib, time\npathlib.Path({str(loading)!r}).touch()\ntime.sleep(60)"
+    )
+    repository = tmp_path / "repository"
+    config = 'backend: "python"'
+    write_model(repository, "slow", {"1/model.py": code}, config=config)
+    with subprocess.Popen(
+        [*COMMAND, str(repository), "--stop-within", "0.1"]
+    ) as process:
+        while not loading.exists():
+            assert process.poll() is None
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        code = process.wait(WITHIN_S)
+
+    assert code == 0
+    assert family
+    assert still_running(family) == []
+    assert regions_of(process) == []
+
+
+def test_a_killed_server_ends_it_with_the_reason_and_the_log(tmp_path, write_identity):
+    write_identity(tmp_path, "identity")
+
+    with serving(tmp_path) as (process, endpoints):
+        os.kill(endpoints["pid"], signal.SIGKILL)
+        _, stderr = process.communicate(timeout=WITHIN_S)
+
+    assert process.returncode == 5
+    assert "Error: tritonserver ended while it was in use: killed by SIGKILL" in stderr
+    assert "Started HTTPService" in stderr
+    assert "Traceback" not in stderr
+    assert regions_of(process) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.write_text("x"), "it is a file"),
+        (lambda path: path.mkdir(), "found nothing"),
+        (lambda path: (path / "1").mkdir(parents=True), "holds versions"),
+    ],
+    ids=["missing", "file", "empty", "one level too deep"],
+)
+def test_a_path_that_is_no_repository_is_exit_code_7(tmp_path, make, message):
+    path = tmp_path / "repository"
+    make(path)
+
+    ended = subprocess.run(
+        [*COMMAND, path], capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 7
+    assert message in ended.stderr
+    assert str(path) in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_endpoints_are_printed_for_people_too(tmp_path, write_identity):
+    write_identity(tmp_path, "identity")
+
+    with subprocess.Popen(
+        [*COMMAND, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(7)]
+        process.terminate()
+        process.communicate(timeout=WITHIN_S)
+
+    assert lines[0].startswith("tritonserver 2.51.0, ready after ")
+    assert lines[1].split()[0] == "http"
+    assert lines[4].split() == ["models", "identity"]
+    assert lines[6] == "Ctrl-C stops it.\n"
