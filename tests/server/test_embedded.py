@@ -278,17 +278,23 @@ def test_a_start_that_hangs_on_a_missing_model_file_is_given_up_at_once(
         pass
 
 
-def test_an_ensemble_names_the_step_that_failed(tmp_path, write_model):
-    write_model(
-        tmp_path,
-        "whole",
-        {"1/.keep": ""},
-        config="""platform: "ensemble"
+ENSEMBLE = """platform: "ensemble"
 input { name: "a" data_type: TYPE_FP32 dims: [ 1 ] }
 output { name: "b" data_type: TYPE_FP32 dims: [ 1 ] }
 ensemble_scheduling { step { model_name: "step" model_version: -1
-  input_map { key: "x" value: "a" } output_map { key: "y" value: "b" } } }""",
-    )
+  input_map { key: "x" value: "a" } output_map { key: "y" value: "b" } } }"""
+
+
+def test_an_ensemble_of_a_model_that_is_not_there_names_it(tmp_path, write_model):
+    write_model(tmp_path, "whole", {"1/.keep": ""}, config=ENSEMBLE)
+
+    refused = pytest.raises(ServerError, match=r"'whole' did not load.*: step$")
+    with refused, running(ServeSpec(repository=tmp_path)):
+        pass
+
+
+def test_an_ensemble_names_the_step_that_failed(tmp_path, write_model):
+    write_model(tmp_path, "whole", {"1/.keep": ""}, config=ENSEMBLE)
     write_model(tmp_path, "step", {"1/model.py": "1 / 0"}, config='backend: "python"')
 
     refused = pytest.raises(ServerError, match=r"'whole'.*depends on 'step'")

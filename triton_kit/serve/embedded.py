@@ -266,6 +266,8 @@ def _hint(reasons: str) -> str | None:
             "the embedded server has the backends onnxruntime and python; others "
             "run in NVIDIA's container"
         )
+    if "has kind KIND_GPU but" in reasons:
+        return "KIND_AUTO takes a GPU where there is one, else the CPU"
     if "ModuleNotFoundError" in reasons:
         return f"Python models run on {sys.executable}: install what they import there"
     return None
