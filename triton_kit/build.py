@@ -153,7 +153,7 @@ def _build_onnx(name: str, spec: ModelSpec, source: Path, scratch: Path) -> _Bui
         ConvertSpec(
             source=source,
             output=scratch / f"{name}.onnx",
-            shapes={n: r for n, t in spec.inputs.items() if (r := _range(t))},
+            profiles=({n: r for n, t in spec.inputs.items() if (r := _range(t))},),
         )
     )
     config = model_config(

@@ -1,118 +1,162 @@
-"""A model becomes an artifact: read, rewrite, compare, write."""
+"""A model becomes an artifact: read, rewrite, verify, build, write."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
-from google.protobuf.message import DecodeError
-
-from triton_kit.artifact import OnnxModel, inspect_onnx
-from triton_kit.convert.passes import simplify
-from triton_kit.convert.spec import ConvertResult, ConvertSpec
-from triton_kit.convert.verify import compare
-from triton_kit.errors import ConvertError, SpecError, did_you_mean
-from triton_kit.tensors import DYNAMIC, Shape
-
-
-@dataclass(frozen=True, slots=True)
-class _Rewritten:
-    """The graph that is kept, how far its answers are off, and a note if any."""
-
-    model: onnx.ModelProto
-    max_abs_error: float = 0.0
-    notes: tuple[str, ...] = ()
+from triton_kit.artifact import inspect_onnx
+from triton_kit.convert.attempt import Attempt, Work
+from triton_kit.convert.graph import Prepared, prepare
+from triton_kit.convert.ladder import settle
+from triton_kit.convert.onnx_file import artifact_files, load_onnx, measure, save_onnx
+from triton_kit.convert.samples import Feed, load_samples
+from triton_kit.convert.shapes import check_profiles, full_profiles
+from triton_kit.convert.spec import ConvertResult, ConvertSpec, Profile
+from triton_kit.convert.verify import Reference, Trial, make_trials, run_original
+from triton_kit.errors import ConvertError, VerifyError
+from triton_kit.tensors import Tensor
 
 
 def convert(spec: ConvertSpec) -> ConvertResult:
-    """Write the artifact of one model, as small as it can be and still the same.
+    """Write the artifact of one model: rewritten, in its precision, and verified.
 
-    The simplified graph is kept only if its answers are those of the original;
-    otherwise the artifact is the original and a note says why.
+    The artifact appears by rename once it is whole and has passed the accuracy gate;
+    until then, and after any failure, what was at its place before is still there.
 
     Raises:
-        ConvertError: the source is not a readable ONNX model.
-        SpecError: shapes are given for an input that the model does not have.
-        VerifyError: the original itself does not run.
+        SpecError: the spec asks for what the model does not have.
+        ConvertError: the model cannot be read, rewritten or built.
+        VerifyError: the original does not run, or the artifact's answers differ from
+            its answers by more than the gate allows.
     """
-    outside = inspect_onnx(spec.source)
-    _check_shapes(spec, outside)
-    original = _load(spec.source)
-    rewritten = _simplified(spec, outside, original)
-    _save(rewritten.model, spec.output)
-    after = inspect_onnx(spec.output)
-    return ConvertResult(
-        artifact=spec.output,
-        inputs=after.inputs,
-        outputs=after.outputs,
-        nodes_before=len(original.graph.node),
-        nodes_after=len(rewritten.model.graph.node),
-        max_abs_error=rewritten.max_abs_error,
-        notes=rewritten.notes,
+    started_s = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="triton-kit-") as folder:
+        scratch = Path(folder)
+        work = _begin(spec, Path(spec.source), scratch)
+        done = settle(work)
+        files = artifact_files(done.path)
+        _place(files, spec.output)
+        return _result(work, done, time.monotonic() - started_s)
+
+
+def _begin(spec: ConvertSpec, source: Path, scratch: Path) -> Work:
+    """Read everything that is given, and run the original once."""
+    outside = inspect_onnx(source)
+    check_profiles(spec.profiles, outside.inputs, spec.source)
+    profiles = full_profiles(spec.profiles, outside.inputs)
+    calibration = (
+        load_samples(spec.calibration.data, outside.inputs)
+        if spec.calibration
+        else None
+    )
+    samples = (
+        load_samples(spec.verify_data, outside.inputs) if spec.verify_data else None
+    )
+    prepared = prepare(spec, source)
+    trials = _trials(spec, outside.inputs, profiles, samples, calibration)
+    return Work(
+        spec=spec,
+        source=source,
+        profiles=profiles,
+        prepared=prepared,
+        reference=_run_original(spec, source, prepared, trials, scratch),
+        calibration=calibration,
+        trial_feeds=tuple(trial.feed for trial in trials),
+        scratch=scratch,
     )
 
 
-def _check_shapes(spec: ConvertSpec, model: OnnxModel) -> None:
-    known = {tensor.name: tensor for tensor in model.inputs}
-    for name, bounds in spec.shapes.items():
-        if name not in known:
-            raise SpecError(
-                f"{spec.source}: shapes are given for input {name!r}, "
-                "which the model does not have",
-                hint=did_you_mean(name, known),
-            )
-        shape = known[name].shape
-        if not all(_fits(shape, s) for s in (bounds.min, bounds.opt, bounds.max)):
-            raise SpecError(
-                f"{spec.source}: input {name!r} has shape {shape}, which "
-                f"min {bounds.min}, opt {bounds.opt}, max {bounds.max} do not fit",
-                hint="-1 is an axis that varies; the others are fixed in the file",
-            )
-
-
-def _fits(declared: Shape, trial: Shape) -> bool:
-    return len(declared) == len(trial) and all(
-        size in (DYNAMIC, wanted) for size, wanted in zip(declared, trial, strict=True)
+def _trials(
+    spec: ConvertSpec,
+    inputs: Sequence[Tensor],
+    profiles: Sequence[Profile],
+    samples: Feed | None,
+    calibration: Feed | None,
+) -> list[Trial]:
+    return make_trials(
+        inputs,
+        profiles,
+        samples=calibration if samples is None else samples,
+        has_verify_data=samples is not None,
+        ranges=spec.ranges,
+        seed=spec.seed,
     )
 
 
-def _load(path: Path) -> onnx.ModelProto:
+def _run_original(
+    spec: ConvertSpec,
+    source: Path,
+    prepared: Prepared,
+    trials: Sequence[Trial],
+    scratch: Path,
+) -> Reference:
+    model = _reference_model(spec, source, prepared, scratch)
     try:
-        return onnx.load(path)
-    except (DecodeError, OSError, ValueError) as error:
-        raise ConvertError(
-            f"{path}: cannot be read as an ONNX model: {error}"
+        return run_original(model, trials, scratch=scratch, deadline_s=spec.deadline_s)
+    except VerifyError as error:
+        raise VerifyError(
+            f"{spec.source}: the original cannot be verified against: {error.message}",
+            hint=error.hint,
         ) from error
 
 
-def _simplified(
-    spec: ConvertSpec, outside: OnnxModel, original: onnx.ModelProto
-) -> _Rewritten:
+def _reference_model(
+    spec: ConvertSpec, source: Path, prepared: Prepared, scratch: Path
+) -> Path:
+    """Return what the artifact is held against: the source, if its outputs are kept.
+
+    A user's pass may cut outputs or make new ones; then the graph after it, with
+    nothing else done to it, is the reference.
+    """
+    if not spec.passes:
+        return source
+    before = [t.name for t in inspect_onnx(source).outputs]
+    if before == [output.name for output in prepared.model.graph.output]:
+        return source
+    from triton_kit.convert.passes import apply_user_passes
+
+    path = scratch / "after_passes.onnx"
+    save_onnx(apply_user_passes(load_onnx(source), spec.passes), path)
+    return path
+
+
+def _place(files: Sequence[Path], output: Path) -> None:
+    """Move files to where they belong; the one that names the others comes last."""
+    staged = []
     try:
-        slim = simplify(original)
-    except ConvertError as error:
-        return _Rewritten(original, notes=(f"kept the graph as it was: {error}",))
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
-        candidate = Path(scratch) / "candidate.onnx"
-        _save(slim, candidate)
-        compared = compare(
-            spec.source,
-            candidate,
-            inputs=outside.inputs,
-            shapes=spec.shapes,
-            seed=spec.seed,
-            deadline_s=spec.deadline_s,
-        )
-    if compared.is_equal:
-        return _Rewritten(slim, compared.max_abs_error)
-    note = f"the simplified graph is off by {compared.max_abs_error:.3g}"
-    return _Rewritten(original, notes=(f"kept the graph as it was: {note}",))
+        for file in reversed(files):
+            target = output.parent / file.name.replace(files[0].name, output.name, 1)
+            partial = target.with_name(f".{target.name}.partial")
+            staged.append((partial, target))
+            shutil.copyfile(file, partial)
+        for partial, target in staged:
+            partial.replace(target)
+    except OSError as error:
+        raise ConvertError(f"{output}: cannot write it: {error.strerror}") from error
+    finally:
+        for partial, _ in staged:
+            partial.unlink(missing_ok=True)
 
 
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    # Who wrote the file, and when, is no part of the model: the same source has to
-    # give the same bytes.
-    del model.metadata_props[:]
-    onnx.save(model, path)
+def _result(work: Work, done: Attempt, seconds: float) -> ConvertResult:
+    output = work.spec.output
+    after = inspect_onnx(output)
+    precision = done.spec.precision
+    assert precision != "auto"  # settled
+    return ConvertResult(
+        artifact=output,
+        format=work.spec.format,
+        precision=precision,
+        inputs=after.inputs,
+        outputs=after.outputs,
+        before=measure(load_onnx(work.source), work.source),
+        after=measure(load_onnx(output), output),
+        accuracy=done.accuracy,
+        kept_fp32=done.candidate.kept,
+        notes=(*done.notes, *done.accuracy.notes),
+        seconds=seconds,
+    )
