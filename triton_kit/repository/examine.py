@@ -138,6 +138,10 @@ def _read(examined: Examined, target: Target) -> bool:
         return False
     if "config.pbtxt" not in examined.folder.files and not target.strict:
         return True
+    if path.exists() and not path.is_file():
+        message = "config.pbtxt is no regular file: the server would wait for it"
+        examined.problems.append(Problem("F4", message=message, file=path))
+        return False
     failure = unreadable(path)
     if failure:
         hint = "let the server's user read it"
