@@ -16,6 +16,7 @@ _COMMANDS = {
     "new": ("triton_kit.cli.new", "Scaffold a project to start from."),
     "doctor": ("triton_kit.cli.doctor", "Say what works on this machine."),
     "build": ("triton_kit.cli.build", "Build a project into a model repository."),
+    "validate": ("triton_kit.cli.validate", "Check a model repository offline."),
     "serve": ("triton_kit.cli.serve", "Serve a model repository on this machine."),
     "perf": ("triton_kit.cli.perf", "Load-test a served model."),
 }
