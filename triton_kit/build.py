@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from triton_kit.repository.manifest import sha256, write_manifest
 from triton_kit.repository.pipeline import Step, ensemble_config
 from triton_kit.repository.publish import Draft, Published, publish
 from triton_kit.repository.render import render
+from triton_kit.repository.warmup import GENERATED, Warmup, add_warmup
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
 
 REPOSITORY_NAME = "model_repository"
@@ -82,6 +83,7 @@ class _Built:
     config: ModelConfig
     artifact: Path | None
     facts: dict[str, Any]  # JSON for the manifest
+    files: dict[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -100,12 +102,32 @@ def _build_model(project: Project, name: str, spec: ModelSpec, scratch: Path) ->
             hint="paths in triton-kit.yaml start at its folder",
         )
     if backend == "python":
-        return _build_python(name, spec, source)
-    return _build_onnx(name, spec, source, scratch)
+        built = _build_python(name, spec, source)
+    else:
+        built = _build_onnx(name, spec, source, scratch)
+    return replace(built, files=_add_warmup(project, spec, built.config))
+
+
+def _add_warmup(
+    project: Project, spec: ModelSpec, config: ModelConfig
+) -> dict[str, bytes]:
+    batch = 1 if config.max_batch_size else 0
+    sizes = {n: t.opt[batch:] for n, t in spec.inputs.items() if t.opt is not None}
+    files: dict[str, bytes] = {}
+    for request in spec.warmup:
+        is_file = request.data not in GENERATED
+        warmup = Warmup(
+            name=request.name,
+            source=project.path(request.data) if is_file else request.data,
+            batch_size=request.batch_size or 1,
+            count=request.count,
+        )
+        files |= add_warmup(config, warmup, sizes=sizes)
+    return files
 
 
 def _build_python(name: str, spec: ModelSpec, source: Path) -> _Built:
-    fields = config_fields(spec, spec.config)
+    fields = config_fields(spec)
     is_batched = fields["max_batch_size"] > 0
     config = model_config(
         name,
@@ -137,7 +159,7 @@ def _build_onnx(name: str, spec: ModelSpec, source: Path, scratch: Path) -> _Bui
     config = model_config(
         name,
         backend="onnxruntime",
-        fields=config_fields(spec, spec.config),
+        fields=config_fields(spec),
         inputs=result.inputs,
         outputs=result.outputs,
     )
@@ -179,6 +201,7 @@ def _draft(model: _Built) -> Draft:
         name=model.config.name,
         config=render(model.config),
         write_version=write_version,
+        files=model.files,
     )
 
 

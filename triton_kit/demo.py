@@ -23,6 +23,7 @@ from triton_kit.perf.result import PerfResult
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
 from triton_kit.project.load import FILE_NAME, load_project
 from triton_kit.project.scaffold import scaffold
+from triton_kit.samples import read_npz
 from triton_kit.serve.embedded import running
 from triton_kit.serve.spec import ServeSpec
 
@@ -184,14 +185,13 @@ def _check_folder(folder: Path) -> None:
 
 def _held_back(folder: Path) -> tuple[Images, Labels]:
     path = folder / "data" / "test.npz"
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return data["image"], data["label"]
-    except (OSError, KeyError, ValueError) as error:
+    data = read_npz(path)
+    if missing := {"image", "label"} - data.keys():
         raise SpecError(
-            f"{path}: cannot read the held-back images: {error}",
+            f"{path}: has no {missing.pop()!r}",
             hint="start over in another folder: --output DIR",
-        ) from error
+        )
+    return data["image"], data["label"]
 
 
 def _load(url: str, model: str, samples: dict[str, NDArray[Any]]) -> PerfSpec:

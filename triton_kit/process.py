@@ -78,6 +78,7 @@ def started(
     log: Path,
     stop_within_s: float,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a long-running child, yield it, stop it and its children on the way out.
 
@@ -92,6 +93,7 @@ def started(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=env,
+            cwd=cwd,
             start_new_session=True,
         )
     try:

@@ -1,8 +1,13 @@
 """A running tritonserver, and repositories for it, shared by the tests in here."""
 
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 from onnx_models import affine
 
+from triton_kit.errors import ServerError
+from triton_kit.serve.control import load_model
 from triton_kit.serve.embedded import running
 from triton_kit.serve.spec import ServeSpec
 
@@ -82,4 +87,16 @@ def small_repository(tmp_path_factory, write_onnx, write_identity):
 def server(small_repository):
     """The real server over `small_repository`, one for all tests that only ask."""
     with running(ServeSpec(repository=small_repository)) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """The real server over the models of the load tests; `broken` never loads."""
+    models = Path(__file__).parent / "perf_models"
+    good = tuple(sorted(m.name for m in models.iterdir() if m.name != "broken"))
+    spec = ServeSpec(repository=models, model_control="explicit", models=good)
+    with running(spec) as started:
+        with suppress(ServerError):
+            load_model(started.http_url, "broken")
         yield started

@@ -40,3 +40,41 @@ def identity(data_type: int, shape) -> bytes:
     """Return y = x, of any type and shape."""
     node = helper.make_node("Identity", ["x"], ["y"])
     return graph_bytes([node], [("x", data_type, shape)], [("y", data_type, shape)])
+
+
+def every_type(data_types, *, shape=("batch", 3)) -> bytes:
+    """Return y_T = x_T for every data type T, given by its ONNX number."""
+    nodes = [helper.make_node("Identity", [f"x_{t}"], [f"y_{t}"]) for t in data_types]
+    inputs = [(f"x_{t}", t, shape) for t in data_types]
+    outputs = [(f"y_{t}", t, shape) for t in data_types]
+    return graph_bytes(nodes, inputs, outputs)
+
+
+def mix() -> bytes:
+    """Return product = a * float(b), shape (batch, n), and total, shape (batch, 1)."""
+    nodes = [
+        helper.make_node("Cast", ["b"], ["b_float"], to=FLOAT),
+        helper.make_node("Mul", ["a", "b_float"], ["product"]),
+        helper.make_node("ReduceSum", ["product", "axes"], ["total"], keepdims=1),
+    ]
+    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    return graph_bytes(
+        nodes,
+        [("a", FLOAT, ["batch", "n"]), ("b", TensorProto.INT64, ["batch", "n"])],
+        [("product", FLOAT, ["batch", "n"]), ("total", FLOAT, ["batch", 1])],
+        [axes],
+    )
+
+
+def lookup(*, rows=10) -> bytes:
+    """Return y = 100 * x for int64 x, shape (batch, 1); fails for x >= rows."""
+    table = helper.make_tensor("table", FLOAT, [rows], [100.0 * i for i in range(rows)])
+    node = helper.make_node("Gather", ["table", "x"], ["y"])
+    tensors = [("x", TensorProto.INT64, ["batch", 1])], [("y", FLOAT, ["batch", 1])]
+    return graph_bytes([node], *tensors, [table])
+
+
+def unique() -> bytes:
+    """Return the different values of x, shape (k,): the first axis is not the batch."""
+    node = helper.make_node("Unique", ["x"], ["y"])
+    return graph_bytes([node], [("x", FLOAT, ["batch", 2])], [("y", FLOAT, ["k"])])

@@ -1,10 +1,8 @@
 import json
 import urllib.request
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from perf_triton import triton_running
 
 from triton_kit.cli import main
 from triton_kit.errors import ServerError, SpecError, TransportError
@@ -13,31 +11,21 @@ from triton_kit.perf.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server
 
-MODELS = Path(__file__).parent / "perf_models"
 
-
-@pytest.fixture(scope="module")
-def triton(tmp_path_factory):
-    work = tmp_path_factory.mktemp("perf_http")
-    flags = ("--exit-on-error=false", "--strict-readiness=false")  # one is broken
-    with triton_running(MODELS, work, *flags) as server:
-        yield server
-
-
-def served(triton, model):
+def served(loaded, model):
     """Return the requests and inferences that the server itself has counted."""
-    url = f"http://{triton.http}/v2/models/{model}/stats"
+    url = f"{loaded.http_url}/v2/models/{model}/stats"
     with urllib.request.urlopen(url, timeout=10) as answer:
         stats = json.load(answer)["model_stats"][0]
     return stats["inference_stats"]["success"]["count"], stats["inference_count"]
 
 
-def test_the_server_counts_the_same_requests(triton):
-    requests, inferences = served(triton, "mlp")
+def test_the_server_counts_the_same_requests(loaded):
+    requests, inferences = served(loaded, "mlp")
 
     result = measure(
         PerfSpec(
-            url=triton.http,
+            url=loaded.http_url,
             model="mlp",
             loads=(ClosedLoad(1), ClosedLoad(8)),
             batch_size=4,
@@ -45,7 +33,7 @@ def test_the_server_counts_the_same_requests(triton):
             warm_up_s=0,
         )
     )
-    requests_after, inferences_after = served(triton, "mlp")
+    requests_after, inferences_after = served(loaded, "mlp")
 
     assert [run.errors for run in result.runs] == [0, 0]
     assert [run.answered for run in result.runs] == [300, 300]
@@ -53,19 +41,21 @@ def test_the_server_counts_the_same_requests(triton):
     assert inferences_after - inferences == 2400
 
 
-def test_every_dtype_reaches_the_model(triton):
+def test_every_dtype_reaches_the_model(loaded):
     result = measure(
-        PerfSpec(url=triton.http, model="every_dtype", request_count=20, warm_up_s=0)
+        PerfSpec(
+            url=loaded.http_url, model="every_dtype", request_count=20, warm_up_s=0
+        )
     )
 
     assert result.runs[0].recording.errors == {}
     assert result.runs[0].answered == 20
 
 
-def test_requests_that_the_model_refuses_are_counted_not_raised(triton):
+def test_requests_that_the_model_refuses_are_counted_not_raised(loaded):
     result = measure(
         PerfSpec(
-            url=triton.http,
+            url=loaded.http_url,
             model="moody",
             loads=(ClosedLoad(4),),
             request_count=64,
@@ -81,10 +71,10 @@ def test_requests_that_the_model_refuses_are_counted_not_raised(triton):
     assert "not in the mood" in tally.example
 
 
-def test_a_shape_that_varies_is_sent_as_asked(triton):
+def test_a_shape_that_varies_is_sent_as_asked(loaded):
     result = measure(
         PerfSpec(
-            url=triton.http,
+            url=loaded.http_url,
             model="varying",
             shapes={"x": (7,)},
             request_count=5,
@@ -95,48 +85,48 @@ def test_a_shape_that_varies_is_sent_as_asked(triton):
     assert result.runs[0].errors == 0
 
 
-def test_a_shape_that_varies_and_was_not_given_is_asked_for(triton):
+def test_a_shape_that_varies_and_was_not_given_is_asked_for(loaded):
     with pytest.raises(SpecError, match="varies in shape"):
-        measure(PerfSpec(url=triton.http, model="varying"))
+        measure(PerfSpec(url=loaded.http_url, model="varying"))
 
 
-def test_an_unknown_model_names_the_nearest(triton):
+def test_an_unknown_model_names_the_nearest(loaded):
     with pytest.raises(SpecError, match="no model 'mpl'") as caught:
-        measure(PerfSpec(url=triton.http, model="mpl"))
+        measure(PerfSpec(url=loaded.http_url, model="mpl"))
 
     assert caught.value.hint == "did you mean 'mlp'?"
 
 
-def test_a_version_that_is_not_there_names_those_that_are(triton):
+def test_a_version_that_is_not_there_names_those_that_are(loaded):
     with pytest.raises(SpecError, match="version 9") as caught:
-        measure(PerfSpec(url=triton.http, model="mlp", version="9"))
+        measure(PerfSpec(url=loaded.http_url, model="mlp", version="9"))
 
     assert caught.value.hint == "versions of 'mlp': 1"
 
 
-def test_a_model_that_failed_to_load_says_why(triton):
+def test_a_model_that_failed_to_load_says_why(loaded):
     with pytest.raises(ServerError, match="born broken"):
-        measure(PerfSpec(url=triton.http, model="broken"))
+        measure(PerfSpec(url=loaded.http_url, model="broken"))
 
 
-def test_the_grpc_port_is_recognised(triton):
+def test_the_grpc_port_is_recognised(loaded):
     with pytest.raises(TransportError, match="not in HTTP") as caught:
-        measure(PerfSpec(url=triton.grpc, model="mlp"))
+        measure(PerfSpec(url=loaded.grpc_url, model="mlp"))
 
     assert "gRPC" in caught.value.hint
 
 
-def test_the_metrics_port_is_recognised(triton):
+def test_the_metrics_port_is_recognised(loaded):
     with pytest.raises(TransportError, match="not the KServe v2 protocol"):
-        measure(PerfSpec(url=triton.metrics, model="mlp"))
+        measure(PerfSpec(url=loaded.metrics_url.removesuffix("/metrics"), model="mlp"))
 
 
-def test_progress_ends_at_its_end(triton):
+def test_progress_ends_at_its_end(loaded):
     seen = []
 
     measure(
         PerfSpec(
-            url=triton.http, model="mlp", measurement_interval_s=0.4, warm_up_s=0.1
+            url=loaded.http_url, model="mlp", measurement_interval_s=0.4, warm_up_s=0.1
         ),
         seen.append,
     )
@@ -146,13 +136,13 @@ def test_progress_ends_at_its_end(triton):
     assert seen[0].loads == 1
 
 
-def test_the_command_prints_a_table_and_writes_json(triton, tmp_path):
+def test_the_command_prints_a_table_and_writes_json(loaded, tmp_path):
     path = tmp_path / "perf.json"
 
     result = CliRunner().invoke(
         main,
         [
-            *("perf", "-m", "mlp", "-u", triton.http, "-b", "2"),
+            *("perf", "-m", "mlp", "-u", loaded.http_url, "-b", "2"),
             *("--concurrency-range", "1:5:4", "-p", "300", "--json", str(path)),
         ],
     )
@@ -171,8 +161,8 @@ def test_the_command_prints_a_table_and_writes_json(triton, tmp_path):
         assert run["client_cpu_us_per_request"] > 0
 
 
-def test_the_command_explains_an_unknown_model(triton):
-    result = CliRunner().invoke(main, ["perf", "-m", "mpl", "-u", triton.http])
+def test_the_command_explains_an_unknown_model(loaded):
+    result = CliRunner().invoke(main, ["perf", "-m", "mpl", "-u", loaded.http_url])
 
     assert result.exit_code == 2
     assert "did you mean 'mlp'?" in result.output

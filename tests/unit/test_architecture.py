@@ -9,7 +9,7 @@ import pytest
 import triton_kit
 
 PACKAGE = Path(triton_kit.__file__).parent
-GROUND = {"errors", "tensors", "artifact", "process", "releases"}
+GROUND = {"errors", "tensors", "samples", "artifact", "process", "releases"}
 PILLARS = {"project", "convert", "repository", "perf", "serve"}
 MAY_IMPORT = {
     "__init__": {
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "errors": set(),
     "tensors": {"errors"},
+    "samples": {"errors"},
     "artifact": {"errors", "tensors"},
     "process": {"errors"},
     "releases": {"errors"},

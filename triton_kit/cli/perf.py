@@ -20,7 +20,14 @@ _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 @click.command(name="perf", short_help="Load-test a served model.")
 @click.option("-m", "--model-name", "model", required=True, help="Model to load.")
 @click.option("-x", "--model-version", "version", default="", help="Its version.")
-@click.option("-u", "--url", default="localhost:8000", show_default=True)
+@click.option("-u", "--url", default="localhost", help="HOST:PORT of the server.")
+@click.option(
+    "-i",
+    "--protocol",
+    type=click.Choice(["http", "grpc"], case_sensitive=False),
+    default="http",
+    show_default=True,
+)
 @click.option("-b", "--batch-size", default=1, show_default=True)
 @click.option(
     "--concurrency-range",

@@ -27,6 +27,7 @@ class ClosedLoop:
         concurrency: int,
     ) -> None:
         self.recorder = Recorder()
+        self._times = self.recorder.times
         self.in_flight = 0
         self._reactor = reactor
         self._transport = transport
@@ -73,11 +74,15 @@ class ClosedLoop:
         first_ns: int,
         last_ns: int,
         failure: Failure | None,
+        _answer: bytes,
         /,
     ) -> None:
         """Record the end of a request and send the next one in its slot."""
         if failure is None:
-            self.recorder.succeed(self._due_ns[slot], sent_ns, first_ns, last_ns)
+            times = self._times
+            times += (self._due_ns[slot], sent_ns, first_ns, last_ns)
+            if len(times) >= Recorder.BATCH:
+                self.recorder.count()
         else:
             self.recorder.fail(failure)
         request = next(self._next, None)

@@ -13,16 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from triton_kit.perf.data import check_samples, random_inputs, sample_inputs
+from triton_kit.perf.data import (
+    Inputs,
+    check_samples,
+    random_inputs,
+    sample_inputs,
+)
 from triton_kit.perf.model import ModelInfo, input_shapes
+from triton_kit.perf.protocol import protocol_of
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.result import PerfResult, Run
-from triton_kit.perf.server import HttpControl
 from triton_kit.perf.spec import Load, PerfSpec
 from triton_kit.perf.transport.base import Request
-from triton_kit.perf.transport.http1 import Http1Transport
 from triton_kit.perf.trial import Trial
-from triton_kit.perf.wire.kserve_http import infer_request
 
 # Different bytes in turn, so that no cache answers for the model; bounded in memory.
 _DISTINCT_REQUESTS = 16
@@ -57,13 +60,13 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         SpecError: the server has no such model, or it takes no such request.
         ServerError: the model is not ready.
     """
-    control = HttpControl(spec.address, headers=spec.headers)
-    server = control.server()
-    model = control.model(spec.model, spec.version)
-    requests = _requests(spec, model)
+    protocol = protocol_of(spec)
+    server = protocol.control.server()
+    model = protocol.control.model(spec.model, spec.version)
+    requests = _requests(spec, model, protocol.encode)
     runs: list[Run] = []
     was_interrupted = False
-    with Reactor() as reactor, Http1Transport(reactor, spec.address) as transport:
+    with Reactor() as reactor, protocol.transport(reactor) as transport:
         for index, load in enumerate(spec.loads):
             report = partial(_report, on_progress, load, index, len(spec.loads))
             trial = Trial(spec, load, reactor, transport, requests, report)
@@ -81,7 +84,9 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
     )
 
 
-def _requests(spec: PerfSpec, model: ModelInfo) -> list[Request]:
+def _requests(
+    spec: PerfSpec, model: ModelInfo, encode: Callable[[ModelInfo, Inputs], Request]
+) -> list[Request]:
     model.check_batch_size(spec.batch_size)
     check_samples(model, spec.samples)
     sampled = {name: rows.shape[1:] for name, rows in spec.samples.items()}
@@ -98,14 +103,7 @@ def _requests(spec: PerfSpec, model: ModelInfo) -> list[Request]:
             batch_size=spec.batch_size,
             first=len(requests) * spec.batch_size,
         )
-        request = infer_request(
-            spec.address,
-            model,
-            inputs,
-            inferences=spec.batch_size,
-            version=spec.version,
-            headers=spec.headers,
-        )
+        request = encode(model, inputs)
         requests.append(request)
         total_bytes += len(request.payload)
     return requests

@@ -93,6 +93,10 @@ class Reactor:
         """Call back after those of every wake-up, to flush in one write."""
         self._after_wake.append(callback)
 
+    def not_after_wake(self, callback: Callable[[], None]) -> None:
+        """Take back `after_wake`."""
+        self._after_wake.remove(callback)
+
     def stop(self) -> None:
         """Make `run` return after the current wake-up."""
         self._is_stopping = True
@@ -102,6 +106,8 @@ class Reactor:
         self._is_stopping = False
         poll, on_ready = self._epoll.poll, self._on_ready
         after_wake = self._after_wake
+        for flush in after_wake:
+            flush()  # what was sent before the loop began
         while not self._is_stopping:
             events = poll(self._wait_s())
             woke_ns = now_ns()

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from triton_kit.errors import SpecError
+from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.address import Address, parse_address
 from triton_kit.tensors import Shape
 
 if TYPE_CHECKING:
     from triton_kit.perf.data import Array
 
-HTTP_PORT = 8000
+DEFAULT_PORTS = {"http": 8000, "grpc": 8001}
 _MOST_CONCURRENT = 16_384
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -50,6 +50,7 @@ class PerfSpec:
         url: `HOST:PORT`, with a scheme and a path prefix where there is one.
         model: name of the model or pipeline.
         version: which version; the server chooses when empty.
+        protocol: `http` (binary tensors) or `grpc`.
         loads: measured one after another, each with a result of its own.
         batch_size: inferences per request.
         shapes: input -> shape; needed for inputs whose shape varies.
@@ -68,6 +69,7 @@ class PerfSpec:
     url: str
     model: str
     version: str = ""
+    protocol: str = "http"
     loads: tuple[Load, ...] = (ClosedLoad(1),)
     batch_size: int = 1
     shapes: Mapping[str, Shape] = field(default_factory=dict)
@@ -81,29 +83,36 @@ class PerfSpec:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.protocol not in DEFAULT_PORTS:
+            raise SpecError(
+                f"unknown protocol {self.protocol!r}",
+                hint=did_you_mean(self.protocol, DEFAULT_PORTS),
+            )
         self.address  # noqa: B018  raises where the URL is none
         if not self.model:
             raise SpecError("no model named", hint="-m NAME")
         if not self.loads:
             raise SpecError("no load to measure")
-        if self.batch_size < 1:
-            raise SpecError(f"batch size {self.batch_size}: need 1 or more")
-        if self.measurement_interval_s <= 0:
-            raise SpecError(
-                f"measurement interval {self.measurement_interval_s:g} s: need more "
-                "than 0"
-            )
-        if self.request_count is not None and self.request_count < 1:
-            raise SpecError(f"request count {self.request_count}: need 1 or more")
-        if self.request_timeout_s <= 0:
-            raise SpecError(f"request timeout {self.request_timeout_s:g} s: need > 0")
-        if self.warm_up_s < 0 or self.drain_within_s < 0 or self.seed < 0:
-            raise SpecError("warm-up, drain time and seed cannot be negative")
+        for what, value, least in (
+            ("batch size", self.batch_size, 1),
+            ("request count", self.request_count, 1),
+            ("warm-up", self.warm_up_s, 0),
+            ("drain time", self.drain_within_s, 0),
+            ("seed", self.seed, 0),
+        ):
+            if value is not None and value < least:
+                raise SpecError(f"{what} {value:g}: need {least} or more")
+        for what, value in (
+            ("measurement interval", self.measurement_interval_s),
+            ("request timeout", self.request_timeout_s),
+        ):
+            if value <= 0:
+                raise SpecError(f"{what} {value:g} s: need more than 0")
 
     @property
     def address(self) -> Address:
         """Where the server is."""
-        return parse_address(self.url, default_port=HTTP_PORT)
+        return parse_address(self.url, default_port=DEFAULT_PORTS[self.protocol])
 
 
 def concurrency_range(text: str) -> tuple[ClosedLoad, ...]:

@@ -14,9 +14,9 @@ from triton_kit.project.serving import (
     QueuePolicySpec,
     RateLimitSpec,
     SequenceSpec,
-    ServingSpec,
     VersionsSpec,
 )
+from triton_kit.project.spec import ModelSpec
 from triton_kit.tensors import data_type
 
 Fields = dict[str, Any]  # JSON values by proto name: what a ModelConfig may hold
@@ -29,11 +29,11 @@ _FALSE_TRUE: dict[str, Fields] = {
 }
 
 
-def config_fields(model: ServingSpec, over: Mapping[str, Any]) -> Fields:
+def config_fields(model: ModelSpec) -> Fields:
     """Return the ModelConfig fields of a model, by proto name.
 
-    `over` (a model's `config`) stands over what the short forms stand for. Warm-up is
-    not among them: it depends on the tensors.
+    What the model says under `config` stands over what its short forms stand for.
+    Warm-up is not among them: it depends on the tensors.
     """
     fields: Fields = {"max_batch_size": 0}
     if model.batching:
@@ -50,7 +50,7 @@ def config_fields(model: ServingSpec, over: Mapping[str, Any]) -> Fields:
             for key, value in model.parameters.items()
         },
     )
-    return _merged(fields, over)
+    return _merged(fields, model.config)
 
 
 def _batching(spec: BatchingSpec, *, dynamic: bool) -> Fields:

@@ -84,5 +84,8 @@ def _files(version: Path) -> list[Path]:
     return sorted(
         path
         for path in version.rglob("*")
-        if path.is_file() and path != version / MANIFEST_FILE
+        if path.is_file()
+        and path != version / MANIFEST_FILE
+        # Triton leaves its bytecode beside a model.py that it may write beside.
+        and path.parent.name != "__pycache__"
     )

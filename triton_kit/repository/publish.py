@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -23,12 +23,18 @@ LOCK_WITHIN_S = 30.0
 class Draft:
     """One model to publish: its config, and a function that fills a version folder.
 
-    `write_version` also leaves the manifest there.
+    `write_version` also leaves the manifest there. `files` are others of the model, by
+    their path in its folder: labels, warm-up data.
     """
 
     name: str
     config: str
     write_version: Callable[[Path], None]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def model_files(self) -> dict[str, bytes]:
+        """Return everything that is outside the version folders; the config is last."""
+        return {**self.files, CONFIG_FILE: self.config.encode()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +100,10 @@ def _staging(root: Path) -> Iterator[Path]:
 def _write(folder: Path, draft: Draft) -> None:
     version = folder / "new"
     version.mkdir(parents=True)
-    (folder / CONFIG_FILE).write_text(draft.config, encoding="utf-8")
+    for name, content in draft.model_files().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     draft.write_version(version)
     for path in folder.rglob("*"):
         _flush(path)
@@ -109,7 +118,7 @@ def _move(root: Path, staged: Path, draft: Draft) -> Published:
         staged.rename(model)
         _flush(root)
         return Published(name=draft.name, version=1, changed=True)
-    changed = _replace_config(model, staged / CONFIG_FILE)
+    changed = _replace_files(model, staged, draft)
     if known and _has_same_content(model / str(known[-1]), staged / "new"):
         return Published(name=draft.name, version=known[-1], changed=changed)
     version = known[-1] + 1 if known else 1
@@ -118,12 +127,16 @@ def _move(root: Path, staged: Path, draft: Draft) -> Published:
     return Published(name=draft.name, version=version, changed=True)
 
 
-def _replace_config(model: Path, staged: Path) -> bool:
-    current = model / CONFIG_FILE
-    if current.is_file() and current.read_bytes() == staged.read_bytes():
-        return False
-    staged.replace(current)
-    return True
+def _replace_files(model: Path, staged: Path, draft: Draft) -> bool:
+    changed = False
+    for name, content in draft.model_files().items():
+        current = model / name
+        if current.is_file() and current.read_bytes() == content:
+            continue
+        current.parent.mkdir(parents=True, exist_ok=True)
+        (staged / name).replace(current)
+        changed = True
+    return changed
 
 
 def _has_same_content(published: Path, staged: Path) -> bool:

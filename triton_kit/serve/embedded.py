@@ -128,14 +128,17 @@ def running(
     backends = compose_backend_directory(tritonserver, cache=cache_folder())
     deadline_s = time.monotonic() + spec.ready_within_s
     with tempfile.TemporaryDirectory(prefix="triton-kit-serve-") as folder:
-        log = spec.log or Path(folder) / "tritonserver.log"
+        log = (spec.log and spec.log.absolute()) or Path(folder) / "tritonserver.log"
         while True:
             ports = choose(spec.ports)
             prefix = f"triton-kit-{os.getpid()}-{secrets.token_hex(4)}-"
             argv = [str(tritonserver.binary), *_flags(spec, ports, backends, prefix)]
             launch = _Launch(spec=spec, models=models, ports=ports, argv=argv, log=log)
             try:
-                with _launched(launch, tritonserver.environment, prefix) as process:
+                environment = tritonserver.environment
+                # In a folder of its own: Python models import from the one they run
+                # in first (24.10), whatever lies around there.
+                with _launched(launch, environment, prefix, Path(folder)) as process:
                     server = _wait_until_ready(process, launch, deadline_s)
                     yield from _in_use(server)
                     return
@@ -146,12 +149,12 @@ def running(
 
 @contextmanager
 def _launched(
-    launch: _Launch, env: dict[str, str], prefix: str
+    launch: _Launch, env: dict[str, str], prefix: str, cwd: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     stop_within_s = launch.spec.stop_within_s + _EXIT_MARGIN_S
     try:
         with started(
-            launch.argv, log=launch.log, stop_within_s=stop_within_s, env=env
+            launch.argv, log=launch.log, stop_within_s=stop_within_s, env=env, cwd=cwd
         ) as process:
             yield process
     finally:
@@ -263,6 +266,8 @@ def _hint(reasons: str) -> str | None:
             "the embedded server has the backends onnxruntime and python; others "
             "run in NVIDIA's container"
         )
+    if "has kind KIND_GPU but" in reasons:
+        return "KIND_AUTO takes a GPU where there is one, else the CPU"
     if "ModuleNotFoundError" in reasons:
         return f"Python models run on {sys.executable}: install what they import there"
     return None

@@ -12,6 +12,7 @@ from triton_kit.serve.control import IndexEntry
 # A model whose config cannot be read is not in the index: only the log knows of it.
 _POLL_FAILED = re.compile(r"Poll failed for model directory '([^']*)': (.*?)\"?$")
 _STEP_FAILED = re.compile(r"ensemble '([^']*)' (depends on '[^']*' which .*?)\.")
+_STEP_ABSENT = re.compile(r"ensemble (\S+) (contains models that are not .*?)\"?$")
 _LOAD_FAILED = re.compile(r"failed to load model '([^']*)': (.*?)\"?$")
 # Triton then waits for that process for ever, and answers nobody: up to 24.10 at least.
 _STUB_FAILED = re.compile(r"Failed to preinitialize Python stub: (.*)$")
@@ -38,6 +39,11 @@ def models_in(repository: Path) -> tuple[str, ...]:
             hint="name the folder that holds one folder per model",
         )
     models = tuple(sorted(path.name for path in repository.iterdir() if path.is_dir()))
+    if not models and repository.absolute().name.isdecimal():
+        raise RepositoryError(
+            f"no model in {repository}: it looks like one version of a model",
+            hint=f"serve the folder two above, {repository.absolute().parents[1]}",
+        )
     if not models:
         found = ", ".join(sorted(path.name for path in repository.iterdir())[:5])
         raise RepositoryError(
@@ -82,7 +88,7 @@ def reasons_in_log(log: Path) -> dict[str, str]:
 
 
 def _refusal(line: str) -> re.Match[str] | None:
-    patterns = (_POLL_FAILED, _STEP_FAILED, _LOAD_FAILED)
+    patterns = (_POLL_FAILED, _STEP_FAILED, _STEP_ABSENT, _LOAD_FAILED)
     return next((m for p in patterns if (m := p.search(line))), None)
 
 
@@ -120,6 +126,7 @@ def tidy(reason: str) -> str:
         else None
     )
     text = " ".join(_FRAMES.sub("", text).split())
+    text = text.removeprefix("Internal: TritonModelException: ")
     if frame and "/backends-" not in frame[1] and not frame[1].startswith("<"):
         text += f" ({frame[1]}:{frame[2]})"
     return text

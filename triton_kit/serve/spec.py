@@ -137,9 +137,11 @@ def _check_flags(flags: tuple[str, ...]) -> None:
             raise SpecError(
                 f"{flag!r} is no tritonserver flag", hint="write --NAME=VALUE"
             )
-        if name in _OWN_FLAGS:
-            field = _OWN_FLAGS[name]
+        # tritonserver takes any unambiguous beginning of a flag's name for the flag.
+        own = next((known for known in _OWN_FLAGS if known.startswith(name)), None)
+        if own:
+            field = _OWN_FLAGS[own]
             raise SpecError(
-                f"{name} is set by the kit itself",
+                f"{own} is set by the kit itself, but {flag!r} was given",
                 hint=f"use {field!r} instead" if field else None,
             )

@@ -146,3 +146,14 @@ def test_missing_and_extra_files_are_found_by_the_manifest(tmp_path):
     (version / "model.py").unlink()
     with pytest.raises(RepositoryError, match="missing"):
         verify_manifest(version)
+
+
+def test_bytecode_that_a_server_left_does_not_break_the_manifest(tmp_path):
+    root = tmp_path / "models"
+    publish(root, [draft()])
+    bytecode = root / "m" / "1" / "__pycache__"
+    bytecode.mkdir()
+
+    (bytecode / "model.cpython-311.pyc").write_bytes(b"")
+
+    verify_manifest(root / "m" / "1")

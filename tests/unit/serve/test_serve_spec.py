@@ -54,9 +54,10 @@ def test_a_flag_that_a_field_sets_is_refused_with_the_field():
         ServeSpec(repository=HERE, flags=("--http-port=8000",))
 
 
-def test_the_addresses_cannot_be_opened_to_the_world():
+@pytest.mark.parametrize("name", ["--http-address", "--http-addr", "--http-a"])
+def test_the_addresses_cannot_be_opened_to_the_world(name):
     with pytest.raises(SpecError, match="--http-address"):
-        ServeSpec(repository=HERE, flags=("--http-address=0.0.0.0",))
+        ServeSpec(repository=HERE, flags=(f"{name}=0.0.0.0",))
 
 
 def test_a_flag_is_written_with_dashes():

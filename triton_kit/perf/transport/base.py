@@ -7,17 +7,28 @@ from types import TracebackType
 from typing import Protocol, Self
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class HeaderList:
+    """Header fields in their order; compared by identity, which costs nothing."""
+
+    fields: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """A request already in wire form, so that sending it costs no encoding.
+
+    Compared by identity, so that a transport can remember how it frames one.
 
     Attributes:
         payload: what goes to the socket; the transport knows its layout.
         inferences: how many inferences this request asks for (its batch size).
+        headers: where they go out apart from the payload (HTTP/2).
     """
 
     payload: bytes
     inferences: int = 1
+    headers: HeaderList | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,7 @@ class Sink(Protocol):
         first_ns: int,
         last_ns: int,
         failure: Failure | None,
+        answer: bytes,
         /,
     ) -> None:
         """Take the end of the request in `slot`; the slot is free again.
@@ -48,6 +60,7 @@ class Sink(Protocol):
             first_ns: when the first bytes of the answer were there; 0 if none came.
             last_ns: when the last bytes were there, or the failure was known.
             failure: None for a good answer.
+            answer: its body, from a transport that was asked to keep answers.
         """
 
 

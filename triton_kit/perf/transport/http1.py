@@ -27,8 +27,11 @@ _RETRY_AFTER_S = 0.05
 class Http1Transport:
     """Keeps a connection per slot, and opens it anew when the server closes it."""
 
-    def __init__(self, reactor: Reactor, address: Address) -> None:
+    def __init__(
+        self, reactor: Reactor, address: Address, *, keep_answers: bool = False
+    ) -> None:
         self._reactor = reactor
+        self._keep_answers = keep_answers
         self._address = address
         self._heads = HeadReader()
         self._lanes: list[_Lane] = []
@@ -54,9 +57,8 @@ class Http1Transport:
         for lane in self._lanes:
             lane.finished = sink.finished
         while len(self._lanes) < slots:
-            lane = _Lane(
-                len(self._lanes), self._reactor, self._address, self._heads, sink
-            )
+            answer = AnswerReader(self._heads, keep_body=self._keep_answers)
+            lane = _Lane(len(self._lanes), self._reactor, self._address, answer, sink)
             lane.connect()
             self._lanes.append(lane)
 
@@ -86,14 +88,14 @@ class _Lane:
         "finished",
     )
 
-    finished: Callable[[int, int, int, int, Failure | None], None]
+    finished: Callable[[int, int, int, int, Failure | None, bytes], None]
 
     def __init__(
         self,
         slot: int,
         reactor: Reactor,
         address: Address,
-        heads: HeadReader,
+        answer: AnswerReader,
         sink: Sink,
     ) -> None:
         self.finished = sink.finished
@@ -105,7 +107,7 @@ class _Lane:
         self._is_busy = False
         self._sent_ns = 0
         self._first_ns = 0
-        self._answer = AnswerReader(heads)
+        self._answer = answer
 
     def connect(self) -> None:
         """Open the connection; raises TransportError."""
@@ -195,9 +197,10 @@ class _Lane:
             failure = Failure(f"HTTP {answer.status}", text)
         if not answer.keep_alive or self._unsent is not None:
             self.close()  # an answer to half a request leaves the other half behind
+        body = answer.body()
         answer.restart()
         first_ns, self._first_ns, self._is_busy = self._first_ns, 0, False
-        self.finished(self._slot, self._sent_ns, first_ns, woke_ns, failure)
+        self.finished(self._slot, self._sent_ns, first_ns, woke_ns, failure, body)
 
     def fail(self, failure: Failure, at_ns: int) -> None:
         """Close the connection; a request on it has failed."""
@@ -206,7 +209,7 @@ class _Lane:
         was_busy, first_ns = self._is_busy, self._first_ns
         self._first_ns, self._is_busy = 0, False
         if was_busy:
-            self.finished(self._slot, self._sent_ns, first_ns, at_ns, failure)
+            self.finished(self._slot, self._sent_ns, first_ns, at_ns, failure, b"")
 
     def _fail_later(self, failure: Failure) -> None:
         sent_ns = self._sent_ns

@@ -58,4 +58,4 @@ class MemoryTransport:
         assert self._sink is not None
         done_ns = now_ns()
         sent_ns = self._sent_ns.pop(slot)
-        self._sink.finished(slot, sent_ns, done_ns, done_ns, failure)
+        self._sink.finished(slot, sent_ns, done_ns, done_ns, failure, b"")

@@ -106,8 +106,9 @@ class AnswerReader:
         detail: the first bytes of a body that came with another status than 200.
     """
 
-    def __init__(self, heads: HeadReader) -> None:
+    def __init__(self, heads: HeadReader, *, keep_body: bool = False) -> None:
         self._heads = heads
+        self._keeps_body = keep_body
         self.restart()
 
     def restart(self) -> None:
@@ -118,6 +119,11 @@ class AnswerReader:
         self._body_left = 0
         self._body: _UnmeasuredBody | None = None
         self._unread = b""
+        self._parts: list[bytes] = []
+
+    def body(self) -> bytes:
+        """Return the body so far, without its transfer encoding, if it is kept."""
+        return b"".join(self._parts) if self._parts else b""
 
     def feed(self, data: bytes) -> bool:
         """Read on; return whether the answer is now complete.
@@ -134,6 +140,8 @@ class AnswerReader:
             self.detail = (self.detail + data)[:LARGEST_DETAIL_BYTES]
         if self._body is not None:
             return self._body.feed(data)
+        if self._keeps_body:
+            self._parts.append(data)
         self._body_left -= len(data)
         if self._body_left < 0:
             raise MalformedAnswerError(f"{-self._body_left} bytes after the answer")
@@ -161,7 +169,8 @@ class AnswerReader:
         self.status = head.status
         self.keep_alive = head.keep_alive
         if head.body_bytes is None:
-            self._body = _UnmeasuredBody(data[:end])
+            parts = self._parts if self._keeps_body else None
+            self._body = _UnmeasuredBody(data[:end], parts)
         else:
             self._body_left = head.body_bytes
         return data[end:]
@@ -170,10 +179,16 @@ class AnswerReader:
 class _UnmeasuredBody:
     """Finds the end of a body whose length is not known beforehand."""
 
-    def __init__(self, head: bytes) -> None:
+    def __init__(self, head: bytes, parts: list[bytes] | None) -> None:
         self._is_complete = False
+        self._parts = parts
         self._parser = httptools.HttpResponseParser(self)
         self._parser.feed_data(head)
+
+    def on_body(self, part: bytes) -> None:
+        """Keep a piece of the body; llhttp calls this."""
+        if self._parts is not None:
+            self._parts.append(part)
 
     def on_message_complete(self) -> None:
         """Note the end; llhttp calls this."""

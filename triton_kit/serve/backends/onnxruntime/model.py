@@ -47,7 +47,7 @@ class TritonPythonModel:
             )
         except (OSError, ValueError) as error:
             raise pb_utils.TritonModelException(str(error)) from error
-        wrong = [*not_supported(config), *mismatches(config, self._graph)]
+        wrong = [*not_supported(config, self._graph), *mismatches(config, self._graph)]
         if wrong:
             raise pb_utils.TritonModelException("; ".join(wrong))
         for warning in self._graph.warnings:

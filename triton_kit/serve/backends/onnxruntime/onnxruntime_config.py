@@ -57,8 +57,19 @@ def _entry(tensor: GraphTensor, *, batched: bool) -> dict:
     return entry | {"dims": dims or [1]}
 
 
-def not_supported(config: dict) -> Iterator[str]:
-    """Say what the C++ backend does with such a config, and this one does not."""
+def not_supported(config: dict, graph: Graph) -> Iterator[str]:
+    """Say what the C++ backend does with such a model, and this one does not."""
+    known = {**graph.inputs, **graph.optional}
+    texts = [t.name for t in known.values() if t.data_type == "TYPE_STRING"]
+    tensors = (*known.values(), *graph.outputs.values())
+    words = [t.name for t in tensors if t.data_type == "TYPE_BF16"]
+    if texts and words:
+        # Each needs a form of value that onnxruntime's Python interface (1.31) has
+        # for the other not.
+        yield (
+            f"string inputs ({', '.join(texts)}) beside bfloat16 tensors "
+            f"({', '.join(words)}) are not supported on the embedded server"
+        )
     for key in ("batch_input", "batch_output"):
         if config.get(key):
             yield f"{key} is not supported on the embedded server"

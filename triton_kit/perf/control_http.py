@@ -1,32 +1,19 @@
-"""Questions to the server: who it is, what the model takes, what it counted."""
+"""Questions to the server over HTTP."""
 
 from __future__ import annotations
 
 import http.client
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from triton_kit.errors import (
-    ServerError,
-    SpecError,
-    TransportError,
-    did_you_mean,
-)
+from triton_kit.errors import ServerError, TransportError
 from triton_kit.perf.address import Address
+from triton_kit.perf.control import ServerInfo, explain_absence
 from triton_kit.perf.model import ModelInfo, model_info
 from triton_kit.perf.wire.kserve_http import model_path
 
 _ANSWER_WITHIN_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerInfo:
-    """Name and version of the server, as it says itself."""
-
-    name: str
-    version: str
 
 
 class HttpControl:
@@ -39,11 +26,7 @@ class HttpControl:
         self._headers = dict(headers or {})
 
     def server(self) -> ServerInfo:
-        """Return what server this is.
-
-        Raises:
-            TransportError: nobody listens there, or somebody who speaks otherwise.
-        """
+        """Return what server this is; raises as `Control.server`."""
         status, answer = self._ask("GET", "/v2")
         if status != http.client.OK or "name" not in answer:
             raise TransportError(
@@ -54,16 +37,12 @@ class HttpControl:
         return ServerInfo(name=answer["name"], version=answer.get("version", ""))
 
     def model(self, name: str, version: str = "") -> ModelInfo:
-        """Return what the model says of itself, once it is known to be ready.
-
-        Raises:
-            SpecError: the server has no such model.
-            ServerError: the model is there but not ready.
-        """
+        """Return what the model says of itself; raises as `Control.model`."""
         path = model_path(name, version)
         status, _ = self._ask("GET", f"{path}/ready")
         if status != http.client.OK:
-            self._explain_absence(name, version)
+            _, index = self._ask("POST", "/v2/repository/index")
+            explain_absence(index if isinstance(index, list) else [], name, version)
         status, config = self._ask("GET", f"{path}/config")
         if status != http.client.OK:
             reason = config.get("error", f"HTTP {status}")
@@ -79,30 +58,6 @@ class HttpControl:
             return []
         stats: list[dict[str, Any]] = answer.get("model_stats", [])
         return stats
-
-    def _explain_absence(self, name: str, version: str) -> None:
-        _, index = self._ask("POST", "/v2/repository/index")
-        entries = index if isinstance(index, list) else []
-        wanted = f"{name!r} version {version}" if version else repr(name)
-        for entry in entries:
-            if entry["name"] == name and version in ("", entry.get("version")):
-                state = entry.get("state", "not loaded")
-                reason = entry.get("reason") or "the server gives no reason"
-                raise ServerError(
-                    f"model {wanted} is not ready: {state}, {reason}",
-                    hint="the server's log says why a model failed to load",
-                )
-        known = {entry["name"] for entry in entries}
-        if name in known:
-            versions = [e.get("version", "?") for e in entries if e["name"] == name]
-            raise SpecError(
-                f"the server has no model {wanted}",
-                hint=f"versions of {name!r}: {', '.join(versions)}",
-            )
-        raise SpecError(
-            f"the server at {self._address} has no model {wanted}",
-            hint=did_you_mean(name, known) if known else "it has no models at all",
-        )
 
     def _ask(self, method: str, path: str) -> tuple[int, Any]:
         """Return status and parsed JSON; {} where the body is something else."""

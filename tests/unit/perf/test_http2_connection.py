@@ -1,0 +1,178 @@
+"""Whatever bytes come in, the connection ends in order: an answer or one error."""
+
+import contextlib
+import itertools
+import struct
+
+import hpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triton_kit.perf.transport.base import HeaderList, Request
+from triton_kit.perf.transport.http2_connection import Http2Connection
+from triton_kit.perf.transport.http2_sender import Stream
+from triton_kit.perf.wire.grpc_status import framed
+from triton_kit.perf.wire.http2_frames import (
+    Kind,
+    ProtocolBrokenError,
+    Setting,
+    frame,
+    settings,
+)
+
+HEADERS = HeaderList(((":method", "POST"), (":path", "/x")))
+REQUEST = Request(framed(b"hello"), 1, HEADERS)
+
+
+def block(*fields):
+    encoder = hpack.Encoder()
+    encoder.header_table_size = 0
+    return encoder.encode(fields)
+
+
+START = block((":status", "200"))
+OK = block(("grpc-status", "0"))
+
+
+def answer(number=1, body=b"world"):
+    return (
+        frame(Kind.HEADERS, 4, number, START)
+        + frame(Kind.DATA, 0, number, framed(body))
+        + frame(Kind.HEADERS, 5, number, OK)
+    )
+
+
+def connected(calls=1):
+    """Return a connection with calls in flight, and the list their ends go to."""
+    ends = []
+    connection = Http2Connection(lambda *end: ends.append(end))
+    connection.feed(settings({}), 1)
+    for slot in range(calls):
+        connection.start(Stream(slot), REQUEST)
+    return connection, ends
+
+
+@given(cuts=st.lists(st.integers(1, 200), max_size=8))
+def test_an_answer_may_come_in_any_pieces(cuts):
+    whole = answer(1) + answer(3) + frame(Kind.PING, 0, 0, bytes(8))
+    connection, ends = connected(calls=2)
+
+    edges = [0, *sorted(cuts), len(whole)]
+    for start, stop in itertools.pairwise(edges):
+        connection.feed(whole[start:stop], 5)
+
+    assert [(end[0], end[3], end[4]) for end in ends] == [(0, 5, None), (1, 5, None)]
+
+
+@given(garbage=st.binary(max_size=300))
+def test_garbage_is_refused_or_ignored(garbage):
+    connection, ends = connected()
+
+    with contextlib.suppress(ProtocolBrokenError):
+        connection.feed(garbage, 5)
+
+    assert len(ends) <= 1
+
+
+@given(data=st.data())
+def test_a_flipped_byte_never_breaks_the_connection(data):
+    whole = bytearray(answer(1) + settings({Setting.MAX_FRAME_SIZE: 20_000}))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    whole[place] = data.draw(st.integers(0, 255))
+    connection, ends = connected()
+
+    with contextlib.suppress(ProtocolBrokenError):
+        connection.feed(bytes(whole), 5)
+
+    assert len(ends) <= 1
+
+
+frames = st.builds(
+    lambda kind, flags, number, payload: frame(kind, flags, number, payload),
+    kind=st.integers(0, 12),
+    flags=st.integers(0, 255),
+    number=st.sampled_from([0, 1, 2, 3, 5, 2**31 - 1]),
+    payload=st.one_of(
+        st.binary(max_size=40),
+        st.sampled_from([START, OK, framed(b"x"), bytes(4), bytes(8), b"\xff" * 6]),
+    ),
+)
+
+
+@given(sequence=st.lists(frames, max_size=12))
+def test_any_order_of_frames_ends_each_call_at_most_once(sequence):
+    connection, ends = connected(calls=3)
+
+    with contextlib.suppress(ProtocolBrokenError):
+        connection.feed(b"".join(sequence), 5)
+
+    slots = [end[0] for end in ends]
+    assert len(slots) == len(set(slots))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        frame(Kind.DATA, 0, 99, b"x"),
+        frame(Kind.DATA, 0, 2, b"x"),
+        frame(Kind.DATA, 8, 1, b"\x05abc"),
+        frame(Kind.PUSH_PROMISE, 4, 1, bytes(8)),
+        frame(Kind.SETTINGS, 0, 0, b"12345"),
+        frame(Kind.SETTINGS, 0, 1, b""),
+        frame(Kind.PING, 0, 0, b"short"),
+        frame(Kind.RST_STREAM, 0, 1, b"short!"),
+        frame(Kind.GOAWAY, 0, 0, b"1234"),
+        frame(Kind.WINDOW_UPDATE, 0, 0, bytes(4)),
+        frame(Kind.WINDOW_UPDATE, 0, 0, struct.pack(">L", 2**31 - 1)),
+        frame(Kind.CONTINUATION, 4, 1, b""),
+        frame(Kind.HEADERS, 0, 1, START) + frame(Kind.DATA, 0, 1, b""),
+        frame(Kind.HEADERS, 4, 1, b"\xff\xff\xff\xff\xff\xff"),
+        frame(Kind.HEADERS, 4, 1, b"\xbe"),  # index 62: the table has no such entry
+        settings({Setting.INITIAL_WINDOW_SIZE: 2**31}),
+        settings({Setting.MAX_FRAME_SIZE: 100}),
+        b"\x40\x00\x00\x00\x00\x00\x00\x00\x01",  # a frame of 4 MiB
+    ],
+)
+def test_a_peer_that_breaks_the_rules_is_refused(broken):
+    connection, _ = connected()
+
+    with pytest.raises(ProtocolBrokenError):
+        connection.feed(broken, 5)
+
+
+def test_first_and_last_byte_have_times_of_their_own():
+    connection, ends = connected()
+    whole = answer(1)
+
+    connection.feed(whole[:20], 7)
+    connection.feed(whole[20:], 9)
+
+    [(_, _, first_ns, last_ns, failure, _)] = ends
+    assert (first_ns, last_ns, failure) == (7, 9, None)
+
+
+def test_the_connection_tells_the_server_to_go_on_sending():
+    connection, _ = connected()
+    connection.out.clear()
+    chunk = frame(Kind.DATA, 0, 1, bytes(200_000))
+
+    for _ in range(2**30 // 200_000 + 2):
+        connection.feed(chunk, 5)
+
+    updates = [f for f in connection.out if f[3] == Kind.WINDOW_UPDATE]
+    assert updates
+    assert int.from_bytes(updates[0][9:], "big") > 2**30
+
+
+def test_used_up_stream_numbers_end_the_use_of_the_connection():
+    connection, ends = connected(calls=0)
+    connection._next_number = 2**31 - 5
+
+    connection.start(Stream(0), REQUEST)
+    assert connection.is_usable
+    connection.start(Stream(1), REQUEST)
+
+    assert not connection.is_usable
+    connection.feed(answer(2**31 - 5) + answer(2**31 - 3), 5)
+    assert [end[4] for end in ends] == [None, None]

@@ -1,0 +1,72 @@
+"""KServe v2 inference over gRPC: protobuf messages and the headers they go with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tritonclient.grpc import service_pb2
+
+from triton_kit.perf.address import Address
+from triton_kit.perf.data import Inputs
+from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.transport.base import HeaderList, Request
+from triton_kit.perf.wire.grpc_status import framed
+from triton_kit.perf.wire.tensor_bytes import to_bytes
+
+_SERVICE = "inference.GRPCInferenceService"
+
+
+def call_headers(
+    address: Address, method: str, headers: Mapping[str, str] | None = None
+) -> HeaderList:
+    """Return the header fields of a call of Triton's service."""
+    own = (
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", f"/{_SERVICE}/{method}"),
+        (":authority", address.authority),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+        ("user-agent", "triton-kit"),
+    )
+    further = ((name.lower(), value) for name, value in (headers or {}).items())
+    return HeaderList((*own, *further))
+
+
+def infer_request(
+    headers: HeaderList,
+    model: ModelInfo,
+    inputs: Inputs,
+    *,
+    inferences: int,
+    version: str = "",
+) -> Request:
+    """Write one ModelInferRequest, with gRPC's prefix before it.
+
+    Args:
+        headers: what `call_headers` returned for `ModelInfer`.
+        model: the model and the dtypes of its inputs.
+        inputs: a value per input, batch axis included.
+        inferences: the batch size, for the bookkeeping of the caller.
+        version: ask for this version instead of the server's choice.
+    """
+    message = infer_message(model, inputs, version=version)
+    return Request(framed(message.SerializeToString()), inferences, headers)
+
+
+def infer_message(
+    model: ModelInfo, inputs: Inputs, *, version: str = ""
+) -> service_pb2.ModelInferRequest:
+    """Build the message of one inference, tensors as raw bytes."""
+    message = service_pb2.ModelInferRequest(
+        model_name=model.name, model_version=version
+    )
+    for tensor in model.inputs:
+        if tensor.name not in inputs:
+            continue
+        array = inputs[tensor.name]
+        message.inputs.add(
+            name=tensor.name, datatype=tensor.dtype.name, shape=array.shape
+        )
+        message.raw_input_contents.append(to_bytes(array, tensor.dtype))
+    return message
