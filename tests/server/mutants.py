@@ -37,7 +37,8 @@ _PRIORITIES = (
     "dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 9 "
     "priority_levels: 2 default_priority_level: 1 default_queue_policy { "
     "timeout_action: DELAY default_timeout_microseconds: 5 "
-    "allow_timeout_override: true max_queue_size: 7 } priority_queue_policy { key: 2 value { max_queue_size: 3 } } }"
+    "allow_timeout_override: true max_queue_size: 7 } "
+    "priority_queue_policy { key: 2 value { max_queue_size: 3 } } }"
 )
 _FULL = (
     BATCHED
