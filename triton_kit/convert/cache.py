@@ -37,9 +37,9 @@ def cache_key(spec: ConvertSpec) -> str:
     of this package itself.
     """
     facts = {
-        "source": _source_facts(spec.source),
+        "source": _source_facts(spec),
         "spec": spec_facts(spec),
-        "passes": {name: _module_digest(name) for name in spec.passes},
+        "passes": {name: _module_digest(name, spec.root) for name in spec.passes},
         "option_files": _option_files(spec.options),
         "tools": tool_versions(),
         "python": sys.version,
@@ -48,16 +48,16 @@ def cache_key(spec: ConvertSpec) -> str:
     return hashlib.sha256(as_text(facts).encode()).hexdigest()
 
 
-def _source_facts(source: Path | str) -> Json:
-    if isinstance(source, Path):
-        return digests(source)
-    return {"name": source, "sha256": _module_digest(source)}
+def _source_facts(spec: ConvertSpec) -> Json:
+    if isinstance(spec.source, Path):
+        return digests(spec.source)
+    return {"name": spec.source, "sha256": _module_digest(spec.source, spec.root)}
 
 
-def _module_digest(name: str) -> str | None:
+def _module_digest(name: str, root: Path | None) -> str | None:
     """Return the digest of the file that `package.module:function` lives in."""
     module = name.partition(":")[0]
-    here = Path.cwd() / Path(*module.split("."))
+    here = (root or Path.cwd()) / Path(*module.split("."))
     for path in (here.with_suffix(".py"), here / "__init__.py"):
         if path.is_file():
             return sha256(path)

@@ -67,7 +67,7 @@ def tool_versions() -> dict[str, str]:
 def spec_facts(spec: ConvertSpec) -> dict[str, Json]:
     """Return what was asked for, as JSON; files by name and digest, not by place."""
     facts = asdict(spec)
-    for place in ("output", "cache", "source", "deadline_s"):
+    for place in ("output", "cache", "source", "deadline_s", "root"):
         del facts[place]
     facts["profiles"] = [_shapes(profile) for profile in spec.profiles]
     facts["gate"] = {k: v for k, v in asdict(spec.gate).items() if v is not None}

@@ -232,7 +232,7 @@ def _reference_model(
     from triton_kit.convert.passes import apply_user_passes
 
     path = scratch / "after_passes.onnx"
-    save_onnx(apply_user_passes(load_onnx(source), spec.passes), path)
+    save_onnx(apply_user_passes(load_onnx(source), spec.passes, root=spec.root), path)
     return path
 
 

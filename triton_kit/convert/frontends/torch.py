@@ -33,6 +33,7 @@ def onnx_from_torch(spec: ConvertSpec, scratch: Path) -> Path:
     order = {
         "what": "export",
         "source": str(spec.source),
+        "root": str(spec.root) if spec.root else None,
         "onnx": str(path),
         "shapes": {n: list(r.opt) for n, r in _first(spec.profiles).items()},
         "varying": varying_axes(spec.profiles),
@@ -98,6 +99,7 @@ def run_torch(
     order: Mapping[str, Any] = {
         "what": "run",
         "source": str(spec.source),
+        "root": str(spec.root) if spec.root else None,
         "shapes": {n: list(r.opt) for n, r in _first(spec.profiles).items()},
         "names": feeds.names,
         "inputs": [tensor.name for tensor in outside.inputs],

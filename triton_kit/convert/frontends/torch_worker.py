@@ -18,6 +18,7 @@ import torch
 from triton_kit.convert.passes import load_callable
 from triton_kit.convert.samples import read_feed
 
+REASON_LINES = 2  # torch goes on with graphs and stacks
 Json = Any
 Module = Any  # a Module, ScriptModule or ExportedProgram, called alike
 
@@ -37,7 +38,7 @@ class Source:
             args, kwargs = self.program.example_inputs
             self.inputs = _named(self.module, args) | dict(kwargs)
         elif ":" in text and not Path(text).exists():
-            made: Any = load_callable(text, "torch function")()
+            made: Any = load_callable(text, "function", order["root"])()
             self.module, inputs = made
             self.inputs = (
                 dict(inputs)
@@ -145,7 +146,8 @@ def main() -> None:
             else:
                 count = source.run(order)
     except Exception as error:  # a supervisor's border: the parent explains it
-        sys.exit(f"{type(error).__name__}: {str(error)[:2000]}")
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        sys.exit(f"{type(error).__name__}: {' '.join(lines[:REASON_LINES])}")
     json.dump({"outputs": count}, sys.stdout)
 
 
