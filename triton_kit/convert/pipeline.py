@@ -1,118 +1,257 @@
-"""A model becomes an artifact: read, rewrite, compare, write."""
+"""A model becomes an artifact: read, rewrite, verify, build, write."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import onnx
-from google.protobuf.message import DecodeError
-
-from triton_kit.artifact import OnnxModel, inspect_onnx
-from triton_kit.convert.passes import simplify
-from triton_kit.convert.spec import ConvertResult, ConvertSpec
-from triton_kit.convert.verify import compare
-from triton_kit.errors import ConvertError, SpecError, did_you_mean
-from triton_kit.tensors import DYNAMIC, Shape
-
-
-@dataclass(frozen=True, slots=True)
-class _Rewritten:
-    """The graph that is kept, how far its answers are off, and a note if any."""
-
-    model: onnx.ModelProto
-    max_abs_error: float = 0.0
-    notes: tuple[str, ...] = ()
+from triton_kit.artifact import inspect_onnx
+from triton_kit.convert.attempt import Attempt, Work
+from triton_kit.convert.cache import cache_key, locked_entry, read_entry, write_entry
+from triton_kit.convert.engine import (
+    Engine,
+    build_engine,
+    checked_options,
+    container_command,
+    installed_backend,
+)
+from triton_kit.convert.frontends.source import (
+    exported,
+    source_digests,
+    source_kind,
+)
+from triton_kit.convert.frontends.torch import run_torch
+from triton_kit.convert.graph import Prepared, prepare
+from triton_kit.convert.ladder import settle
+from triton_kit.convert.manifest import (
+    MANIFEST,
+    REPRODUCE,
+    as_text,
+    engine_facts,
+    reproduce_script,
+    write_text,
+)
+from triton_kit.convert.onnx_file import artifact_files, load_onnx, measure, save_onnx
+from triton_kit.convert.place import place
+from triton_kit.convert.result import manifest_facts, result_from_manifest
+from triton_kit.convert.run import FeedFiles, run_onnx
+from triton_kit.convert.samples import Feed, load_samples
+from triton_kit.convert.shapes import check_profiles, full_profiles
+from triton_kit.convert.spec import ConvertResult, ConvertSpec, Profile
+from triton_kit.convert.verify import Reference, Trial, make_trials, run_original
+from triton_kit.errors import ConvertError, VerifyError
+from triton_kit.tensors import Tensor
 
 
 def convert(spec: ConvertSpec) -> ConvertResult:
-    """Write the artifact of one model, as small as it can be and still the same.
+    """Write the artifact of one model: rewritten, in its precision, and verified.
 
-    The simplified graph is kept only if its answers are those of the original;
-    otherwise the artifact is the original and a note says why.
+    Beside it go its manifest and a script that makes it again. All of them appear once
+    the artifact is whole and has passed the accuracy gate; until then, and after any
+    failure, what was at its place before is still there.
 
     Raises:
-        ConvertError: the source is not a readable ONNX model.
-        SpecError: shapes are given for an input that the model does not have.
-        VerifyError: the original itself does not run.
+        SpecError: the spec asks for what the model does not have.
+        ConvertError: the model cannot be read, rewritten or built.
+        VerifyError: the original does not run, or the artifact's answers differ from
+            its answers by more than the gate allows.
     """
-    outside = inspect_onnx(spec.source)
-    _check_shapes(spec, outside)
-    original = _load(spec.source)
-    rewritten = _simplified(spec, outside, original)
-    _save(rewritten.model, spec.output)
-    after = inspect_onnx(spec.output)
-    return ConvertResult(
-        artifact=spec.output,
-        inputs=after.inputs,
-        outputs=after.outputs,
-        nodes_before=len(original.graph.node),
-        nodes_after=len(rewritten.model.graph.node),
-        max_abs_error=rewritten.max_abs_error,
-        notes=rewritten.notes,
-    )
-
-
-def _check_shapes(spec: ConvertSpec, model: OnnxModel) -> None:
-    known = {tensor.name: tensor for tensor in model.inputs}
-    for name, bounds in spec.shapes.items():
-        if name not in known:
-            raise SpecError(
-                f"{spec.source}: shapes are given for input {name!r}, "
-                "which the model does not have",
-                hint=did_you_mean(name, known),
+    started_s = time.monotonic()
+    if spec.format != "onnx":
+        checked_options(spec)  # before any work
+    with ExitStack() as stack:
+        scratch = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="triton-kit-"))
+        )
+        entry = _entry(spec, stack)
+        if entry and (facts := read_entry(entry)):
+            files = [entry / name for name in facts["files"]]
+            place([*files, *_papers(spec, facts, scratch)], spec.output.parent)
+            return result_from_manifest(
+                facts, spec, seconds=time.monotonic() - started_s
             )
-        shape = known[name].shape
-        if not all(_fits(shape, s) for s in (bounds.min, bounds.opt, bounds.max)):
-            raise SpecError(
-                f"{spec.source}: input {name!r} has shape {shape}, which "
-                f"min {bounds.min}, opt {bounds.opt}, max {bounds.max} do not fit",
-                hint="-1 is an axis that varies; the others are fixed in the file",
-            )
+        return _made(spec, scratch, entry, started_s)
 
 
-def _fits(declared: Shape, trial: Shape) -> bool:
-    return len(declared) == len(trial) and all(
-        size in (DYNAMIC, wanted) for size, wanted in zip(declared, trial, strict=True)
+def _entry(spec: ConvertSpec, stack: ExitStack) -> Path | None:
+    if spec.cache is None or spec.dry_run:
+        return None
+    return stack.enter_context(locked_entry(spec.cache, cache_key(spec)))
+
+
+def _made(
+    spec: ConvertSpec, scratch: Path, entry: Path | None, started_s: float
+) -> ConvertResult:
+    """Do the work: everything happens in `scratch`, and is copied out at the end."""
+    work = _begin(spec, exported(spec, scratch), scratch)
+    done = settle(work)
+    engine = _engine(work, done) if spec.format != "onnx" else None
+    made = _named(work, done, engine)
+    result = _result(work, done, engine)
+    facts = manifest_facts(
+        result,
+        spec,
+        made,
+        source=source_digests(spec),
+        engine=engine_facts(made[0], engine.report) if engine else None,
+        sparsity=work.prepared.sparsity,
     )
+    files = [*made, *_papers(spec, facts, made[0].parent)]
+    if entry:
+        write_entry(entry, files)
+    if not spec.dry_run:
+        place(files, spec.output.parent)
+    return replace(result, manifest=facts, seconds=time.monotonic() - started_s)
 
 
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path)
-    except (DecodeError, OSError, ValueError) as error:
+def _named(work: Work, done: Attempt, engine: Engine | None) -> list[Path]:
+    """Give the artifact's files the names that they will have, in a folder apart."""
+    folder = work.scratch / "made"
+    folder.mkdir()
+    artifact = folder / work.spec.output.name
+    if engine:
+        shutil.move(engine.path, artifact)
+    else:
+        save_onnx(done.candidate.model, artifact)  # anew: it names its weight file
+    return artifact_files(artifact)
+
+
+def _papers(spec: ConvertSpec, facts: Mapping[str, Any], folder: Path) -> list[Path]:
+    manifest, script = folder / MANIFEST, folder / REPRODUCE
+    write_text(script, reproduce_script(spec), executable=True)
+    write_text(manifest, as_text(facts))
+    return [script, manifest]
+
+
+def _engine(work: Work, done: Attempt) -> Engine:
+    """Build the engine, or leave the verified ONNX file and say how to go on."""
+    spec = work.spec
+    is_here = installed_backend(spec.format) is not None or spec.dry_run
+    if spec.format == "plan" and not is_here:
+        beside = work.scratch / spec.output.with_suffix(".onnx").name
+        save_onnx(done.candidate.model, beside)
+        place(artifact_files(beside), spec.output.parent)
+        onnx = spec.output.parent / beside.name
+        command = container_command(spec, onnx, work.profiles)
         raise ConvertError(
-            f"{path}: cannot be read as an ONNX model: {error}"
+            f"{spec.output}: not built, TensorRT is not installed here; "
+            f"its verified ONNX file is {onnx}",
+            hint=f"on a machine with the target's GPU:\n  {command}",
+        )
+    return build_engine(done.path, spec, work.profiles, scratch=work.scratch)
+
+
+def _begin(spec: ConvertSpec, source: Path, scratch: Path) -> Work:
+    """Read everything that is given, and run the original once."""
+    outside = inspect_onnx(source)
+    check_profiles(spec.profiles, outside.inputs, spec.source)
+    profiles = full_profiles(spec.profiles, outside.inputs)
+    calibration = (
+        load_samples(spec.calibration.data, outside.inputs)
+        if spec.calibration
+        else None
+    )
+    samples = (
+        load_samples(spec.verify_data, outside.inputs) if spec.verify_data else None
+    )
+    prepared = prepare(spec, source)
+    trials = _trials(spec, outside.inputs, profiles, samples, calibration)
+    return Work(
+        spec=spec,
+        source=source,
+        profiles=profiles,
+        prepared=prepared,
+        reference=_run_original(spec, source, prepared, trials, scratch),
+        calibration=calibration,
+        trial_feeds=tuple(trial.feed for trial in trials),
+        scratch=scratch,
+    )
+
+
+def _trials(
+    spec: ConvertSpec,
+    inputs: Sequence[Tensor],
+    profiles: Sequence[Profile],
+    samples: Feed | None,
+    calibration: Feed | None,
+) -> list[Trial]:
+    return make_trials(
+        inputs,
+        profiles,
+        samples=calibration if samples is None else samples,
+        has_verify_data=samples is not None,
+        ranges=spec.ranges,
+        seed=spec.seed,
+    )
+
+
+def _run_original(
+    spec: ConvertSpec,
+    source: Path,
+    prepared: Prepared,
+    trials: Sequence[Trial],
+    scratch: Path,
+) -> Reference:
+    def run(feeds: FeedFiles) -> list[Feed]:
+        answers = scratch / "original"
+        if source_kind(spec.source) == "torch" and not spec.passes:
+            return run_torch(spec, source, feeds, answers=answers)
+        model = _reference_model(spec, source, prepared, scratch)
+        return run_onnx(
+            model, feeds, level="off", answers=answers, deadline_s=spec.deadline_s
+        )
+
+    try:
+        return run_original(run, trials, scratch=scratch, deadline_s=spec.deadline_s)
+    except VerifyError as error:
+        raise VerifyError(
+            f"{spec.source}: the original cannot be verified against: {error.message}",
+            hint=error.hint,
         ) from error
 
 
-def _simplified(
-    spec: ConvertSpec, outside: OnnxModel, original: onnx.ModelProto
-) -> _Rewritten:
-    try:
-        slim = simplify(original)
-    except ConvertError as error:
-        return _Rewritten(original, notes=(f"kept the graph as it was: {error}",))
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
-        candidate = Path(scratch) / "candidate.onnx"
-        _save(slim, candidate)
-        compared = compare(
-            spec.source,
-            candidate,
-            inputs=outside.inputs,
-            shapes=spec.shapes,
-            seed=spec.seed,
-            deadline_s=spec.deadline_s,
-        )
-    if compared.is_equal:
-        return _Rewritten(slim, compared.max_abs_error)
-    note = f"the simplified graph is off by {compared.max_abs_error:.3g}"
-    return _Rewritten(original, notes=(f"kept the graph as it was: {note}",))
+def _reference_model(
+    spec: ConvertSpec, source: Path, prepared: Prepared, scratch: Path
+) -> Path:
+    """Return what the artifact is held against: the source, if its outputs are kept.
+
+    A user's pass may cut outputs or make new ones; then the graph after it, with
+    nothing else done to it, is the reference.
+    """
+    if not spec.passes:
+        return source
+    before = [t.name for t in inspect_onnx(source).outputs]
+    if before == [output.name for output in prepared.model.graph.output]:
+        return source
+    from triton_kit.convert.passes import apply_user_passes
+
+    path = scratch / "after_passes.onnx"
+    save_onnx(apply_user_passes(load_onnx(source), spec.passes, root=spec.root), path)
+    return path
 
 
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    # Who wrote the file, and when, is no part of the model: the same source has to
-    # give the same bytes.
-    del model.metadata_props[:]
-    onnx.save(model, path)
+def _result(work: Work, done: Attempt, engine: Engine | None) -> ConvertResult:
+    after = inspect_onnx(done.path)
+    size = measure(load_onnx(done.path), done.path)
+    if engine:
+        size = replace(size, bytes=int(engine.report["bytes"]))
+    precision = done.spec.precision
+    assert precision != "auto"  # settled
+    return ConvertResult(
+        artifact=work.spec.output,
+        format=work.spec.format,
+        precision=precision,
+        inputs=after.inputs,
+        outputs=after.outputs,
+        before=measure(load_onnx(work.source), work.source),
+        after=size,
+        accuracy=done.accuracy,
+        kept_fp32=done.candidate.kept,
+        notes=(*done.notes, *done.accuracy.notes),
+    )

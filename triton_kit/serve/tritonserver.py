@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from triton_kit.errors import MissingExtraError, ServerError
+from triton_kit.process import run_child
+
+_STUB_WITHIN_S = 20.0
+_CANNOT_START = 127  # the dynamic loader's exit code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +38,11 @@ class Tritonserver:
     @property
     def environment(self) -> dict[str, str]:
         """The environment it runs in: ours, with what it needs in front."""
-        libraries = [str(self.libraries), os.environ.get("LD_LIBRARY_PATH", "")]
+        libraries = [
+            str(self.libraries),
+            _python_library_folder(),
+            os.environ.get("LD_LIBRARY_PATH", ""),
+        ]
         # The stub takes its Python, and with it numpy, from the first one on PATH.
         programs = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
         return os.environ | {
@@ -75,7 +84,37 @@ def find_tritonserver() -> Tritonserver:
                 f"nvidia-pytriton {found.wheel_version} is incomplete: no {path}",
                 hint="pip install --force-reinstall nvidia-pytriton",
             )
+    check_stub(found, python)
     return found
+
+
+def _python_library_folder() -> str:
+    """Return the folder of this Python's shared library; empty where it has none.
+
+    The stub links it, and the loader looks for it in the system's folders alone.
+    """
+    folder = Path(sysconfig.get_config_var("LIBDIR") or "")
+    name = sysconfig.get_config_var("INSTSONAME") or ""
+    return str(folder) if name and (folder / name).exists() else ""
+
+
+def check_stub(found: Tritonserver, python: str) -> None:
+    """Start the stub once: tritonserver waits for ever for one that cannot start.
+
+    Raises:
+        ServerError: a shared library of it is missing.
+    """
+    done = run_child(
+        [str(found.stub)], deadline_s=_STUB_WITHIN_S, env=found.environment
+    )
+    if done.exit_code != _CANNOT_START:
+        return
+    reason = done.stderr.strip().rpartition(": error while loading ")[2]
+    raise ServerError(
+        f"the Python backend cannot start with this Python {python}: {reason}",
+        hint=f"it needs Python's shared library: apt-get install libpython{python}, "
+        "or a Python that was built with --enable-shared",
+    )
 
 
 def _wheel_version() -> str:

@@ -7,8 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from triton_kit.convert.pipeline import convert
+from triton_kit.convert.shapes import full_profiles, trial_points
 from triton_kit.convert.spec import ConvertSpec, ShapeRange
-from triton_kit.convert.verify import compare, trial_shapes
 from triton_kit.errors import ConvertError, SpecError, VerifyError
 from triton_kit.tensors import Tensor, data_type
 
@@ -54,7 +54,7 @@ def wasteful(tmp_path):
 
 def spec_for(source, tmp_path, **changes):
     return ConvertSpec(
-        **{"source": source, "output": tmp_path / "out.onnx", "shapes": {}} | changes
+        **{"source": source, "output": tmp_path / "out.onnx", "profiles": ()} | changes
     )
 
 
@@ -83,25 +83,6 @@ def test_tensors_keep_their_names_and_free_axes(wasteful, tmp_path):
 
     assert result.inputs == (Tensor(name="x", dtype=FP32, shape=(-1, 4)),)
     assert result.outputs == (Tensor(name="y", dtype=FP32, shape=(-1, 4)),)
-
-
-def test_a_different_model_is_told_apart(wasteful, tmp_path):
-    other = tmp_path / "other.onnx"
-    model = onnx.load(wasteful)
-    model.graph.initializer[0].float_data[0] = 1.001
-    onnx.save(model, other)
-
-    compared = compare(
-        wasteful,
-        other,
-        inputs=(Tensor(name="x", dtype=FP32, shape=(-1, 4)),),
-        shapes={},
-        seed=0,
-        deadline_s=60,
-    )
-
-    assert not compared.is_equal
-    assert compared.max_abs_error == pytest.approx(0.001, rel=0.01)
 
 
 def test_a_model_that_does_not_run_is_named_with_the_reason(tmp_path):
@@ -134,7 +115,7 @@ def test_shapes_for_an_absent_input_name_the_nearest(wasteful, tmp_path):
     bounds = ShapeRange(min=(1, 4), opt=(1, 4), max=(2, 4))
 
     with pytest.raises(SpecError, match="'xx'") as caught:
-        convert(spec_for(wasteful, tmp_path, shapes={"xx": bounds}))
+        convert(spec_for(wasteful, tmp_path, profiles=({"xx": bounds},)))
 
     assert caught.value.hint == "did you mean 'x'?"
 
@@ -143,13 +124,18 @@ def test_shapes_that_the_graph_cannot_take_are_refused(wasteful, tmp_path):
     bounds = ShapeRange(min=(1, 5), opt=(1, 5), max=(2, 5))
 
     with pytest.raises(SpecError, match="do not fit"):
-        convert(spec_for(wasteful, tmp_path, shapes={"x": bounds}))
+        convert(spec_for(wasteful, tmp_path, profiles=({"x": bounds},)))
 
 
 def test_trial_shapes_fill_free_axes():
     free = Tensor(name="x", dtype=FP32, shape=(-1, 3, -1))
 
-    assert trial_shapes(free, {}) == ((1, 3, 1), (2, 3, 2), (2, 3, 2))
+    points = trial_points(full_profiles((), (free,)))
+
+    assert points == {
+        "profile 0 min": {"x": (1, 3, 1)},
+        "profile 0 opt": {"x": (2, 3, 2)},
+    }
 
 
 def test_a_shape_range_names_the_axis_at_fault():

@@ -2,15 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from triton_kit.errors import ServerError
 from triton_kit.serve.backend_directory import cache_folder, compose_backend_directory
-from triton_kit.serve.tritonserver import find_tritonserver
+from triton_kit.serve.tritonserver import check_stub, find_tritonserver
 
 COMPOSE = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from triton_kit.serve.backend_directory import compose_backend_directory
 from triton_kit.serve.tritonserver import find_tritonserver
@@ -107,3 +109,22 @@ def test_without_the_wheel_the_extra_is_named():
     )
 
     assert "pip install 'triton_kit[embedded]'" in ended.stdout
+
+
+def test_a_python_backend_that_cannot_start_is_said_at_once(tmp_path, tritonserver):
+    stub = tmp_path / "stub"
+    stub.write_text(
+        "#!/bin/sh\n"
+        "echo stub: error while loading shared libraries: libpython3.so: gone >&2\n"
+        "exit 127\n"
+    )
+    stub.chmod(0o755)
+
+    with pytest.raises(ServerError, match=r"libpython3\.so") as caught:
+        check_stub(replace(tritonserver, stub=stub), "3.12")
+
+    assert "apt-get install libpython3.12" in caught.value.hint
+
+
+def test_this_pythons_stub_starts(tritonserver):
+    assert check_stub(tritonserver, "3.11") is None

@@ -1,0 +1,154 @@
+"""ONNX files: read, named, typed, measured, written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+from triton_kit.convert.spec import GraphSize
+from triton_kit.errors import ConvertError
+
+# protobuf's own limit on one message; beyond it weights go to a file beside the graph.
+EXTERNAL_OVER_BYTES = 2**31 - 2**20
+DATA_SUFFIX = ".data"
+
+
+def load_onnx(path: Path) -> ModelProto:
+    """Read a model with all its weights.
+
+    Raises:
+        ConvertError: missing, cut short, no ONNX, or its weight files are missing.
+    """
+    try:
+        model = onnx.load(path)
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ConvertError(
+            f"{path}: cannot be read as an ONNX model: {error}"
+        ) from error
+    return model
+
+
+def save_onnx(
+    model: ModelProto, path: Path, *, external_over_bytes: int = EXTERNAL_OVER_BYTES
+) -> None:
+    """Write a model; weights go to `NAME.onnx.data` where one file cannot hold it.
+
+    Raises:
+        ConvertError: the disk is full, or the folder cannot be written.
+    """
+    # Who wrote the file, and when, is no part of the model: the same source has to
+    # give the same bytes.
+    del model.metadata_props[:]
+    is_large = model.ByteSize() > external_over_bytes
+    location = path.name + DATA_SUFFIX if is_large else None
+    # onnx appends to a data file that is there already
+    (path.parent / (path.name + DATA_SUFFIX)).unlink(missing_ok=True)
+    try:
+        onnx.save_model(
+            model,
+            path,
+            save_as_external_data=is_large,
+            all_tensors_to_one_file=True,
+            location=location,
+            size_threshold=1024,
+        )
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise ConvertError(f"{path}: cannot write it: {error.strerror}") from error
+
+
+def artifact_files(path: Path) -> list[Path]:
+    """Return the files that make up a model: itself, and its weights if apart."""
+    data = path.parent / (path.name + DATA_SUFFIX)
+    return [path, data] if data.exists() else [path]
+
+
+def measure(model: ModelProto, path: Path) -> GraphSize:
+    """Count what a written model takes."""
+    ops = Counter(node.op_type for node in all_nodes(model.graph))
+    return GraphSize(
+        bytes=sum(file.stat().st_size for file in artifact_files(path)),
+        nodes=len(model.graph.node),
+        ops=dict(sorted(ops.items())),
+    )
+
+
+def opset_of(model: ModelProto) -> int:
+    """Return the version of the default operator set."""
+    return next(
+        (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0
+    )
+
+
+def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Yield the nodes of a graph and of the bodies inside of them."""
+    for node in graph.node:
+        yield node
+        for body in bodies(node):
+            yield from all_nodes(body)
+
+
+def bodies(node: NodeProto) -> list[GraphProto]:
+    """Return the graphs that a control-flow node carries."""
+    found = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
+    for attribute in node.attribute:
+        found += list(attribute.graphs)
+    return found
+
+
+def captured_names(graph: GraphProto) -> set[str]:
+    """Return the names that bodies of a graph's nodes take from outside."""
+    return {
+        name
+        for node in graph.node
+        for body in bodies(node)
+        for inner in all_nodes(body)
+        for name in inner.input
+    } | {
+        output.name
+        for node in graph.node
+        for body in bodies(node)
+        for output in body.output
+    }
+
+
+def name_nodes(model: ModelProto) -> None:
+    """Give every node of the graph a name of its own, in place."""
+    taken: set[str] = set()
+    for index, node in enumerate(model.graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{index}"
+            while node.name in taken:
+                node.name += "_"
+        taken.add(node.name)
+
+
+def value_types(model: ModelProto) -> dict[str, int]:
+    """Return the element type of every value of the top graph, as far as known."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=False)
+    except ValueError:  # over 2 GB: infer without the weights' content
+        inferred = onnx.shape_inference.infer_shapes(_without_weights(model))
+    graph = inferred.graph
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*graph.value_info, *graph.input, *graph.output)
+        if value.type.HasField("tensor_type")
+    }
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    return {name: kind for name, kind in types.items() if kind != TensorProto.UNDEFINED}
+
+
+def _without_weights(model: ModelProto) -> ModelProto:
+    bare = ModelProto()
+    bare.CopyFrom(model)
+    for tensor in bare.graph.initializer:
+        if len(tensor.raw_data) > 1024:
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+    return bare

@@ -1,0 +1,1 @@
+"""Precision lives in the graph: passes that lower, quantise and prune."""

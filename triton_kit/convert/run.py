@@ -1,0 +1,126 @@
+"""Run an ONNX model in a child process: ONNX Runtime can end its process."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from triton_kit.convert.samples import Feed, read_feed, write_feed
+from triton_kit.errors import ConvertError, VerifyError
+from triton_kit.process import Finished, run_child
+
+REASON_LINES = 3
+LEVELS = ("all", "extended", "basic", "off")  # of ONNX Runtime's optimiser
+_NO_KERNEL = re.compile(
+    r"Could not find an implementation for ([\w.]+\(\d+\)) node with name '([^']*)'"
+)
+_UNKNOWN_OP = re.compile(r"([\w.]+:[\w.]+)\(-?\d+\) is not a registered function/op")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFiles:
+    """Feeds on disk, ready for a child process."""
+
+    names: tuple[str, ...]
+    paths: tuple[Path, ...]
+
+
+class NoKernelError(VerifyError):
+    """The CPU has no kernel for an operator in this data type."""
+
+
+def write_feeds(feeds: Sequence[Feed], folder: Path) -> FeedFiles:
+    """Write feeds for `run_onnx`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths, names = [], list[str]()
+    for index, feed in enumerate(feeds):
+        path = folder / f"feed_{index}.npz"
+        names = write_feed(feed, path)
+        paths.append(path)
+    return FeedFiles(tuple(names), tuple(paths))
+
+
+def run_onnx(
+    model: Path, feeds: FeedFiles, *, level: str, answers: Path, deadline_s: float
+) -> list[Feed]:
+    """Return what a model answers to every feed, by output.
+
+    Raises:
+        NoKernelError: an operator has no CPU kernel; named with its first node.
+        VerifyError: the model does not run, its process died or took too long.
+    """
+    answers.mkdir(parents=True, exist_ok=True)
+    order = {
+        "model": str(model),
+        "level": level,
+        "names": feeds.names,
+        "feeds": [str(path) for path in feeds.paths],
+        "answers": str(answers),
+    }
+    done = call_worker("run_worker", order, deadline_s=deadline_s)
+    if done.exit_code != 0:
+        raise explain(model, done, "ONNX Runtime does not run it")
+    outputs = json.loads(done.stdout)["outputs"]
+    return [
+        read_feed(answers / f"answer_{index}.npz", outputs)
+        for index in range(len(feeds.paths))
+    ]
+
+
+def call_worker(
+    module: str,
+    order: dict[str, Any],  # JSON
+    *,
+    deadline_s: float,
+    env: dict[str, str] | None = None,
+) -> Finished:
+    """Give an order to a worker module of this package, in a process of its own."""
+    argv = [sys.executable, "-m", f"triton_kit.convert.{module}"]
+    return run_child(argv, deadline_s=deadline_s, stdin=json.dumps(order), env=env)
+
+
+def explain(model: Path, done: Finished, what: str) -> VerifyError:
+    """Turn a failed run into an error that names the operator, or the signal."""
+    if match := _NO_KERNEL.search(done.stderr):
+        return NoKernelError(
+            f"ONNX Runtime has no CPU kernel for {match[1]}, first node {match[2]!r}",
+            hint="keep it in fp32 (--keep-fp32), or choose another precision",
+        )
+    if match := _UNKNOWN_OP.search(done.stderr):
+        return NoKernelError(
+            f"ONNX Runtime does not know operator {match[1]}",
+            hint="export without it, or replace it by a graph pass (--pass)",
+        )
+    said = ending(done).replace(f"{model.parent}/", "")  # a scratch folder
+    return VerifyError(f"{what}: {said}", hint=_hint(done))
+
+
+def ending(done: Finished) -> str:
+    """Say how a worker ended, with its last words."""
+    reason = " ".join(done.stderr.strip().splitlines()[-REASON_LINES:])
+    return f"{done.ending}: {reason}" if reason else done.ending
+
+
+def _hint(done: Finished) -> str | None:
+    if done.exit_code is None:
+        return "raise --deadline"
+    if (
+        done.exit_code == -9
+        or "bad_alloc" in done.stderr
+        or "MemoryError" in done.stderr
+    ):
+        return "it ran out of memory, most likely: use smaller shapes or fewer samples"
+    if done.exit_code < 0:
+        return "the library crashed; nothing was kept"
+    return None
+
+
+def worker_failed(path: Path, done: Finished, what: str) -> ConvertError:
+    """Turn a failed worker that is not the gate's into an error."""
+    error = explain(path, done, what)
+    return ConvertError(f"{path.name}: {error.message}", hint=error.hint)
