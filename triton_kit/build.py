@@ -6,17 +6,30 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.convert.pipeline import convert
-from triton_kit.convert.spec import ConvertSpec, ShapeRange
+from triton_kit.convert.spec import (
+    Calibration,
+    ConvertResult,
+    ConvertSpec,
+    Gate,
+    ShapeRange,
+)
 from triton_kit.errors import SpecError
+from triton_kit.project.conversion import VerifySpec
 from triton_kit.project.fields import config_fields
-from triton_kit.project.spec import ModelSpec, PipelineSpec, Project, TensorSpec
+from triton_kit.project.spec import (
+    EMBEDDED,
+    ModelSpec,
+    PipelineSpec,
+    Project,
+    TargetSpec,
+    TensorSpec,
+)
 from triton_kit.repository.config import model_config
 from triton_kit.repository.layout import ARTIFACT_NAMES
 from triton_kit.repository.manifest import sha256, write_manifest
@@ -27,7 +40,9 @@ from triton_kit.repository.warmup import GENERATED, Warmup, add_warmup
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
 
 REPOSITORY_NAME = "model_repository"
-_BACKENDS = {".onnx": "onnxruntime", ".py": "python"}
+_BACKENDS = {"onnx": "onnxruntime", "plan": "tensorrt"}
+# ModelConfig's optimization.graph.level for ONNX Runtime's; without it: all.
+_GRAPH_LEVELS = {"extended": 1, "basic": -1, "off": 2}
 
 Progress = Callable[[str], None]
 
@@ -48,12 +63,14 @@ def build(
     project: Project,
     *,
     output: Path | None = None,
+    cache: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> BuildResult:
     """Build every model and pipeline of a project into a repository.
 
     Nothing is published before all of it is built; a model that is already there with
-    the same content keeps its version.
+    the same content keeps its version. `cache` is a folder of finished conversions, by
+    content, that projects and machines may share.
 
     Raises:
         TritonKitError: a model cannot be built; the repository is as it was.
@@ -63,7 +80,7 @@ def build(
         models = []
         for name, spec in project.spec.models.items():
             on_progress(f"building {name} from {spec.source}")
-            models.append(_build_model(project, name, spec, Path(scratch)))
+            models.append(_build_model(project, name, spec, Path(scratch), cache))
         configs = {model.config.name: model.config for model in models}
         pipelines = [
             _build_pipeline(name, spec, configs)
@@ -87,24 +104,16 @@ class _Built:
     notes: tuple[str, ...] = ()
 
 
-def _build_model(project: Project, name: str, spec: ModelSpec, scratch: Path) -> _Built:
+def _build_model(
+    project: Project, name: str, spec: ModelSpec, scratch: Path, cache: Path | None
+) -> _Built:
     source = project.path(spec.source)
-    backend = _BACKENDS.get(source.suffix)
-    if backend is None:
-        raise SpecError(
-            f"model {name!r}: cannot build from {spec.source!r}",
-            hint=f"a source ends in {' or '.join(_BACKENDS)}",
-        )
-    if not source.is_file():
-        found = "a folder" if source.is_dir() else "nothing"
-        raise SpecError(
-            f"model {name!r}: source {source} is not a file, found {found}",
-            hint="paths in triton-kit.yaml start at its folder",
-        )
-    if backend == "python":
+    if source.suffix == ".py":
+        if not source.is_file():
+            raise _no_source(name, source)
         built = _build_python(name, spec, source)
     else:
-        built = _build_onnx(name, spec, source, scratch)
+        built = _build_converted(project, name, spec, scratch, cache)
     return replace(built, files=_add_warmup(project, spec, built.config))
 
 
@@ -140,41 +149,131 @@ def _build_python(name: str, spec: ModelSpec, source: Path) -> _Built:
         compile(source.read_bytes(), str(source), "exec")
     except (SyntaxError, ValueError) as error:
         raise SpecError(f"model {name!r}: {source} is not Python: {error}") from error
-    return _Built(config=config, artifact=source, facts=_facts(name, "python", source))
+    return _Built(
+        config=config,
+        artifact=source,
+        facts={
+            "model": name,
+            "kind": "python",
+            "source": {"file": source.name, "sha256": sha256(source)},
+        },
+    )
 
 
-def _build_onnx(name: str, spec: ModelSpec, source: Path, scratch: Path) -> _Built:
+def _build_converted(
+    project: Project, name: str, spec: ModelSpec, scratch: Path, cache: Path | None
+) -> _Built:
     if declared := [n for n, t in (spec.inputs | spec.outputs).items() if t.dtype]:
         raise SpecError(
-            f"model {name!r}: {declared[0]!r} declares a dtype, but its ONNX file does",
+            f"model {name!r}: {declared[0]!r} declares a dtype, but its own file does",
             hint="dtype and shape are for Python models; give min, opt and max here",
         )
-    result = convert(
-        ConvertSpec(
-            source=source,
-            output=scratch / f"{name}.onnx",
-            profiles=({n: r for n, t in spec.inputs.items() if (r := _range(t))},),
-        )
-    )
+    folder = scratch / name
+    folder.mkdir()
+    order = _convert_spec(project, name, spec, folder, cache)
+    result = convert(order)
+    fields = config_fields(spec)
+    level = _GRAPH_LEVELS.get(result.accuracy.runtime_level or "")
+    if order.format == "onnx" and level is not None:
+        # Above this level ONNX Runtime crashes or gives wrong answers.
+        fields.setdefault("optimization", {}).setdefault("graph", {"level": level})
     config = model_config(
         name,
-        backend="onnxruntime",
-        fields=config_fields(spec),
+        backend=_BACKENDS[order.format],
+        fields=fields,
         inputs=result.inputs,
         outputs=result.outputs,
     )
-    facts = _facts(name, "onnx", source) | {
-        "conversion": {
-            "nodes_before": result.nodes_before,
-            "nodes_after": result.nodes_after,
-            "max_abs_error": result.max_abs_error,
-            "notes": result.notes,
-        },
-        "tools": {"onnx": version("onnx"), "onnxslim": version("onnxslim")},
-    }
+    facts = _facts(name, order) | _conversion_facts(result)
     return _Built(
         config=config, artifact=result.artifact, facts=facts, notes=result.notes
     )
+
+
+def _convert_spec(
+    project: Project, name: str, spec: ModelSpec, folder: Path, cache: Path | None
+) -> ConvertSpec:
+    target = project.spec.targets.get(project.target, TargetSpec())
+    verify = spec.verify or VerifySpec()
+    calibration = spec.calibration
+    return ConvertSpec(
+        source=_source(project, name, spec),
+        output=folder / f"model.{target.format}",
+        root=project.root,
+        profiles=_profiles(spec),
+        format=target.format,
+        precision=spec.precision,
+        rest=spec.rest,
+        symmetric=spec.symmetric,
+        calibration=Calibration(
+            data=project.path(calibration.data),
+            method=calibration.method,
+            percentile=calibration.percentile,
+        )
+        if calibration
+        else None,
+        verify_data=project.path(verify.data) if verify.data else None,
+        gate=Gate(**verify.model_dump(exclude={"data"})),
+        ranges=spec.ranges,
+        keep_fp32=spec.keep_fp32,
+        bisect=spec.bisect,
+        passes=spec.passes,
+        simplify=spec.simplify,
+        sparsity=spec.sparsity,
+        opset=spec.opset,
+        # They are the builder's: the same model may also be built as ONNX.
+        options=_options(spec) if target.format == "plan" else {},
+        release=None if target.triton == EMBEDDED else target.triton,
+        cache=cache,
+    )
+
+
+def _conversion_facts(result: ConvertResult) -> dict[str, Any]:
+    """Return what the repository's manifest says of a conversion.
+
+    Less than the converter's own: the same project gives the same bytes whatever else
+    is installed.
+    """
+    facts: dict[str, Any] = {
+        "nodes_before": result.nodes_before,
+        "nodes_after": result.nodes_after,
+        "max_abs_error": result.max_abs_error,
+        "notes": result.notes,
+    }
+    if result.precision != "fp32" or result.format != "onnx":
+        told = ("precision", "spec", "accuracy", "kept_fp32", "sparsity", "engine")
+        facts |= {name: result.manifest[name] for name in told}
+    tools = {name: result.manifest["tools"][name] for name in ("onnx", "onnxslim")}
+    return {"conversion": facts, "tools": tools}
+
+
+def _source(project: Project, name: str, spec: ModelSpec) -> Path | str:
+    source = project.path(spec.source)
+    if source.exists():
+        return source
+    if ":" in spec.source:
+        return spec.source  # package.module:function
+    raise _no_source(name, source)
+
+
+def _no_source(name: str, source: Path) -> SpecError:
+    return SpecError(
+        f"model {name!r}: source {source} is not a file, found nothing",
+        hint="paths in triton-kit.yaml start at its folder",
+    )
+
+
+def _profiles(spec: ModelSpec) -> tuple[dict[str, ShapeRange], ...]:
+    first = {n: r for n, t in spec.inputs.items() if (r := _range(t))}
+    more = [
+        {n: ShapeRange(min=p.min, opt=p.opt, max=p.max) for n, p in profile.items()}
+        for profile in spec.profiles
+    ]
+    return (first, *(first | profile for profile in more))
+
+
+def _options(spec: ModelSpec) -> dict[str, str]:
+    return {name: str(value).lower() for name, value in spec.builder.items()}
 
 
 def _build_pipeline(
@@ -229,9 +328,12 @@ def _range(spec: TensorSpec) -> ShapeRange | None:
     return ShapeRange(min=spec.min, opt=spec.opt, max=spec.max)
 
 
-def _facts(name: str, kind: str, source: Path) -> dict[str, Any]:
-    return {
-        "model": name,
-        "kind": kind,
-        "source": {"file": source.name, "sha256": sha256(source)},
-    }
+def _facts(name: str, order: ConvertSpec) -> dict[str, Any]:
+    source = order.source
+    if isinstance(source, str):
+        said = {"name": source}
+    elif source.is_dir():
+        said = {"folder": source.name}
+    else:
+        said = {"file": source.name, "sha256": sha256(source)}
+    return {"model": name, "kind": order.format, "source": said}

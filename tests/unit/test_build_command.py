@@ -61,7 +61,7 @@ def replace_text(old, new):
         (
             replace_text("source: digits.onnx", "source: data"),
             errors.SpecError,
-            "ends in .onnx or .py",
+            "not a SavedModel",
         ),
         (
             replace_text("source: digits", "source: x/digits"),

@@ -15,6 +15,7 @@ _COMMANDS = {
     "demo": ("triton_kit.cli.demo", "Build, serve, score and load-test an example."),
     "new": ("triton_kit.cli.new", "Scaffold a project to start from."),
     "doctor": ("triton_kit.cli.doctor", "Say what works on this machine."),
+    "convert": ("triton_kit.cli.convert", "Convert one model, checked for accuracy."),
     "build": ("triton_kit.cli.build", "Build a project into a model repository."),
     "validate": ("triton_kit.cli.validate", "Check a model repository offline."),
     "format": ("triton_kit.cli.format", "Bring config.pbtxt into canonical layout."),

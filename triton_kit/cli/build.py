@@ -16,7 +16,15 @@ import click
     type=click.Path(path_type=Path),
     help="The repository to write; model_repository beside triton-kit.yaml if none.",
 )
-def command(project: Path, target: str | None, output: Path | None) -> None:
+@click.option(
+    "--cache",
+    envvar="TRITON_KIT_CACHE",
+    type=click.Path(path_type=Path),
+    help="A folder of finished conversions, by content; $TRITON_KIT_CACHE.",
+)
+def command(
+    project: Path, target: str | None, output: Path | None, cache: Path | None
+) -> None:
     """Build the models of PROJECT (a folder, or its triton-kit.yaml)."""
     from triton_kit.build import build
     from triton_kit.project.load import load_project
@@ -24,6 +32,7 @@ def command(project: Path, target: str | None, output: Path | None) -> None:
     result = build(
         load_project(project, target=target),
         output=output,
+        cache=cache,
         on_progress=lambda line: click.echo(line, err=True),
     )
     for model in result.models:

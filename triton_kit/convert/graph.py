@@ -64,7 +64,7 @@ def prepare(spec: ConvertSpec, source: Path) -> Prepared:
     model = inline_functions(model)
     if spec.opset is not None:
         model = to_opset(model, spec.opset)
-    model = apply_user_passes(model, spec.passes)
+    model = apply_user_passes(model, spec.passes, root=spec.root)
     notes: tuple[str, ...] = ()
     if spec.simplify:
         try:

@@ -90,19 +90,22 @@ def at_least_opset(model: ModelProto, wanted: int) -> ModelProto:
     return model if opset_of(model) >= wanted else to_opset(model, wanted)
 
 
-def load_pass(name: str) -> Pass:
+def load_pass(name: str, root: Path | None = None) -> Pass:
     """Find a user's pass, `package.module:function`.
 
     The function takes an `onnx.ModelProto` and returns one; use onnx-graphsurgeon
-    inside (`import_onnx`, `export_onnx`). The current folder is on the import path.
+    inside (`import_onnx`, `export_onnx`). `root`, or the current folder, is on the
+    import path.
 
     Raises:
         SpecError: there is no such module or function.
     """
-    return cast("Pass", load_callable(name, "pass"))
+    return cast("Pass", load_callable(name, "pass", root))
 
 
-def load_callable(name: str, what: str) -> Callable[..., object]:
+def load_callable(
+    name: str, what: str, root: Path | None = None
+) -> Callable[..., object]:
     """Import `package.module:function`.
 
     Raises:
@@ -111,7 +114,7 @@ def load_callable(name: str, what: str) -> Callable[..., object]:
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
         raise SpecError(f"{what} {name!r} is not package.module:function")
-    here = str(Path.cwd())
+    here = str(root or Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -123,14 +126,16 @@ def load_callable(name: str, what: str) -> Callable[..., object]:
     return cast("Callable[..., object]", found)
 
 
-def apply_user_passes(model: ModelProto, names: tuple[str, ...]) -> ModelProto:
+def apply_user_passes(
+    model: ModelProto, names: tuple[str, ...], *, root: Path | None
+) -> ModelProto:
     """Run the user's passes, each on the result of the one before it.
 
     Raises:
         ConvertError: a pass fails, or returns no valid model.
     """
     for name in names:
-        rewrite = load_pass(name)
+        rewrite = load_pass(name, root)
         try:
             model = rewrite(model)
             onnx.checker.check_model(model)

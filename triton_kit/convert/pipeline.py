@@ -5,14 +5,42 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from triton_kit.artifact import inspect_onnx
 from triton_kit.convert.attempt import Attempt, Work
+from triton_kit.convert.cache import cache_key, locked_entry, read_entry, write_entry
+from triton_kit.convert.engine import (
+    Engine,
+    build_engine,
+    checked_options,
+    container_command,
+    installed_backend,
+)
+from triton_kit.convert.frontends.source import (
+    exported,
+    source_digests,
+    source_kind,
+)
+from triton_kit.convert.frontends.torch import run_torch
 from triton_kit.convert.graph import Prepared, prepare
 from triton_kit.convert.ladder import settle
+from triton_kit.convert.manifest import (
+    MANIFEST,
+    REPRODUCE,
+    as_text,
+    engine_facts,
+    reproduce_script,
+    write_text,
+)
 from triton_kit.convert.onnx_file import artifact_files, load_onnx, measure, save_onnx
+from triton_kit.convert.place import place
+from triton_kit.convert.result import manifest_facts, result_from_manifest
+from triton_kit.convert.run import FeedFiles, run_onnx
 from triton_kit.convert.samples import Feed, load_samples
 from triton_kit.convert.shapes import check_profiles, full_profiles
 from triton_kit.convert.spec import ConvertResult, ConvertSpec, Profile
@@ -24,8 +52,9 @@ from triton_kit.tensors import Tensor
 def convert(spec: ConvertSpec) -> ConvertResult:
     """Write the artifact of one model: rewritten, in its precision, and verified.
 
-    The artifact appears by rename once it is whole and has passed the accuracy gate;
-    until then, and after any failure, what was at its place before is still there.
+    Beside it go its manifest and a script that makes it again. All of them appear once
+    the artifact is whole and has passed the accuracy gate; until then, and after any
+    failure, what was at its place before is still there.
 
     Raises:
         SpecError: the spec asks for what the model does not have.
@@ -34,13 +63,88 @@ def convert(spec: ConvertSpec) -> ConvertResult:
             its answers by more than the gate allows.
     """
     started_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as folder:
-        scratch = Path(folder)
-        work = _begin(spec, Path(spec.source), scratch)
-        done = settle(work)
-        files = artifact_files(done.path)
-        _place(files, spec.output)
-        return _result(work, done, time.monotonic() - started_s)
+    if spec.format != "onnx":
+        checked_options(spec)  # before any work
+    with ExitStack() as stack:
+        scratch = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="triton-kit-"))
+        )
+        entry = _entry(spec, stack)
+        if entry and (facts := read_entry(entry)):
+            files = [entry / name for name in facts["files"]]
+            place([*files, *_papers(spec, facts, scratch)], spec.output.parent)
+            return result_from_manifest(
+                facts, spec, seconds=time.monotonic() - started_s
+            )
+        return _made(spec, scratch, entry, started_s)
+
+
+def _entry(spec: ConvertSpec, stack: ExitStack) -> Path | None:
+    if spec.cache is None or spec.dry_run:
+        return None
+    return stack.enter_context(locked_entry(spec.cache, cache_key(spec)))
+
+
+def _made(
+    spec: ConvertSpec, scratch: Path, entry: Path | None, started_s: float
+) -> ConvertResult:
+    """Do the work: everything happens in `scratch`, and is copied out at the end."""
+    work = _begin(spec, exported(spec, scratch), scratch)
+    done = settle(work)
+    engine = _engine(work, done) if spec.format != "onnx" else None
+    made = _named(work, done, engine)
+    result = _result(work, done, engine)
+    facts = manifest_facts(
+        result,
+        spec,
+        made,
+        source=source_digests(spec),
+        engine=engine_facts(made[0], engine.report) if engine else None,
+        sparsity=work.prepared.sparsity,
+    )
+    files = [*made, *_papers(spec, facts, made[0].parent)]
+    if entry:
+        write_entry(entry, files)
+    if not spec.dry_run:
+        place(files, spec.output.parent)
+    return replace(result, manifest=facts, seconds=time.monotonic() - started_s)
+
+
+def _named(work: Work, done: Attempt, engine: Engine | None) -> list[Path]:
+    """Give the artifact's files the names that they will have, in a folder apart."""
+    folder = work.scratch / "made"
+    folder.mkdir()
+    artifact = folder / work.spec.output.name
+    if engine:
+        shutil.move(engine.path, artifact)
+    else:
+        save_onnx(done.candidate.model, artifact)  # anew: it names its weight file
+    return artifact_files(artifact)
+
+
+def _papers(spec: ConvertSpec, facts: Mapping[str, Any], folder: Path) -> list[Path]:
+    manifest, script = folder / MANIFEST, folder / REPRODUCE
+    write_text(script, reproduce_script(spec), executable=True)
+    write_text(manifest, as_text(facts))
+    return [script, manifest]
+
+
+def _engine(work: Work, done: Attempt) -> Engine:
+    """Build the engine, or leave the verified ONNX file and say how to go on."""
+    spec = work.spec
+    is_here = installed_backend(spec.format) is not None or spec.dry_run
+    if spec.format == "plan" and not is_here:
+        beside = work.scratch / spec.output.with_suffix(".onnx").name
+        save_onnx(done.candidate.model, beside)
+        place(artifact_files(beside), spec.output.parent)
+        onnx = spec.output.parent / beside.name
+        command = container_command(spec, onnx, work.profiles)
+        raise ConvertError(
+            f"{spec.output}: not built, TensorRT is not installed here; "
+            f"its verified ONNX file is {onnx}",
+            hint=f"on a machine with the target's GPU:\n  {command}",
+        )
+    return build_engine(done.path, spec, work.profiles, scratch=work.scratch)
 
 
 def _begin(spec: ConvertSpec, source: Path, scratch: Path) -> Work:
@@ -94,9 +198,17 @@ def _run_original(
     trials: Sequence[Trial],
     scratch: Path,
 ) -> Reference:
-    model = _reference_model(spec, source, prepared, scratch)
+    def run(feeds: FeedFiles) -> list[Feed]:
+        answers = scratch / "original"
+        if source_kind(spec.source) == "torch" and not spec.passes:
+            return run_torch(spec, source, feeds, answers=answers)
+        model = _reference_model(spec, source, prepared, scratch)
+        return run_onnx(
+            model, feeds, level="off", answers=answers, deadline_s=spec.deadline_s
+        )
+
     try:
-        return run_original(model, trials, scratch=scratch, deadline_s=spec.deadline_s)
+        return run_original(run, trials, scratch=scratch, deadline_s=spec.deadline_s)
     except VerifyError as error:
         raise VerifyError(
             f"{spec.source}: the original cannot be verified against: {error.message}",
@@ -120,43 +232,26 @@ def _reference_model(
     from triton_kit.convert.passes import apply_user_passes
 
     path = scratch / "after_passes.onnx"
-    save_onnx(apply_user_passes(load_onnx(source), spec.passes), path)
+    save_onnx(apply_user_passes(load_onnx(source), spec.passes, root=spec.root), path)
     return path
 
 
-def _place(files: Sequence[Path], output: Path) -> None:
-    """Move files to where they belong; the one that names the others comes last."""
-    staged = []
-    try:
-        for file in reversed(files):
-            target = output.parent / file.name.replace(files[0].name, output.name, 1)
-            partial = target.with_name(f".{target.name}.partial")
-            staged.append((partial, target))
-            shutil.copyfile(file, partial)
-        for partial, target in staged:
-            partial.replace(target)
-    except OSError as error:
-        raise ConvertError(f"{output}: cannot write it: {error.strerror}") from error
-    finally:
-        for partial, _ in staged:
-            partial.unlink(missing_ok=True)
-
-
-def _result(work: Work, done: Attempt, seconds: float) -> ConvertResult:
-    output = work.spec.output
-    after = inspect_onnx(output)
+def _result(work: Work, done: Attempt, engine: Engine | None) -> ConvertResult:
+    after = inspect_onnx(done.path)
+    size = measure(load_onnx(done.path), done.path)
+    if engine:
+        size = replace(size, bytes=int(engine.report["bytes"]))
     precision = done.spec.precision
     assert precision != "auto"  # settled
     return ConvertResult(
-        artifact=output,
+        artifact=work.spec.output,
         format=work.spec.format,
         precision=precision,
         inputs=after.inputs,
         outputs=after.outputs,
         before=measure(load_onnx(work.source), work.source),
-        after=measure(load_onnx(output), output),
+        after=size,
         accuracy=done.accuracy,
         kept_fp32=done.candidate.kept,
         notes=(*done.notes, *done.accuracy.notes),
-        seconds=seconds,
     )

@@ -151,6 +151,8 @@ class ConvertSpec:
         release: the Triton release that a plan is for, such as `26.06`.
         dry_run: check all that can be checked without the real builder, write nothing.
         cache: the folder of finished artifacts by content; None: no cache.
+        root: the folder that the user's modules are imported from; the current one
+            where None.
         seed: of the random inputs that original and artifact are compared on.
         deadline_s: longest that one child process may take.
     """
@@ -176,6 +178,7 @@ class ConvertSpec:
     release: str | None = None
     dry_run: bool = False
     cache: Path | None = None
+    root: Path | None = None
     seed: int = 0
     deadline_s: float = 600.0
 

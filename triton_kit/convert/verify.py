@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,17 +99,25 @@ def _repeat_first_row(feed: Feed, profiles: Sequence[Profile]) -> Feed | None:
 
 
 def run_original(
-    source: Path, trials: Sequence[Trial], *, scratch: Path, deadline_s: float
+    run: Callable[[FeedFiles], list[Feed]],
+    trials: Sequence[Trial],
+    *,
+    scratch: Path,
+    deadline_s: float,
 ) -> Reference:
-    """Run the original on every trial, ONNX Runtime's optimisations off.
+    """Run the original on every trial.
+
+    Args:
+        run: answers feeds as the original does.
+        trials: what to answer.
+        scratch: a folder for the feeds.
+        deadline_s: longest that one run of a candidate may take.
 
     Raises:
         VerifyError: the original itself does not run.
     """
     feeds = write_feeds([trial.feed for trial in trials], scratch / "feeds")
-    answers = run_onnx(
-        source, feeds, level="off", answers=scratch / "original", deadline_s=deadline_s
-    )
+    answers = run(feeds)
     independent = [
         rows_differ_db(answer) > 90
         for trial, answer in zip(trials, answers, strict=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from triton_kit.project.conversion import ConversionSpec
 from triton_kit.project.serving import ServingSpec, Spec
 
 # A model's name is a folder's name and part of URLs: no separators, no leading dot.
@@ -48,7 +49,7 @@ class TensorSpec(Spec):
         return self
 
 
-class ModelSpec(ServingSpec):
+class ModelSpec(ServingSpec, ConversionSpec):
     """One model: where it comes from and how Triton serves it."""
 
     source: str
@@ -76,7 +77,8 @@ class TargetSpec(Spec):
     """Where the repository will run."""
 
     triton: str = EMBEDDED
-    format: Literal["onnx"] = "onnx"
+    format: Literal["onnx", "plan"] = "onnx"
+    compute_capability: str | None = None  # of the GPU: "9.0"
     models: dict[str, dict[str, Any]] = {}  # merged over `models`, field by field
 
 

@@ -1,0 +1,63 @@
+"""A TensorFlow model becomes an ONNX file, in a Python that has TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from triton_kit.convert.frontends.torch import name_axes
+from triton_kit.convert.onnx_file import load_onnx, save_onnx
+from triton_kit.convert.run import ending
+from triton_kit.convert.spec import ConvertSpec
+from triton_kit.errors import ConvertError, MissingExtraError
+from triton_kit.process import run_child
+
+# TensorFlow wants other versions of NumPy and protobuf than the embedded server does,
+# so it may live in an environment of its own.
+PYTHON_VARIABLE = "TRITON_KIT_TENSORFLOW_PYTHON"
+DEFAULT_OPSET = 18
+_EXPORT_KERAS = (
+    "import sys, keras\n"
+    "keras.models.load_model(sys.argv[1]).export(sys.argv[2], format='onnx')\n"
+)
+
+
+def onnx_from_tensorflow(spec: ConvertSpec, scratch: Path) -> Path:
+    """Export a SavedModel folder (tf2onnx) or a .keras file (Keras itself).
+
+    Raises:
+        ConvertError: it does not export.
+        MissingExtraError: no Python with TensorFlow is known.
+    """
+    path = scratch / "exported.onnx"
+    source = Path(spec.source)
+    if source.is_dir():
+        words = ["-m", "tf2onnx.convert", "--saved-model", str(source)]
+        words += ["--output", str(path), "--opset", str(spec.opset or DEFAULT_OPSET)]
+    else:
+        words = ["-c", _EXPORT_KERAS, str(source), str(path)]
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = run_child([_python(), *words], deadline_s=spec.deadline_s, env=env)
+    if done.exit_code != 0 or not path.is_file():
+        raise ConvertError(f"{source}: TensorFlow does not export it: {ending(done)}")
+    model = load_onnx(path)
+    for value in (*model.graph.input, *model.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param.startswith("unk__"):
+                dim.dim_param = ""
+    name_axes(model)
+    save_onnx(model, path)
+    return path
+
+
+def _python() -> str:
+    if given := os.environ.get(PYTHON_VARIABLE):
+        return given
+    if find_spec("tf2onnx") is None or find_spec("tensorflow") is None:
+        raise MissingExtraError(
+            f"TensorFlow with tf2onnx (or {PYTHON_VARIABLE}, a Python that has them)",
+            extra="tensorflow",
+        )
+    return sys.executable
