@@ -33,6 +33,7 @@ from triton_kit.repository.rules.identity import (
 )
 from triton_kit.repository.rules.instances import check_instances
 from triton_kit.repository.rules.labels import check_labels
+from triton_kit.repository.rules.leftovers import check_leftovers
 from triton_kit.repository.rules.lint import check_habits
 from triton_kit.repository.rules.sequence import check_sequence_batching
 from triton_kit.repository.rules.state import check_states
@@ -212,7 +213,7 @@ def _load(examined: Examined) -> None:
         examined.problems += check_artifacts(case)
     else:
         examined.run((check_versions, *_INIT_RULES))
-    examined.problems += check_habits(case)
+    examined.run((check_habits, check_leftovers))
 
 
 def _unconfigured(examined: Examined, case: Case) -> list[Problem]:

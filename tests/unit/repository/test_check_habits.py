@@ -94,3 +94,44 @@ def test_a_folder_that_the_server_reads_as_another_version_is_named(warnings):
     found = warnings(BASE, "2nd")
 
     assert "takes the folder 2nd for version 2" in found["K19"].message
+
+
+def test_a_variable_in_a_text_is_named(warnings):
+    found = warnings(
+        BASE + '# ${A}\nparameters { key: "k" value { string_value: "${B}" } }'
+    )
+
+    assert found["K23"].message.startswith("${B} was not filled in")
+    assert (found["K23"].line, found["K23"].column) == (5, 46)
+
+
+def test_a_config_by_a_wrong_name_is_named(tmp_path):
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "1" / "model.pt").write_text("x")
+    (tmp_path / "m" / "config.pbtext").write_text(BASE)
+
+    report = check_repository(tmp_path)
+
+    assert "K22" in [finding.rule for finding in report.warnings]
+
+
+def test_labels_are_counted(warnings, tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "l.txt").write_text("one\ntwo\n")
+    labelled = BASE.replace('name: "b"', 'name: "b" label_filename: "l.txt"')
+
+    assert "l.txt has 2 labels for 4 values of 'b'" in warnings(labelled)["K24"].message
+
+
+@pytest.mark.parametrize(
+    ("folder", "hint"),
+    [("group/m", "it holds models itself (m)"), (".cache/x", "move it elsewhere")],
+)
+def test_a_folder_that_is_no_model_gets_its_reason(tmp_path, folder, hint):
+    (tmp_path / folder).mkdir(parents=True)
+    if "group" in folder:
+        (tmp_path / folder / "config.pbtxt").write_text(BASE)
+
+    report = check_repository(tmp_path)
+
+    assert hint in report.errors[0].hint
