@@ -159,3 +159,29 @@ def test_an_ensemble_reads_the_tensors_of_a_step_from_its_file(findings, tmp_pat
     )
 
     assert "non-existing input z" in findings(config=None)["E16"].server_text
+
+
+def test_a_batch_axis_that_the_backend_finds_limits_an_ensemble(findings, tmp_path):
+    def ensemble(size):
+        (tmp_path / "e" / "1").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "e" / "config.pbtxt").write_text(
+            f'platform: "ensemble" max_batch_size: {size} '
+            'input { name: "x" data_type: TYPE_FP32 dims: [ 3 ] } '
+            'output { name: "y" data_type: TYPE_FP32 dims: [ 10 ] } '
+            'ensemble_scheduling { step { model_name: "m" model_version: -1 '
+            'input_map { key: "x" value: "x" } output_map { key: "y" value: "y" } } }'
+        )
+
+    ensemble(4)
+    fitting = findings(config=None)
+    ensemble(8)
+    too_large = findings(config=None)
+
+    assert fitting == {}
+    assert "only allows maximum batch size to be 4" in too_large["E21"].server_text
+
+
+def test_pytorch_models_may_run_in_python(findings):
+    config = CONFIG.replace("onnxruntime", "pytorch") + 'runtime: "model.py"'
+
+    assert findings(config, b"x", "1/model.pt") == {}

@@ -15,6 +15,8 @@ from triton_kit.repository.rules.warmup import dims_agree, dims_text
 from triton_kit.repository.schema import DATA_TYPES, Message
 from triton_kit.tensors import Tensor
 
+# --backend-config=default-max-batch-size
+_DEFAULT_MAX_BATCH_SIZE = 4
 _LFS = b"version https://git-lfs"
 
 
@@ -47,10 +49,21 @@ def complete_tensors(case: Case) -> bool:
         return False
     if model.unranked:
         return False
+    if not config.input and not config.output:
+        _complete_batch_size(case, model)
     for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
         if not getattr(config, kind) and not _fill(case, kind, tensors):
             return False
     return True
+
+
+def _complete_batch_size(case: Case, model: OnnxModel) -> None:
+    """The backend batches by itself where every first axis varies."""
+    tensors = (*model.inputs, *model.outputs)
+    if case.config.max_batch_size == 0 and all(
+        tensor.shape[:1] == (VARIABLE,) for tensor in tensors
+    ):
+        case.config.max_batch_size = _DEFAULT_MAX_BATCH_SIZE
 
 
 def _fill(case: Case, kind: str, tensors: Sequence[Tensor]) -> bool:

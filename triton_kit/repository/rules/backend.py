@@ -89,11 +89,11 @@ def _runtime(case: Case) -> Problems:
     yield _absent(case, runtime)
 
 
-# Backends of the container that are shared libraries, not Python files.
+# Backends of the container without a model.py beside their library: PyTorch's has one.
 _COMPILED = frozenset(
     {
-        *("dali", "fil", "identity", "onnxruntime", "openvino", "python", "pytorch"),
-        *("repeat", "square", "tensorflow", "tensorrt", "tensorrtllm"),
+        *("dali", "fil", "identity", "onnxruntime", "openvino", "python", "repeat"),
+        *("square", "tensorflow", "tensorrt", "tensorrtllm"),
     }
 )
 
