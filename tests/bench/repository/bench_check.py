@@ -85,3 +85,15 @@ def test_a_thousand_models(tmp_path, capsys):
 
     assert max(seconds) < MOST_S
     assert median_ms < MOST_MEDIAN_MS
+
+
+def test_ten_thousand_models(tmp_path):
+    config = 'backend: "identity" input { name: "a" data_type: TYPE_FP32 dims: 1 }'
+    for number in range(10_000):
+        (tmp_path / f"m{number}" / "1").mkdir(parents=True)
+        (tmp_path / f"m{number}" / "config.pbtxt").write_text(config)
+
+    report = check_repository(tmp_path)
+
+    assert report.accepted
+    assert len(report.models) == 10_000
