@@ -85,6 +85,12 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     metavar="NAME:3,224,224",
     help="Shape of an input that varies, batch axis left out.",
 )
+@click.option(
+    "--input-data",
+    default="random",
+    show_default=True,
+    help="random, zero, a folder with a file per input, an .npz, or a JSON file.",
+)
 @click.option("--random-seed", "seed", default=0, show_default=True)
 @click.option("-H", "headers", multiple=True, metavar="NAME:VALUE", help="HTTP header.")
 @click.option("--json", "json_path", type=_OUT, help="Write the whole result here.")

@@ -33,6 +33,7 @@ class PerfSpec:
         loads: measured one after another, each with a result of its own.
         batch_size: inferences per request.
         shapes: input -> shape; needed for inputs whose shape varies.
+        input_data: `random`, `zero`, or the path of a folder, an .npz or a JSON file.
         samples: input -> values to send in place of random ones, taken in turn: an
             array whose first axis counts the samples, of which each request takes
             `batch_size` (one, and without that axis, where the model does not batch).
@@ -56,6 +57,7 @@ class PerfSpec:
     loads: tuple[Load, ...] = (ClosedLoad(1),)
     batch_size: int = 1
     shapes: Mapping[str, Shape] = field(default_factory=dict)
+    input_data: str = "random"
     samples: Mapping[str, Array] = field(default_factory=dict)
     measurement_interval_s: float | None = 5.0
     stability: StopRule | None = None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
-from triton_kit.perf.engine import ClosedLoop, OpenLoop
+from triton_kit.perf.engine import Check, ClosedLoop, OpenLoop
 from triton_kit.perf.load import ClosedLoad, Load
 from triton_kit.perf.reactor import Reactor, Timer
 from triton_kit.perf.recorder import Recording
@@ -31,6 +31,7 @@ class Trial:
         reactor: Reactor,
         transport: Transport,
         requests: Sequence[Request],
+        check: Check | None,
         watch: CpuWatch,
         report: Callable[[float], None],
     ) -> None:
@@ -40,7 +41,7 @@ class Trial:
         self._reactor = reactor
         self._watch = watch
         self._report = report
-        self._engine = _engine(spec, load, reactor, transport, requests)
+        self._engine = _engine(spec, load, reactor, transport, requests, check)
         self._windows: list[Window] = []
         self._cpu = CpuUse(0.0, 0.0, 0.0, None)
         self._start_ns = self._end_ns = 0
@@ -190,9 +191,17 @@ def _engine(
     reactor: Reactor,
     transport: Transport,
     requests: Sequence[Request],
+    check: Check | None,
 ) -> ClosedLoop | OpenLoop:
     if isinstance(load, ClosedLoad):
-        return ClosedLoop(reactor, transport, requests, concurrency=load.concurrency)
+        return ClosedLoop(
+            reactor, transport, requests, concurrency=load.concurrency, check=check
+        )
     return OpenLoop(
-        reactor, transport, requests, load.times, most_in_flight=spec.most_in_flight
+        reactor,
+        transport,
+        requests,
+        load.times,
+        most_in_flight=spec.most_in_flight,
+        check=check,
     )

@@ -203,10 +203,10 @@ def spread(values):
 
 def report(case, samples):
     """Print one case; ratios are against the better of perf_analyzer's two modes."""
-    print(f"\n{case[0]} concurrency {case[1]}")
+    print(f"\n{case[0]} concurrency {case[1]}")  # noqa: T201
     for name, runs in samples.items():
         foreign = statistics.median(run.foreign for run in runs)
-        print(
+        print(  # noqa: T201
             f"  {name:11} requests/s {spread([r.rps for r in runs]):32}"
             f" CPU us/request {spread([r.cpu_us for r in runs]):24}"
             f" foreign cores {foreign:.2f}  n={len(runs)}"
@@ -219,14 +219,14 @@ def report(case, samples):
     faster = median("triton-kit", "rps") / max(median(m, "rps") for m in modes)
     cheaper = median("triton-kit", "cpu_us") / min(median(m, "cpu_us") for m in modes)
     least, most = GOALS.get(case, (0.0, 9.0))
-    print(
+    print(  # noqa: T201
         f"  triton-kit / better perf_analyzer: throughput {faster:.2f}x (goal >= "
         f"{least:.2f}) {'met' if faster >= least else 'MISSED'}, CPU {cheaper:.3f} "
         f"(goal <= {most:.3f}) {'met' if cheaper <= most else 'MISSED'}"
     )
     for name in samples.keys() & {"wrk", "h2load"}:
         share = median("triton-kit", "cpu_us") / median(name, "cpu_us")
-        print(f"  triton-kit / {name}: CPU {share:.2f}x (goal <= 1.30)")
+        print(f"  triton-kit / {name}: CPU {share:.2f}x (goal <= 1.30)")  # noqa: T201
 
 
 def main():
@@ -249,7 +249,7 @@ def main():
         with running(ServeSpec(repository=repository)) as server:
             write_bodies(server, Path(folder))
             for number in range(options.rounds):
-                print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+                print(f"round {number + 1} of {options.rounds}", file=sys.stderr)  # noqa: T201
                 for case in cases:
                     found = clients(server, *case, pa, Path(folder))
                     for name, argv in found.items():
