@@ -34,8 +34,9 @@ class ClosedLoop:
         *,
         concurrency: int,
         check: Check | None = None,
+        keep_times: bool = False,
     ) -> None:
-        self.recorder = Recorder()
+        self.recorder = Recorder(keep_times=keep_times)
         self._check = check
         self._asked: dict[int, Request] = {}  # what a slot sent, where it is checked
         self._times = self.recorder.times
@@ -141,8 +142,9 @@ class OpenLoop:
         *,
         most_in_flight: int,
         check: Check | None = None,
+        keep_times: bool = False,
     ) -> None:
-        self.recorder = Recorder()
+        self.recorder = Recorder(keep_times=keep_times)
         self._check = check
         self._asked: dict[int, Request] = {}  # what a slot sent, where it is checked
         self.in_flight = 0

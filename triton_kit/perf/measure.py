@@ -28,7 +28,10 @@ from triton_kit.perf.model import ModelInfo, input_shapes
 from triton_kit.perf.protocol import Protocol, protocol_of
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.result import PerfResult, Run
+from triton_kit.perf.server_stats import StatsWatch
+from triton_kit.perf.slo import as_json, missed
 from triton_kit.perf.spec import PerfSpec
+from triton_kit.perf.sweep import SEARCHES, Plan
 from triton_kit.perf.transport.base import Request
 from triton_kit.perf.trial import Trial
 
@@ -75,21 +78,23 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
     runs: list[Run] = []
     was_interrupted = False
     watch = CpuWatch(spec.address)
+    stats = StatsWatch(protocol.control, [model.name, *dict.fromkeys(model.steps)])
     spin_ns = _SPIN_NS if spec.precise else 0
     with (
         Reactor(spin_ns=spin_ns) as reactor,
         protocol.transport(reactor, check is not None) as transport,
         _undisturbed(),
     ):
-        for index, load in enumerate(spec.loads):
-            report = partial(_report, on_progress, load, index, len(spec.loads))
+        plan = SEARCHES[spec.search](spec.loads, spec.slo)
+        load = next(plan, None)
+        while load is not None and not was_interrupted:
+            report = partial(_report, on_progress, load, len(runs), len(spec.loads))
             trial = Trial(
-                spec, load, reactor, transport, requests, check, watch, report
+                spec, load, reactor, transport, requests, check, watch, stats, report
             )
             runs.append(trial.run())
             was_interrupted = trial.was_interrupted
-            if was_interrupted:
-                break
+            load = _after(plan, runs[-1])
     return PerfResult(
         runs=tuple(runs),
         spec=_spec_as_json(spec),
@@ -97,7 +102,18 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         model=_model_as_json(model),
         environment=_environment(),
         was_interrupted=was_interrupted,
+        objectives=tuple(as_json(spec.slo, run) for run in runs),
+        meets_slo=(all if spec.search == "every" else any)(
+            not missed(spec.slo, run) for run in runs
+        ),
     )
+
+
+def _after(plan: Plan, run: Run) -> Load | None:
+    try:
+        return plan.send(run)
+    except StopIteration:
+        return None
 
 
 @contextmanager
@@ -163,9 +179,10 @@ def _report(
 
 
 def _spec_as_json(spec: PerfSpec) -> dict[str, Any]:
-    return asdict(replace(spec, samples={})) | {
+    return asdict(replace(spec, samples={}, loads=spec.loads[:1])) | {
         "samples": {name: list(rows.shape) for name, rows in spec.samples.items()},
         "loads": [load.as_json() for load in spec.loads],
+        "slo": [objective.text for objective in spec.slo],
         "headers": sorted(spec.headers),  # their values may be secrets
     }
 

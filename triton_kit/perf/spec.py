@@ -11,6 +11,7 @@ from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.address import Address, parse_address
 from triton_kit.perf.load import ClosedLoad as ClosedLoad
 from triton_kit.perf.load import Load as Load
+from triton_kit.perf.slo import Objective
 from triton_kit.perf.stability import StopRule, confident, fixed
 from triton_kit.tensors import Shape
 
@@ -46,6 +47,10 @@ class PerfSpec:
         precise: spin before each request is due: less lag, a whole core.
         drain_within_s: how long to wait for the last answers.
         request_timeout_s: a request without an answer by then has failed.
+        slo: what every run must keep; the result says where one does not.
+        search: `every` load, `until-missed` (an objective), or `binary`, for the
+            highest load that meets the objectives.
+        keep_times: keep the times of every request, 32 bytes each, for an export.
         seed: of the random data; the same seed sends the same bytes.
         headers: further HTTP headers.
     """
@@ -67,6 +72,9 @@ class PerfSpec:
     precise: bool = False
     drain_within_s: float = 10.0
     request_timeout_s: float = 60.0
+    slo: tuple[Objective, ...] = ()
+    search: str = "every"
+    keep_times: bool = False
     seed: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,6 +89,14 @@ class PerfSpec:
             raise SpecError("no model named", hint="-m NAME")
         if not self.loads:
             raise SpecError("no load to measure")
+        if self.search != "every" and not self.slo:
+            raise SpecError(
+                f"a search ({self.search}) needs an objective to search for",
+                hint="--latency-threshold MS, or --slo 'p99<20ms'",
+            )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for what, value, least in (
             ("batch size", self.batch_size, 1),
             ("request count", self.request_count, 1),
