@@ -3,8 +3,8 @@
 import statistics
 
 import openloop
+from watch import QUIET_CORES
 
-QUIET_CORES = 0.25
 _ENOUGH = 3
 RIVALS = ("perf_analyzer sync", "perf_analyzer async")
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import psutil
 
-TICK_S = 0.01  # of the kernel's accounting
 _POLL_S = 0.02
+# The foreign load below which a run counts as undisturbed.
+QUIET_CORES = 0.25
+_CALM_WITHIN_S = 5.0
+_LOOK_S = 0.3
 
 
 class NoLoadError(Exception):
@@ -78,6 +81,16 @@ def machine_s():
     return busy.user + busy.nice + busy.system + busy.irq + busy.softirq + busy.steal
 
 
+def wait_until_calm():
+    """Give others' work a chance to end; what comes is measured anyway."""
+    deadline_s = time.monotonic() + _CALM_WITHIN_S
+    while time.monotonic() < deadline_s:
+        before_s = machine_s()
+        time.sleep(_LOOK_S)
+        if (machine_s() - before_s) / _LOOK_S < QUIET_CORES:
+            return
+
+
 def sample(client, server, counter):
     """Read all counters; the two slow ones last."""
     return Sample(
@@ -104,6 +117,7 @@ def run(argv, *, env, server, counter, window_s, settle_s, log):
     Raises:
         NoLoadError: it failed, or ended before the window did.
     """
+    wait_until_calm()
     before = counter.read()
     with Path(log).open("wb") as output:
         process = subprocess.Popen(
