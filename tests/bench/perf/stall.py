@@ -1,19 +1,22 @@
 """The stall test: the server stands still for half a second; who says so?"""
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import time
 
 import clients
 import numpy as np
 import openloop
-from watch import NoLoadError, tail
+from watch import NoLoadError, tail, wait_until_calm
 
 RATE = 1000
 SECONDS = 4
 STALL_S = 0.5
 _STALL_AFTER_S = 1.5
+_PROBES = 50
 
 
 def measure(server, counter, folder, rounds, seconds, say):
@@ -61,10 +64,11 @@ def _ours(server, folder, protocol, distribution):
         protocol=protocol,
     )
 
-    def read(stalled_s):
+    def read(stalled_s, waited_s):
         _, p99_us = clients._json_latencies(folder / "open.json")
-        # Requests due evenly while it stood waited from all of it down to nothing.
-        true_us = 1e6 * (stalled_s - 0.01 * SECONDS)
+        # The slowest hundredth of all requests, among those that were due meanwhile.
+        share = 1 - 0.01 * SECONDS / stalled_s
+        true_us = 1e6 * float(np.quantile(waited_s, share))
         return {"reported_p99_us": p99_us, "true_p99_us": true_us}
 
     return clients.Job(job.argv, job.env, read)
@@ -75,7 +79,7 @@ def _theirs(server, folder, protocol, is_async):
         server, folder, RATE, SECONDS, is_async=is_async, protocol=protocol
     )
 
-    def read(stalled_s):
+    def read(_stalled_s, _waited_s):
         sent_ns, done_ns = openloop.exported(folder / "export.json")
         due_ns = np.arange(len(sent_ns)) * 1e9 / RATE
         due_ns += (sent_ns - due_ns).min()
@@ -88,6 +92,8 @@ def _theirs(server, folder, protocol, is_async):
 
 def _one(job, server, counter, folder):
     log = folder / "client.log"
+    wait_until_calm()
+    probes = Probes(server)
     before = counter.read()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -98,25 +104,58 @@ def _one(job, server, counter, folder):
             while counter.read() < before + 20 and time.monotonic() < deadline_s:
                 time.sleep(0.02)
             time.sleep(_STALL_AFTER_S)
-            stalled_s = _stall(server.pid)
+            stalled_s, waited_s = probes.stall(server.pid)
             if process.poll() is not None:
                 raise NoLoadError(f"it ended before the stall: {tail(log)}")
             process.wait(60)
         finally:
+            probes.close()
             if process.poll() is None:
                 process.kill()
             process.wait()
-    figures = job.latencies(stalled_s)
+    figures = job.latencies(stalled_s, waited_s)
     ratio = figures["reported_p99_us"] / figures["true_p99_us"]
     return figures | {"stalled_s": stalled_s, "reported_to_true": ratio}
 
 
-def _stall(pid):
-    """Stop the server for a while; return for how long it really stood still."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        began_s = time.monotonic()
-        time.sleep(STALL_S)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    return time.monotonic() - began_s
+class Probes:
+    """A second, independent client: single requests at known times of the stall.
+
+    What they wait is what any request due at that time waits; they are too few to
+    disturb.
+    """
+
+    def __init__(self, server):
+        host, _, port = clients.url(server, "http").rpartition(":")
+        self._payload = clients.request(server)
+        self._sockets = [
+            socket.create_connection((host, int(port))) for _ in range(_PROBES)
+        ]
+
+    def stall(self, pid):
+        """Stop the server for a while; return for how long, and what probes waited."""
+        waiting = {}
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            began_s = time.monotonic()
+            for index, probe in enumerate(self._sockets):
+                due_s = began_s + index * STALL_S / _PROBES
+                time.sleep(max(0.0, due_s - time.monotonic()))
+                waiting[probe] = time.monotonic()
+                probe.sendall(self._payload)
+            time.sleep(max(0.0, began_s + STALL_S - time.monotonic()))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        stalled_s = time.monotonic() - began_s
+        waited_s = []
+        while waiting:
+            ready, _, _ = select.select(list(waiting), [], [], 10)
+            if not ready:
+                raise NoLoadError("a probe got no answer")
+            now_s = time.monotonic()
+            waited_s += [now_s - waiting.pop(probe) for probe in ready]
+        return stalled_s, waited_s
+
+    def close(self):
+        for probe in self._sockets:
+            probe.close()
