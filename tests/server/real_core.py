@@ -5,6 +5,7 @@ itself would say is not in it.
 """
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -213,7 +214,12 @@ class RealCore:
             argv,
             log=self.log,
             stop_within_s=5,
-            env={"LD_LIBRARY_PATH": str(libraries), "PATH": "/usr/bin:/bin"},
+            env={
+                "LD_LIBRARY_PATH": ":".join(
+                    [str(libraries), os.environ.get("LD_LIBRARY_PATH", "")]
+                ),
+                "PATH": "/usr/bin:/bin",
+            },
         )
         self._process = self._context.__enter__()
         deadline = time.monotonic() + READY_WITHIN_S

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from triton_kit.errors import SpecError, TritonKitError
+
+if TYPE_CHECKING:
+    from triton_kit.cli.second_opinion import Opinion
+    from triton_kit.repository.findings import CheckReport
 
 
 @click.command()
@@ -16,6 +23,7 @@ from triton_kit.errors import SpecError, TritonKitError
 @click.option("--gpus", type=int, default=0, show_default=True, help="GPUs it sees.")
 @click.option("--strict", is_flag=True, help="It runs --disable-auto-complete-config.")
 @click.option("--backends", help="The backends it has, a,b,c; its container's if none.")
+@click.option("--with-server", is_flag=True, help="Ask the embedded server as well.")
 @click.option(
     "--format",
     "form",
@@ -30,6 +38,7 @@ def command(
     gpus: int,
     strict: bool,
     backends: str | None,
+    with_server: bool,
     form: str,
 ) -> None:
     """Say what a Triton server would refuse in REPOSITORY, and why.
@@ -37,15 +46,41 @@ def command(
     Exits with 0 if it would load every model, 1 if not, 2 if that cannot be said.
     """
     from triton_kit.repository.check import check_repository
-    from triton_kit.repository.report import FORMATS
 
     names = None if backends is None else [b for b in backends.split(",") if b]
     try:
         report = check_repository(
             repository, server=server, gpus=gpus, strict=strict, backends=names
         )
+        opinions = _opinions(report, strict=strict) if with_server else None
     except TritonKitError as error:
         # Neither 0 nor 1: the verdict is not known.
         raise SpecError(error.message, hint=error.hint) from error
-    click.echo(FORMATS[form](report))
-    sys.exit(0 if report.accepted else 1)
+    click.echo(_written(report, opinions, form))
+    refused = [o.model for o in opinions or () if o.accepted is False]
+    sys.exit(0 if report.accepted and not refused else 1)
+
+
+def _opinions(report: CheckReport, *, strict: bool) -> list[Opinion]:
+    from triton_kit.cli.second_opinion import second_opinions
+
+    return second_opinions(report, strict=strict)
+
+
+def _written(report: CheckReport, opinions: list[Opinion] | None, form: str) -> str:
+    """Write the report, and beside it what the server said."""
+    from triton_kit.repository.report import FORMATS
+
+    text = FORMATS[form](report)
+    if opinions is None:
+        return text
+    if form == "json":
+        asked = [asdict(opinion) for opinion in opinions]
+        return json.dumps(json.loads(text) | {"embedded_server": asked}, indent=2)
+    rejected = set(report.rejected_models())
+    lines = [text, "The embedded server:"]
+    for opinion in opinions:
+        own = "rejected" if opinion.model in rejected else "accepted"
+        lines.append(f"  {opinion.model}: {opinion.verdict} (by the kit: {own})")
+        lines += [f"    {opinion.reason}"] if opinion.reason else []
+    return "\n".join(lines)

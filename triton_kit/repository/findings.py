@@ -7,6 +7,8 @@ from pathlib import Path
 
 ERROR = "error"
 WARNING = "warning"
+# The server does not reject these: it dies of them.
+ABORTING_RULES = frozenset({"A2", "E27", "F2", "G8", "L3", "V5", "W8"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,11 @@ class Finding:
     message: str
     hint: str | None
     server_text: str
+
+    @property
+    def aborts_server(self) -> bool:
+        """Whether a 2.51 server would abort instead of rejecting the model."""
+        return self.rule in ABORTING_RULES
 
     @property
     def place(self) -> str:
