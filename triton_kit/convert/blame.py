@@ -46,7 +46,7 @@ def suspects(
     """
     rounded = emulated(candidate) if is_low(candidate) else candidate
     pairs = _pairs(exact, rounded)
-    one = FeedFiles(feeds.names, feeds.paths[:1])
+    one = FeedFiles(feeds.names, feeds.paths[:1], feeds.labels[:1])
     left = _run(exact, list(pairs), one, scratch / "exact", deadline_s)
     right = _run(rounded, list(pairs.values()), one, scratch / "lower", deadline_s)
     found = {
