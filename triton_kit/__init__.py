@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from triton_kit.errors import TritonKitError as TritonKitError
+    from triton_kit.repository.check import check_repository as check_repository
+    from triton_kit.repository.findings import CheckReport as CheckReport
+    from triton_kit.repository.findings import Finding as Finding
 
 # Name -> module. Resolved on first use, so that `import triton_kit` costs nothing.
 _PUBLIC = {
+    "CheckReport": "triton_kit.repository.findings",
+    "Finding": "triton_kit.repository.findings",
     "TritonKitError": "triton_kit.errors",
+    "check_repository": "triton_kit.repository.check",
 }
 
-__all__ = ["TritonKitError"]
+__all__ = ["CheckReport", "Finding", "TritonKitError", "check_repository"]
 
 
 def __getattr__(name: str) -> object:

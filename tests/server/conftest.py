@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from onnx_models import affine
+from real_core import real_core
 
 from triton_kit.errors import ServerError
 from triton_kit.serve.control import load_model
@@ -33,6 +34,20 @@ instance_group { count: 1 kind: KIND_CPU }
 """
 # Every instance is a process that imports numpy and onnxruntime: one is enough.
 ONE_INSTANCE = "instance_group { count: 1 kind: KIND_CPU }\n"
+
+
+@pytest.fixture(scope="session")
+def core(tmp_path_factory):
+    """The real server's core as a judge of configs."""
+    with real_core(tmp_path_factory.mktemp("core") / "run") as judge:
+        yield judge
+
+
+@pytest.fixture(scope="session")
+def strict_core(tmp_path_factory):
+    """The same judge, for servers that complete no config."""
+    with real_core(tmp_path_factory.mktemp("strict") / "run", strict=True) as judge:
+        yield judge
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.server
 
 COMMAND = [sys.executable, "-m", "triton_kit", "serve"]
 WITHIN_S = 60
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -128,6 +130,25 @@ def test_a_path_that_is_no_repository_is_exit_code_7(tmp_path, make, message):
     assert message in ended.stderr
     assert str(path) in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_python_example_in_the_docs_runs():
+    (example,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "serve.md").read_text(), re.M | re.S
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=ROOT,  # where the example repository is
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert "http://127.0.0.1:" in ended.stdout
+    assert "'read_digit'" in ended.stdout
 
 
 def test_the_endpoints_are_printed_for_people_too(tmp_path, write_identity):

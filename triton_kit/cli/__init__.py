@@ -17,6 +17,11 @@ _COMMANDS = {
     "doctor": ("triton_kit.cli.doctor", "Say what works on this machine."),
     "convert": ("triton_kit.cli.convert", "Convert one model, checked for accuracy."),
     "build": ("triton_kit.cli.build", "Build a project into a model repository."),
+    "validate": ("triton_kit.cli.validate", "Check a model repository offline."),
+    "format": ("triton_kit.cli.format", "Bring config.pbtxt into canonical layout."),
+    "diff": ("triton_kit.cli.diff", "Compare configs, models or repositories."),
+    "generate": ("triton_kit.cli.generate", "Print a config for an ONNX file."),
+    "graph": ("triton_kit.cli.graph", "Draw the ensembles of a repository."),
     "serve": ("triton_kit.cli.serve", "Serve a model repository on this machine."),
     "perf": ("triton_kit.cli.perf", "Load-test a served model."),
 }

@@ -12,9 +12,10 @@ import click
 if TYPE_CHECKING:
     from triton_kit.perf.measure import Progress
     from triton_kit.perf.result import PerfResult
-    from triton_kit.perf.spec import PerfSpec
 
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 @click.command(name="perf", short_help="Load-test a served model.")
@@ -31,21 +32,47 @@ _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 @click.option("-b", "--batch-size", default=1, show_default=True)
 @click.option(
     "--concurrency-range",
-    default="1",
-    show_default=True,
     metavar="START:END:STEP",
-    help="Requests in flight; one run for each, END included.",
+    help="Requests in flight; one run for each, END included. The default is 1.",
 )
+@click.option(
+    "--request-rate-range",
+    metavar="START:END:STEP",
+    help="Requests per second, whether or not the server keeps up.",
+)
+@click.option(
+    "--request-distribution",
+    type=click.Choice(["constant", "poisson"]),
+    default="constant",
+    show_default=True,
+)
+@click.option(
+    "--request-intervals", type=_FILE, help="Gaps in us, one per line, over and over."
+)
+@click.option(
+    "--request-times", type=_FILE, help="Times in ms from the start, one per line."
+)
+@click.option("--precise", is_flag=True, help="Spin before each request is due.")
+@click.option("--max-in-flight", "most_in_flight", default=1024, show_default=True)
 @click.option(
     "-p",
     "--measurement-interval",
     "interval_ms",
     type=int,
-    default=5000,
-    show_default=True,
     metavar="MS",
-    help="Length of each measurement, in milliseconds.",
+    help="Length of a measurement window in milliseconds. Without it, measure until "
+    "throughput and p95 are known to 5 %.",
 )
+@click.option(
+    "-s",
+    "--stability-percentage",
+    "stability",
+    type=float,
+    metavar="PERCENT",
+    help="Measure windows until three in a row lie within this.",
+)
+@click.option("-r", "--max-trials", type=int, help="At most so many windows.")
+@click.option("--percentile", type=float, help="The latency that must be stable.")
 @click.option("--request-count", type=int, help="Measure this many requests instead.")
 @click.option("--warm-up", "warm_up_s", default=0.5, show_default=True, metavar="S")
 @click.option(
@@ -60,12 +87,7 @@ _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 )
 @click.option("--random-seed", "seed", default=0, show_default=True)
 @click.option("-H", "headers", multiple=True, metavar="NAME:VALUE", help="HTTP header.")
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write the whole result here.",
-)
+@click.option("--json", "json_path", type=_OUT, help="Write the whole result here.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -78,9 +100,10 @@ def command(
     Latencies count from the time a request was due, on CLOCK_MONOTONIC; failed
     requests are counted and shown. The options are perf_analyzer's.
     """
+    from triton_kit.cli.perf_options import perf_spec
     from triton_kit.perf.measure import measure
 
-    spec = _spec(**options)
+    spec = perf_spec(**options)
     with _progress() as show:
         result = measure(spec, show)
     _print(result)
@@ -88,27 +111,6 @@ def command(
         result.write_json(json_path)
     if result.was_interrupted:
         ctx.exit(_INTERRUPTED)
-
-
-def _spec(
-    *,
-    concurrency_range: str,
-    interval_ms: int,
-    timeout_s: float,
-    shapes: tuple[str, ...],
-    headers: tuple[str, ...],
-    **same: Any,  # noqa: ANN401  as click checked them
-) -> PerfSpec:
-    from triton_kit.perf import spec
-
-    return spec.PerfSpec(
-        loads=spec.concurrency_range(concurrency_range),
-        measurement_interval_s=interval_ms / 1000,
-        request_timeout_s=timeout_s,
-        shapes=dict(spec.parse_shape(text) for text in shapes),
-        headers=dict(spec.parse_header(text) for text in headers),
-        **same,
-    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from triton_kit.errors import SpecError, TransportError
@@ -58,22 +59,39 @@ def parse_address(url: str, *, default_port: int) -> Address:
     )
 
 
-def connect(address: Address) -> socket.socket:
-    """Open a TCP connection, without Nagle's delay and non-blocking.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """An address whose name has been looked up, once for all connections."""
+
+    name: str
+    family: int
+    address: tuple[Any, ...]  # as the family has it
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def resolve(address: Address) -> Endpoint:
+    """Look up a host name.
 
     Raises:
-        TransportError: nobody accepts connections there.
+        TransportError: there is no such host.
     """
     try:
-        connection = socket.create_connection(
-            (address.host, address.port), timeout=_CONNECT_WITHIN_S
-        )
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        reason = error.strerror or str(error)
         raise TransportError(
-            f"cannot connect to {address.authority}: {reason}",
-            hint="is the server running, and is this its port? (-u HOST:PORT)",
+            f"cannot find {address.host}: {error.strerror or error}"
         ) from error
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setblocking(False)
-    return connection
+    for family, _, _, _, sockaddr in found if len(found) > 1 else ():
+        if _accepts(family, sockaddr):
+            return Endpoint(name=str(address), family=family, address=sockaddr)
+    family, _, _, _, sockaddr = found[0]
+    return Endpoint(name=str(address), family=family, address=sockaddr)
+
+
+def _accepts(family: int, sockaddr: tuple[Any, ...]) -> bool:
+    """`localhost` is often both ::1 and 127.0.0.1, and the server on one of them."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_CONNECT_WITHIN_S)
+        return probe.connect_ex(sockaddr) == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,23 +15,28 @@ from typing import Any
 
 import numpy as np
 
+from triton_kit.perf.client_stats import CpuWatch
 from triton_kit.perf.data import (
     Inputs,
     check_samples,
     random_inputs,
     sample_inputs,
 )
+from triton_kit.perf.load import Load
 from triton_kit.perf.model import ModelInfo, input_shapes
 from triton_kit.perf.protocol import protocol_of
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.result import PerfResult, Run
-from triton_kit.perf.spec import Load, PerfSpec
+from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.transport.base import Request
 from triton_kit.perf.trial import Trial
 
 # Different bytes in turn, so that no cache answers for the model; bounded in memory.
 _DISTINCT_REQUESTS = 16
 _REQUEST_BYTES = 64 * 1024 * 1024
+
+# How long before a due time `precise` stops sleeping: longer than a late wake-up.
+_SPIN_NS = 150_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +73,16 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
     requests = _requests(spec, model, protocol.encode)
     runs: list[Run] = []
     was_interrupted = False
-    with Reactor() as reactor, protocol.transport(reactor) as transport:
+    watch = CpuWatch(spec.address)
+    spin_ns = _SPIN_NS if spec.precise else 0
+    with (
+        Reactor(spin_ns=spin_ns) as reactor,
+        protocol.transport(reactor) as transport,
+        _undisturbed(),
+    ):
         for index, load in enumerate(spec.loads):
             report = partial(_report, on_progress, load, index, len(spec.loads))
-            trial = Trial(spec, load, reactor, transport, requests, report)
+            trial = Trial(spec, load, reactor, transport, requests, watch, report)
             runs.append(trial.run())
             was_interrupted = trial.was_interrupted
             if was_interrupted:
@@ -82,6 +95,19 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         environment=_environment(),
         was_interrupted=was_interrupted,
     )
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep the garbage collector out of the hot path, which makes no cycles."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _requests(

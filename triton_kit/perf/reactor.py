@@ -15,13 +15,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from triton_kit.perf.clock import NS_PER_S, now_ns
+from triton_kit.perf.clock import NS_PER_S, AlarmClock, now_ns
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 
 # Called with the epoll events and the time of the wake-up.
 OnReady = Callable[[int, int], None]
+
+NEVER = 2**62
 
 # Even an idle loop wakes this often, so that Ctrl-C is never far away.
 _LONGEST_WAIT_S = 0.5
@@ -47,10 +49,20 @@ class Timer:
 
 
 class Reactor:
-    """Runs callbacks when file descriptors are ready or times have come."""
+    """Runs callbacks when file descriptors are ready or times have come.
 
-    def __init__(self) -> None:
+    Beside any number of coarse timers there is one alarm, which is precise. With
+    `spin_ns` more than 0 the reactor does not sleep through the last `spin_ns`
+    before it, and so pays with CPU for not waking late.
+    """
+
+    def __init__(self, *, spin_ns: int = 0) -> None:
         self._epoll = select.epoll()
+        self._clock = AlarmClock()
+        self._spin_ns = spin_ns
+        self._alarm_ns = NEVER
+        self._on_alarm: Callable[[int], None] | None = None
+        self._epoll.register(self._clock.fileno(), READ)
         self._on_ready: dict[int, OnReady] = {}
         self._timers: list[tuple[int, int, Timer]] = []
         self._order = itertools.count()
@@ -68,6 +80,7 @@ class Reactor:
         /,
     ) -> None:
         self._epoll.close()
+        self._clock.__exit__(kind, error, trace)
 
     def watch(self, fd: int, on_ready: OnReady, *, events: int = READ) -> None:
         """Call `on_ready(events, woke_ns)` whenever `fd` is ready."""
@@ -88,6 +101,15 @@ class Reactor:
         timer = Timer(callback)
         heapq.heappush(self._timers, (due_ns, next(self._order), timer))
         return timer
+
+    def on_alarm(self, callback: Callable[[int], None]) -> None:
+        """Call `callback(woke_ns)` whenever the alarm set by `set_alarm` rings."""
+        self._on_alarm = callback
+
+    def set_alarm(self, due_ns: int) -> None:
+        """Ring at `due_ns`, instead of any time set before; NEVER disarms it."""
+        self._alarm_ns = due_ns
+        self._clock.set(0 if due_ns == NEVER else due_ns - self._spin_ns)
 
     def after_wake(self, callback: Callable[[], None]) -> None:
         """Call back after those of every wake-up, to flush in one write."""
@@ -111,6 +133,8 @@ class Reactor:
         while not self._is_stopping:
             events = poll(self._wait_s())
             woke_ns = now_ns()
+            if woke_ns >= self._alarm_ns:
+                self._ring(woke_ns)
             for fd, mask in events:
                 # A callback of this very wake-up may have closed this one.
                 if callback := on_ready.get(fd):
@@ -120,7 +144,19 @@ class Reactor:
             for flush in after_wake:
                 flush()
 
+    def _ring(self, woke_ns: int) -> None:
+        """Send what is due before reading what has come, which is stamped already."""
+        self._alarm_ns = NEVER
+        if self._on_alarm is not None:
+            self._on_alarm(woke_ns)
+        if self._alarm_ns == NEVER:
+            self._clock.set(0)  # or it would go on ringing
+        for flush in self._after_wake:
+            flush()
+
     def _wait_s(self) -> float:
+        if self._alarm_ns - self._spin_ns <= now_ns():
+            return 0.0  # the alarm clock has rung; what is left of the wait is spun
         if not self._timers:
             return _LONGEST_WAIT_S
         wait_s = (self._timers[0][0] - now_ns()) / NS_PER_S

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from triton_kit.perf.client_stats import CpuUse
 from triton_kit.perf.clock import NS_PER_US
 from triton_kit.perf.histogram import RELATIVE_ERROR, Histogram
 from triton_kit.perf.recorder import Recording
+from triton_kit.perf.stability import Window
+from triton_kit.perf.verdict import Verdict
 
 SCHEMA = "triton-kit.perf/1"
 QUANTILES = {
@@ -35,7 +38,12 @@ class Run:
         answered: good answers within that time; throughput counts these.
         recording: every request, those answered after the window included.
         inferences_per_request: the batch size.
-        client_cpu_s: CPU time of this process within the window.
+        send_rate: requests per second that an open loop really sent; None if closed.
+        total: every request that was sent for this run, those in windows that the
+            result leaves out included; what the server's own counters grew by.
+        windows: what the run was cut into.
+        cpu: who used the CPU.
+        verdict: whether to trust the figures, and who was the limit.
     """
 
     load: Mapping[str, Any]  # JSON
@@ -43,8 +51,12 @@ class Run:
     window_s: float
     answered: int
     recording: Recording
+    send_rate: float | None
+    total: int
     inferences_per_request: int
-    client_cpu_s: float
+    windows: tuple[Window, ...]
+    cpu: CpuUse
+    verdict: Verdict
 
     @property
     def requests_per_s(self) -> float:
@@ -64,7 +76,8 @@ class Run:
     @property
     def client_cpu_us_per_request(self) -> float:
         """CPU time that this process spent per answered request."""
-        return self.client_cpu_s * 1e6 / self.answered if self.answered else 0.0
+        answered = sum(window.recording.succeeded for window in self.windows)
+        return self.cpu.client_s * 1e6 / answered if answered else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as it stands in the JSON file."""
@@ -73,6 +86,7 @@ class Run:
             "load": dict(self.load),
             "throughput": self.throughput,
             "requests_per_s": self.requests_per_s,
+            "send_rate": self.send_rate,
             "window_s": self.window_s,
             "requests": recording.succeeded + recording.failed,
             "latency_us": quantiles_us(recording.latency),
@@ -84,7 +98,21 @@ class Run:
                 {"kind": kind, "count": tally.count, "example": tally.example}
                 for kind, tally in sorted(recording.errors.items())
             ],
+            "requests_total": self.total,
             "client_cpu_us_per_request": self.client_cpu_us_per_request,
+            "client_cores": self.cpu.client_cores,
+            "foreign_cores": self.cpu.foreign_cores,
+            "server_cpu_s": self.cpu.server_s,
+            "verdict": {"kind": self.verdict.kind, "reason": self.verdict.reason},
+            "windows": [
+                {
+                    "length_s": window.length_s,
+                    "requests_per_s": window.requests_per_s,
+                    "errors": window.recording.failed,
+                    "latency_us": quantiles_us(window.recording.latency),
+                }
+                for window in self.windows
+            ],
         }
 
 

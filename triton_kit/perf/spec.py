@@ -9,37 +9,16 @@ from typing import TYPE_CHECKING
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.address import Address, parse_address
+from triton_kit.perf.load import ClosedLoad as ClosedLoad
+from triton_kit.perf.load import Load as Load
+from triton_kit.perf.stability import StopRule, confident, fixed
 from triton_kit.tensors import Shape
 
 if TYPE_CHECKING:
     from triton_kit.perf.data import Array
 
 DEFAULT_PORTS = {"http": 8000, "grpc": 8001}
-_MOST_CONCURRENT = 16_384
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedLoad:
-    """So many requests in flight at all times."""
-
-    concurrency: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.concurrency <= _MOST_CONCURRENT:
-            raise SpecError(
-                f"concurrency {self.concurrency}: need 1 to {_MOST_CONCURRENT}"
-            )
-
-    def __str__(self) -> str:
-        return f"concurrency {self.concurrency}"
-
-    def as_json(self) -> dict[str, object]:
-        """Return the load as it stands in the JSON result."""
-        return {"kind": "closed", "concurrency": self.concurrency}
-
-
-Load = ClosedLoad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +36,13 @@ class PerfSpec:
         samples: input -> values to send in place of random ones, taken in turn: an
             array whose first axis counts the samples, of which each request takes
             `batch_size` (one, and without that axis, where the model does not batch).
-        measurement_interval_s: how long each load is measured.
+        measurement_interval_s: how long each load is measured; None is until the
+            figures are known well enough (`stability.confident`).
+        stability: measure windows of `measurement_interval_s` until they agree.
         request_count: measure this many requests instead.
         warm_up_s: how long each load runs before it is measured.
+        most_in_flight: of an open loop; requests beyond it wait, which counts.
+        precise: spin before each request is due: less lag, a whole core.
         drain_within_s: how long to wait for the last answers.
         request_timeout_s: a request without an answer by then has failed.
         seed: of the random data; the same seed sends the same bytes.
@@ -74,9 +57,12 @@ class PerfSpec:
     batch_size: int = 1
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     samples: Mapping[str, Array] = field(default_factory=dict)
-    measurement_interval_s: float = 5.0
+    measurement_interval_s: float | None = 5.0
+    stability: StopRule | None = None
     request_count: int | None = None
     warm_up_s: float = 0.5
+    most_in_flight: int = 1024
+    precise: bool = False
     drain_within_s: float = 10.0
     request_timeout_s: float = 60.0
     seed: int = 0
@@ -99,6 +85,7 @@ class PerfSpec:
             ("warm-up", self.warm_up_s, 0),
             ("drain time", self.drain_within_s, 0),
             ("seed", self.seed, 0),
+            ("most in flight", self.most_in_flight, 1),
         ):
             if value is not None and value < least:
                 raise SpecError(f"{what} {value:g}: need {least} or more")
@@ -106,36 +93,22 @@ class PerfSpec:
             ("measurement interval", self.measurement_interval_s),
             ("request timeout", self.request_timeout_s),
         ):
-            if value <= 0:
+            if value is not None and value <= 0:
                 raise SpecError(f"{what} {value:g} s: need more than 0")
+
+    @property
+    def stop(self) -> StopRule:
+        """When a load has been measured long enough."""
+        if self.stability is not None:
+            return self.stability
+        if self.measurement_interval_s is None:
+            return confident()
+        return fixed(self.measurement_interval_s)
 
     @property
     def address(self) -> Address:
         """Where the server is."""
         return parse_address(self.url, default_port=DEFAULT_PORTS[self.protocol])
-
-
-def concurrency_range(text: str) -> tuple[ClosedLoad, ...]:
-    """Read `START:END:STEP` as perf_analyzer does: END is included, STEP is 1.
-
-    Raises:
-        SpecError: it is not a range, or an empty one.
-    """
-    try:
-        numbers = [int(part) for part in text.split(":")]
-    except ValueError:
-        numbers = []
-    if not 1 <= len(numbers) <= 3:
-        raise SpecError(
-            f"concurrency range {text!r}: not of the form START:END:STEP",
-            hint="for example 1:16:5, or just 8",
-        )
-    start, end, step = (*numbers, *(numbers[0], 1)[len(numbers) - 1 :])
-    if step < 1 or end < start:
-        raise SpecError(
-            f"concurrency range {text!r} is empty: need END >= START and STEP >= 1"
-        )
-    return tuple(ClosedLoad(number) for number in range(start, end + 1, step))
 
 
 def parse_shape(text: str) -> tuple[str, Shape]:

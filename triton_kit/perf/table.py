@@ -13,12 +13,19 @@ def _quantile(fraction: float) -> Callable[[Run], str]:
     return lambda run: _us(run.recording.latency.quantile_ns(fraction) / 1e3)
 
 
+def _lag(run: Run) -> str:
+    lag = run.recording.lag
+    return f"{_us(lag.quantile_ns(0.5) / 1e3)}/{_us(lag.quantile_ns(0.99) / 1e3)}"
+
+
 _COLUMNS: dict[str, Callable[[Run], str]] = {
     "load": lambda run: run.name,
     "infer/s": lambda run: f"{run.throughput:,.1f}",
     **{f"{name} us": _quantile(share) for name, share in _SHOWN_QUANTILES.items()},
+    "lag p50/p99": _lag,
     "errors": lambda run: str(run.errors),
     "client us/req": lambda run: f"{run.client_cpu_us_per_request:.1f}",
+    "verdict": lambda run: run.verdict.kind,
 }
 
 
@@ -40,6 +47,7 @@ def remarks(result: PerfResult) -> list[str]:
         for kind, tally in sorted(run.recording.errors.items())
         for text in [" ".join(tally.example.split())[:200]]
     ]
+    lines += [f"{run.name}: {run.verdict}" for run in result.runs if run.verdict.reason]
     if result.was_interrupted:
         lines.append("interrupted: the last load was not measured to its end")
     return lines

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
-from triton_kit.perf.engine import ClosedLoop
+from triton_kit.perf.engine import ClosedLoop, OpenLoop
+from triton_kit.perf.load import ClosedLoad, Load
 from triton_kit.perf.reactor import Reactor, Timer
+from triton_kit.perf.recorder import Recording
 from triton_kit.perf.result import Run
-from triton_kit.perf.spec import Load, PerfSpec
+from triton_kit.perf.spec import PerfSpec
+from triton_kit.perf.stability import Window
 from triton_kit.perf.transport.base import Failure, Request, Transport
+from triton_kit.perf.verdict import judge
 
 # How often overdue requests are looked for and progress is reported.
 _TICK_NS = 100_000_000
@@ -27,20 +31,24 @@ class Trial:
         reactor: Reactor,
         transport: Transport,
         requests: Sequence[Request],
+        watch: CpuWatch,
         report: Callable[[float], None],
     ) -> None:
         self.was_interrupted = False
         self._spec = spec
         self._load = load
         self._reactor = reactor
+        self._watch = watch
         self._report = report
-        self._engine = ClosedLoop(
-            reactor, transport, requests, concurrency=load.concurrency
-        )
-        self._answered = self._window_ns = self._cpu_ns = 0
+        self._engine = _engine(spec, load, reactor, transport, requests)
+        self._windows: list[Window] = []
+        self._cpu = CpuUse(0.0, 0.0, 0.0, None)
+        self._start_ns = self._end_ns = 0
+        self._send_rate: float | None = None
 
     def run(self) -> Run:
         """Warm up, measure, drain; Ctrl-C ends any of them."""
+        tail = Recording()
         try:
             self._warm_up()
             self._measure()
@@ -48,43 +56,91 @@ class Trial:
         except KeyboardInterrupt:
             self.was_interrupted = True
             self._engine.abandon(Failure("interrupted"))
+        finally:
+            tail.merge(self._engine.recorder.cut())
+        return self._result(tail)
+
+    def _result(self, tail: Recording) -> Run:
+        rule = self._spec.stop
+        used = rule.used(self._windows)
+        recording = Recording()
+        for window in used:
+            recording.merge(window.recording)
+        length_s = sum(window.length_s for window in used)
+        answered = recording.succeeded
+        if len(used) == len(self._windows):
+            recording.merge(tail)  # sent in time, answered after it
+        everything = [window.recording for window in self._windows] + [tail]
+        unsettled = rule.unsettled(self._windows)
+        counted = self._spec.request_count is not None
         return Run(
             load=self._load.as_json(),
             name=str(self._load),
-            window_s=self._window_ns / NS_PER_S,
-            answered=self._answered,
-            recording=self._engine.recorder.cut(),
+            window_s=length_s,
+            answered=answered,
+            recording=recording,
+            send_rate=self._send_rate,
+            total=sum(part.succeeded + part.failed for part in everything),
             inferences_per_request=self._spec.batch_size,
-            client_cpu_s=self._cpu_ns / NS_PER_S,
+            windows=tuple(self._windows),
+            cpu=self._cpu,
+            verdict=judge(
+                unsettled=None if counted else unsettled,
+                cpu=self._cpu,
+                recording=recording,
+                wanted_hz=self._wanted_hz(),
+                answered_hz=answered / length_s if length_s else 0.0,
+            ),
         )
+
+    def _wanted_hz(self) -> float | None:
+        # A fixed number of requests ends with its last answer, a little late.
+        if isinstance(self._load, ClosedLoad) or self._spec.request_count is not None:
+            return None
+        return self._load.rate_hz
 
     def _warm_up(self) -> None:
         if self._spec.warm_up_s:
             self._engine.begin()
-            self._run_until(now_ns() + ns(self._spec.warm_up_s))
+            end_ns = now_ns() + ns(self._spec.warm_up_s)
+            self._run_until(end_ns)
+            self._end_ns = end_ns
             self._drain()
         self._engine.recorder.cut()
 
     def _measure(self) -> None:
-        spec, recorder = self._spec, self._engine.recorder
-        start_ns, start_cpu_ns = now_ns(), time.process_time_ns()
-        length_ns = ns(spec.measurement_interval_s)
-        count = spec.request_count
+        before = self._watch.sample()
+        count = self._spec.request_count
         try:
-            if count is None:
-                self._engine.begin()
-                with self._ticking(lambda: (now_ns() - start_ns) / length_ns):
-                    self._run_until(start_ns + length_ns)
-            else:
-                self._engine.begin(count=count)
-                with self._ticking(lambda: recorder.finished / count):
+            self._end_ns = self._start_ns = self._engine.begin(count=count)
+            with self._ticking():
+                if count is None:
+                    self._measure_windows()
+                else:
                     self._reactor.run()
+                    self._cut_window()
+            if isinstance(self._engine, OpenLoop):
+                length_s = (self._end_ns - self._start_ns) / NS_PER_S
+                self._send_rate = self._engine.sent / length_s if length_s else 0.0
         finally:
-            self._window_ns = now_ns() - start_ns
-            self._cpu_ns = time.process_time_ns() - start_cpu_ns
-            self._answered = recorder.succeeded
+            self._cpu = self._watch.since(before)
+
+    def _measure_windows(self) -> None:
+        rule = self._spec.stop
+        while not rule.is_over(self._windows):
+            try:
+                self._run_until(self._end_ns + ns(rule.window_s))
+            finally:
+                self._cut_window()
+
+    def _cut_window(self) -> None:
+        start_ns, self._end_ns = self._end_ns, now_ns()
+        length_s = (self._end_ns - start_ns) / NS_PER_S
+        recording = self._engine.recorder.cut()
+        self._windows.append(Window(length_s=length_s, recording=recording))
 
     def _run_until(self, end_ns: int) -> None:
+        """Run until a time, or until everything that was to be sent is answered."""
         timer = self._reactor.call_at(end_ns, self._reactor.stop)
         try:
             self._reactor.run()
@@ -93,23 +149,24 @@ class Trial:
 
     def _drain(self) -> None:
         """Wait for the answers still due, for a while, then give up on them."""
-        self._engine.cease()
-        if self._engine.in_flight:
+        self._engine.finish(self._end_ns)
+        if not self._engine.is_done:
             self._run_until(now_ns() + ns(self._spec.drain_within_s))
             self._engine.abandon(
                 Failure("no answer", "still unanswered when the drain time was over")
             )
 
     @contextmanager
-    def _ticking(self, done: Callable[[], float]) -> Iterator[None]:
+    def _ticking(self) -> Iterator[None]:
         """Report progress and fail overdue requests, several times per second."""
         timer: Timer
+        start_ns = now_ns()
         timeout_ns = ns(self._spec.request_timeout_s)
         overdue = Failure("timeout", f"no answer in {timeout_ns / NS_PER_S:g} s")
 
         def tick() -> None:
             nonlocal timer
-            self._report(min(done(), 1.0))
+            self._report(self._progress(start_ns))
             self._engine.expire(now_ns() - timeout_ns, overdue)
             timer = self._reactor.call_at(now_ns() + _TICK_NS, tick)
 
@@ -118,3 +175,24 @@ class Trial:
             yield
         finally:
             timer.cancel()
+
+    def _progress(self, start_ns: int) -> float:
+        if count := self._spec.request_count:
+            return min(self._engine.recorder.finished / count, 1.0)
+        rule = self._spec.stop
+        longest_ns = ns(rule.window_s * rule.most_windows)
+        return min((now_ns() - start_ns) / longest_ns, 1.0)
+
+
+def _engine(
+    spec: PerfSpec,
+    load: Load,
+    reactor: Reactor,
+    transport: Transport,
+    requests: Sequence[Request],
+) -> ClosedLoop | OpenLoop:
+    if isinstance(load, ClosedLoad):
+        return ClosedLoop(reactor, transport, requests, concurrency=load.concurrency)
+    return OpenLoop(
+        reactor, transport, requests, load.times, most_in_flight=spec.most_in_flight
+    )

@@ -56,12 +56,18 @@ class ParsedConfig:
         return self.places.of(field_path)
 
 
-def parse(text: str | bytes, *, path: Path = Path("config.pbtxt")) -> ParsedConfig:
+def parse(
+    text: str | bytes,
+    *,
+    path: Path = Path("config.pbtxt"),
+    absent: frozenset[tuple[str, str]] = frozenset(),
+) -> ParsedConfig:
     """Read the text of a config.pbtxt.
 
     Args:
         text: the file's content; bytes, if they may be no UTF-8.
         path: the file's name for messages; nothing is read from it.
+        absent: fields, as message type and name, that the server does not have yet.
 
     Raises:
         ConfigSyntaxError: the server would not be able to read the text.
@@ -69,7 +75,7 @@ def parse(text: str | bytes, *, path: Path = Path("config.pbtxt")) -> ParsedConf
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     source = data.decode("latin-1")
     tokens = tokenize(source)
-    reader = Reader(tokens)
+    reader = Reader(tokens, absent)
     config = ModelConfig()
     root = Node(0)
     places = Places(root, source)

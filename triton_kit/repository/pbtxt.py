@@ -85,26 +85,27 @@ def _set_field(field: FieldType, value: Value) -> SetField:
     if is_map(field):
         key_field, value_field = field.message_type.fields
         entries = [
-            (_scalar(key_field, key), _map_value(value_field, value[key]))
+            (scalar_text(key_field, key), _map_value(value_field, value[key]))
             for key in sorted(value)
         ]
         return SetField(field.name, "map", entries=entries)
     if field.is_repeated:
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             return SetField(field.name, "messages", messages=list(value))
-        texts = ", ".join(_scalar(field, item) for item in value)
+        texts = ", ".join(scalar_text(field, item) for item in value)
         return SetField(field.name, "value", text=f"[ {texts} ]")
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return SetField(field.name, "message", message=value)
-    return SetField(field.name, "value", text=_scalar(field, value))
+    return SetField(field.name, "value", text=scalar_text(field, value))
 
 
 def _map_value(field: FieldType, value: Value) -> Value:
     is_message = field.type == FieldDescriptor.TYPE_MESSAGE
-    return value if is_message else _scalar(field, value)
+    return value if is_message else scalar_text(field, value)
 
 
-def _scalar(field: FieldType, value: Value) -> str:
+def scalar_text(field: FieldType, value: Value) -> str:
+    """Write one value of a field that is no message."""
     if field.type == FieldDescriptor.TYPE_ENUM:
         known = field.enum_type.values_by_number.get(value)
         return known.name if known else str(value)

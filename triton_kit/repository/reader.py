@@ -84,8 +84,11 @@ def _fields_of(descriptor: FieldType) -> dict[str, _Field]:
 class Reader:
     """A recursive descent over tokens that fills a message."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(
+        self, tokens: Tokens, absent: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
         self.tokens = tokens
+        self.absent = absent
         self.at = 0
         self.message_type = DESCRIPTOR
         self.name = ""
@@ -109,8 +112,8 @@ class Reader:
             raise FaultError(f"Expected identifier, got: {name}", "P7")
         self.at += 1
         field = _fields_of(message.DESCRIPTOR).get(name)
-        if field is None:
-            kind = message.DESCRIPTOR.full_name
+        kind = message.DESCRIPTOR.full_name
+        if field is None or (kind, name) in self.absent:
             text = f'Message type "{kind}" has no field named "{name}".'
             raise FaultError(text, "P1", start)
         self._refuse_second(message, field, start)

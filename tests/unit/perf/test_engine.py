@@ -48,7 +48,7 @@ def test_ceasing_waits_for_what_is_in_flight(reactor):
     engine = ClosedLoop(reactor, transport, [GOOD], concurrency=3)
 
     engine.begin()
-    engine.cease()
+    engine.finish(now_ns())
     reactor.run()
 
     assert engine.in_flight == 0

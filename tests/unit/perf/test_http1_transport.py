@@ -4,7 +4,7 @@ import pytest
 from scripted_server import serving
 
 from triton_kit.errors import TransportError
-from triton_kit.perf.address import Address
+from triton_kit.perf.address import Address, resolve
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.engine import ClosedLoop
 from triton_kit.perf.reactor import Reactor
@@ -172,7 +172,7 @@ def test_a_server_that_went_away_is_counted_as_refusing():
         reactor.run()
         lane = transport._lanes[0]
         lane.close()
-        lane._address = Address(host=host, port=closed_port())
+        lane._channel._endpoint = resolve(Address(host=host, port=closed_port()))
         engine.begin(count=2)
         reactor.run()
 

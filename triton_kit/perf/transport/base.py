@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -37,6 +38,10 @@ class Failure:
 
     kind: str
     detail: str = ""
+
+
+# What a sink's `finished` takes: slot, sent, first, last, failure, answer.
+OnEnd = Callable[[int, int, int, int, Failure | None, bytes], None]
 
 
 class Sink(Protocol):
@@ -88,6 +93,9 @@ class Transport(Protocol):
         Raises:
             TransportError: the server does not accept a connection.
         """
+
+    def grow(self, /) -> None:
+        """Add one more slot while the load runs, without waiting for anything."""
 
     def send(self, slot: int, request: Request, /) -> None:
         """Send a request in a free slot."""

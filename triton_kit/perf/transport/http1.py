@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Self
 
 from triton_kit.errors import TransportError
-from triton_kit.perf.address import Address, connect
+from triton_kit.perf.address import Address, Endpoint, resolve
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.reactor import READ, WRITE, Reactor
-from triton_kit.perf.transport.base import Failure, Request, Sink
+from triton_kit.perf.reactor import Reactor
+from triton_kit.perf.transport.base import Failure, OnEnd, Request, Sink
+from triton_kit.perf.transport.channel import Channel
 from triton_kit.perf.wire.http_answer import (
     HTTP_OK,
     AnswerReader,
@@ -19,7 +19,6 @@ from triton_kit.perf.wire.http_answer import (
     MalformedAnswerError,
 )
 
-_READ_BYTES = 256 * 1024
 # A server that is away is asked again this much later, not in a spin.
 _RETRY_AFTER_S = 0.05
 
@@ -33,8 +32,10 @@ class Http1Transport:
         self._reactor = reactor
         self._keep_answers = keep_answers
         self._address = address
+        self._endpoint: Endpoint | None = None
         self._heads = HeadReader()
         self._lanes: list[_Lane] = []
+        self._finished: OnEnd
 
     def __enter__(self) -> Self:
         return self
@@ -52,15 +53,25 @@ class Http1Transport:
 
     def open(self, slots: int, sink: Sink, /) -> None:
         """Connect what is missing up to `slots` connections."""
-        while len(self._lanes) > slots:
-            self._lanes.pop().close()
+        if self._endpoint is None:
+            self._endpoint = resolve(self._address)
+        self._finished = sink.finished
+        may_fail = bool(self._lanes)  # a server that went away is counted, not raised
+        while len(self._lanes) < slots:
+            self.grow()
         for lane in self._lanes:
             lane.finished = sink.finished
-        while len(self._lanes) < slots:
-            answer = AnswerReader(self._heads, keep_body=self._keep_answers)
-            lane = _Lane(len(self._lanes), self._reactor, self._address, answer, sink)
-            lane.connect()
-            self._lanes.append(lane)
+        with suppress(TransportError) if may_fail else nullcontext():
+            for lane in self._lanes[:slots]:
+                lane.connect()
+
+    def grow(self, /) -> None:
+        """Add a slot, whose connection is opened by the first request."""
+        assert self._endpoint is not None
+        answer = AnswerReader(self._heads, keep_body=self._keep_answers)
+        lane = _Lane(len(self._lanes), self._reactor, self._endpoint, answer)
+        lane.finished = self._finished
+        self._lanes.append(lane)
 
     def send(self, slot: int, request: Request, /) -> None:
         """Write the request to its connection."""
@@ -75,102 +86,47 @@ class _Lane:
     """One connection and the request on it."""
 
     __slots__ = (
-        "_address",
         "_answer",
+        "_channel",
         "_first_ns",
-        "_head",
         "_is_busy",
         "_reactor",
         "_sent_ns",
         "_slot",
-        "_socket",
-        "_unsent",
         "finished",
     )
 
-    finished: Callable[[int, int, int, int, Failure | None, bytes], None]
+    finished: OnEnd
 
     def __init__(
-        self,
-        slot: int,
-        reactor: Reactor,
-        address: Address,
-        answer: AnswerReader,
-        sink: Sink,
+        self, slot: int, reactor: Reactor, endpoint: Endpoint, answer: AnswerReader
     ) -> None:
-        self.finished = sink.finished
         self._slot = slot
         self._reactor = reactor
-        self._address = address
-        self._socket: socket.socket | None = None
-        self._unsent: memoryview | None = None
-        self._is_busy = False
-        self._sent_ns = 0
-        self._first_ns = 0
+        self._channel = Channel(reactor, endpoint, self._on_data, self._on_lost)
         self._answer = answer
+        self._is_busy = False
+        self._sent_ns = self._first_ns = 0
 
     def connect(self) -> None:
         """Open the connection; raises TransportError."""
-        self._socket = connect(self._address)
-        self._reactor.watch(self._socket.fileno(), self._on_ready)
+        if not self._channel.is_open:
+            self._channel.connect()
 
     def close(self) -> None:
-        """Close the connection, if it is open."""
-        if self._socket is not None:
-            self._reactor.forget(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
-        self._unsent = None
+        """Close the connection."""
+        self._channel.close()
 
     def send(self, payload: bytes) -> None:
-        """Write a request; what the kernel does not take now is written when it can."""
+        """Write a request, on a new connection if the old one is gone."""
         self._is_busy = True
+        channel = self._channel
+        if not channel.is_open:
+            channel.begin_connect()
         self._sent_ns = now_ns()
-        if self._socket is None:
-            try:
-                self.connect()
-            except TransportError as error:
-                self._fail_later(Failure("connection refused", error.message))
-                return
-        self._write(memoryview(payload))
+        channel.write(payload)
 
-    def _write(self, payload: memoryview) -> None:
-        assert self._socket is not None
-        try:
-            written = self._socket.send(payload)
-        except BlockingIOError:
-            written = 0
-        except OSError:
-            # The server closed while nobody listened; reading tells how it ended.
-            return
-        if written == len(payload):
-            if self._unsent is not None:
-                self._unsent = None
-                self._reactor.rewatch(self._socket.fileno(), events=READ)
-            return
-        if self._unsent is None:
-            self._reactor.rewatch(self._socket.fileno(), events=READ | WRITE)
-        self._unsent = payload[written:]
-
-    def _on_ready(self, events: int, woke_ns: int) -> None:
-        if events & WRITE and self._unsent is not None:
-            self._write(self._unsent)
-            if not events & ~WRITE:
-                return
-        assert self._socket is not None
-        try:
-            data = self._socket.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.fail(Failure("connection reset", str(error)), woke_ns)
-            return
-        if data:
-            self._take(data, woke_ns)
-        else:
-            self._on_closed(woke_ns)
-
-    def _take(self, data: bytes, woke_ns: int) -> None:
+    def _on_data(self, data: bytes, woke_ns: int) -> None:
         if not self._first_ns:
             self._first_ns = woke_ns
         try:
@@ -183,11 +139,13 @@ class _Lane:
         elif is_complete:
             self._finish(woke_ns)
 
-    def _on_closed(self, woke_ns: int) -> None:
+    def _on_lost(self, failure: Failure, woke_ns: int) -> None:
         if self._is_busy and self._answer.ends_by_close():
             self._finish(woke_ns)
+        elif failure.kind == "connection refused":
+            self._fail_later(failure)
         else:
-            self.fail(Failure("connection closed", "the server hung up"), woke_ns)
+            self.fail(failure, woke_ns)
 
     def _finish(self, woke_ns: int) -> None:
         """Tell the sink of a complete answer, good or bad."""
@@ -195,7 +153,7 @@ class _Lane:
         if answer.status != HTTP_OK:
             text = answer.detail.decode(errors="replace")
             failure = Failure(f"HTTP {answer.status}", text)
-        if not answer.keep_alive or self._unsent is not None:
+        if not answer.keep_alive or self._channel.is_clogged:
             self.close()  # an answer to half a request leaves the other half behind
         body = answer.body()
         answer.restart()
@@ -219,4 +177,4 @@ class _Lane:
             if self._is_busy and self._sent_ns == sent_ns:
                 self.fail(failure, now_ns())
 
-        self._reactor.call_at(sent_ns + ns(_RETRY_AFTER_S), fail)
+        self._reactor.call_at(now_ns() + ns(_RETRY_AFTER_S), fail)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import socket
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Self
 
 from triton_kit.errors import TransportError
-from triton_kit.perf.address import Address, connect
+from triton_kit.perf.address import Address, Endpoint, resolve
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.reactor import READ, WRITE, Reactor
+from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.transport.base import Failure, Request, Sink
-from triton_kit.perf.transport.http2_connection import Http2Connection, OnEnd
+from triton_kit.perf.transport.channel import Channel
+from triton_kit.perf.transport.http2_connection import Http2Connection
 from triton_kit.perf.transport.http2_sender import Stream
 from triton_kit.perf.wire.http2_frames import ProtocolBrokenError
 
-_READ_BYTES = 256 * 1024
 _RETRY_AFTER_S = 0.05
 _HANDSHAKE_WITHIN_S = 5.0
 _MOST_LINKS = 256
@@ -29,6 +29,7 @@ class Http2Transport:
     ) -> None:
         self._reactor = reactor
         self._address = address
+        self._endpoint: Endpoint | None = None
         self._keep_answers = keep_answers
         self._streams: list[Stream] = []
         # The link that new calls of a slot take, and the one its call is on.
@@ -55,30 +56,41 @@ class Http2Transport:
     def open(self, slots: int, sink: Sink, /) -> None:
         """Connect until the server's limits on concurrent calls allow `slots`."""
         self._sink = sink
+        if self._endpoint is None:
+            self._endpoint = resolve(self._address)
+        for link in self._links:
+            link.connection.on_end = sink.finished
+        # A server that went away between two loads is counted, not raised.
+        with suppress(TransportError) if self._links else nullcontext():
+            self._connect_for(slots)
+        while len(self._streams) < slots:
+            self.grow()
+        self._link_of = [
+            self._links[slot % len(self._links)] for slot in range(len(self._streams))
+        ]
+
+    def _connect_for(self, slots: int) -> None:
         for index, link in enumerate(self._links):
             if not link.connection.is_usable:
                 link.close()
                 self._links[index] = self._connect()
-            link.connection.on_end = sink.finished
         while (
             sum(link.connection.most_streams for link in self._links) < slots
             and len(self._links) < _MOST_LINKS
         ):
-            link = self._connect()
-            self._links.append(link)
-            link.shake_hands()
-        self._streams = [Stream(slot) for slot in range(slots)]
-        self._link_of = [self._links[slot % len(self._links)] for slot in range(slots)]
+            self._links.append(self._connect())
+
+    def grow(self, /) -> None:
+        """Add a slot; where the server takes no more calls at once, it queues."""
+        slot = len(self._streams)
+        self._streams.append(Stream(slot))
+        self._link_of.append(self._links[slot % len(self._links)])
 
     def send(self, slot: int, request: Request, /) -> None:
         """Begin a call; its bytes leave with all others of this wake-up."""
         link = self._link_of[slot]
         if not link.connection.is_usable:
-            try:
-                link = self._link_of[slot] = self._replacement(slot)
-            except TransportError as error:
-                self._fail_later(slot, Failure("connection refused", error.message))
-                return
+            link = self._link_of[slot] = self._replacement(slot)
         link.connection.start(self._streams[slot], request)
 
     def cancel(self, slot: int, failure: Failure, /) -> None:
@@ -89,32 +101,26 @@ class Http2Transport:
         assert self._sink is not None
         self._sink.finished(slot, sent_ns, first_ns, now_ns(), failure, b"")
 
-    def _connect(self) -> _Link:
+    def _connect(self, *, is_urgent: bool = False) -> _Link:
         assert self._sink is not None
-        return _Link(
-            self._reactor, self._address, self._sink.finished, self._keep_answers
+        assert self._endpoint is not None
+        connection = Http2Connection(
+            self._sink.finished, keep_answers=self._keep_answers
         )
+        link = _Link(self._reactor, self._endpoint, connection)
+        if is_urgent:
+            link.begin_connect()
+        else:
+            link.connect()
+        return link
 
     def _replacement(self, slot: int) -> _Link:
         index = slot % len(self._links)
         old = self._links[index]
         if not old.connection.is_usable:
-            self._links[index] = self._connect()
+            self._links[index] = self._connect(is_urgent=True)
             self._draining.append(old)
         return self._links[index]
-
-    def _fail_later(self, slot: int, failure: Failure) -> None:
-        stream = self._streams[slot]
-        stream.number = stream.first_ns = 0
-        sent_ns = stream.sent_ns = now_ns()
-
-        def fail() -> None:
-            # Unless the request was cancelled meanwhile, and perhaps another began.
-            if stream.sent_ns == sent_ns and stream.number == 0:
-                assert self._sink is not None
-                self._sink.finished(slot, sent_ns, 0, now_ns(), failure, b"")
-
-        self._reactor.call_at(sent_ns + ns(_RETRY_AFTER_S), fail)
 
     def _flush(self) -> None:
         for link in self._links:
@@ -132,50 +138,53 @@ class Http2Transport:
 
 
 class _Link:
-    """A connection and its socket."""
+    """A connection and the channel under it."""
 
     def __init__(
-        self, reactor: Reactor, address: Address, on_end: OnEnd, keep_answers: bool
+        self, reactor: Reactor, endpoint: Endpoint, connection: Http2Connection
     ) -> None:
-        self.connection = Http2Connection(on_end, keep_answers=keep_answers)
-        self.is_open = True
-        self._address = address
+        self.connection = connection
         self._reactor = reactor
-        self._socket: socket.socket = connect(address)
-        self._unsent = b""
-        reactor.watch(self._socket.fileno(), self._on_ready)
+        self._endpoint = endpoint
+        self._channel = Channel(reactor, endpoint, self._on_data, self._on_lost)
+        self._loss: Failure | None = None
 
-    def shake_hands(self) -> None:
-        """Wait for the server's settings; raises TransportError where none come."""
+    @property
+    def is_open(self) -> bool:
+        """Whether anything may still come."""
+        return self._channel.is_open
+
+    def begin_connect(self) -> None:
+        """Connect without waiting for the server."""
+        self._channel.begin_connect()
+
+    def connect(self) -> None:
+        """Connect and wait for the server's settings.
+
+        Raises:
+            TransportError: nobody accepts, or somebody who does not speak gRPC.
+        """
+        self._channel.connect()
+        self.flush()
         deadline_ns = now_ns() + ns(_HANDSHAKE_WITHIN_S)
-        connection = self.connection
-        self.flush()
-        self._socket.settimeout(_HANDSHAKE_WITHIN_S)
-        try:
-            while not connection.is_ready and now_ns() < deadline_ns:
-                data = self._socket.recv(_READ_BYTES)
-                if not data:
-                    raise ProtocolBrokenError("the server hung up")  # noqa: TRY301
-                connection.feed(data, now_ns())
-        except (OSError, ProtocolBrokenError) as error:
+        while not (self.connection.is_ready or self._loss or now_ns() > deadline_ns):
+            self._channel.wait(_HANDSHAKE_WITHIN_S)
+        if not self.connection.is_ready:
+            self.close()
+            reason = self._loss.detail if self._loss else "no settings came"
             raise TransportError(
-                f"{self._address} does not speak gRPC: {error}",
+                f"{self._endpoint} does not speak gRPC: {reason}",
                 hint="is this the HTTP port? Triton's gRPC port is 8001 by default",
-            ) from error
-        self._socket.setblocking(False)
-        self.flush()
+            )
 
     def close(self) -> None:
-        """Close the socket; calls on it are forgotten."""
-        if self.is_open:
-            self.is_open = False
-            self._reactor.forget(self._socket.fileno())
-            self._socket.close()
+        """Close the channel; calls on it are forgotten."""
+        self._channel.close()
 
     def flush(self) -> None:
         """Write what has gathered, and stamp the calls that it begins."""
-        connection = self.connection
-        if self._unsent or not self.is_open:
+        connection, channel = self.connection, self._channel
+        if channel.is_clogged or not channel.is_open:
             return
         sent_ns = now_ns()
         for stream in connection.fresh:
@@ -183,39 +192,23 @@ class _Link:
         connection.fresh.clear()
         payload = b"".join(connection.out)
         connection.out.clear()
-        self._write(payload)
+        channel.write(payload)
 
-    def _write(self, payload: bytes) -> None:
-        had_rest = bool(self._unsent)
+    def _on_data(self, data: bytes, woke_ns: int) -> None:
         try:
-            written = self._socket.send(payload)
-        except BlockingIOError:
-            written = 0
-        except OSError:
-            return  # reading tells how it ended
-        self._unsent = payload[written:]
-        if bool(self._unsent) != had_rest:
-            events = READ | WRITE if self._unsent else READ
-            self._reactor.rewatch(self._socket.fileno(), events=events)
-
-    def _on_ready(self, events: int, woke_ns: int) -> None:
-        if events & WRITE and self._unsent:
-            self._write(self._unsent)
-            if not events & ~WRITE:
-                return
-        try:
-            data = self._socket.recv(_READ_BYTES)
-            if data:
-                self.connection.feed(data, woke_ns)
-            else:
-                self._lose(Failure("connection closed", "the server hung up"), woke_ns)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._lose(Failure("connection reset", str(error)), woke_ns)
+            self.connection.feed(data, woke_ns)
         except ProtocolBrokenError as error:
-            self._lose(Failure("malformed answer", str(error)), woke_ns)
+            self._channel.close()
+            self._on_lost(Failure("malformed answer", str(error)), woke_ns)
 
-    def _lose(self, failure: Failure, at_ns: int) -> None:
-        self.close()
-        self.connection.fail_all(failure, at_ns)
+    def _on_lost(self, failure: Failure, woke_ns: int) -> None:
+        self._loss = failure
+        self.connection.is_usable = False
+        if failure.kind != "connection refused":
+            self.connection.fail_all(failure, woke_ns)
+            return
+        # A server that is away is asked again a little later, not in a spin.
+        self._reactor.call_at(
+            now_ns() + ns(_RETRY_AFTER_S),
+            lambda: self.connection.fail_all(failure, now_ns()),
+        )

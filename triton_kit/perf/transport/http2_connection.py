@@ -10,7 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
-from triton_kit.perf.transport.base import Failure, Request
+from triton_kit.perf.transport.base import Failure, OnEnd, Request
 from triton_kit.perf.transport.http2_sender import UNKNOWN, Sender, Stream
 from triton_kit.perf.wire.grpc_status import (
     PREFIX_BYTES,
@@ -61,10 +61,6 @@ _OUR_SETTINGS = {
     Setting.INITIAL_WINDOW_SIZE: LARGEST_WINDOW,
     Setting.MAX_FRAME_SIZE: _OUR_FRAME_BYTES,
 }
-
-
-# What a sink's `finished` takes: slot, sent, first, last, failure, answer.
-OnEnd = Callable[[int, int, int, int, Failure | None, bytes], None]
 
 
 class Http2Connection:

@@ -39,6 +39,9 @@ class MemoryTransport:
         """Nothing to connect."""
         self._sink = sink
 
+    def grow(self, /) -> None:
+        """Nothing to connect."""
+
     def send(self, slot: int, request: Request, /) -> None:
         """Answer later."""
         sent_ns = self._sent_ns[slot] = now_ns()

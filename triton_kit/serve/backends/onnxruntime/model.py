@@ -74,7 +74,7 @@ class TritonPythonModel:
         return [self._response(answer) for answer in answers]
 
     def _feeds(self, request):
-        known = {**self._graph.inputs, **self._graph.optional}
+        known = self._graph.feeds
         return {
             tensor.name(): from_triton(tensor, known[tensor.name()].data_type)
             for tensor in request.inputs()

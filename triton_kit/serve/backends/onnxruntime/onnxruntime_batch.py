@@ -60,7 +60,7 @@ class Batch:
 
     def _unscaled(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take off the axis of size 1 that a config gives to a tensor without axes."""
-        tensor = self._graph.inputs.get(name) or self._graph.optional[name]
+        tensor = self._graph.feeds[name]
         return array.reshape(()) if not tensor.shape and array.size == 1 else array
 
     def _answers(
@@ -80,10 +80,8 @@ class Batch:
             yield part.place, {name: answer[name] for name in part.wanted}
 
     def _run(self, feeds: Arrays, wanted: list[str]) -> Arrays:
-        types = {**self._graph.inputs, **self._graph.optional, **self._graph.outputs}
-        names = {*feeds, *wanted}
         try:
-            if any(types[name].data_type == "TYPE_BF16" for name in names):
+            if self._graph.has_bfloat16:
                 return self._run_values(feeds, wanted)
             values = self._graph.session.run(wanted, feeds)
         except Exception as error:  # its error classes have no common base but this one
@@ -94,12 +92,11 @@ class Batch:
         """Run with onnxruntime's own values, the only form bfloat16 has in Python."""
         import onnxruntime as ort
 
-        known = {**self._graph.inputs, **self._graph.optional}
         values = self._graph.session.run_with_ort_values(
             wanted,
             {
                 name: bfloat16_value(array)
-                if known[name].data_type == "TYPE_BF16"
+                if self._graph.feeds[name].data_type == "TYPE_BF16"
                 else ort.OrtValue.ortvalue_from_numpy(array)
                 for name, array in feeds.items()
             },

@@ -59,9 +59,8 @@ def _entry(tensor: GraphTensor, *, batched: bool) -> dict:
 
 def not_supported(config: dict, graph: Graph) -> Iterator[str]:
     """Say what the C++ backend does with such a model, and this one does not."""
-    known = {**graph.inputs, **graph.optional}
-    texts = [t.name for t in known.values() if t.data_type == "TYPE_STRING"]
-    tensors = (*known.values(), *graph.outputs.values())
+    texts = [t.name for t in graph.feeds.values() if t.data_type == "TYPE_STRING"]
+    tensors = (*graph.feeds.values(), *graph.outputs.values())
     words = [t.name for t in tensors if t.data_type == "TYPE_BF16"]
     if texts and words:
         # Each needs a form of value that onnxruntime's Python interface (1.31) has
@@ -84,13 +83,12 @@ def not_supported(config: dict, graph: Graph) -> Iterator[str]:
 def mismatches(config: dict, graph: Graph) -> Iterator[str]:
     """Say, tensor by tensor, where config and graph differ."""
     controls = _control_inputs(config)
-    known = {**graph.inputs, **graph.optional}
     given = {entry["name"] for entry in config["input"]}
     for name in graph.inputs:
         if name not in given and name not in controls:
             yield f"input {name!r} is in the graph, but not in the config"
     batched = config["max_batch_size"] > 0
-    for kind, tensors in (("input", known), ("output", graph.outputs)):
+    for kind, tensors in (("input", graph.feeds), ("output", graph.outputs)):
         for entry in config[kind]:
             yield from _mismatch(kind, entry, tensors, batched=batched)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,17 @@ class Graph:
     optional: dict[str, GraphTensor]
     outputs: dict[str, GraphTensor]
     warnings: list[str] = field(default_factory=list)
+
+    @cached_property
+    def feeds(self) -> dict[str, GraphTensor]:
+        """Everything that a request may bring."""
+        return {**self.inputs, **self.optional}
+
+    @cached_property
+    def has_bfloat16(self) -> bool:
+        """Whether a tensor of it has no form in NumPy."""
+        tensors = (*self.feeds.values(), *self.outputs.values())
+        return any(tensor.data_type == "TYPE_BF16" for tensor in tensors)
 
     @property
     def has_batch_axis(self) -> bool:

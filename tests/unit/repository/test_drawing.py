@@ -1,0 +1,59 @@
+"""Ensembles as pictures."""
+
+import pytest
+
+ENSEMBLE = """
+platform: "ensemble"
+input [ { name: "png" data_type: TYPE_UINT8 dims: [ -1 ] } ]
+output [ { name: "scores" data_type: TYPE_FP32 dims: [ 10 ] } ]
+ensemble_scheduling { step [
+  { model_name: "decode" model_version: -1 input_map { key: "a" value: "png" }
+    output_map { key: "b" value: "image" } },
+  { model_name: "digits" model_version: -1 input_map { key: "x" value: "image" }
+    input_map { key: "m" value: "mask" } output_map { key: "y" value: "scores" } }
+] }
+"""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    for name, config in {"read": ENSEMBLE, "decode": 'backend: "python"'}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").write_text(config)
+    return tmp_path
+
+
+def test_text_lists_steps_and_what_flows_between_them(kit, repository):
+    assert kit("graph", repository).output == (
+        "read\n"
+        "  input   png UINT8 [-1]\n"
+        "  step 1  decode: png -> image\n"
+        "  step 2  digits: image -> scores\n"
+        "  output  scores FP32 [10]\n"
+        "  nobody writes mask\n"
+    )
+
+
+def test_mermaid_has_a_node_a_step_and_an_edge_a_tensor(kit, repository):
+    lines = kit("graph", repository, "read", "--format", "mermaid").output.splitlines()
+
+    assert lines[0] == "flowchart LR"
+    assert '    g0s2["digits"]' in lines
+    assert '  g0s1 -->|"image"| g0s2' in lines
+    assert '  g0input -->|"png"| g0s1' in lines
+    assert '  g0s2 -->|"scores"| g0output' in lines
+
+
+def test_dot_is_one_digraph(kit, repository):
+    text = kit("graph", repository, "--format", "dot").output
+
+    assert text.startswith("digraph repository {")
+    assert '  g0s1 -> g0s2 [label="image"];' in text
+    assert text.count("{") == text.count("}")
+
+
+def test_an_unknown_ensemble_gets_the_nearest_name(kit, repository):
+    result = kit("graph", repository, "raed")
+
+    assert result.exit_code == 7
+    assert "did you mean 'read'?" in result.output

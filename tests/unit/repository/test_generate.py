@@ -1,0 +1,88 @@
+"""A config from one ONNX file."""
+
+import onnx
+import pytest
+from google.protobuf import text_format
+from onnx import TensorProto, helper
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Write an ONNX file whose tensors have these shapes."""
+
+    def write(*shapes, path="digits.onnx"):
+        values = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in zip("xy", shapes, strict=True)
+        ]
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        onnx.save(
+            helper.make_model(helper.make_graph([], "g", values[:1], values[1:])), file
+        )
+        return file
+
+    return write
+
+
+def generated(result):
+    assert result.exit_code == 0, result.output
+    return text_format.Parse(result.output, ModelConfig())
+
+
+def test_a_batch_axis_is_found(kit, model):
+    config = generated(kit("generate", model(["n", 3, "w"], ["n", 10])))
+
+    assert config.name == "digits"
+    assert config.backend == "onnxruntime"
+    assert config.max_batch_size == 8
+    assert list(config.input[0].dims) == [3, -1]
+    assert list(config.output[0].dims) == [10]
+
+
+def test_without_a_batch_axis_there_is_no_batching(kit, model):
+    config = generated(kit("generate", model([1, 3], ["n", 10])))
+
+    assert config.max_batch_size == 0
+    assert list(config.input[0].dims) == [1, 3]
+    assert list(config.output[0].dims) == [-1, 10]
+
+
+def test_options_say_what_the_file_cannot(kit, model):
+    file = model(["n", 3], ["n", 1], path="resnet/1/model.onnx")
+    config = generated(
+        kit(
+            *["generate", file, "--max-batch-size", 4],
+            *["--instances", 2, "--dynamic-batching"],
+        )
+    )
+
+    assert config.name == "resnet"
+    assert config.max_batch_size == 4
+    assert config.instance_group[0].count == 2
+    assert config.HasField("dynamic_batching")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words", "said"),
+    [
+        (([3], ["n"]), ["--max-batch-size", "4"], "the first axis"),
+        (([3], None), [], "no shape is known of y"),
+        (([3], [3]), ["--max-batch-size", "-1"], "must be >= 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(kit, model, shapes, words, said):
+    result = kit("generate", model(*shapes), *words)
+
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_what_is_no_model_is_refused(kit, tmp_path):
+    (tmp_path / "m.onnx").write_text("no model")
+
+    result = kit("generate", tmp_path / "m.onnx")
+
+    assert result.exit_code == 3
+    assert "not an ONNX model" in result.output

@@ -1,0 +1,91 @@
+"""What the words of `triton-kit perf` mean: options become a PerfSpec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from triton_kit.errors import SpecError
+from triton_kit.perf import schedule, spec
+from triton_kit.perf.load import Load, ScheduleLoad, concurrency_range, rate_range
+from triton_kit.perf.stability import StopRule
+
+# perf_analyzer's defaults, for whoever asks for its way to stop.
+_INTERVAL_MS = 5000
+_STABILITY_PERCENT = 10.0
+_MAX_TRIALS = 10
+
+
+def perf_spec(
+    *,
+    interval_ms: int | None,
+    stability: float | None,
+    max_trials: int | None,
+    percentile: float | None,
+    timeout_s: float,
+    shapes: tuple[str, ...],
+    headers: tuple[str, ...],
+    **same: Any,  # noqa: ANN401  as click checked them
+) -> spec.PerfSpec:
+    """Return the spec that these options ask for.
+
+    Raises:
+        SpecError: they contradict each other, or one of them is impossible.
+    """
+    loads = _loads(
+        {name: same.pop(name) for name in _LOAD_OPTIONS},
+        distribution=same.pop("request_distribution"),
+        seed=same["seed"],
+    )
+    windows = None
+    if not stability is max_trials is percentile is None:
+        windows = StopRule(
+            kind="windows",
+            window_s=(interval_ms or _INTERVAL_MS) / 1000,
+            percentile=percentile,
+            tolerance=(stability or _STABILITY_PERCENT) / 100,
+            most_windows=max_trials or _MAX_TRIALS,
+        )
+    return spec.PerfSpec(
+        loads=loads,
+        measurement_interval_s=None if interval_ms is None else interval_ms / 1000,
+        stability=windows,
+        request_timeout_s=timeout_s,
+        shapes=dict(spec.parse_shape(text) for text in shapes),
+        headers=dict(spec.parse_header(text) for text in headers),
+        **same,
+    )
+
+
+_LOAD_OPTIONS = (
+    "concurrency_range",
+    "request_rate_range",
+    "request_intervals",
+    "request_times",
+)
+
+
+def _loads(
+    options: dict[str, Any], *, distribution: str, seed: int
+) -> tuple[Load, ...]:
+    given = {name: value for name, value in options.items() if value is not None}
+    if len(given) > 1:
+        words = " and ".join("--" + name.replace("_", "-") for name in given)
+        raise SpecError(f"{words}: a load is one of them")
+    if text := given.get("request_rate_range"):
+        return rate_range(text, distribution=distribution, seed=seed)
+    if path := given.get("request_intervals"):
+        return (_intervals(path),)
+    if path := given.get("request_times"):
+        return (_trace(path),)
+    return concurrency_range(given.get("concurrency_range", "1"))
+
+
+def _intervals(path: Path) -> ScheduleLoad:
+    gaps = schedule.read_intervals(path)
+    return ScheduleLoad(times_ns=gaps, is_repeated=True, name=f"intervals {path.name}")
+
+
+def _trace(path: Path) -> ScheduleLoad:
+    times = schedule.read_times(path)
+    return ScheduleLoad(times_ns=times, is_repeated=False, name=f"times {path.name}")

@@ -1,0 +1,129 @@
+"""Whose CPU time it was: ours, the server's where it runs here, or somebody else's."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+
+import psutil
+
+from triton_kit.perf.address import Address
+from triton_kit.perf.clock import NS_PER_S, now_ns
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_IDLE_FIELDS = (3, 4)  # idle and waiting for a disk, in /proc/stat
+_GUEST_FIELDS = 8  # from here on, counted in the fields before already
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSample:
+    """CPU seconds since some time in the past, each ever growing.
+
+    `server_s` is None where the server is on another machine, or not ours to see.
+    """
+
+    at_ns: int
+    machine_s: float
+    client_s: float
+    server_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CpuUse:
+    """CPU seconds within a stretch of time, and its length in seconds."""
+
+    length_s: float
+    machine_s: float
+    client_s: float
+    server_s: float | None
+
+    @property
+    def foreign_cores(self) -> float:
+        """Cores kept busy by others than this process and the server.
+
+        Counted from clock ticks of 10 ms, so short stretches are coarse.
+        """
+        ours_s = self.client_s + (self.server_s or 0.0)
+        return max(self.machine_s - ours_s, 0.0) / self.length_s if self.length_s else 0
+
+    @property
+    def client_cores(self) -> float:
+        """Cores kept busy by this process; more than 0.9 is all that it can use."""
+        return self.client_s / self.length_s if self.length_s else 0.0
+
+    @property
+    def machine_share(self) -> float:
+        """How much of the whole machine was busy, 0 to 1."""
+        cores = os.cpu_count() or 1
+        return self.machine_s / self.length_s / cores if self.length_s else 0.0
+
+
+class CpuWatch:
+    """Samples the CPU time of this machine, this process and a local server."""
+
+    def __init__(self, address: Address) -> None:
+        self._server = server_process(address)
+
+    def sample(self) -> CpuSample:
+        """Read all counters now."""
+        return CpuSample(
+            now_ns(), _machine_s(), time.process_time_ns() / NS_PER_S, self._server_s()
+        )
+
+    def since(self, before: CpuSample) -> CpuUse:
+        """Return what was used since `before`."""
+        now = self.sample()
+        server_s = None
+        if now.server_s is not None and before.server_s is not None:
+            server_s = now.server_s - before.server_s
+        return CpuUse(
+            (now.at_ns - before.at_ns) / NS_PER_S,
+            now.machine_s - before.machine_s,
+            now.client_s - before.client_s,
+            server_s,
+        )
+
+    def _server_s(self) -> float | None:
+        if self._server is None:
+            return None
+        try:
+            family = [self._server, *self._server.children(recursive=True)]
+            times = [process.cpu_times() for process in family]
+        except psutil.Error:
+            return None
+        return float(sum(spent.user + spent.system for spent in times))
+
+
+def server_process(address: Address) -> psutil.Process | None:
+    """Find the process that listens at an address of this machine, if we may see it."""
+    try:
+        if not _is_local(address.host):
+            return None
+        for entry in psutil.net_connections(kind="tcp"):
+            listens = entry.status == psutil.CONN_LISTEN and entry.pid
+            if listens and entry.laddr and entry.laddr.port == address.port:
+                return psutil.Process(entry.pid)
+    except (psutil.Error, OSError):
+        return None
+    return None
+
+
+def _is_local(host: str) -> bool:
+    """An address that can be bound is one of this machine."""
+    family, _, _, _, sockaddr = socket.getaddrinfo(host, 0)[0]
+    with socket.socket(family) as probe:
+        try:
+            probe.bind(sockaddr)
+        except OSError:
+            return False
+    return True
+
+
+def _machine_s() -> float:
+    """Return the busy CPU seconds of the whole machine since it started."""
+    with open("/proc/stat") as stat:  # noqa: PTH123  a fresh read of one line
+        ticks = [int(field) for field in stat.readline().split()[1:]]
+    used = ticks[:_GUEST_FIELDS]
+    return (sum(used) - sum(used[field] for field in _IDLE_FIELDS)) / _TICKS_PER_S

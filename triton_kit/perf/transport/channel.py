@@ -1,0 +1,179 @@
+"""One TCP connection that never blocks: bytes in by callback, bytes out at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from collections.abc import Callable
+
+from triton_kit.errors import TransportError
+from triton_kit.perf.address import Endpoint
+from triton_kit.perf.clock import now_ns
+from triton_kit.perf.reactor import READ, WRITE, Reactor
+from triton_kit.perf.transport.base import Failure
+
+_READ_BYTES = 256 * 1024
+_CONNECT_WITHIN_S = 5.0
+_UNDER_WAY = (0, errno.EINPROGRESS)
+
+# Called with the bytes that came, or with why none will, and the time of the wake-up.
+OnData = Callable[[bytes, int], None]
+OnLost = Callable[[Failure, int], None]
+
+
+class Channel:
+    """A connection; what the kernel does not take at once is written when it can."""
+
+    __slots__ = (
+        "_endpoint",
+        "_is_connecting",
+        "_on_data",
+        "_on_lost",
+        "_reactor",
+        "_receive",
+        "_send",
+        "_socket",
+        "_unsent",
+    )
+
+    def __init__(
+        self, reactor: Reactor, endpoint: Endpoint, on_data: OnData, on_lost: OnLost
+    ) -> None:
+        self._reactor = reactor
+        self._endpoint = endpoint
+        self._on_data = on_data
+        self._on_lost = on_lost
+        self._socket: socket.socket | None = None
+        self._unsent: memoryview | None = None
+        self._is_connecting = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, or one under way."""
+        return self._socket is not None
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether earlier bytes still wait for the kernel to take them."""
+        return self._unsent is not None
+
+    def connect(self) -> None:
+        """Connect now; raises TransportError where nobody accepts."""
+        family, address = self._endpoint.family, self._endpoint.address
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        connection.settimeout(_CONNECT_WITHIN_S)
+        try:
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            raise TransportError(
+                f"cannot connect to {self._endpoint}: {error.strerror or error}",
+                hint="is the server running, and is this its port? (-u HOST:PORT)",
+            ) from error
+        connection.setblocking(False)
+        self._adopt(connection, READ)
+
+    def begin_connect(self) -> None:
+        """Connect without waiting; what is written meanwhile goes out afterwards."""
+        connection = socket.socket(self._endpoint.family, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        code = connection.connect_ex(self._endpoint.address)
+        if code not in _UNDER_WAY:
+            # Reported from the reactor, like every other end of a connection.
+            connection.close()
+            connection = socket.socket(self._endpoint.family, socket.SOCK_STREAM)
+            connection.setblocking(False)
+        self._is_connecting = True
+        self._adopt(connection, READ | WRITE)
+
+    def _adopt(self, connection: socket.socket, events: int) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connection
+        self._send, self._receive = connection.send, connection.recv
+        self._reactor.watch(connection.fileno(), self._on_ready, events=events)
+
+    def wait(self, within_s: float) -> None:
+        """Block until something comes, outside the reactor."""
+        assert self._socket is not None
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        if poll.poll(within_s * 1000):
+            self._on_ready(READ, now_ns())
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._socket is not None:
+            self._reactor.forget(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        self._unsent = None
+        self._is_connecting = False
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the kernel, or keep what it does not take."""
+        if self._unsent is not None or self._is_connecting:
+            earlier = bytes(self._unsent) if self._unsent is not None else b""
+            self._unsent = memoryview(earlier + data)
+            return
+        try:
+            written = self._send(data)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            return  # reading tells how it ended
+        if written < len(data):
+            self._unsent = memoryview(data)[written:]
+            self._watch(READ | WRITE)
+
+    def _watch(self, events: int) -> None:
+        assert self._socket is not None
+        self._reactor.rewatch(self._socket.fileno(), events=events)
+
+    def _on_ready(self, events: int, woke_ns: int) -> None:
+        if events != READ and self._write_rest(woke_ns, events):
+            return
+        try:
+            data = self._receive(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lose(Failure("connection reset", str(error)), woke_ns)
+            return
+        if data:
+            self._on_data(data, woke_ns)
+        else:
+            self._lose(Failure("connection closed", "the server hung up"), woke_ns)
+
+    def _write_rest(self, woke_ns: int, events: int) -> bool:
+        """Go on connecting or writing; return whether there is nothing to read."""
+        assert self._socket is not None
+        if self._is_connecting:
+            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code or events & ~(READ | WRITE):
+                reason = os.strerror(code or errno.ECONNREFUSED)
+                self._lose(Failure("connection refused", reason), woke_ns)
+                return True
+            self._is_connecting = False
+        if events & WRITE:
+            rest, self._unsent = self._unsent, None
+            if rest is not None:
+                self._write_now(rest)
+            if self._unsent is None:
+                self._watch(READ)
+        return not events & ~WRITE
+
+    def _write_now(self, rest: memoryview) -> None:
+        try:
+            written = self._send(rest)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            return
+        if written < len(rest):
+            self._unsent = rest[written:]
+
+    def _lose(self, failure: Failure, woke_ns: int) -> None:
+        self.close()
+        self._on_lost(failure, woke_ns)

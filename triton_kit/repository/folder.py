@@ -1,0 +1,73 @@
+"""One model's folder, listed once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CONFIG_NAME = "config.pbtxt"
+
+
+def readable(name: str) -> str:
+    """Return a file name as printable text: what is no UTF-8 becomes U+FFFD."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+@dataclass(slots=True)
+class ModelFolder:
+    """A model's folder as the server lists it.
+
+    Attributes:
+        path: the folder.
+        name: its name, which the model must have.
+        subfolders: the names of the folders in it, sorted; links to folders count.
+        files: the names of all else.
+        failure: why it could not be listed; empty if it could.
+    """
+
+    path: Path
+    name: str
+    subfolders: tuple[str, ...] = ()
+    files: frozenset[str] = frozenset()
+    failure: str = ""
+    _listed: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def config_path(self) -> Path:
+        """The path of the model's config, whether it is there or not."""
+        return self.path / CONFIG_NAME
+
+    def content_of(self, subfolder: str) -> frozenset[str]:
+        """Return the names in a folder of the model; none, if it cannot be listed."""
+        if subfolder not in self._listed:
+            try:
+                names = frozenset(p.name for p in (self.path / subfolder).iterdir())
+            except OSError:
+                names = frozenset()
+            self._listed[subfolder] = names
+        return self._listed[subfolder]
+
+
+def list_folder(path: Path) -> ModelFolder:
+    """List a model's folder; a failure is noted, not raised."""
+    folder = ModelFolder(path, readable(path.name))
+    subfolders: list[str] = []
+    files: list[str] = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                (subfolders if _is_folder(entry) else files).append(entry.name)
+    except OSError as error:
+        folder.failure = error.strerror or str(error)
+    # The server keeps names in a std::set of bytes.
+    folder.subfolders = tuple(sorted(subfolders, key=os.fsencode))
+    folder.files = frozenset(files)
+    return folder
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in circles, for one
+        return False

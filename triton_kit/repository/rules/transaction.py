@@ -1,0 +1,48 @@
+"""What a response may be: cached, decoupled, measured."""
+
+from __future__ import annotations
+
+from triton_kit.repository.rules.case import Case, Problem, Problems
+from triton_kit.repository.schema import Message
+
+
+def check_transaction(case: Case) -> Problems:
+    """C1: a cached answer is one answer."""
+    config = case.config
+    if config.model_transaction_policy.decoupled and config.response_cache.enable:
+        yield Problem(
+            "C1",
+            f"Response Cache does not currently support model {case.name} with "
+            "'decoupled' transaction policy. Please disable the response cache.",
+            at=("response_cache",),
+            hint="remove response_cache, or decoupled: true",
+        )
+
+
+def check_metrics(case: Case) -> Problems:
+    """N1 to N4: histograms of a model's own; servers before 2.52 lack them."""
+    for number, control in enumerate(case.config.model_metrics.metric_control):
+        problem = _metric(control, ("model_metrics", "metric_control", number))
+        if problem is not None:
+            yield problem
+            return
+
+
+def _metric(control: Message, at: tuple[str | int, ...]) -> Problem | None:
+    if not control.HasField("metric_identifier"):
+        text = "metric control must specify 'metric_identifier'"
+        return Problem(
+            "N1", text, at=at, hint='add metric_identifier { family: "..." }'
+        )
+    if not control.metric_identifier.family:
+        text = "metric identifier must specify non-empty 'family'"
+        return Problem("N2", text, at=(*at, "metric_identifier"))
+    if not control.HasField("histogram_options"):
+        text = "metric control must specify 'histogram_options'"
+        return Problem(
+            "N3", text, at=at, hint="add histogram_options { buckets: [...] }"
+        )
+    if not control.histogram_options.buckets:
+        text = "histogram options must specify non-empty 'buckets'"
+        return Problem("N4", text, at=(*at, "histogram_options"))
+    return None
