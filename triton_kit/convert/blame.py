@@ -16,7 +16,7 @@ from triton_kit.convert.samples import Feed
 
 _SUFFIXES = ("", "_fp16", "_bf16")
 _CLIPS = ("Relu", "Clip")
-_REPAIRED_DB = 20.0
+_REPAIRED_DB = 6.0
 MOST_DB = 150.0  # float32 rounding; above it two values are the same
 
 
