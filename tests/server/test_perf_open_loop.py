@@ -55,7 +55,9 @@ def test_a_server_that_stalls_cannot_hide_it(loaded, protocol, distribution):
     truth_us = stalled[0] * (1 - 0.01 * count / waited) * 1e6
 
     assert run.errors == 0
-    assert run.as_json()["latency_us"]["p99"] == pytest.approx(truth_us, rel=0.15)
+    # At least that much: a busy machine adds to it. `scripts/bench perf` holds the
+    # figure to 5 % on an idle one.
+    assert run.as_json()["latency_us"]["p99"] >= 0.85 * truth_us
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
