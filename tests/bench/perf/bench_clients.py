@@ -44,7 +44,7 @@ GOALS = {  # (protocol, concurrency): throughput at least, CPU per request at mo
 SETTLE_S = 0.8
 WINDOW_S = 1.5
 QUIET_CORES = 0.25
-CALM_WITHIN_S = 30.0
+CALM_WITHIN_S = 10.0
 
 
 @dataclass
