@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from triton_kit.cli.perf_transport_options import transport_options
+
 if TYPE_CHECKING:
     from triton_kit.perf.measure import Progress
     from triton_kit.perf.result import PerfResult
@@ -109,6 +111,7 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     "--profile-export-file", "profile_path", type=_OUT, help="Times of every request."
 )
 @click.option("--prometheus", "prometheus_path", type=_OUT, help="Prometheus text.")
+@transport_options
 @click.pass_context
 def command(
     ctx: click.Context,

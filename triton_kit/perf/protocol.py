@@ -51,6 +51,7 @@ def _http(spec: PerfSpec) -> Protocol:
             inferences=spec.batch_size,
             version=spec.version,
             headers=spec.headers,
+            compression=spec.transport.compression,
         ),
     )
 
@@ -61,7 +62,9 @@ def _grpc(spec: PerfSpec) -> Protocol:
     from triton_kit.perf.wire.kserve_grpc import call_headers, infer_request
 
     address = spec.address
-    headers = call_headers(address, "ModelInfer", spec.headers)
+    headers = call_headers(
+        address, "ModelInfer", spec.headers, compression=spec.transport.compression
+    )
     return Protocol(
         control=GrpcControl(address, headers=spec.headers),
         decode=decode_grpc,
@@ -74,5 +77,6 @@ def _grpc(spec: PerfSpec) -> Protocol:
             inputs,
             inferences=spec.batch_size,
             version=spec.version,
+            compression=spec.transport.compression,
         ),
     )

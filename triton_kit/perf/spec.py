@@ -13,6 +13,7 @@ from triton_kit.perf.load import ClosedLoad as ClosedLoad
 from triton_kit.perf.load import Load as Load
 from triton_kit.perf.slo import Objective
 from triton_kit.perf.stability import StopRule, confident, fixed
+from triton_kit.perf.transport_spec import TransportSpec
 from triton_kit.tensors import Shape
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class PerfSpec:
         keep_times: keep the times of every request, 32 bytes each, for an export.
         seed: of the random data; the same seed sends the same bytes.
         headers: further HTTP headers.
+        transport: how requests travel: TLS, compression, shared memory.
     """
 
     url: str
@@ -77,6 +79,7 @@ class PerfSpec:
     keep_times: bool = False
     seed: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    transport: TransportSpec = field(default_factory=TransportSpec)
 
     def __post_init__(self) -> None:
         if self.protocol not in DEFAULT_PORTS:
@@ -126,7 +129,8 @@ class PerfSpec:
     @property
     def address(self) -> Address:
         """Where the server is."""
-        return parse_address(self.url, default_port=DEFAULT_PORTS[self.protocol])
+        port = DEFAULT_PORTS[self.protocol]
+        return parse_address(self.url, default_port=port, tls=self.transport.tls)
 
 
 def parse_shape(text: str) -> tuple[str, Shape]:

@@ -167,8 +167,8 @@ def _stalls(rows):
         lines.append([client, f"{reported:.1f}", f"{true:.1f}", shown])
     return (
         "## The stall\n\nThe server is stopped for 0.5 s in a run of 4 s at 1,000 "
-        "requests/s. Goal: the reported p99 is within 5 % of the true one. The truth is "
-        "what independent probes waited; perf_analyzer's is recomputed from its own "
+        "requests/s. Goal: the reported p99 is within 5 % of the true one. The truth "
+        "is what independent probes waited; perf_analyzer's is recomputed from its own "
         "export, from the times its requests were due.\n\n" + table(head, lines)
     )
 

@@ -81,7 +81,7 @@ def test_a_thousand_models(tmp_path, capsys):
     median_ms = statistics.median(seconds) / MODELS * 1e3
     with capsys.disabled():
         runs = ", ".join(f"{s:.2f}" for s in seconds)
-        print(f"\n{MODELS} models: {runs} s of CPU; {median_ms:.2f} ms a model")
+        print(f"\n{MODELS} models: {runs} s of CPU; {median_ms:.2f} ms a model")  # noqa: T201
 
     assert max(seconds) < MOST_S
     assert median_ms < MOST_MEDIAN_MS

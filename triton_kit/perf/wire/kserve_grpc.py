@@ -10,6 +10,7 @@ from triton_kit.perf.address import Address
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.transport.base import HeaderList, Request
+from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.grpc_status import framed
 from triton_kit.perf.wire.tensor_bytes import to_bytes
 
@@ -17,12 +18,16 @@ _SERVICE = "inference.GRPCInferenceService"
 
 
 def call_headers(
-    address: Address, method: str, headers: Mapping[str, str] | None = None
+    address: Address,
+    method: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    compression: str = "none",
 ) -> HeaderList:
     """Return the header fields of a call of Triton's service."""
     own = (
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", "https" if address.tls else "http"),
         (":path", f"/{_SERVICE}/{method}"),
         (":authority", address.authority),
         ("te", "trailers"),
@@ -30,7 +35,8 @@ def call_headers(
         ("user-agent", "triton-kit"),
     )
     further = ((name.lower(), value) for name, value in (headers or {}).items())
-    return HeaderList((*own, *further))
+    encoding = () if compression == "none" else (("grpc-encoding", compression),)
+    return HeaderList((*own, *encoding, *further))
 
 
 def infer_request(
@@ -40,6 +46,7 @@ def infer_request(
     *,
     inferences: int,
     version: str = "",
+    compression: str = "none",
 ) -> Request:
     """Write one ModelInferRequest, with gRPC's prefix before it.
 
@@ -49,9 +56,12 @@ def infer_request(
         inputs: a value per input, batch axis included.
         inferences: the batch size, for the bookkeeping of the caller.
         version: ask for this version instead of the server's choice.
+        compression: of the message; the headers must say the same.
     """
-    message = infer_message(model, inputs, version=version)
-    return Request(framed(message.SerializeToString()), inferences, headers)
+    message = infer_message(model, inputs, version=version).SerializeToString()
+    is_compressed = compression != "none"
+    payload = framed(compressed(message, compression), is_compressed=is_compressed)
+    return Request(payload, inferences, headers)
 
 
 def infer_message(

@@ -10,6 +10,7 @@ from triton_kit.perf.address import Address
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.transport.base import Request
+from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.tensor_bytes import to_bytes
 
 
@@ -21,6 +22,7 @@ def infer_request(
     inferences: int,
     version: str = "",
     headers: Mapping[str, str] | None = None,
+    compression: str = "none",
 ) -> Request:
     """Write one whole POST request, head and body.
 
@@ -31,6 +33,7 @@ def infer_request(
         inferences: the batch size, for the bookkeeping of the caller.
         version: ask for this version instead of the server's choice.
         headers: further headers, such as an API key.
+        compression: of the body.
     """
     described, raw = [], []
     for tensor in model.inputs:
@@ -49,13 +52,15 @@ def infer_request(
         raw.append(data)
     fields = {"inputs": described, "parameters": {"binary_data_output": True}}
     front = json.dumps(fields, separators=(",", ":")).encode()
-    body = b"".join([front, *raw])
+    body = compressed(b"".join([front, *raw]), compression)
+    encoding = [] if compression == "none" else [f"Content-Encoding: {compression}"]
     lines = [
         f"POST {address.path}{model_path(model.name, version)}/infer HTTP/1.1",
         f"Host: {address.authority}",
         "Content-Type: application/octet-stream",
         f"Inference-Header-Content-Length: {len(front)}",
         f"Content-Length: {len(body)}",
+        *encoding,
         *(f"{name}: {value}" for name, value in (headers or {}).items()),
     ]
     head = "\r\n".join([*lines, "", ""]).encode()
