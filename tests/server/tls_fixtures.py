@@ -24,6 +24,7 @@ def tls_proxy(certificate, key, *, to_port):
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(["http/1.1"])
     loop = asyncio.new_event_loop()
+    writers = []
 
     async def pump(reader, writer):
         with suppress(OSError):
@@ -34,6 +35,7 @@ def tls_proxy(certificate, key, *, to_port):
 
     async def serve(reader, writer):
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", to_port)
+        writers.extend([writer, inner_writer])
         await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
 
     async def start():
@@ -45,6 +47,11 @@ def tls_proxy(certificate, key, *, to_port):
         for task in pumps:
             task.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+            with suppress(OSError, TimeoutError):
+                await asyncio.wait_for(writer.wait_closed(), 5)
+        await loop.shutdown_asyncgens()
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
