@@ -38,24 +38,6 @@ def test_a_stateful_model_asks_for_sequences(loaded):
         measure(spec(loaded, "http", model="counter"))
 
 
-@pytest.mark.parametrize("compression", ["gzip", "deflate"])
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_compressed_requests_are_understood(loaded, protocol, compression):
-    result = measure(
-        spec(
-            loaded,
-            protocol,
-            model="varying",
-            shapes={"x": (1000,)},
-            input_data="zero",
-            compression=compression,
-            request_count=10,
-        )
-    )
-
-    assert result.runs[0].recording.errors == {}
-
-
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_request_parameters_are_accepted(loaded, protocol):
     result = measure(

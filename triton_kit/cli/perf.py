@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from triton_kit.cli.perf_transport_options import transport_options
+
 if TYPE_CHECKING:
     from triton_kit.perf.measure import Progress
     from triton_kit.perf.result import PerfResult
@@ -98,9 +100,6 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 )
 @click.option("--start-sequence-id", type=int, default=1)
 @click.option(
-    "--compression", type=click.Choice(["none", "gzip", "deflate"]), default="none"
-)
-@click.option(
     "--request-parameter", "parameters", multiple=True, metavar="NAME:VALUE:TYPE"
 )
 @click.option("--random-seed", "seed", default=0, show_default=True)
@@ -121,6 +120,7 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     "--profile-export-file", "profile_path", type=_OUT, help="Times of every request."
 )
 @click.option("--prometheus", "prometheus_path", type=_OUT, help="Prometheus text.")
+@transport_options
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.errors import SpecError
 from triton_kit.perf import schedule, spec
 from triton_kit.perf.load import Load, ScheduleLoad, concurrency_range, rate_range
@@ -79,6 +80,7 @@ def perf_spec(
         request_timeout_s=timeout_s,
         shapes=dict(spec.parse_shape(text) for text in shapes),
         headers=dict(spec.parse_header(text) for text in headers),
+        transport=transport_spec(same, protocol=same["protocol"]),
         **same,
     )
 

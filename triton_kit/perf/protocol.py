@@ -72,7 +72,7 @@ def _http(spec: PerfSpec) -> Protocol:
             version=spec.version,
             headers=spec.headers,
             parameters=spec.parameters | parameters,
-            compression=spec.compression,
+            compression=spec.transport.compression,
         ),
     )
 
@@ -91,7 +91,7 @@ def _grpc(spec: PerfSpec, streaming: bool) -> Protocol:
         address,
         "ModelStreamInfer" if streaming else "ModelInfer",
         spec.headers,
-        compression=spec.compression,
+        compression=spec.transport.compression,
     )
     return Protocol(
         control=GrpcControl(address, headers=spec.headers),
@@ -109,6 +109,6 @@ def _grpc(spec: PerfSpec, streaming: bool) -> Protocol:
             inferences=spec.batch_size,
             version=spec.version,
             parameters=spec.parameters | parameters,
-            compression=spec.compression,
+            compression=spec.transport.compression,
         ),
     )

@@ -14,7 +14,7 @@ from triton_kit.perf.load import Load as Load
 from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.slo import Objective
 from triton_kit.perf.stability import StopRule, confident, fixed
-from triton_kit.perf.wire.compression import ALGORITHMS
+from triton_kit.perf.transport_spec import TransportSpec
 from triton_kit.perf.wire.kserve_http import Parameter
 from triton_kit.tensors import Shape
 
@@ -57,10 +57,10 @@ class PerfSpec:
         seed: of the random data; the same seed sends the same bytes.
         headers: further HTTP headers, or gRPC metadata.
         parameters: of every request, such as `priority` or `timeout`.
-        compression: of the requests: `none`, `gzip` or `deflate`.
         streaming: send each request on a stream of its own (gRPC), as decoupled models
             need; those get it without asking.
         sequences: for stateful models; needs closed loads.
+        transport: how requests travel: TLS, compression, shared memory.
     """
 
     url: str
@@ -86,9 +86,9 @@ class PerfSpec:
     seed: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     parameters: dict[str, Parameter] = field(default_factory=dict)
-    compression: str = "none"
     sequences: Sequences | None = None
     streaming: bool = False
+    transport: TransportSpec = field(default_factory=TransportSpec)
 
     def __post_init__(self) -> None:
         if self.protocol not in DEFAULT_PORTS:
@@ -105,11 +105,6 @@ class PerfSpec:
             raise SpecError(
                 f"a search ({self.search}) needs an objective to search for",
                 hint="--latency-threshold MS, or --slo 'p99<20ms'",
-            )
-        if self.compression not in ALGORITHMS:
-            raise SpecError(
-                f"unknown compression {self.compression!r}",
-                hint=did_you_mean(self.compression, ALGORITHMS),
             )
         self._check_numbers()
         self._check_sequences()
@@ -152,7 +147,8 @@ class PerfSpec:
     @property
     def address(self) -> Address:
         """Where the server is."""
-        return parse_address(self.url, default_port=DEFAULT_PORTS[self.protocol])
+        port = DEFAULT_PORTS[self.protocol]
+        return parse_address(self.url, default_port=port, tls=self.transport.tls)
 
 
 def parse_shape(text: str) -> tuple[str, Shape]:

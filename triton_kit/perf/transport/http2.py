@@ -12,10 +12,10 @@ from triton_kit.perf.address import Address, Endpoint, resolve
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.transport.base import Failure, Request, Sink
-from triton_kit.perf.transport.channel import Channel
 from triton_kit.perf.transport.http2_answers import Answers, Replies
 from triton_kit.perf.transport.http2_connection import Http2Connection
 from triton_kit.perf.transport.http2_sender import Stream
+from triton_kit.perf.transport.tls_channel import open_channel
 from triton_kit.perf.wire.http2_frames import ProtocolBrokenError
 
 _RETRY_AFTER_S = 0.05
@@ -69,7 +69,7 @@ class Http2Transport:
         """Connect until the server's limits on concurrent calls allow `slots`."""
         self._sink = sink
         if self._endpoint is None:
-            self._endpoint = resolve(self._address)
+            self._endpoint = resolve(self._address, speaks="h2")
         for link in self._links:
             link.connection.on_end = sink.finished
         # A server that went away between two loads is counted, not raised.
@@ -163,7 +163,7 @@ class _Link:
         self.connection = connection
         self._reactor = reactor
         self._endpoint = endpoint
-        self._channel = Channel(reactor, endpoint, self._on_data, self._on_lost)
+        self._channel = open_channel(reactor, endpoint, self._on_data, self._on_lost)
         self._loss: Failure | None = None
 
     @property

@@ -1,17 +1,18 @@
-"""Compressed request bodies: `gzip` and `deflate` mean the same in HTTP and gRPC."""
+"""Compressed requests, as HTTP and gRPC both name them."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 
-ALGORITHMS = ("none", "gzip", "deflate")
+# `deflate` is zlib's format in both protocols, not the bare stream.
+_COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, mtime=0),
+    "deflate": zlib.compress,
+}
 
 
-def compress(data: bytes, algorithm: str) -> bytes:
-    """Compress a body once, before the clock starts; `none` leaves it as it is."""
-    if algorithm == "gzip":
-        return gzip.compress(data, mtime=0)
-    if algorithm == "deflate":
-        return zlib.compress(data)
-    return data
+def compressed(data: bytes, algorithm: str) -> bytes:
+    """Compress with `gzip` or `deflate`; `none` returns the data as they are."""
+    return data if algorithm == "none" else _COMPRESS[algorithm](data)

@@ -12,7 +12,7 @@ from triton_kit.perf.address import Address
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.transport.base import HeaderList, Request
-from triton_kit.perf.wire.compression import compress
+from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.grpc_status import framed
 from triton_kit.perf.wire.kserve_http import Parameter
 from triton_kit.perf.wire.tensor_bytes import to_bytes
@@ -33,7 +33,7 @@ def call_headers(
     """Return the header fields of a call of Triton's service."""
     own = (
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", "https" if address.tls else "http"),
         (":path", f"/{_SERVICE}/{method}"),
         (":authority", address.authority),
         ("te", "trailers"),
@@ -69,7 +69,7 @@ def infer_request(
     message = infer_message(model, inputs, version=version)
     for name, value in (parameters or {}).items():
         _set(message.parameters[name], value)
-    body = compress(message.SerializeToString(), compression)
+    body = compressed(message.SerializeToString(), compression)
     payload = framed(body, is_compressed=compression != "none")
     return Request(payload, inferences, headers)
 

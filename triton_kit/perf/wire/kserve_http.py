@@ -10,7 +10,7 @@ from triton_kit.perf.address import Address
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.transport.base import Request
-from triton_kit.perf.wire.compression import compress
+from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.tensor_bytes import to_bytes
 
 # What a request may say beside its tensors.
@@ -58,7 +58,7 @@ def infer_request(
     asked = {"binary_data_output": True, **(parameters or {})}
     fields = {"inputs": described, "parameters": asked}
     front = json.dumps(fields, separators=(",", ":")).encode()
-    body = compress(b"".join([front, *raw]), compression)
+    body = compressed(b"".join([front, *raw]), compression)
     lines = [
         f"POST {address.path}{model_path(model.name, version)}/infer HTTP/1.1",
         f"Host: {address.authority}",
