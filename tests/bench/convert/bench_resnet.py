@@ -35,7 +35,10 @@ PROFILE = {"input": ShapeRange(min=(1, *SIZE), opt=(4, *SIZE), max=(16, *SIZE))}
 
 
 def session(path):
-    return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    # Threads that spin after a run would take the next variant's CPU.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def converted(source, folder, **fields):
@@ -57,14 +60,18 @@ def converted(source, folder, **fields):
 
 
 def measured(variants, images, rounds):
-    """Return seconds, shape (rounds,), of every variant; one inference each a round."""
+    """Return seconds, shape (rounds,), of every variant; one inference each a round.
+
+    The order is drawn anew every round: what runs next to what is not always the same.
+    """
+    rng = np.random.default_rng(2)
     for run in variants.values():
         run(images)
     seconds = {name: [] for name in variants}
     for _ in range(rounds):
-        for name, run in variants.items():
+        for name in rng.permutation(list(variants)):
             started = time.perf_counter_ns()
-            run(images)
+            variants[name](images)
             seconds[name].append((time.perf_counter_ns() - started) / 1e9)
     return {name: np.array(found) for name, found in seconds.items()}
 
