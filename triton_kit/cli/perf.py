@@ -85,32 +85,65 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     metavar="NAME:3,224,224",
     help="Shape of an input that varies, batch axis left out.",
 )
+@click.option(
+    "--input-data",
+    default="random",
+    show_default=True,
+    help="random, zero, a folder with a file per input, an .npz, or a JSON file.",
+)
 @click.option("--random-seed", "seed", default=0, show_default=True)
 @click.option("-H", "headers", multiple=True, metavar="NAME:VALUE", help="HTTP header.")
+@click.option(
+    "-l",
+    "--latency-threshold",
+    "threshold_ms",
+    type=float,
+    metavar="MS",
+    help="Stop at the first load whose p95 (or --percentile) is above this.",
+)
+@click.option("--slo", metavar="BOUNDS", help="For example 'p99<20ms,errors<0.1%'.")
+@click.option("--binary-search", is_flag=True, help="Find the highest load that meets.")
 @click.option("--json", "json_path", type=_OUT, help="Write the whole result here.")
+@click.option("-f", "--filename", "csv_path", type=_OUT, help="perf_analyzer's CSV.")
+@click.option(
+    "--profile-export-file", "profile_path", type=_OUT, help="Times of every request."
+)
+@click.option("--prometheus", "prometheus_path", type=_OUT, help="Prometheus text.")
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
     json_path: Path | None,
+    csv_path: Path | None,
+    prometheus_path: Path | None,
     **options: Any,  # noqa: ANN401  click gives each option its own type
 ) -> None:
     """Put load on a model and measure what comes back.
 
     Latencies count from the time a request was due, on CLOCK_MONOTONIC; failed
-    requests are counted and shown. The options are perf_analyzer's.
+    requests are counted and shown. The options are perf_analyzer's. Exit code 1: an
+    objective is missed.
     """
     from triton_kit.cli.perf_options import perf_spec
+    from triton_kit.perf import export
     from triton_kit.perf.measure import measure
+    from triton_kit.perf.result import write_text
 
+    profile_path = options["profile_path"]
     spec = perf_spec(**options)
     with _progress() as show:
         result = measure(spec, show)
     _print(result)
     if json_path is not None:
         result.write_json(json_path)
-    if result.was_interrupted:
-        ctx.exit(_INTERRUPTED)
+    for path, form in (
+        (csv_path, export.as_csv),
+        (profile_path, export.as_profile),
+        (prometheus_path, export.as_prometheus),
+    ):
+        if path is not None:
+            write_text(path, form(result))
+    ctx.exit(_INTERRUPTED if result.was_interrupted else int(not result.meets_slo))
 
 
 @contextmanager

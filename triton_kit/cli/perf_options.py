@@ -8,6 +8,7 @@ from typing import Any
 from triton_kit.errors import SpecError
 from triton_kit.perf import schedule, spec
 from triton_kit.perf.load import Load, ScheduleLoad, concurrency_range, rate_range
+from triton_kit.perf.slo import parse_slo
 from triton_kit.perf.stability import StopRule
 
 # perf_analyzer's defaults, for whoever asks for its way to stop.
@@ -25,6 +26,10 @@ def perf_spec(
     timeout_s: float,
     shapes: tuple[str, ...],
     headers: tuple[str, ...],
+    threshold_ms: float | None,
+    slo: str | None,
+    binary_search: bool,
+    profile_path: Path | None,
     **same: Any,  # noqa: ANN401  as click checked them
 ) -> spec.PerfSpec:
     """Return the spec that these options ask for.
@@ -46,8 +51,15 @@ def perf_spec(
             tolerance=(stability or _STABILITY_PERCENT) / 100,
             most_windows=max_trials or _MAX_TRIALS,
         )
+    objectives = parse_slo(slo) if slo else ()
+    if threshold_ms is not None:
+        objectives += parse_slo(f"p{percentile or 95:g}<{threshold_ms:g}ms")
+    search = "until-missed" if threshold_ms is not None else "every"
     return spec.PerfSpec(
         loads=loads,
+        slo=objectives,
+        search="binary" if binary_search else search,
+        keep_times=profile_path is not None,
         measurement_interval_s=None if interval_ms is None else interval_ms / 1000,
         stability=windows,
         request_timeout_s=timeout_s,

@@ -10,6 +10,9 @@ from triton_kit.perf.reactor import NEVER, Reactor
 from triton_kit.perf.recorder import Recorder
 from triton_kit.perf.transport.base import Failure, Request, Transport
 
+# Says what is wrong with an answer to a request, or None.
+Check = Callable[[Request, bytes], Failure | None]
+
 # Connections that an open loop has ready; more are opened as they are needed.
 _FIRST_SLOTS = 32
 # The first request of a schedule is due this much later, so that it is not late.
@@ -30,8 +33,12 @@ class ClosedLoop:
         requests: Sequence[Request],
         *,
         concurrency: int,
+        check: Check | None = None,
+        keep_times: bool = False,
     ) -> None:
-        self.recorder = Recorder()
+        self.recorder = Recorder(keep_times=keep_times)
+        self._check = check
+        self._asked: dict[int, Request] = {}  # what a slot sent, where it is checked
         self._times = self.recorder.times
         self.in_flight = 0
         self._reactor = reactor
@@ -58,6 +65,7 @@ class ClosedLoop:
                 break
             self.in_flight += 1
             self._due_ns[slot] = now_ns()
+            self._asked[slot] = request
             self._transport.send(slot, request)
         return start_ns
 
@@ -90,10 +98,12 @@ class ClosedLoop:
         first_ns: int,
         last_ns: int,
         failure: Failure | None,
-        _answer: bytes,
+        answer: bytes,
         /,
     ) -> None:
         """Record the end of a request and send the next one in its slot."""
+        if self._check is not None and failure is None:
+            failure = self._check(self._asked[slot], answer)
         if failure is None:
             times = self._times
             times += (self._due_ns[slot], sent_ns, first_ns, last_ns)
@@ -104,6 +114,8 @@ class ClosedLoop:
         request = next(self._next, None)
         if request is not None:
             self._due_ns[slot] = last_ns
+            if self._check is not None:
+                self._asked[slot] = request
             self._transport.send(slot, request)
             return
         self._due_ns[slot] = 0
@@ -129,8 +141,12 @@ class OpenLoop:
         schedule: Callable[[], Iterator[int]],
         *,
         most_in_flight: int,
+        check: Check | None = None,
+        keep_times: bool = False,
     ) -> None:
-        self.recorder = Recorder()
+        self.recorder = Recorder(keep_times=keep_times)
+        self._check = check
+        self._asked: dict[int, Request] = {}  # what a slot sent, where it is checked
         self.in_flight = 0
         self._times = self.recorder.times
         self._reactor = reactor
@@ -197,10 +213,12 @@ class OpenLoop:
         first_ns: int,
         last_ns: int,
         failure: Failure | None,
-        _answer: bytes,
+        answer: bytes,
         /,
     ) -> None:
         """Record the end of a request; one that waits for a slot leaves now."""
+        if self._check is not None and failure is None:
+            failure = self._check(self._asked[slot], answer)
         if failure is None:
             times = self._times
             times += (self._due_ns[slot], sent_ns, first_ns, last_ns)
@@ -225,7 +243,10 @@ class OpenLoop:
             due_ns[slot] = self._next_ns
             self.in_flight += 1
             self.sent += 1
-            send(slot, next(self._requests))
+            request = next(self._requests)
+            if self._check is not None:
+                self._asked[slot] = request
+            send(slot, request)
             self._advance()
         self._rearm()
 

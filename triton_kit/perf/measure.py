@@ -15,19 +15,23 @@ from typing import Any
 
 import numpy as np
 
+from triton_kit.perf.check import AnswerCheck
 from triton_kit.perf.client_stats import CpuWatch
 from triton_kit.perf.data import (
-    Inputs,
     check_samples,
     random_inputs,
     sample_inputs,
 )
+from triton_kit.perf.input_data import RANDOM, batches, read_steps
 from triton_kit.perf.load import Load
 from triton_kit.perf.model import ModelInfo, input_shapes
-from triton_kit.perf.protocol import protocol_of
+from triton_kit.perf.protocol import Protocol, protocol_of
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.result import PerfResult, Run
+from triton_kit.perf.server_stats import StatsWatch
+from triton_kit.perf.slo import as_json, missed
 from triton_kit.perf.spec import PerfSpec
+from triton_kit.perf.sweep import SEARCHES, Plan
 from triton_kit.perf.transport.base import Request
 from triton_kit.perf.trial import Trial
 
@@ -70,23 +74,27 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
     protocol = protocol_of(spec)
     server = protocol.control.server()
     model = protocol.control.model(spec.model, spec.version)
-    requests = _requests(spec, model, protocol.encode)
+    requests, check = _requests(spec, model, protocol)
     runs: list[Run] = []
     was_interrupted = False
     watch = CpuWatch(spec.address)
+    stats = StatsWatch(protocol.control, [model.name, *dict.fromkeys(model.steps)])
     spin_ns = _SPIN_NS if spec.precise else 0
     with (
         Reactor(spin_ns=spin_ns) as reactor,
-        protocol.transport(reactor) as transport,
+        protocol.transport(reactor, check is not None) as transport,
         _undisturbed(),
     ):
-        for index, load in enumerate(spec.loads):
-            report = partial(_report, on_progress, load, index, len(spec.loads))
-            trial = Trial(spec, load, reactor, transport, requests, watch, report)
+        plan = SEARCHES[spec.search](spec.loads, spec.slo)
+        load = next(plan, None)
+        while load is not None and not was_interrupted:
+            report = partial(_report, on_progress, load, len(runs), len(spec.loads))
+            trial = Trial(
+                spec, load, reactor, transport, requests, check, watch, stats, report
+            )
             runs.append(trial.run())
             was_interrupted = trial.was_interrupted
-            if was_interrupted:
-                break
+            load = _after(plan, runs[-1])
     return PerfResult(
         runs=tuple(runs),
         spec=_spec_as_json(spec),
@@ -94,7 +102,18 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         model=_model_as_json(model),
         environment=_environment(),
         was_interrupted=was_interrupted,
+        objectives=tuple(as_json(spec.slo, run) for run in runs),
+        meets_slo=(all if spec.search == "every" else any)(
+            not missed(spec.slo, run) for run in runs
+        ),
     )
+
+
+def _after(plan: Plan, run: Run) -> Load | None:
+    try:
+        return plan.send(run)
+    except StopIteration:
+        return None
 
 
 @contextmanager
@@ -111,9 +130,26 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _requests(
-    spec: PerfSpec, model: ModelInfo, encode: Callable[[ModelInfo, Inputs], Request]
-) -> list[Request]:
+    spec: PerfSpec, model: ModelInfo, protocol: Protocol
+) -> tuple[list[Request], AnswerCheck | None]:
+    """Encode every request, and note the right answers where they are known."""
     model.check_batch_size(spec.batch_size)
+    if spec.input_data == RANDOM or spec.samples:
+        return _random_requests(spec, model, protocol), None
+    shapes = input_shapes(model, spec.shapes, batch_size=spec.batch_size, may_vary=True)
+    steps = read_steps(spec.input_data, model, shapes)
+    check = AnswerCheck(protocol.decode)
+    requests = []
+    for step in batches(steps, model, spec.batch_size):
+        request = protocol.encode(model, step.inputs)
+        check.expect(request, step.expected)
+        requests.append(request)
+    return requests, check if check else None
+
+
+def _random_requests(
+    spec: PerfSpec, model: ModelInfo, protocol: Protocol
+) -> list[Request]:
     check_samples(model, spec.samples)
     sampled = {name: rows.shape[1:] for name, rows in spec.samples.items()}
     shapes = input_shapes(model, {**spec.shapes, **sampled}, batch_size=spec.batch_size)
@@ -129,7 +165,7 @@ def _requests(
             batch_size=spec.batch_size,
             first=len(requests) * spec.batch_size,
         )
-        request = encode(model, inputs)
+        request = protocol.encode(model, inputs)
         requests.append(request)
         total_bytes += len(request.payload)
     return requests
@@ -143,9 +179,10 @@ def _report(
 
 
 def _spec_as_json(spec: PerfSpec) -> dict[str, Any]:
-    return asdict(replace(spec, samples={})) | {
+    return asdict(replace(spec, samples={}, loads=spec.loads[:1])) | {
         "samples": {name: list(rows.shape) for name, rows in spec.samples.items()},
         "loads": [load.as_json() for load in spec.loads],
+        "slo": [objective.text for objective in spec.slo],
         "headers": sorted(spec.headers),  # their values may be secrets
     }
 

@@ -85,11 +85,16 @@ def _tensor(entry: Mapping[str, Any]) -> Tensor:
 
 
 def input_shapes(
-    model: ModelInfo, wanted: Mapping[str, Shape], *, batch_size: int
+    model: ModelInfo,
+    wanted: Mapping[str, Shape],
+    *,
+    batch_size: int,
+    may_vary: bool = False,
 ) -> dict[str, Shape]:
     """Settle the shape of each input, batch axis left out.
 
-    `wanted` may give an input's shape with or without the batch axis.
+    `wanted` may give an input's shape with or without the batch axis. With `may_vary`
+    the data has shapes of its own, and inputs that are not in `wanted` may vary.
 
     Raises:
         SpecError: an input is unknown, its shape contradicts the model, or it varies
@@ -103,7 +108,9 @@ def input_shapes(
                 f"{', '.join(sorted(known))}"
             )
     return {
-        tensor.name: _settle(model, tensor, wanted.get(tensor.name), batch_size)
+        tensor.name: tensor.shape
+        if may_vary and tensor.name not in wanted
+        else _settle(model, tensor, wanted.get(tensor.name), batch_size)
         for tensor in model.inputs
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from triton_kit.perf.check import Decode, decode_grpc, decode_http
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.reactor import Reactor
@@ -21,8 +22,9 @@ class Protocol:
     """How to ask, how to send, and how a request looks."""
 
     control: Control
-    transport: Callable[[Reactor], Transport]
+    transport: Callable[[Reactor, bool], Transport]  # True keeps the answers
     encode: Callable[[ModelInfo, Inputs], Request]
+    decode: Decode
 
 
 def protocol_of(spec: PerfSpec) -> Protocol:
@@ -38,7 +40,10 @@ def _http(spec: PerfSpec) -> Protocol:
     address = spec.address
     return Protocol(
         control=HttpControl(address, headers=spec.headers),
-        transport=lambda reactor: Http1Transport(reactor, address),
+        decode=decode_http,
+        transport=lambda reactor, keep: Http1Transport(
+            reactor, address, keep_answers=keep
+        ),
         encode=lambda model, inputs: infer_request(
             address,
             model,
@@ -59,7 +64,10 @@ def _grpc(spec: PerfSpec) -> Protocol:
     headers = call_headers(address, "ModelInfer", spec.headers)
     return Protocol(
         control=GrpcControl(address, headers=spec.headers),
-        transport=lambda reactor: Http2Transport(reactor, address),
+        decode=decode_grpc,
+        transport=lambda reactor, keep: Http2Transport(
+            reactor, address, keep_answers=keep
+        ),
         encode=lambda model, inputs: infer_request(
             headers,
             model,

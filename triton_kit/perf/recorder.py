@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triton_kit.perf.histogram import Histogram
 from triton_kit.perf.transport.base import Failure
@@ -28,6 +29,8 @@ class Recording:
         to_first: from the due time to the first bytes of the answer.
         lag: from the due time to the time its bytes left.
         errors: failed requests by kind; they are in no histogram.
+        times: due, sent, first and last of every good request, int64 arrays of shape
+            (n, 4); only where the recorder was asked to keep them.
     """
 
     latency: Histogram = field(default_factory=Histogram)
@@ -35,6 +38,7 @@ class Recording:
     to_first: Histogram = field(default_factory=Histogram)
     lag: Histogram = field(default_factory=Histogram)
     errors: dict[str, ErrorTally] = field(default_factory=dict)
+    times: list[NDArray[np.int64]] = field(default_factory=list)
 
     @property
     def succeeded(self) -> int:
@@ -52,6 +56,7 @@ class Recording:
         self.from_send.merge(other.from_send)
         self.to_first.merge(other.to_first)
         self.lag.merge(other.lag)
+        self.times += other.times
         for kind, tally in other.errors.items():
             mine = self.errors.setdefault(kind, ErrorTally(example=tally.example))
             mine.count += tally.count
@@ -70,8 +75,9 @@ class Recorder:
 
     BATCH = 4 * 2048  # some 0.2 ms of work: no request behind it waits noticeably
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_times: bool = False) -> None:
         self.times: list[int] = []
+        self._keeps_times = keep_times
         self._recording = Recording()
 
     def fail(self, failure: Failure) -> None:
@@ -101,6 +107,8 @@ class Recorder:
         """Move what has gathered into the histograms."""
         times = np.fromiter(self.times, np.int64, len(self.times))
         self.times.clear()
+        if self._keeps_times:
+            self._recording.times.append(times.reshape(-1, 4))
         due, sent, first, last = times.reshape(-1, 4).T
         self._recording.latency.add(last - due)
         self._recording.from_send.add(last - sent)

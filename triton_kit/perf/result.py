@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from triton_kit.perf.client_stats import CpuUse
 from triton_kit.perf.clock import NS_PER_US
 from triton_kit.perf.histogram import RELATIVE_ERROR, Histogram
 from triton_kit.perf.recorder import Recording
+from triton_kit.perf.server_stats import ModelStats
 from triton_kit.perf.stability import Window
 from triton_kit.perf.verdict import Verdict
 
@@ -42,6 +43,9 @@ class Run:
         total: every request that was sent for this run, those in windows that the
             result leaves out included; what the server's own counters grew by.
         windows: what the run was cut into.
+        server: what the server counted, the model first, then its steps; of all
+            requests of this run.
+        boundaries_ns: where the windows begin and end, on the monotonic clock.
         cpu: who used the CPU.
         verdict: whether to trust the figures, and who was the limit.
     """
@@ -55,6 +59,8 @@ class Run:
     total: int
     inferences_per_request: int
     windows: tuple[Window, ...]
+    server: tuple[ModelStats, ...]
+    boundaries_ns: tuple[int, ...]
     cpu: CpuUse
     verdict: Verdict
 
@@ -104,6 +110,7 @@ class Run:
             "foreign_cores": self.cpu.foreign_cores,
             "server_cpu_s": self.cpu.server_s,
             "verdict": {"kind": self.verdict.kind, "reason": self.verdict.reason},
+            "server": [model.as_json() for model in self.server],
             "windows": [
                 {
                     "length_s": window.length_s,
@@ -121,6 +128,8 @@ class PerfResult:
     """A whole measurement: its runs, and what is needed to repeat it.
 
     The mappings hold JSON: the spec, the server, the model and this machine.
+    `objectives` has a row per run, of each objective's text, value and whether it is
+    met; `meets_slo` is whether every run meets all, or any run in a search.
     """
 
     runs: tuple[Run, ...]
@@ -129,6 +138,8 @@ class PerfResult:
     model: Mapping[str, Any]
     environment: Mapping[str, Any]
     was_interrupted: bool = False
+    objectives: tuple[Sequence[Mapping[str, Any]], ...] = ()
+    meets_slo: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as the documented JSON object."""
@@ -141,17 +152,26 @@ class PerfResult:
             "model": dict(self.model),
             "environment": dict(self.environment),
             "was_interrupted": self.was_interrupted,
-            "runs": [run.as_json() for run in self.runs],
+            "meets_slo": self.meets_slo,
+            "runs": [
+                run.as_json() | {"slo": list(objectives)}
+                for run, objectives in zip(self.runs, self.objectives, strict=True)
+            ],
         }
 
     def write_json(self, path: Path) -> None:
         """Write the JSON file; readers see all of it or nothing."""
-        staged = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            staged.write_text(json.dumps(self.as_json(), indent=2) + "\n")
-            staged.replace(path)
-        finally:
-            staged.unlink(missing_ok=True)
+        write_text(path, json.dumps(self.as_json(), indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file; readers see all of it or nothing."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        staged.write_text(text)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def quantiles_us(histogram: Histogram) -> dict[str, float]:

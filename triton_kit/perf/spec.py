@@ -11,6 +11,7 @@ from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.address import Address, parse_address
 from triton_kit.perf.load import ClosedLoad as ClosedLoad
 from triton_kit.perf.load import Load as Load
+from triton_kit.perf.slo import Objective
 from triton_kit.perf.stability import StopRule, confident, fixed
 from triton_kit.tensors import Shape
 
@@ -33,6 +34,7 @@ class PerfSpec:
         loads: measured one after another, each with a result of its own.
         batch_size: inferences per request.
         shapes: input -> shape; needed for inputs whose shape varies.
+        input_data: `random`, `zero`, or the path of a folder, an .npz or a JSON file.
         samples: input -> values to send in place of random ones, taken in turn: an
             array whose first axis counts the samples, of which each request takes
             `batch_size` (one, and without that axis, where the model does not batch).
@@ -45,6 +47,10 @@ class PerfSpec:
         precise: spin before each request is due: less lag, a whole core.
         drain_within_s: how long to wait for the last answers.
         request_timeout_s: a request without an answer by then has failed.
+        slo: what every run must keep; the result says where one does not.
+        search: `every` load, `until-missed` (an objective), or `binary`, for the
+            highest load that meets the objectives.
+        keep_times: keep the times of every request, 32 bytes each, for an export.
         seed: of the random data; the same seed sends the same bytes.
         headers: further HTTP headers.
     """
@@ -56,6 +62,7 @@ class PerfSpec:
     loads: tuple[Load, ...] = (ClosedLoad(1),)
     batch_size: int = 1
     shapes: Mapping[str, Shape] = field(default_factory=dict)
+    input_data: str = "random"
     samples: Mapping[str, Array] = field(default_factory=dict)
     measurement_interval_s: float | None = 5.0
     stability: StopRule | None = None
@@ -65,6 +72,9 @@ class PerfSpec:
     precise: bool = False
     drain_within_s: float = 10.0
     request_timeout_s: float = 60.0
+    slo: tuple[Objective, ...] = ()
+    search: str = "every"
+    keep_times: bool = False
     seed: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,6 +89,14 @@ class PerfSpec:
             raise SpecError("no model named", hint="-m NAME")
         if not self.loads:
             raise SpecError("no load to measure")
+        if self.search != "every" and not self.slo:
+            raise SpecError(
+                f"a search ({self.search}) needs an objective to search for",
+                hint="--latency-threshold MS, or --slo 'p99<20ms'",
+            )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for what, value, least in (
             ("batch size", self.batch_size, 1),
             ("request count", self.request_count, 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from triton_kit.perf.result import PerfResult, Run
+from triton_kit.perf.server_stats import ModelStats
 
 _SHOWN_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
@@ -47,10 +48,28 @@ def remarks(result: PerfResult) -> list[str]:
         for kind, tally in sorted(run.recording.errors.items())
         for text in [" ".join(tally.example.split())[:200]]
     ]
+    lines += [
+        f"{run.name}: misses {row['objective']}"
+        for run, objectives in zip(result.runs, result.objectives, strict=True)
+        for row in objectives
+        if not row["is_met"]
+    ]
     lines += [f"{run.name}: {run.verdict}" for run in result.runs if run.verdict.reason]
+    lines += [
+        f"{run.name}: {stats.model} on the server: {_stages(stats)}"
+        for run in result.runs
+        for stats in run.server
+        if stats.requests
+    ]
     if result.was_interrupted:
         lines.append("interrupted: the last load was not measured to its end")
     return lines
+
+
+def _stages(stats: ModelStats) -> str:
+    means = ", ".join(f"{name} {_us(us)} us" for name, us in stats.mean_us.items())
+    batch = stats.inferences / stats.executions if stats.executions else 0.0
+    return f"{means}; {batch:.1f} inferences per execution"
 
 
 def plain(result: PerfResult) -> str:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
-from triton_kit.perf.engine import ClosedLoop, OpenLoop
+from triton_kit.perf.engine import Check, ClosedLoop, OpenLoop
 from triton_kit.perf.load import ClosedLoad, Load
 from triton_kit.perf.reactor import Reactor, Timer
 from triton_kit.perf.recorder import Recording
 from triton_kit.perf.result import Run
+from triton_kit.perf.server_stats import ModelStats, StatsWatch
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.stability import Window
 from triton_kit.perf.transport.base import Failure, Request, Transport
@@ -31,7 +32,9 @@ class Trial:
         reactor: Reactor,
         transport: Transport,
         requests: Sequence[Request],
+        check: Check | None,
         watch: CpuWatch,
+        stats: StatsWatch,
         report: Callable[[float], None],
     ) -> None:
         self.was_interrupted = False
@@ -39,9 +42,12 @@ class Trial:
         self._load = load
         self._reactor = reactor
         self._watch = watch
+        self._stats = stats
+        self._server: tuple[ModelStats, ...] = ()
         self._report = report
-        self._engine = _engine(spec, load, reactor, transport, requests)
+        self._engine = _engine(spec, load, reactor, transport, requests, check)
         self._windows: list[Window] = []
+        self._boundaries_ns: list[int] = []
         self._cpu = CpuUse(0.0, 0.0, 0.0, None)
         self._start_ns = self._end_ns = 0
         self._send_rate: float | None = None
@@ -51,8 +57,10 @@ class Trial:
         tail = Recording()
         try:
             self._warm_up()
+            counters = self._stats.sample()
             self._measure()
             self._drain()
+            self._server = self._stats.since(counters)
         except KeyboardInterrupt:
             self.was_interrupted = True
             self._engine.abandon(Failure("interrupted"))
@@ -83,6 +91,8 @@ class Trial:
             total=sum(part.succeeded + part.failed for part in everything),
             inferences_per_request=self._spec.batch_size,
             windows=tuple(self._windows),
+            server=self._server,
+            boundaries_ns=tuple(self._boundaries_ns),
             cpu=self._cpu,
             verdict=judge(
                 unsettled=None if counted else unsettled,
@@ -113,6 +123,7 @@ class Trial:
         count = self._spec.request_count
         try:
             self._end_ns = self._start_ns = self._engine.begin(count=count)
+            self._boundaries_ns = [self._start_ns]
             with self._ticking():
                 if count is None:
                     self._measure_windows()
@@ -137,6 +148,7 @@ class Trial:
         start_ns, self._end_ns = self._end_ns, now_ns()
         length_s = (self._end_ns - start_ns) / NS_PER_S
         recording = self._engine.recorder.cut()
+        self._boundaries_ns.append(self._end_ns)
         self._windows.append(Window(length_s=length_s, recording=recording))
 
     def _run_until(self, end_ns: int) -> None:
@@ -190,9 +202,23 @@ def _engine(
     reactor: Reactor,
     transport: Transport,
     requests: Sequence[Request],
+    check: Check | None,
 ) -> ClosedLoop | OpenLoop:
     if isinstance(load, ClosedLoad):
-        return ClosedLoop(reactor, transport, requests, concurrency=load.concurrency)
+        return ClosedLoop(
+            reactor,
+            transport,
+            requests,
+            concurrency=load.concurrency,
+            check=check,
+            keep_times=spec.keep_times,
+        )
     return OpenLoop(
-        reactor, transport, requests, load.times, most_in_flight=spec.most_in_flight
+        reactor,
+        transport,
+        requests,
+        load.times,
+        most_in_flight=spec.most_in_flight,
+        check=check,
+        keep_times=spec.keep_times,
     )

@@ -1,0 +1,84 @@
+"""`scripts/bench perf`: the load harness beside perf_analyzer, wrk and h2load.
+
+All clients load the same server, one at a time, interleaved in rounds; throughput and
+CPU are counted from outside, the same way for each. Needs two CPUs and nothing else
+that runs; what others used is shown beside every figure.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import closed
+import openloop
+import report
+import stall
+from target import Counter, served
+from tools import CACHE
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="scripts/bench perf", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="2 short rounds")
+    parser.add_argument(
+        "--only",
+        choices=["closed", "open", "stall"],
+        action="append",
+        help="this part only; may be given several times",
+    )
+    parser.add_argument("--out", type=Path, default=CACHE / "results")
+    return parser.parse_args()
+
+
+def environment():
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg(),
+    }
+
+
+def say(line):
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main():
+    options = arguments()
+    rounds = 2 if options.quick else options.rounds
+    seconds = 1.0 if options.quick else 2.0
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = {"environment": environment(), "rounds": rounds}
+
+    def keep(part, rows):
+        results[part] = rows
+        text = json.dumps(results, indent=1)
+        (options.out / "perf.json").write_text(text + "\n")
+        (options.out / "perf.md").write_text(report.markdown(results))
+
+    parts = {"closed": closed, "open": openloop, "stall": stall}
+    with tempfile.TemporaryDirectory(prefix="triton-kit-bench-") as folder:
+        work = Path(folder) / "work"
+        work.mkdir()
+        with served(Path(folder) / "repository") as server:
+            counter = Counter(server)
+            for name in options.only or parts:
+                keep(
+                    name,
+                    parts[name].measure(server, counter, work, rounds, seconds, say),
+                )
+            counter.close()
+    say((options.out / "perf.md").read_text())
+    say(f"written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()

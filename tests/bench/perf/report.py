@@ -1,0 +1,189 @@
+"""The results as Markdown: medians, spread, ratios, and the goals beside them."""
+
+import statistics
+
+import openloop
+from watch import QUIET_CORES
+
+_ENOUGH = 3
+RIVALS = ("perf_analyzer sync", "perf_analyzer async")
+
+# Case -> least throughput and most CPU, against the better of perf_analyzer's modes.
+GOALS = {
+    "grpc 1": (1.0, 2 / 3),
+    "grpc 16": (1.5, 1 / 4),
+    "grpc 64": (2.0, 1 / 7),
+    "http 16": (1.4, 1 / 3),
+    "http 64": (1.7, 1 / 4),
+}
+LIMITS = {"http": "wrk", "grpc": "h2load"}
+MOST_CPU_OF_LIMIT = 1.3
+
+
+def markdown(results):
+    """Return the whole report."""
+    seen = results["environment"]
+    parts = [
+        "# `scripts/bench perf`",
+        f"{seen['measured_at']}, {seen['cpus']} CPUs, {results['rounds']} interleaved "
+        "rounds, medians. Throughput is the server's own counter; CPU is user and "
+        "system time of the client and its children, per request. `foreign` is how "
+        f"many cores other processes used; where {_ENOUGH} runs or more have less "
+        f"than {QUIET_CORES} of it, the medians are of those.",
+    ]
+    if closed := results.get("closed"):
+        parts += [_closed(closed), _goals(closed), _failures(closed)]
+    if opened := results.get("open"):
+        parts += [_open(opened), _failures(opened)]
+    if stalls := results.get("stall"):
+        parts += [_stalls(stalls), _failures(stalls)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def quiet(rows):
+    """Return the runs that others disturbed least, by the rule in the report."""
+    still = [row for row in rows if row["foreign_cores"] < QUIET_CORES]
+    return still if len(still) >= _ENOUGH else rows
+
+
+def grouped(rows):
+    """Return (case, client) -> the runs to take medians of."""
+    groups = {}
+    for row in rows:
+        if "error" not in row:
+            groups.setdefault((row["case"], row["client"]), []).append(row)
+    return {key: quiet(group) for key, group in groups.items()}
+
+
+def median(group, name):
+    """Return the median of one figure, or None where nobody told it."""
+    told = [row[name] for row in group if row[name] is not None]
+    return statistics.median(told) if told else None
+
+
+def _spread(group, name):
+    values = [row[name] for row in group]
+    middle = statistics.median(values)
+    if len(values) < 2:
+        return f"{middle:,.1f}" if middle < 100 else f"{middle:,.0f}"
+    form = ",.1f" if max(values) < 200 else ",.0f"
+    return f"{middle:{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def _closed(rows):
+    head = ["case", "client", "requests/s", "p50 us", "p99 us"]
+    head += ["client CPU us/request", "server CPU us/request", "foreign", "runs"]
+    lines = []
+    for (case, client), group in grouped(rows).items():
+        latencies = [median(group, name) for name in ("p50_us", "p99_us")]
+        lines.append(
+            [
+                case,
+                client,
+                _spread(group, "requests_per_s"),
+                *("" if us is None else f"{us:,.0f}" for us in latencies),
+                _spread(group, "client_us"),
+                f"{median(group, 'server_us'):.0f}",
+                f"{median(group, 'foreign_cores'):.2f}",
+                str(len(group)),
+            ]
+        )
+    lines.sort(key=lambda line: (line[0].split()[0], int(line[0].split()[1])))
+    return "## Closed loop\n\n" + table(head, lines)
+
+
+def _goals(rows):
+    groups = grouped(rows)
+    lines = []
+    for case, (least, most) in GOALS.items():
+        ours = groups.get((case, "triton-kit"))
+        rivals = [groups[case, name] for name in RIVALS if (case, name) in groups]
+        if not ours or not rivals:
+            continue
+        best = max(median(rival, "requests_per_s") for rival in rivals)
+        cheapest = min(median(rival, "client_us") for rival in rivals)
+        gain = median(ours, "requests_per_s") / best
+        cost = median(ours, "client_us") / cheapest
+        lines += [
+            [case, "throughput", f">= {least:g}x", f"{gain:.2f}x", _met(gain >= least)],
+            [case, "client CPU", f"<= {most:.2f}x", f"{cost:.2f}x", _met(cost <= most)],
+        ]
+    for (case, client), group in groups.items():
+        limit = groups.get((case, LIMITS[case.split()[0]]))
+        if client != "triton-kit" or not limit:
+            continue
+        name = LIMITS[case.split()[0]]
+        cost = median(group, "client_us") / median(limit, "client_us")
+        met = _met(cost <= MOST_CPU_OF_LIMIT)
+        goal = f"<= {MOST_CPU_OF_LIMIT}x of {name}"
+        lines.append([case, "client CPU", goal, f"{cost:.2f}x", met])
+    return "### Against the better of perf_analyzer's modes, and the C tools\n\n" + (
+        table(["case", "figure", "goal", "measured", ""], lines)
+    )
+
+
+def _met(is_met):
+    return "met" if is_met else "**missed**"
+
+
+def _open(rows):
+    head = ["rate", "client", "lag p50 us", "lag p99 us", "worst p99 us", "achieved/s"]
+    head += ["client CPU us/request", "foreign", "runs"]
+    lines = [
+        [
+            rate,
+            client,
+            f"{figures['lag_p50_us']:,.0f}",
+            f"{figures['lag_p99_us']:,.0f}",
+            f"{figures['worst_p99_us']:,.0f}",
+            f"{figures['achieved_per_s']:,.1f}",
+            f"{figures['client_us']:.0f}",
+            f"{figures['foreign_cores']:.2f}",
+            str(figures["runs"]),
+        ]
+        for (rate, client), figures in openloop.summary(rows).items()
+    ]
+    return (
+        "## Open loop, gRPC\n\nGoal: lag p50 <= 50 us and p99 <= 300 us; p50 <= 15 us "
+        "with `--precise`. perf_analyzer's lag is fitted from its export, with the "
+        "start that flatters it most.\n\n" + table(head, lines)
+    )
+
+
+def _stalls(rows):
+    head = ["client", "reported p99 ms", "true p99 ms", "reported / true"]
+    lines = []
+    groups = {}
+    for row in rows:
+        if "error" not in row:
+            groups.setdefault(row["client"], []).append(row)
+    for client, group in groups.items():
+        reported, true = (
+            statistics.median(row[name] for row in group) / 1e3
+            for name in ("reported_p99_us", "true_p99_us")
+        )
+        ratios = [row["reported_to_true"] for row in group]
+        shown = f"{min(ratios):.3g} to {max(ratios):.3g}"
+        lines.append([client, f"{reported:.1f}", f"{true:.1f}", shown])
+    return (
+        "## The stall\n\nThe server is stopped for 0.5 s in a run of 4 s at 1,000 "
+        "requests/s. Goal: the reported p99 is within 5 % of the true one. The truth "
+        "is what independent probes waited; perf_analyzer's is recomputed from its own "
+        "export, from the times its requests were due.\n\n" + table(head, lines)
+    )
+
+
+def _failures(rows):
+    lines = [
+        f"* {row.get('case', '')} {row['client']}, round {row['round'] + 1}: "
+        + " ".join(row["error"].split())[:300]
+        for row in rows
+        if "error" in row
+    ]
+    return "Runs that failed:\n\n" + "\n".join(lines) if lines else ""
+
+
+def table(head, lines):
+    """Return a Markdown table."""
+    rule = ["---"] * len(head)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *lines])

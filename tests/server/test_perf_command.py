@@ -1,0 +1,145 @@
+import csv
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from triton_kit.cli import main
+
+pytestmark = pytest.mark.server
+
+
+def perf(loaded, *words, grpc=True):
+    url = loaded.grpc_url if grpc else loaded.http_url
+    protocol = "grpc" if grpc else "http"
+    return CliRunner().invoke(
+        main,
+        ["perf", "-m", "mlp", "-i", protocol, "-u", url, "--warm-up", "0.1", *words],
+    )
+
+
+def test_a_command_line_of_perf_analyzer_works_as_it_is(loaded, tmp_path):
+    table = tmp_path / "out.csv"
+
+    result = perf(
+        loaded,
+        *("-b", "4", "--concurrency-range", "1:5:4", "--shape", "x:16"),
+        *("--input-data", "zero", "-p", "200", "-s", "500", "--percentile", "95"),
+        *("-f", str(table)),
+    )
+    [head, *rows] = list(csv.reader(table.read_text().splitlines()))
+
+    assert result.exit_code == 0, result.output
+    assert head[0] == "Concurrency"
+    assert "p99 latency" in head
+    assert [row[0] for row in rows] == ["1", "5"]
+    assert all(float(cell) >= 0 for row in rows for cell in row)
+
+
+def test_the_profile_is_valid_json_with_every_request(loaded, tmp_path):
+    path = tmp_path / "profile.json"
+    results = tmp_path / "result.json"
+
+    perf(
+        loaded,
+        *("--request-rate-range", "200", "-p", "500"),
+        *("--profile-export-file", str(path), "--json", str(results)),
+    )
+    [experiment] = json.loads(path.read_text())["experiments"]
+    [run] = json.loads(results.read_text())["runs"]
+
+    assert experiment["experiment"] == {"mode": "request_rate", "value": 200.0}
+    assert len(experiment["requests"]) == run["requests"]
+    for request in experiment["requests"]:
+        assert (
+            request["due"]
+            <= request["timestamp"]
+            <= (request["response_timestamps"][0])
+        )
+
+
+def test_a_missed_objective_is_exit_code_1(loaded):
+    result = perf(loaded, "--request-count", "50", "--slo", "p99<1us")
+
+    assert result.exit_code == 1
+    assert "misses p99<1us" in result.output
+
+
+def test_objectives_that_are_met_are_exit_code_0(loaded, tmp_path):
+    path = tmp_path / "result.json"
+
+    result = perf(
+        loaded,
+        *("--request-count", "50", "--slo", "p99<50s,errors<1%,throughput>1"),
+        *("--json", str(path)),
+    )
+    written = json.loads(path.read_text())
+
+    assert result.exit_code == 0, result.output
+    assert written["meets_slo"] is True
+    assert [row["is_met"] for row in written["runs"][0]["slo"]] == [True] * 3
+
+
+def test_a_search_measures_a_few_of_many_loads(loaded, tmp_path):
+    path = tmp_path / "result.json"
+
+    perf(
+        loaded,
+        *("--concurrency-range", "1:16", "--binary-search", "-l", "60000"),
+        *("--request-count", "50", "--json", str(path)),
+    )
+    loads = [run["load"]["concurrency"] for run in json.loads(path.read_text())["runs"]]
+
+    assert loads[-1] == 16
+    assert len(loads) <= 5
+
+
+def test_two_loads_at_once_are_refused(loaded):
+    result = perf(loaded, "--concurrency-range", "2", "--request-rate-range", "5")
+
+    assert result.exit_code == 2
+    assert "a load is one of them" in result.output
+
+
+@pytest.mark.parametrize("grpc", [True, False])
+def test_the_servers_own_figures_stand_beside_ours(loaded, tmp_path, grpc):
+    path = tmp_path / "result.json"
+
+    result = perf(
+        loaded,
+        *("--concurrency-range", "4", "-p", "500", "--json", str(path)),
+        grpc=grpc,
+    )
+    [run] = json.loads(path.read_text())["runs"]
+    [server] = run["server"]
+
+    assert result.exit_code == 0, result.output
+    assert server["requests"] == run["requests_total"]
+    assert sum(server["batch_sizes"].values()) == server["executions"]
+    assert server["mean_us"]["request"] < run["latency_us"]["mean"]
+    assert "mlp on the server" in result.output
+
+
+def test_prometheus_text_has_the_latency(loaded, tmp_path):
+    path = tmp_path / "perf.prom"
+
+    perf(loaded, "--request-count", "20", "--prometheus", str(path))
+
+    assert 'triton_kit_perf_latency_seconds_count{model="mlp"' in path.read_text()
+
+
+def test_a_pipeline_is_shown_step_by_step(loaded, tmp_path):
+    path = tmp_path / "result.json"
+
+    result = CliRunner().invoke(
+        main,
+        [
+            *("perf", "-m", "chain", "-u", loaded.http_url, "--request-count", "40"),
+            *("--json", str(path)),
+        ],
+    )
+    [run] = json.loads(path.read_text())["runs"]
+
+    assert result.exit_code == 0, result.output
+    assert [stats["model"] for stats in run["server"]] == ["chain", "mlp", "head"]
+    assert [stats["requests"] for stats in run["server"]] == [40, 40, 40]
