@@ -66,6 +66,8 @@ def test_a_missing_project_says_how_to_start_one(tmp_path):
             "preferred [8] exceed max_batch_size 4",
         ),
         (MODEL + "    config: &a [*a]\n", 5, "refers to itself"),
+        (MODEL + "targets: {t: {triton: '24.13'}}\n", 5, "unknown Triton release"),
+        (MODEL + "targets: {t: {compute_capability: sm90}}\n", 5, "pattern"),
         (MODEL + "    config: ]\n", 5, "not YAML"),
         (MODEL.replace("m.onnx", "${NOPE}"), 4, "NOPE is not set"),
         ("name: p\nmodels: {m: {}}\n", 2, "models.m.source is missing"),
