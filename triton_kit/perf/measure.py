@@ -6,7 +6,7 @@ import gc
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from triton_kit.errors import SpecError
 from triton_kit.perf.check import AnswerCheck
 from triton_kit.perf.client_stats import CpuWatch
 from triton_kit.perf.data import (
@@ -72,9 +73,18 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         ServerError: the model is not ready.
     """
     protocol = protocol_of(spec)
+    with protocol.memory or nullcontext():
+        return _measure(spec, protocol, on_progress)
+
+
+def _measure(
+    spec: PerfSpec, protocol: Protocol, on_progress: OnProgress | None
+) -> PerfResult:
     server = protocol.control.server()
     model = protocol.control.model(spec.model, spec.version)
     requests, check = _requests(spec, model, protocol)
+    if protocol.memory is not None:
+        protocol.memory.register()
     runs: list[Run] = []
     was_interrupted = False
     watch = CpuWatch(spec.address)
@@ -144,6 +154,11 @@ def _requests(
         request = protocol.encode(model, step.inputs)
         check.expect(request, step.expected)
         requests.append(request)
+    if check and protocol.memory is not None and spec.transport.output_bytes:
+        raise SpecError(
+            "outputs in shared memory cannot be held against validation_data",
+            hint="--output-shared-memory-size 0 leaves them in the answers",
+        )
     return requests, check if check else None
 
 

@@ -14,6 +14,7 @@ from triton_kit.perf.transport.base import Request, Transport
 
 if TYPE_CHECKING:
     from triton_kit.perf.control import Control
+    from triton_kit.perf.shared_memory import SharedMemory
     from triton_kit.perf.spec import PerfSpec
 
 
@@ -25,11 +26,20 @@ class Protocol:
     transport: Callable[[Reactor, bool], Transport]  # True keeps the answers
     encode: Callable[[ModelInfo, Inputs], Request]
     decode: Decode
+    memory: SharedMemory | None = None
 
 
 def protocol_of(spec: PerfSpec) -> Protocol:
     """Return the protocol that `spec` names; imports only what it needs."""
     return _grpc(spec) if spec.protocol == "grpc" else _http(spec)
+
+
+def _memory(spec: PerfSpec, control: Control) -> SharedMemory | None:
+    if spec.transport.shared_memory == "none":
+        return None
+    from triton_kit.perf.shared_memory import SharedMemory
+
+    return SharedMemory(control, output_bytes=spec.transport.output_bytes)
 
 
 def _http(spec: PerfSpec) -> Protocol:
@@ -38,8 +48,10 @@ def _http(spec: PerfSpec) -> Protocol:
     from triton_kit.perf.wire.kserve_http import infer_request
 
     address = spec.address
+    control = HttpControl(address, headers=spec.headers)
+    memory = _memory(spec, control)
     return Protocol(
-        control=HttpControl(address, headers=spec.headers),
+        control=control,
         decode=decode_http,
         transport=lambda reactor, keep: Http1Transport(
             reactor, address, keep_answers=keep
@@ -52,7 +64,9 @@ def _http(spec: PerfSpec) -> Protocol:
             version=spec.version,
             headers=spec.headers,
             compression=spec.transport.compression,
+            memory=memory,
         ),
+        memory=memory,
     )
 
 
@@ -65,8 +79,10 @@ def _grpc(spec: PerfSpec) -> Protocol:
     headers = call_headers(
         address, "ModelInfer", spec.headers, compression=spec.transport.compression
     )
+    control = GrpcControl(address, headers=spec.headers)
+    memory = _memory(spec, control)
     return Protocol(
-        control=GrpcControl(address, headers=spec.headers),
+        control=control,
         decode=decode_grpc,
         transport=lambda reactor, keep: Http2Transport(
             reactor, address, keep_answers=keep
@@ -78,5 +94,7 @@ def _grpc(spec: PerfSpec) -> Protocol:
             inferences=spec.batch_size,
             version=spec.version,
             compression=spec.transport.compression,
+            memory=memory,
         ),
+        memory=memory,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from tritonclient.grpc import service_pb2
 
 from triton_kit.perf.address import Address
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.shared_memory import Place, SharedMemory
 from triton_kit.perf.transport.base import HeaderList, Request
 from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.grpc_status import framed
@@ -47,6 +49,7 @@ def infer_request(
     inferences: int,
     version: str = "",
     compression: str = "none",
+    memory: SharedMemory | None = None,
 ) -> Request:
     """Write one ModelInferRequest, with gRPC's prefix before it.
 
@@ -57,8 +60,13 @@ def infer_request(
         inferences: the batch size, for the bookkeeping of the caller.
         version: ask for this version instead of the server's choice.
         compression: of the message; the headers must say the same.
+        memory: where tensors go that the message is to leave out.
     """
-    message = infer_message(model, inputs, version=version).SerializeToString()
+    if memory is None:
+        built = infer_message(model, inputs, version=version)
+    else:
+        built = _pointing_message(model, inputs, memory, inferences, version)
+    message = built.SerializeToString()
     is_compressed = compression != "none"
     payload = framed(compressed(message, compression), is_compressed=is_compressed)
     return Request(payload, inferences, headers)
@@ -80,3 +88,28 @@ def infer_message(
         )
         message.raw_input_contents.append(to_bytes(array, tensor.dtype))
     return message
+
+
+def _pointing_message(
+    model: ModelInfo,
+    inputs: Inputs,
+    memory: SharedMemory,
+    inferences: int,
+    version: str,
+) -> service_pb2.ModelInferRequest:
+    """Build the message of one inference whose tensors lie in shared memory."""
+    message = infer_message(model, inputs, version=version)
+    for tensor, data in zip(message.inputs, message.raw_input_contents, strict=True):
+        _point(tensor.parameters, memory.place_input(data))
+    del message.raw_input_contents[:]
+    for name, place in memory.place_outputs(model, inferences).items():
+        _point(message.outputs.add(name=name).parameters, place)
+    return message
+
+
+def _point(parameters: Any, place: Place) -> None:  # noqa: ANN401  protobuf's map
+    for name, value in place.parameters().items():
+        if isinstance(value, str):
+            parameters[name].string_param = value
+        else:
+            parameters[name].int64_param = value

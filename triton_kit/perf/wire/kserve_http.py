@@ -9,6 +9,7 @@ from urllib.parse import quote
 from triton_kit.perf.address import Address
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.shared_memory import SharedMemory
 from triton_kit.perf.transport.base import Request
 from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.tensor_bytes import to_bytes
@@ -23,6 +24,7 @@ def infer_request(
     version: str = "",
     headers: Mapping[str, str] | None = None,
     compression: str = "none",
+    memory: SharedMemory | None = None,
 ) -> Request:
     """Write one whole POST request, head and body.
 
@@ -34,23 +36,37 @@ def infer_request(
         version: ask for this version instead of the server's choice.
         headers: further headers, such as an API key.
         compression: of the body.
+        memory: where tensors go that the body is to leave out.
     """
-    described, raw = [], []
+    described: list[dict[str, object]] = []
+    raw: list[bytes] = []
     for tensor in model.inputs:
         if tensor.name not in inputs:
             continue
         array = inputs[tensor.name]
         data = to_bytes(array, tensor.dtype)
+        parameters: dict[str, str | int] = {"binary_data_size": len(data)}
+        if memory is None:
+            raw.append(data)
+        else:
+            parameters = memory.place_input(data).parameters()
         described.append(
             {
                 "name": tensor.name,
                 "datatype": tensor.dtype.name,
                 "shape": list(array.shape),
-                "parameters": {"binary_data_size": len(data)},
+                "parameters": parameters,
             }
         )
-        raw.append(data)
-    fields = {"inputs": described, "parameters": {"binary_data_output": True}}
+    fields: dict[str, object] = {
+        "inputs": described,
+        "parameters": {"binary_data_output": True},
+    }
+    if memory is not None:
+        fields["outputs"] = [
+            {"name": name, "parameters": place.parameters()}
+            for name, place in memory.place_outputs(model, inferences).items()
+        ]
     front = json.dumps(fields, separators=(",", ":")).encode()
     body = compressed(b"".join([front, *raw]), compression)
     encoding = [] if compression == "none" else [f"Content-Encoding: {compression}"]
