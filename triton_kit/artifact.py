@@ -7,6 +7,7 @@ node list, and neither onnx nor TensorRT is imported.
 from __future__ import annotations
 
 import mmap
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -119,6 +120,10 @@ def inspect_plan(path: Path) -> PlanHeader:
 def _mapped(path: Path, what: str) -> Iterator[memoryview]:
     """Open a file as bytes that are read from disk only where they are looked at."""
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            # To open a pipe would wait for ever.
+            raise ConvertError(f"{path}: not {what}: it is no regular file")
         with path.open("rb") as file:
             size = file.seek(0, 2)
             if size == 0:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "new": ("triton_kit.cli.new", "Scaffold a project to start from."),
     "doctor": ("triton_kit.cli.doctor", "Say what works on this machine."),
     "convert": ("triton_kit.cli.convert", "Convert one model, checked for accuracy."),
+    "inspect": ("triton_kit.cli.inspect", "Say what a model file or plan is."),
     "build": ("triton_kit.cli.build", "Build a project into a model repository."),
     "validate": ("triton_kit.cli.validate", "Check a model repository offline."),
     "format": ("triton_kit.cli.format", "Bring config.pbtxt into canonical layout."),

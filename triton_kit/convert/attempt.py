@@ -11,7 +11,7 @@ from triton_kit.convert.graph import Candidate, Prepared, lowered, prepare
 from triton_kit.convert.onnx_file import save_onnx
 from triton_kit.convert.run import LEVELS
 from triton_kit.convert.samples import Feed, batches
-from triton_kit.convert.spec import Accuracy, ConvertSpec, Profile
+from triton_kit.convert.spec import SNR_FLOORS_DB, Accuracy, ConvertSpec, Profile
 from triton_kit.convert.verify import Reference, verify
 from triton_kit.errors import TritonKitError, VerifyError
 
@@ -22,11 +22,13 @@ BLAMED = 5
 class Work:
     """What every attempt shares.
 
-    `source` is the ONNX file that the front end made, or the user's own.
+    `source` is the ONNX file that the front end made, or the user's own;
+    `source_precision` the lowest that it holds, which no artifact can exceed.
     """
 
     spec: ConvertSpec
     source: Path
+    source_precision: str
     profiles: tuple[Profile, ...]
     prepared: Prepared
     reference: Reference
@@ -97,7 +99,10 @@ def _verify(work: Work, path: Path, *, precision: str | None = None) -> Accuracy
         path,
         work.reference,
         gate=work.spec.gate,
-        precision=precision or work.spec.precision,
+        precision=min(
+            (precision or work.spec.precision, work.source_precision),
+            key=SNR_FLOORS_DB.__getitem__,
+        ),
         levels=LEVELS if is_served_by_onnxruntime else ("off",),
         scratch=work.scratch,
     )

@@ -15,6 +15,8 @@ from triton_kit.convert.run import FeedFiles, run_onnx
 from triton_kit.convert.samples import Feed
 
 _SUFFIXES = ("", "_fp16", "_bf16")
+_CLIPS = ("Relu", "Clip")
+_REPAIRED_DB = 6.0
 MOST_DB = 150.0  # float32 rounding; above it two values are the same
 
 
@@ -46,15 +48,34 @@ def suspects(
     """
     rounded = emulated(candidate) if is_low(candidate) else candidate
     pairs = _pairs(exact, rounded)
-    one = FeedFiles(feeds.names, feeds.paths[:1])
+    one = FeedFiles(feeds.names, feeds.paths[:1], feeds.labels[:1])
     left = _run(exact, list(pairs), one, scratch / "exact", deadline_s)
     right = _run(rounded, list(pairs.values()), one, scratch / "lower", deadline_s)
     found = {
         name: min(MOST_DB, _snr(left, name, right, other))
         for name, other in pairs.items()
     }
+    for name in set(_absorbed(exact, found)):
+        del found[name]
     listed = [s for node in exact.graph.node if (s := _suspect(node, found))]
     return sorted(listed, key=lambda s: (-s.lost_db, s.snr_db))
+
+
+def _absorbed(model: ModelProto, found: Mapping[str, float]) -> list[str]:
+    """Return activations whose value is another one in the candidate, and rightly so.
+
+    ONNX Runtime's quantiser drops a Relu that the quantiser after it does as well: the
+    name lives on before that, and what reads it is right all the same.
+    """
+    made = {node.output[0]: node for node in model.graph.node if node.op_type in _CLIPS}
+    return [
+        name
+        for name in found
+        if name in made
+        for reader in model.graph.node
+        if name in reader.input
+        and found.get(reader.output[0], -MOST_DB) > found[name] + _REPAIRED_DB
+    ]
 
 
 def _pairs(exact: ModelProto, candidate: ModelProto) -> dict[str, str]:

@@ -248,7 +248,7 @@ def parse_options(given: Mapping[str, str]) -> dict[str, Value]:
             )
     values = {name: _parse(name, text) for name, text in given.items()}
     for name, other in _TOGETHER.items():
-        if values.get(name) and not values.get(other):
+        if not is_off(values.get(name, False)) and is_off(values.get(other, False)):
             raise SpecError(f"option {name} needs {other} as well")
     return values
 
@@ -309,7 +309,7 @@ def check_backend(values: Mapping[str, Value], backend: Backend, api: Names) -> 
     """
     for name, value in values.items():
         option = OPTIONS[name]
-        if value in (False, ()):
+        if is_off(value):
             continue
         if reason := option.refused.get(backend):
             raise SpecError(
@@ -321,6 +321,11 @@ def check_backend(values: Mapping[str, Value], backend: Backend, api: Names) -> 
                     f"option {name}: {BACKEND_NAMES[backend]} has no {dotted}",
                     hint=_hint(name, api),
                 )
+
+
+def is_off(value: Value) -> bool:
+    """Say whether a value asks for nothing; 0 is a number like any other."""
+    return value is False or value == ()
 
 
 def needed(name: str, value: Value) -> list[str]:

@@ -39,6 +39,7 @@ from triton_kit.convert.manifest import (
 )
 from triton_kit.convert.onnx_file import artifact_files, load_onnx, measure, save_onnx
 from triton_kit.convert.place import place
+from triton_kit.convert.precision.emulate import lowest_precision
 from triton_kit.convert.result import manifest_facts, result_from_manifest
 from triton_kit.convert.run import FeedFiles, run_onnx
 from triton_kit.convert.samples import Feed, load_samples
@@ -165,6 +166,7 @@ def _begin(spec: ConvertSpec, source: Path, scratch: Path) -> Work:
     return Work(
         spec=spec,
         source=source,
+        source_precision=lowest_precision(prepared.model),
         profiles=profiles,
         prepared=prepared,
         reference=_run_original(spec, source, prepared, trials, scratch),
@@ -212,7 +214,9 @@ def _run_original(
     except VerifyError as error:
         raise VerifyError(
             f"{spec.source}: the original cannot be verified against: {error.message}",
-            hint=error.hint,
+            hint=error.hint
+            or "it has to run at min, opt and max of every profile: was it exported "
+            "with these axes free?",
         ) from error
 
 

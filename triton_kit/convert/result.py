@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from triton_kit.convert.manifest import (
     SCHEMA,
     accuracy_facts,
+    as_text,
     sha256,
     size_facts,
     spec_facts,
@@ -47,7 +49,7 @@ def manifest_facts(
         engine: what an engine says of itself.
         sparsity: what pruning did.
     """
-    return {
+    facts = {
         "schema": SCHEMA,
         "artifact": result.artifact.name,
         "format": result.format,
@@ -69,6 +71,8 @@ def manifest_facts(
         "sparsity": asdict(sparsity) if sparsity else None,
         "notes": list(result.notes),
     }
+    plain: dict[str, Json] = json.loads(as_text(facts))  # as a reader will find it
+    return plain
 
 
 def _name(source: Path | str) -> str:

@@ -24,25 +24,29 @@ _UNKNOWN_OP = re.compile(r"([\w.]+:[\w.]+)\(-?\d+\) is not a registered function
 
 @dataclass(frozen=True, slots=True)
 class FeedFiles:
-    """Feeds on disk, ready for a child process."""
+    """Feeds on disk, ready for a child process; `labels` say what each one is."""
 
     names: tuple[str, ...]
     paths: tuple[Path, ...]
+    labels: tuple[str, ...]
 
 
 class NoKernelError(VerifyError):
     """The CPU has no kernel for an operator in this data type."""
 
 
-def write_feeds(feeds: Sequence[Feed], folder: Path) -> FeedFiles:
-    """Write feeds for `run_onnx`."""
+def write_feeds(
+    feeds: Sequence[Feed], folder: Path, *, labels: Sequence[str] | None = None
+) -> FeedFiles:
+    """Write feeds for `run_onnx`; unnamed ones are called by their number."""
     folder.mkdir(parents=True, exist_ok=True)
     paths, names = [], list[str]()
     for index, feed in enumerate(feeds):
         path = folder / f"feed_{index}.npz"
         names = write_feed(feed, path)
         paths.append(path)
-    return FeedFiles(tuple(names), tuple(paths))
+    called = labels or [f"sample batch {index}" for index in range(len(paths))]
+    return FeedFiles(tuple(names), tuple(paths), tuple(called))
 
 
 def run_onnx(
@@ -60,6 +64,7 @@ def run_onnx(
         "level": level,
         "names": feeds.names,
         "feeds": [str(path) for path in feeds.paths],
+        "labels": feeds.labels,
         "answers": str(answers),
     }
     done = call_worker("run_worker", order, deadline_s=deadline_s)

@@ -23,17 +23,19 @@ def open_session(path: str, level: str) -> ort.InferenceSession:
     """Open a CPU session that says nothing but errors."""
     options = ort.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors come as exceptions
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def main() -> None:
     """Do one order."""
     order = json.load(sys.stdin)
+    where = "loading it"
     try:
         session = open_session(order["model"], order["level"])
         outputs = [output.name for output in session.get_outputs()]
         for index, path in enumerate(order["feeds"]):
+            where = order["labels"][index]
             feed = read_feed(Path(path), order["names"])
             arrays = [
                 a.astype(str) if a.dtype == object else a
@@ -41,7 +43,7 @@ def main() -> None:
             ]
             np.savez(Path(order["answers"]) / f"answer_{index}.npz", *arrays)
     except Exception as error:  # a supervisor's border: the parent explains it
-        sys.exit(f"{type(error).__name__}: {error}")
+        sys.exit(f"at {where}: {type(error).__name__}: {error}")
     json.dump({"outputs": outputs}, sys.stdout)
 
 

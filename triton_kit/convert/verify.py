@@ -116,7 +116,11 @@ def run_original(
     Raises:
         VerifyError: the original itself does not run.
     """
-    feeds = write_feeds([trial.feed for trial in trials], scratch / "feeds")
+    feeds = write_feeds(
+        [trial.feed for trial in trials],
+        scratch / "feeds",
+        labels=[trial.point for trial in trials],
+    )
     answers = run(feeds)
     independent = [
         rows_differ_db(answer) > 90

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from contextlib import suppress
@@ -40,8 +41,8 @@ class Place:
 class SharedMemory:
     """One region, shared with a server on this machine, for inputs and outputs.
 
-    Place what the requests need, then `register`. Requests that are equal share
-    their outputs' places: the harness does not read them.
+    Place what the requests need, then `register`. Equal inputs share a place, and so
+    do the outputs of all requests: the harness does not read them.
     """
 
     def __init__(self, control: Control, *, output_bytes: int) -> None:
@@ -52,6 +53,8 @@ class SharedMemory:
         self._size = 0
         self._file = -1
         self._is_registered = False
+        self._inputs: dict[bytes, Place] = {}  # by their digest
+        self._outputs: dict[str, Place] = {}
 
     def __enter__(self) -> Self:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
@@ -82,7 +85,10 @@ class SharedMemory:
         Raises:
             SpecError: the machine's shared memory is full.
         """
-        place = self._take(len(data))
+        digest = hashlib.sha256(data).digest()
+        if place := self._inputs.get(digest):
+            return place
+        place = self._inputs[digest] = self._take(len(data))
         try:
             written = 0
             while written < len(data):
@@ -96,13 +102,13 @@ class SharedMemory:
         return place
 
     def place_outputs(self, model: ModelInfo, batch_size: int) -> dict[str, Place]:
-        """Return a place for each output of one request, if they have places.
+        """Return the place of each output; none where outputs stay in the answers.
 
         Raises:
             SpecError: an output needs more room than there is.
         """
-        if not self._output_bytes:
-            return {}
+        if self._outputs or not self._output_bytes:
+            return self._outputs
         for tensor in model.outputs:
             item_bytes = tensor.dtype.item_bytes
             shape = model.request_shape(tensor.shape, batch_size)
@@ -117,7 +123,8 @@ class SharedMemory:
                     f"memory has {self._output_bytes}",
                     hint=f"--output-shared-memory-size {needed}",
                 )
-        return {t.name: self._take(self._output_bytes) for t in model.outputs}
+        self._outputs = {t.name: self._take(self._output_bytes) for t in model.outputs}
+        return self._outputs
 
     def register(self) -> None:
         """Make the region known to the server.

@@ -9,6 +9,7 @@ from pathlib import Path
 from triton_kit.errors import RepositoryError
 from triton_kit.repository.folder import CONFIG_NAME
 from triton_kit.repository.parse import parse
+from triton_kit.repository.parse_json import parse_json
 from triton_kit.repository.pbtxt import is_map, quote, scalar_text
 from triton_kit.repository.schema import FieldType, Message, ModelConfig
 
@@ -100,7 +101,8 @@ def read_configs(path: Path) -> dict[str | None, Message]:
 
 def _config(path: Path) -> Message:
     try:
-        return parse(path.read_bytes(), path=path).config
+        read = parse_json if path.suffix == ".json" else parse
+        return read(path.read_bytes(), path=path).config
     except OSError as error:
         raise RepositoryError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -33,6 +33,7 @@ from triton_kit.repository.rules.identity import (
 )
 from triton_kit.repository.rules.instances import check_instances
 from triton_kit.repository.rules.labels import check_labels
+from triton_kit.repository.rules.leftovers import check_leftovers
 from triton_kit.repository.rules.lint import check_habits
 from triton_kit.repository.rules.sequence import check_sequence_batching
 from triton_kit.repository.rules.state import check_states
@@ -138,6 +139,10 @@ def _read(examined: Examined, target: Target) -> bool:
         return False
     if "config.pbtxt" not in examined.folder.files and not target.strict:
         return True
+    if path.exists() and not path.is_file():
+        message = "config.pbtxt is no regular file: the server would wait for it"
+        examined.problems.append(Problem("F4", message=message, file=path))
+        return False
     failure = unreadable(path)
     if failure:
         hint = "let the server's user read it"
@@ -208,7 +213,7 @@ def _load(examined: Examined) -> None:
         examined.problems += check_artifacts(case)
     else:
         examined.run((check_versions, *_INIT_RULES))
-    examined.problems += check_habits(case)
+    examined.run((check_habits, check_leftovers))
 
 
 def _unconfigured(examined: Examined, case: Case) -> list[Problem]:

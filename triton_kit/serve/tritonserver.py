@@ -14,6 +14,7 @@ from triton_kit.errors import MissingExtraError, ServerError
 from triton_kit.process import run_child
 
 _STUB_WITHIN_S = 20.0
+_NUMPY_TOO_NEW = 2
 _CANNOT_START = 127  # the dynamic loader's exit code
 
 
@@ -85,6 +86,7 @@ def find_tritonserver() -> Tritonserver:
                 hint="pip install --force-reinstall nvidia-pytriton",
             )
     check_stub(found, python)
+    check_numpy(version("numpy"))
     return found
 
 
@@ -115,6 +117,23 @@ def check_stub(found: Tritonserver, python: str) -> None:
         hint=f"it needs Python's shared library: apt-get install libpython{python}, "
         "or a Python that was built with --enable-shared",
     )
+
+
+def check_numpy(installed: str) -> None:
+    """Refuse a NumPy that the Python backend of 24.10 was not built for.
+
+    With NumPy 2 every output of a Python model arrives empty, without an error
+    (measured with 2.5.2: `binary_data_size` is 0).
+
+    Raises:
+        ServerError: it is NumPy 2 or newer.
+    """
+    if int(installed.partition(".")[0]) >= _NUMPY_TOO_NEW:
+        raise ServerError(
+            f"the embedded server's Python models cannot use NumPy {installed}: "
+            "their outputs would arrive empty",
+            hint="pip install 'numpy<2'",
+        )
 
 
 def _wheel_version() -> str:

@@ -87,3 +87,12 @@ def test_diff_of_what_cannot_be_compared_is_an_error(kit, tmp_path):
 
     assert "cannot be compared" in kit("diff", root, root / "m").output
     assert "no such file" in kit("diff", root, tmp_path / "none").output
+
+
+def test_a_config_as_json_is_compared_as_well(kit, tmp_path):
+    (tmp_path / "a.pbtxt").write_text("max_batch_size: 4")
+    (tmp_path / "b.json").write_text('{"max_batch_size": 8}')
+
+    result = kit("diff", tmp_path / "a.pbtxt", tmp_path / "b.json")
+
+    assert result.output == "~ max_batch_size: 4 -> 8\n"

@@ -202,3 +202,12 @@ def test_nothing_of_a_finding_is_missing_for_a_folder_without_config(tmp_path):
     assert finding.path == tmp_path / "m"
     assert finding.line == 0
     assert 'set backend: "..."' in finding.hint
+
+
+def test_the_example_repository_is_accepted():
+    root = Path(__file__).parents[3] / "model_repository"
+
+    report = check_repository(root)
+
+    assert report.accepted, report.errors
+    assert report.warnings == ()

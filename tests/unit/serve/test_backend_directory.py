@@ -8,7 +8,11 @@ import pytest
 
 from triton_kit.errors import ServerError
 from triton_kit.serve.backend_directory import cache_folder, compose_backend_directory
-from triton_kit.serve.tritonserver import check_stub, find_tritonserver
+from triton_kit.serve.tritonserver import (
+    check_numpy,
+    check_stub,
+    find_tritonserver,
+)
 
 COMPOSE = """
 import sys
@@ -124,6 +128,17 @@ def test_a_python_backend_that_cannot_start_is_said_at_once(tmp_path, tritonserv
         check_stub(replace(tritonserver, stub=stub), "3.12")
 
     assert "apt-get install libpython3.12" in caught.value.hint
+
+
+def test_a_numpy_that_empties_outputs_is_refused():
+    with pytest.raises(ServerError, match=r"cannot use NumPy 2\.5\.2") as caught:
+        check_numpy("2.5.2")
+
+    assert caught.value.hint == "pip install 'numpy<2'"
+
+
+def test_this_numpy_is_good():
+    assert check_numpy("1.26.4") is None
 
 
 def test_this_pythons_stub_starts(tritonserver):

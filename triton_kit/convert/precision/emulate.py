@@ -28,6 +28,14 @@ def is_low(model: ModelProto) -> bool:
     return any(kind in _LOW for kind in value_types(model).values())
 
 
+def lowest_precision(model: ModelProto) -> str:
+    """Return `bf16`, `fp16` or `fp32`, whichever is the least precise in a graph."""
+    kinds = set(value_types(model).values())
+    if TensorProto.BFLOAT16 in kinds:
+        return "bf16"
+    return "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
+
+
 def emulated(model: ModelProto) -> ModelProto:
     """Return the graph with float32 kernels and the artifact's own rounding.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from triton_kit.perf.address import Address
@@ -14,7 +15,11 @@ from triton_kit.perf.shared_memory import Place, SharedMemory
 from triton_kit.perf.transport.base import HeaderList, Request
 from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.grpc_status import framed
+from triton_kit.perf.wire.kserve_http import Parameter
 from triton_kit.perf.wire.tensor_bytes import to_bytes
+
+# Field 1, a string: how a ModelStreamInferResponse with an error begins.
+_ERROR_FIELD = b"\x0a"
 
 _SERVICE = "inference.GRPCInferenceService"
 
@@ -48,6 +53,7 @@ def infer_request(
     *,
     inferences: int,
     version: str = "",
+    parameters: Mapping[str, Parameter] | None = None,
     compression: str = "none",
     memory: SharedMemory | None = None,
 ) -> Request:
@@ -59,17 +65,30 @@ def infer_request(
         inputs: a value per input, batch axis included.
         inferences: the batch size, for the bookkeeping of the caller.
         version: ask for this version instead of the server's choice.
-        compression: of the message; the headers must say the same.
+        parameters: of the request: priority, timeout, sequence_id and so on.
+        compression: of the message; the headers must name the same.
         memory: where tensors go that the message is to leave out.
     """
-    if memory is None:
-        built = infer_message(model, inputs, version=version)
-    else:
-        built = _pointing_message(model, inputs, memory, inferences, version)
-    message = built.SerializeToString()
-    is_compressed = compression != "none"
-    payload = framed(compressed(message, compression), is_compressed=is_compressed)
+    message = infer_message(model, inputs, version=version)
+    if memory is not None:
+        _move(message, memory, memory.place_outputs(model, inferences))
+    for name, value in (parameters or {}).items():
+        _set(message.parameters[name], value)
+    body = compressed(message.SerializeToString(), compression)
+    payload = framed(body, is_compressed=compression != "none")
     return Request(payload, inferences, headers)
+
+
+def _set(
+    parameter: Any,  # noqa: ANN401  a generated protobuf class
+    value: Parameter,
+) -> None:
+    if isinstance(value, bool):
+        parameter.bool_param = value
+    elif isinstance(value, int):
+        parameter.int64_param = value
+    else:
+        parameter.string_param = value
 
 
 def infer_message(
@@ -90,26 +109,29 @@ def infer_message(
     return message
 
 
-def _pointing_message(
-    model: ModelInfo,
-    inputs: Inputs,
+def _move(
+    message: service_pb2.ModelInferRequest,
     memory: SharedMemory,
-    inferences: int,
-    version: str,
-) -> service_pb2.ModelInferRequest:
-    """Build the message of one inference whose tensors lie in shared memory."""
-    message = infer_message(model, inputs, version=version)
+    outputs: Mapping[str, Place],
+) -> None:
+    """Take the tensors out of a message, and point to where they are instead."""
     for tensor, data in zip(message.inputs, message.raw_input_contents, strict=True):
-        _point(tensor.parameters, memory.place_input(data))
+        for name, value in memory.place_input(data).parameters().items():
+            _set(tensor.parameters[name], value)
     del message.raw_input_contents[:]
-    for name, place in memory.place_outputs(model, inferences).items():
-        _point(message.outputs.add(name=name).parameters, place)
-    return message
+    for output, place in outputs.items():
+        asked = message.outputs.add(name=output)
+        for name, value in place.parameters().items():
+            _set(asked.parameters[name], value)
 
 
-def _point(parameters: Any, place: Place) -> None:  # noqa: ANN401  protobuf's map
-    for name, value in place.parameters().items():
-        if isinstance(value, str):
-            parameters[name].string_param = value
-        else:
-            parameters[name].int64_param = value
+def error_in_stream(message: bytes) -> str:
+    """Return the error in a ModelStreamInferResponse; empty where it is an answer."""
+    if message[:1] != _ERROR_FIELD:
+        return ""
+    try:
+        answer = service_pb2.ModelStreamInferResponse.FromString(message)
+    except DecodeError as error:
+        return f"unreadable: {error}"
+    text: str = answer.error_message
+    return text

@@ -14,6 +14,9 @@ from triton_kit.perf.transport.base import Request
 from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.tensor_bytes import to_bytes
 
+# What a request may say beside its tensors.
+Parameter = str | int | bool
+
 
 def infer_request(
     address: Address,
@@ -23,6 +26,7 @@ def infer_request(
     inferences: int,
     version: str = "",
     headers: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Parameter] | None = None,
     compression: str = "none",
     memory: SharedMemory | None = None,
 ) -> Request:
@@ -35,7 +39,8 @@ def infer_request(
         inferences: the batch size, for the bookkeeping of the caller.
         version: ask for this version instead of the server's choice.
         headers: further headers, such as an API key.
-        compression: of the body.
+        parameters: of the request: priority, timeout, sequence_id and so on.
+        compression: of the body: none, gzip or deflate.
         memory: where tensors go that the body is to leave out.
     """
     described: list[dict[str, object]] = []
@@ -45,22 +50,22 @@ def infer_request(
             continue
         array = inputs[tensor.name]
         data = to_bytes(array, tensor.dtype)
-        parameters: dict[str, str | int] = {"binary_data_size": len(data)}
+        where: dict[str, str | int] = {"binary_data_size": len(data)}
         if memory is None:
             raw.append(data)
         else:
-            parameters = memory.place_input(data).parameters()
+            where = memory.place_input(data).parameters()
         described.append(
             {
                 "name": tensor.name,
                 "datatype": tensor.dtype.name,
                 "shape": list(array.shape),
-                "parameters": parameters,
+                "parameters": where,
             }
         )
     fields: dict[str, object] = {
         "inputs": described,
-        "parameters": {"binary_data_output": True},
+        "parameters": {"binary_data_output": True, **(parameters or {})},
     }
     if memory is not None:
         fields["outputs"] = [
@@ -69,14 +74,13 @@ def infer_request(
         ]
     front = json.dumps(fields, separators=(",", ":")).encode()
     body = compressed(b"".join([front, *raw]), compression)
-    encoding = [] if compression == "none" else [f"Content-Encoding: {compression}"]
     lines = [
         f"POST {address.path}{model_path(model.name, version)}/infer HTTP/1.1",
         f"Host: {address.authority}",
         "Content-Type: application/octet-stream",
         f"Inference-Header-Content-Length: {len(front)}",
         f"Content-Length: {len(body)}",
-        *encoding,
+        *([] if compression == "none" else [f"Content-Encoding: {compression}"]),
         *(f"{name}: {value}" for name, value in (headers or {}).items()),
     ]
     head = "\r\n".join([*lines, "", ""]).encode()

@@ -10,15 +10,18 @@ from triton_kit.errors import ConvertError
 from triton_kit.repository.findings import WARNING
 from triton_kit.repository.places import Step
 from triton_kit.repository.rules.case import Case, Problem, Problems
+from triton_kit.repository.rules.sizes import VARIABLE
 from triton_kit.repository.rules.warmup import dims_agree, dims_text
 from triton_kit.repository.schema import DATA_TYPES, Message
 from triton_kit.tensors import Tensor
 
+# --backend-config=default-max-batch-size
+_DEFAULT_MAX_BATCH_SIZE = 4
 _LFS = b"version https://git-lfs"
 
 
 def check_artifacts(case: Case) -> Problems:
-    """M1 to M9: model files of the backends whose files the kit can read."""
+    """M1 to M11: model files of the backends whose files the kit can read."""
     checks = {"onnxruntime": _onnx, "tensorrt": _plan}
     check = checks.get(case.config.backend)
     if check is None:
@@ -46,10 +49,21 @@ def complete_tensors(case: Case) -> bool:
         return False
     if model.unranked:
         return False
+    if not config.input and not config.output:
+        _complete_batch_size(case, model)
     for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
         if not getattr(config, kind) and not _fill(case, kind, tensors):
             return False
     return True
+
+
+def _complete_batch_size(case: Case, model: OnnxModel) -> None:
+    """The backend batches by itself where every first axis varies."""
+    tensors = (*model.inputs, *model.outputs)
+    if case.config.max_batch_size == 0 and all(
+        tensor.shape[:1] == (VARIABLE,) for tensor in tensors
+    ):
+        case.config.max_batch_size = _DEFAULT_MAX_BATCH_SIZE
 
 
 def _fill(case: Case, kind: str, tensors: Sequence[Tensor]) -> bool:
@@ -208,26 +222,57 @@ def _compare(
             message=f"{tensor.name!r} is {actual.dtype.config} in the model file",
             hint=f"write data_type: {actual.dtype.config}",
         )
-    if actual.name in model.unranked:
-        return
+    scattered = {n for item in case.config.batch_output for n in item.target_name}
+    if actual.name not in model.unranked and actual.name not in scattered:
+        problem = _shape(case, tensor, actual, at)
+        if problem is not None:
+            yield problem
+
+
+def _shape(
+    case: Case, tensor: Message, actual: Tensor, at: tuple[Step, ...]
+) -> Problem | None:
+    """Compare as the onnxruntime backend does: outputs exactly, -1 included."""
     is_batched = case.config.max_batch_size > 0
     dims = list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
-    full = [-1] * is_batched + dims
     shape = list(actual.shape)
-    # A scalar of the model may be written as one element.
-    if dims_agree(full, shape) or (not shape and full == [1]):
-        if is_batched and shape and shape[0] not in (-1, case.config.max_batch_size):
-            yield _fixed_batch(case, actual, at)
-        return
-    yield Problem(
+    if not shape:
+        return _scalar(case, tensor, dims, at)
+    if is_batched and shape[0] != VARIABLE:
+        return _fixed_batch(case, actual, at)
+    full = [VARIABLE] * is_batched + dims
+    is_exact = at[0] == "output"
+    agrees = len(full) == len(shape) and all(
+        meant == given or (meant == VARIABLE and not is_exact)
+        for meant, given in zip(shape, full, strict=True)
+    )
+    if agrees:
+        return None
+    note = " (an initial batch dimension" if is_batched else ""
+    return Problem(
         "M9",
         f"model '{case.name}', tensor '{tensor.name}': the model expects "
         f"{len(shape)} dimensions (shape {dims_text(shape)}) but the model "
-        f"configuration specifies {len(full)} dimensions",
+        f"configuration specifies {len(full)} dimensions{note}",
         at=(*at, "dims"),
         message=f"{tensor.name!r} has shape {dims_text(shape)} in the model file, and "
         f"{dims_text(full)} here",
         hint=_shape_hint(shape, full, is_batched=is_batched),
+    )
+
+
+def _scalar(
+    case: Case, tensor: Message, dims: Sequence[int], at: tuple[Step, ...]
+) -> Problem | None:
+    if all(dim == 1 for dim in dims):
+        return None
+    return Problem(
+        "M11",
+        f"unable to load model '{case.name}', scalar tensor '{tensor.name}', should "
+        "only provide 1 in the model",
+        at=(*at, "dims"),
+        message=f"{tensor.name!r} is a scalar in the model file",
+        hint="write dims: [ 1 ]",
     )
 
 
@@ -242,10 +287,12 @@ def _shape_hint(shape: Sequence[int], full: Sequence[int], *, is_batched: bool) 
 def _fixed_batch(case: Case, actual: Tensor, at: tuple[Step, ...]) -> Problem:
     return Problem(
         "M10",
+        f"model '{case.name}', tensor '{actual.name}': for the model to support "
+        "batching the shape should have at least 1 dimension and the first dimension "
+        f"must be -1; but shape expected by the model is {dims_text(actual.shape)}",
         at=at,
         message=f"{actual.name!r} has a fixed first axis of {actual.shape[0]} in the "
         f"model file, and max_batch_size is {case.config.max_batch_size}",
-        hint="export the model with a dynamic batch axis, or write max_batch_size: 0 "
-        "and the whole shape",
-        severity=WARNING,
+        hint="export the model with a batch axis that varies, or write "
+        "max_batch_size: 0 and the whole shape",
     )

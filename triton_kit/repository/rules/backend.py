@@ -35,20 +35,23 @@ def _own_library(case: Case) -> Problems:
     folders = [str(version) for version in case.versions] + [""]
     for folder in folders:
         path = case.folder.path / folder / name
-        if "/" not in name and name.endswith(".so") and path.is_file():
-            if not _is_library(path):
-                yield Problem(
-                    "R11",
-                    f"unable to load shared library: {path}",
-                    message=f"{name} is no shared library",
-                    hint="build it for Linux, or remove it",
-                    file=path,
-                )
-            return
+        if "/" in name or name == "model.py" or not path.exists():
+            continue
+        if not _is_library(path):
+            yield Problem(
+                "R11",
+                f"unable to load shared library: {path}",
+                message=f"{name} is no shared library",
+                hint="build it for Linux, or remove it",
+                file=path,
+            )
+        return
 
 
 def _is_library(path: Path) -> bool:
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(4) == b"\x7fELF"
     except OSError:
@@ -86,11 +89,11 @@ def _runtime(case: Case) -> Problems:
     yield _absent(case, runtime)
 
 
-# Backends of the container that are shared libraries, not Python files.
+# Backends of the container without a model.py beside their library: PyTorch's has one.
 _COMPILED = frozenset(
     {
-        *("dali", "fil", "identity", "onnxruntime", "openvino", "python", "pytorch"),
-        *("repeat", "square", "tensorflow", "tensorrt", "tensorrtllm"),
+        *("dali", "fil", "identity", "onnxruntime", "openvino", "python", "repeat"),
+        *("square", "tensorflow", "tensorrt", "tensorrtllm"),
     }
 )
 

@@ -17,7 +17,10 @@ FieldPath = Sequence[Step]
 
 # Backends that read inputs, outputs and batch size from the model file, if asked.
 COMPLETING_BACKENDS = frozenset(
-    {"onnxruntime", "openvino", "python", "pytorch", "tensorflow", "tensorrt"}
+    {
+        *("dali", "onnxruntime", "openvino", "python", "pytorch", "tensorflow"),
+        *("tensorrt", "vllm"),
+    }
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from triton_kit.repository.normalize import ENSEMBLE
 from triton_kit.repository.rules.case import Case, Problem, Problems
+from triton_kit.repository.rules.leftovers import where_models_are
 
 _PLATFORM_BACKENDS = {
     "tensorflow_graphdef": "tensorflow",
@@ -24,8 +25,20 @@ def backend_unknown(case: Case) -> Problem:
         "backend in model configuration. Expected model name of the form "
         "'model.<backend_name>'.",
         message="nothing tells which backend this model is for",
-        hint='set backend: "..." in config.pbtxt, or put a model file with its default '
-        "name (model.onnx, model.plan, model.pt, model.py) into version folder 1",
+        hint=_backend_hint(case),
+    )
+
+
+def _backend_hint(case: Case) -> str:
+    models = where_models_are(case.folder)
+    if models:
+        names = ", ".join(models[:3])
+        return f"it holds models itself ({names}): check {case.folder.path}"
+    if case.folder.name.startswith("."):
+        return "the server takes every folder for a model: move it elsewhere"
+    return (
+        'set backend: "..." in config.pbtxt, or put a model file with its default name '
+        "(model.onnx, model.plan, model.pt, model.py) into version folder 1"
     )
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 
 def unreadable(path: Path) -> str:
     """Return why the server could not open a text file; empty if it could."""
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return ""
+        if not stat.S_ISREG(mode):  # to open a pipe would wait for ever
+            return f"failed to open text file for read {path}: not a regular file"
         with path.open("rb"):
             return ""
-    except IsADirectoryError:
-        return ""
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number else "No such file or directory"

@@ -73,6 +73,8 @@ def _rule(case: Case) -> str:
 
 
 def _hint(case: Case) -> str:
+    if case.folder.name.startswith("."):
+        return "the server takes every folder for a model: move it elsewhere"
     there = [
         name for name in case.folder.subfolders if version_number(name) is not None
     ]

@@ -115,26 +115,27 @@ def _maps(
         _guess(step, nodes)
         return []
     prefix = f"in ensemble {case.name}, "
-    faults = _unknown_names(step, config, prefix, at)
-    if not faults:
-        faults = _unmapped(step, config, prefix, at)
+    model = step.model_name
     batched = config.max_batch_size > 0
-    sibling = _Node(step.model_name)
+    sibling = _Node(model)
+    faults = _unknown_names(step, config, "input", prefix, at)
     for kind in ("input", "output"):
         mapping = getattr(step, f"{kind}_map")
         for tensor in getattr(config, kind):
             if tensor.name not in mapping:
                 continue
             name = mapping[tensor.name]
-            node = _node(step.model_name, tensor, list(tensor.dims), batched=batched)
+            node = _node(model, tensor, list(tensor.dims), batched=batched)
             known = nodes.setdefault(name, node)
             at_map = (*at, f"{kind}_map", tensor.name)
-            fault = _consistent(
+            faults += _consistent(
                 known, node, f"{prefix}ensemble tensor {name}: ", at_map
             )
-            faults += [fault] if fault else []
             if kind == "output":
                 known.sibling = sibling
+        if kind == "input":
+            faults += _unmapped(step, config, prefix, at)
+            faults += _unknown_names(step, config, "output", prefix, at)
     return faults + _doubled(step, config, prefix, at)
 
 
@@ -166,22 +167,21 @@ def _guess(step: Message, nodes: _Nodes) -> None:
 
 
 def _unknown_names(
-    step: Message, config: Message, prefix: str, at: tuple[Step, ...]
+    step: Message, config: Message, kind: str, prefix: str, at: tuple[Step, ...]
 ) -> list[Problem]:
-    faults = []
-    words = (("E16", "input", "mapping to"), ("E17", "output", "mapped from"))
-    for rule, kind, verb in words:
-        known = [tensor.name for tensor in getattr(config, kind)]
-        for key, name in sorted(getattr(step, f"{kind}_map").items()):
-            if key not in known:
-                text = (
-                    f"{prefix}ensemble tensor {name} is {verb} non-existing {kind} "
-                    f"{key} in model {step.model_name}"
-                )
-                hint = f"its {kind}s are {', '.join(known) or 'none'}"
-                place = (*at, f"{kind}_map", key)
-                faults.append(Problem(rule, text, at=place, hint=hint))
-    return faults
+    rule, verb = ("E16", "mapping to") if kind == "input" else ("E17", "mapped from")
+    known = [tensor.name for tensor in getattr(config, kind)]
+    return [
+        Problem(
+            rule,
+            f"{prefix}ensemble tensor {name} is {verb} non-existing {kind} {key} in "
+            f"model {step.model_name}",
+            at=(*at, f"{kind}_map", key),
+            hint=f"its {kind}s are {', '.join(known) or 'none'}",
+        )
+        for key, name in sorted(getattr(step, f"{kind}_map").items())
+        if key not in known
+    ]
 
 
 def _unmapped(
@@ -202,25 +202,26 @@ def _unmapped(
 
 def _consistent(
     known: _Node, node: _Node, prefix: str, at: tuple[Step, ...]
-) -> Problem | None:
+) -> list[Problem]:
     if known.data_type is None or known is node:
-        return None
+        return []
     if known.data_type != node.data_type:
         one, other = (
             data_type_name(known.data_type),
             data_type_name(node.data_type or 0),
         )
-        return Problem(
+        problem = Problem(
             "E19",
             f"{prefix}inconsistent data type: {one} is inferred from model "
             f"{known.model} while {other} is inferred from model {node.model}",
             at=at,
             hint="let one of the two models, or a step between them, convert it",
         )
+        return [problem]
     agree = dims_agree(known.dims, node.dims)
     if not agree and not dims_agree(known.full_dims, node.full_dims):
         one, other = dims_text(known.full_dims), dims_text(node.full_dims)
-        return Problem(
+        problem = Problem(
             "E20",
             f"{prefix}inconsistent shape: {one} is inferred from model {known.model} "
             f"while {other} is inferred from model {node.model}",
@@ -228,7 +229,8 @@ def _consistent(
             hint="shapes are shown with the batch axis (-1) of models that have "
             "max_batch_size > 0; reshape of a step's model does not count here",
         )
-    return None
+        return [problem]
+    return []
 
 
 def _link(step: Message, nodes: _Nodes, *, is_decoupled: bool) -> None:
