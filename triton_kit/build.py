@@ -40,6 +40,7 @@ from triton_kit.repository.warmup import GENERATED, Warmup, add_warmup
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
 
 REPOSITORY_NAME = "model_repository"
+PLANS = ".triton-kit/plans"
 _BACKENDS = {"onnx": "onnxruntime", "plan": "tensorrt"}
 # ModelConfig's optimization.graph.level for ONNX Runtime's; without it: all.
 _GRAPH_LEVELS = {"extended": 1, "basic": -1, "off": 2}
@@ -168,8 +169,10 @@ def _build_converted(
             f"model {name!r}: {declared[0]!r} declares a dtype, but its own file does",
             hint="dtype and shape are for Python models; give min, opt and max here",
         )
-    folder = scratch / name
-    folder.mkdir()
+    target = project.spec.targets.get(project.target, TargetSpec())
+    # Where TensorRT is absent the container's command reads its ONNX file from here.
+    folder = project.path(PLANS) / name if target.format == "plan" else scratch / name
+    folder.mkdir(parents=True, exist_ok=True)
     order = _convert_spec(project, name, spec, folder, cache)
     result = convert(order)
     fields = config_fields(spec)

@@ -132,6 +132,9 @@ class _Once:
         self.answer = b""
         self._reactor = reactor
 
+    def replied(self, _slot: int, _before_ns: int, _at_ns: int, /) -> None:
+        """Nothing: these calls are no streams."""
+
     def finished(
         self,
         _slot: int,

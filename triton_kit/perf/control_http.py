@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from triton_kit.errors import ServerError, TransportError
 from triton_kit.perf.address import Address
 from triton_kit.perf.control import ServerInfo, explain_absence
 from triton_kit.perf.model import ModelInfo, model_info
+from triton_kit.perf.tls import handshake_failed
 from triton_kit.perf.wire.kserve_http import model_path
 
 _ANSWER_WITHIN_S = 10.0
@@ -59,11 +61,17 @@ class HttpControl:
         stats: list[dict[str, Any]] = answer.get("model_stats", [])
         return stats
 
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port, tls = self._address.host, self._address.port, self._address.tls
+        if tls is None:
+            return http.client.HTTPConnection(host, port, timeout=_ANSWER_WITHIN_S)
+        return http.client.HTTPSConnection(
+            host, port, timeout=_ANSWER_WITHIN_S, context=tls.context("http/1.1")
+        )
+
     def _ask(self, method: str, path: str) -> tuple[int, Any]:
         """Return status and parsed JSON; {} where the body is something else."""
-        connection = http.client.HTTPConnection(
-            self._address.host, self._address.port, timeout=_ANSWER_WITHIN_S
-        )
+        connection = self._connection()
         try:
             connection.request(
                 method, f"{self._address.path}{path}", headers=self._headers
@@ -75,6 +83,8 @@ class HttpControl:
                 f"{self._address} answers, but not in HTTP",
                 hint="is this the gRPC port? Triton's HTTP port is 8000 by default",
             ) from error
+        except ssl.SSLError as error:
+            raise handshake_failed(str(self._address), error) from error
         except TimeoutError as error:
             raise TransportError(
                 f"{self._address} did not answer within {_ANSWER_WITHIN_S:g} s"

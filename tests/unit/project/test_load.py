@@ -1,10 +1,13 @@
 """triton-kit.yaml: what it means, and what is said when it cannot be."""
 
+from pathlib import Path
+
 import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.project.fields import config_fields
 from triton_kit.project.load import load_project
+from triton_kit.project.spec import ModelSpec
 
 
 @pytest.fixture
@@ -159,3 +162,11 @@ def test_short_forms_become_config_fields(project):
         "instance_group": [{"kind": "KIND_GPU", "count": 2, "gpus": [0, 1]}],
         "backend": "x",
     }
+
+
+def test_every_key_of_a_model_is_in_the_docs():
+    docs = (Path(__file__).parents[3] / "docs" / "build.md").read_text()
+
+    missing = [key for key in ModelSpec.model_fields if f"`{key}" not in docs]
+
+    assert [key for key in missing if f".{key}`" not in docs] == []

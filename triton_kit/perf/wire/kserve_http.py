@@ -10,7 +10,11 @@ from triton_kit.perf.address import Address
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.transport.base import Request
+from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.tensor_bytes import to_bytes
+
+# What a request may say beside its tensors.
+Parameter = str | int | bool
 
 
 def infer_request(
@@ -21,6 +25,8 @@ def infer_request(
     inferences: int,
     version: str = "",
     headers: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Parameter] | None = None,
+    compression: str = "none",
 ) -> Request:
     """Write one whole POST request, head and body.
 
@@ -31,6 +37,8 @@ def infer_request(
         inferences: the batch size, for the bookkeeping of the caller.
         version: ask for this version instead of the server's choice.
         headers: further headers, such as an API key.
+        parameters: of the request: priority, timeout, sequence_id and so on.
+        compression: of the body: none, gzip or deflate.
     """
     described, raw = [], []
     for tensor in model.inputs:
@@ -47,15 +55,17 @@ def infer_request(
             }
         )
         raw.append(data)
-    fields = {"inputs": described, "parameters": {"binary_data_output": True}}
+    asked = {"binary_data_output": True, **(parameters or {})}
+    fields = {"inputs": described, "parameters": asked}
     front = json.dumps(fields, separators=(",", ":")).encode()
-    body = b"".join([front, *raw])
+    body = compressed(b"".join([front, *raw]), compression)
     lines = [
         f"POST {address.path}{model_path(model.name, version)}/infer HTTP/1.1",
         f"Host: {address.authority}",
         "Content-Type: application/octet-stream",
         f"Inference-Header-Content-Length: {len(front)}",
         f"Content-Length: {len(body)}",
+        *([] if compression == "none" else [f"Content-Encoding: {compression}"]),
         *(f"{name}: {value}" for name, value in (headers or {}).items()),
     ]
     head = "\r\n".join([*lines, "", ""]).encode()
