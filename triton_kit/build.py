@@ -19,7 +19,7 @@ from triton_kit.convert.spec import (
     Gate,
     ShapeRange,
 )
-from triton_kit.errors import SpecError
+from triton_kit.errors import ConvertError, SpecError
 from triton_kit.project.conversion import VerifySpec
 from triton_kit.project.fields import config_fields
 from triton_kit.project.spec import (
@@ -175,6 +175,7 @@ def _build_converted(
     folder.mkdir(parents=True, exist_ok=True)
     order = _convert_spec(project, name, spec, folder, cache)
     result = convert(order)
+    _check_gpu(project, name, result)
     fields = config_fields(spec)
     level = _GRAPH_LEVELS.get(result.accuracy.runtime_level or "")
     if order.format == "onnx" and level is not None:
@@ -190,6 +191,19 @@ def _build_converted(
     facts = _facts(name, order) | _conversion_facts(result)
     return _Built(
         config=config, artifact=result.artifact, facts=facts, notes=result.notes
+    )
+
+
+def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:
+    """A plan runs on the kind of GPU that it was built on, and on no other."""
+    target = project.spec.targets.get(project.target, TargetSpec())
+    built_on = (result.manifest.get("engine") or {}).get("compute_capability")
+    if target.compute_capability in (None, built_on) or built_on is None:
+        return
+    raise ConvertError(
+        f"model {name!r}: its plan was built on a GPU of compute capability "
+        f"{built_on}, target {project.target!r} has {target.compute_capability}",
+        hint="build it on a machine with the target's GPU",
     )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from triton_kit.cli.perf_transport_options import transport_options
+
 if TYPE_CHECKING:
     from triton_kit.perf.measure import Progress
     from triton_kit.perf.result import PerfResult
@@ -91,6 +93,15 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     show_default=True,
     help="random, zero, a folder with a file per input, an .npz, or a JSON file.",
 )
+@click.option("--streaming", is_flag=True, help="A gRPC stream for each request.")
+@click.option("--sequence-length", type=int, help="Requests of a sequence, on average.")
+@click.option(
+    "--sequence-length-variation", type=float, default=20.0, metavar="PERCENT"
+)
+@click.option("--start-sequence-id", type=int, default=1)
+@click.option(
+    "--request-parameter", "parameters", multiple=True, metavar="NAME:VALUE:TYPE"
+)
 @click.option("--random-seed", "seed", default=0, show_default=True)
 @click.option("-H", "headers", multiple=True, metavar="NAME:VALUE", help="HTTP header.")
 @click.option(
@@ -109,6 +120,7 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     "--profile-export-file", "profile_path", type=_OUT, help="Times of every request."
 )
 @click.option("--prometheus", "prometheus_path", type=_OUT, help="Prometheus text.")
+@transport_options
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.errors import SpecError
 from triton_kit.perf import schedule, spec
 from triton_kit.perf.load import Load, ScheduleLoad, concurrency_range, rate_range
+from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.slo import parse_slo
 from triton_kit.perf.stability import StopRule
 
@@ -26,6 +28,10 @@ def perf_spec(
     timeout_s: float,
     shapes: tuple[str, ...],
     headers: tuple[str, ...],
+    parameters: tuple[str, ...],
+    sequence_length: int | None,
+    sequence_length_variation: float,
+    start_sequence_id: int,
     threshold_ms: float | None,
     slo: str | None,
     binary_search: bool,
@@ -59,12 +65,22 @@ def perf_spec(
         loads=loads,
         slo=objectives,
         search="binary" if binary_search else search,
+        parameters=dict(spec.parse_parameter(text) for text in parameters),
+        sequences=None
+        if sequence_length is None
+        else Sequences(
+            length=sequence_length,
+            variation=sequence_length_variation / 100,
+            first_id=start_sequence_id,
+            seed=same["seed"],
+        ),
         keep_times=profile_path is not None,
         measurement_interval_s=None if interval_ms is None else interval_ms / 1000,
         stability=windows,
         request_timeout_s=timeout_s,
         shapes=dict(spec.parse_shape(text) for text in shapes),
         headers=dict(spec.parse_header(text) for text in headers),
+        transport=transport_spec(same, protocol=same["protocol"]),
         **same,
     )
 

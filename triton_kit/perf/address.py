@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from triton_kit.errors import SpecError, TransportError
+from triton_kit.perf.tls import Tls
 
 _CONNECT_WITHIN_S = 5.0
+_TLS_SCHEMES = ("https", "grpcs")
+_SCHEMES = ("http", "grpc", *_TLS_SCHEMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Host, port and path prefix of a server."""
+    """Host, port and path prefix of a server, and TLS where it speaks that."""
 
     host: str
     port: int
     path: str = ""
+    tls: Tls | None = None
 
     @property
     def authority(self) -> str:
@@ -30,8 +35,13 @@ class Address:
         return f"{self.authority}{self.path}"
 
 
-def parse_address(url: str, *, default_port: int) -> Address:
+def parse_address(url: str, *, default_port: int, tls: Tls | None = None) -> Address:
     """Read a URL as perf_analyzer's `-u` takes it; the scheme may be left out.
+
+    Args:
+        url: `https` and `grpcs` mean TLS.
+        default_port: where the URL has none.
+        tls: how to speak TLS, which it also means.
 
     Raises:
         SpecError: it is not an address, or its scheme is not spoken here.
@@ -42,7 +52,7 @@ def parse_address(url: str, *, default_port: int) -> Address:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise SpecError(f"{url!r} is no server address: {error}", hint=hint) from error
-    if parts.scheme not in ("http", "grpc"):
+    if parts.scheme not in _SCHEMES:
         raise SpecError(f"{url!r}: cannot speak {parts.scheme!r}", hint=hint)
     if (
         not host
@@ -56,6 +66,7 @@ def parse_address(url: str, *, default_port: int) -> Address:
         host=host,
         port=default_port if port is None else port,
         path=parts.path.rstrip("/"),
+        tls=tls or (Tls() if parts.scheme in _TLS_SCHEMES else None),
     )
 
 
@@ -64,18 +75,25 @@ class Endpoint:
     """An address whose name has been looked up, once for all connections."""
 
     name: str
+    host: str
     family: int
     address: tuple[Any, ...]  # as the family has it
+    tls: ssl.SSLContext | None = None
 
     def __str__(self) -> str:
         return self.name
 
 
-def resolve(address: Address) -> Endpoint:
+def resolve(address: Address, *, speaks: str) -> Endpoint:
     """Look up a host name.
+
+    Args:
+        address: of the server.
+        speaks: what TLS says is spoken inside, `h2` or `http/1.1`.
 
     Raises:
         TransportError: there is no such host.
+        SpecError: a file that TLS needs cannot be read.
     """
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
@@ -83,11 +101,17 @@ def resolve(address: Address) -> Endpoint:
         raise TransportError(
             f"cannot find {address.host}: {error.strerror or error}"
         ) from error
-    for family, _, _, _, sockaddr in found if len(found) > 1 else ():
-        if _accepts(family, sockaddr):
-            return Endpoint(name=str(address), family=family, address=sockaddr)
-    family, _, _, _, sockaddr = found[0]
-    return Endpoint(name=str(address), family=family, address=sockaddr)
+    family, _, _, _, sockaddr = next(
+        (entry for entry in found if len(found) > 1 and _accepts(entry[0], entry[4])),
+        found[0],
+    )
+    return Endpoint(
+        name=str(address),
+        host=address.host,
+        family=family,
+        address=sockaddr,
+        tls=address.tls.context(speaks) if address.tls else None,
+    )
 
 
 def _accepts(family: int, sockaddr: tuple[Any, ...]) -> bool:

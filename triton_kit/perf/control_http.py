@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from triton_kit.errors import ServerError, TransportError
 from triton_kit.perf.address import Address
 from triton_kit.perf.control import ServerInfo, explain_absence
 from triton_kit.perf.model import ModelInfo, model_info
+from triton_kit.perf.tls import handshake_failed
 from triton_kit.perf.wire.kserve_http import model_path
 
 _ANSWER_WITHIN_S = 10.0
@@ -51,6 +53,18 @@ class HttpControl:
         versions = metadata.get("versions") or [version]
         return model_info(config, version=version or versions[-1])
 
+    def register_memory(self, name: str, key: str, size: int) -> None:
+        """Have the server map shared memory; raises as `Control.register_memory`."""
+        region = {"key": key, "offset": 0, "byte_size": size}
+        path = f"/v2/systemsharedmemory/region/{name}/register"
+        status, answer = self._ask("POST", path, json.dumps(region))
+        if status != http.client.OK:
+            raise ServerError(answer.get("error", f"HTTP {status}"))
+
+    def unregister_memory(self, name: str) -> None:
+        """Have the server let go of it."""
+        self._ask("POST", f"/v2/systemsharedmemory/region/{name}/unregister")
+
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters, one entry per loaded version."""
         status, answer = self._ask("GET", f"{model_path(name, version)}/stats")
@@ -59,14 +73,22 @@ class HttpControl:
         stats: list[dict[str, Any]] = answer.get("model_stats", [])
         return stats
 
-    def _ask(self, method: str, path: str) -> tuple[int, Any]:
-        """Return status and parsed JSON; {} where the body is something else."""
-        connection = http.client.HTTPConnection(
-            self._address.host, self._address.port, timeout=_ANSWER_WITHIN_S
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port, tls = self._address.host, self._address.port, self._address.tls
+        if tls is None:
+            return http.client.HTTPConnection(host, port, timeout=_ANSWER_WITHIN_S)
+        return http.client.HTTPSConnection(
+            host, port, timeout=_ANSWER_WITHIN_S, context=tls.context("http/1.1")
         )
+
+    def _ask(
+        self, method: str, path: str, question: str | None = None
+    ) -> tuple[int, Any]:
+        """Return status and parsed JSON; {} where the body is something else."""
+        connection = self._connection()
         try:
             connection.request(
-                method, f"{self._address.path}{path}", headers=self._headers
+                method, f"{self._address.path}{path}", question, self._headers
             )
             response = connection.getresponse()
             body = response.read()
@@ -75,6 +97,8 @@ class HttpControl:
                 f"{self._address} answers, but not in HTTP",
                 hint="is this the gRPC port? Triton's HTTP port is 8000 by default",
             ) from error
+        except ssl.SSLError as error:
+            raise handshake_failed(str(self._address), error) from error
         except TimeoutError as error:
             raise TransportError(
                 f"{self._address} did not answer within {_ANSWER_WITHIN_S:g} s"

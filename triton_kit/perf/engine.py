@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 
 from triton_kit.perf.clock import now_ns
@@ -13,6 +14,10 @@ from triton_kit.perf.transport.base import Failure, Request, Transport
 # Says what is wrong with an answer to a request, or None.
 Check = Callable[[Request, bytes], Failure | None]
 
+# Gives the requests of one slot.
+Source = Callable[[int], Iterator[Request]]
+_SECOND = operator.itemgetter(1)
+
 # Connections that an open loop has ready; more are opened as they are needed.
 _FIRST_SLOTS = 32
 # The first request of a schedule is due this much later, so that it is not late.
@@ -22,6 +27,7 @@ _LEAD_NS = 2_000_000
 class ClosedLoop:
     """Keeps a set number of requests in flight: an answer lets the next request go.
 
+    Every slot takes the next of `requests`, or has an endless `source` of its own.
     A request is due the moment the answer before it is there, so the client's own
     delay between the two shows as lag instead of hiding.
     """
@@ -33,6 +39,7 @@ class ClosedLoop:
         requests: Sequence[Request],
         *,
         concurrency: int,
+        source: Source | None = None,
         check: Check | None = None,
         keep_times: bool = False,
     ) -> None:
@@ -43,10 +50,11 @@ class ClosedLoop:
         self.in_flight = 0
         self._reactor = reactor
         self._transport = transport
-        self._requests = requests
+        turns = itertools.cycle(requests)
+        self._source = source or (lambda _slot: turns)
         self._concurrency = concurrency
         self._due_ns = [0] * concurrency
-        self._next: Iterator[Request] = iter(())
+        self._next: list[Iterator[Request]] = []
 
     def begin(self, *, count: int | None = None) -> int:
         """Send the first requests; `count` limits how many are sent in all.
@@ -56,18 +64,26 @@ class ClosedLoop:
         """
         self._transport.open(self._concurrency, self)
         start_ns = now_ns()
-        self._next = itertools.cycle(self._requests)
-        if count is not None:
-            self._next = itertools.islice(self._next, count)
+        self._next = self._sources(count)
         for slot in range(self._concurrency):
-            request = next(self._next, None)
+            request = next(self._next[slot], None)
             if request is None:
-                break
+                continue
             self.in_flight += 1
             self._due_ns[slot] = now_ns()
             self._asked[slot] = request
             self._transport.send(slot, request)
         return start_ns
+
+    def _sources(self, count: int | None) -> list[Iterator[Request]]:
+        """Return where each slot takes its requests from, `count` in all."""
+        slots = range(self._concurrency)
+        if count is None:
+            return [self._source(slot) for slot in slots]
+        left = iter(range(count))  # one for all: whoever is ready takes the next
+        return [
+            map(_SECOND, zip(left, self._source(slot), strict=False)) for slot in slots
+        ]
 
     @property
     def is_done(self) -> bool:
@@ -76,13 +92,13 @@ class ClosedLoop:
 
     def finish(self, _end_ns: int) -> None:
         """Send nothing more; the reactor stops when the last answer is there."""
-        self._next = iter(())
+        self._next = [iter(())] * self._concurrency
         if not self.in_flight:
             self._reactor.stop()
 
     def abandon(self, failure: Failure) -> None:
         """Give up what is still in flight, and send nothing more."""
-        self._next = iter(())
+        self._next = [iter(())] * self._concurrency
         self.expire(now_ns(), failure)
 
     def expire(self, before_ns: int, failure: Failure) -> None:
@@ -90,6 +106,10 @@ class ClosedLoop:
         for slot, due_ns in enumerate(self._due_ns):
             if 0 < due_ns < before_ns:
                 self._transport.cancel(slot, failure)
+
+    def replied(self, _slot: int, before_ns: int, at_ns: int, /) -> None:
+        """Record one response of many: when it came, and when the one before did."""
+        self.recorder.reply(at_ns - before_ns if before_ns else None)
 
     def finished(
         self,
@@ -111,7 +131,7 @@ class ClosedLoop:
                 self.recorder.count()
         else:
             self.recorder.fail(failure)
-        request = next(self._next, None)
+        request = next(self._next[slot], None)
         if request is not None:
             self._due_ns[slot] = last_ns
             if self._check is not None:
@@ -205,6 +225,10 @@ class OpenLoop:
         for slot, due_ns in enumerate(self._due_ns):
             if 0 < due_ns < before_ns:
                 self._transport.cancel(slot, failure)
+
+    def replied(self, _slot: int, before_ns: int, at_ns: int, /) -> None:
+        """Record one response of many: when it came, and when the one before did."""
+        self.recorder.reply(at_ns - before_ns if before_ns else None)
 
     def finished(
         self,

@@ -6,38 +6,26 @@ import gc
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-
-from triton_kit.perf.check import AnswerCheck
 from triton_kit.perf.client_stats import CpuWatch
-from triton_kit.perf.data import (
-    check_samples,
-    random_inputs,
-    sample_inputs,
-)
-from triton_kit.perf.input_data import RANDOM, batches, read_steps
+from triton_kit.perf.control import ServerInfo
 from triton_kit.perf.load import Load
-from triton_kit.perf.model import ModelInfo, input_shapes
+from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.protocol import Protocol, protocol_of
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.result import PerfResult, Run
 from triton_kit.perf.server_stats import StatsWatch
 from triton_kit.perf.slo import as_json, missed
 from triton_kit.perf.spec import PerfSpec
+from triton_kit.perf.supply import supply_of
 from triton_kit.perf.sweep import SEARCHES, Plan
-from triton_kit.perf.transport.base import Request
 from triton_kit.perf.trial import Trial
-
-# Different bytes in turn, so that no cache answers for the model; bounded in memory.
-_DISTINCT_REQUESTS = 16
-_REQUEST_BYTES = 64 * 1024 * 1024
 
 # How long before a due time `precise` stops sleeping: longer than a late wake-up.
 _SPIN_NS = 150_000
@@ -74,7 +62,22 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
     protocol = protocol_of(spec)
     server = protocol.control.server()
     model = protocol.control.model(spec.model, spec.version)
-    requests, check = _requests(spec, model, protocol)
+    if model.is_decoupled or spec.streaming:
+        protocol = protocol_of(spec, streaming=True)
+    with protocol.memory or nullcontext():
+        return _measure(spec, protocol, server, model, on_progress)
+
+
+def _measure(
+    spec: PerfSpec,
+    protocol: Protocol,
+    server: ServerInfo,
+    model: ModelInfo,
+    on_progress: OnProgress | None,
+) -> PerfResult:
+    supply = supply_of(spec, model, protocol)
+    if protocol.memory is not None:
+        protocol.memory.register()
     runs: list[Run] = []
     was_interrupted = False
     watch = CpuWatch(spec.address)
@@ -82,16 +85,14 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
     spin_ns = _SPIN_NS if spec.precise else 0
     with (
         Reactor(spin_ns=spin_ns) as reactor,
-        protocol.transport(reactor, check is not None) as transport,
+        protocol.transport(reactor, supply.check is not None) as transport,
         _undisturbed(),
     ):
         plan = SEARCHES[spec.search](spec.loads, spec.slo)
         load = next(plan, None)
         while load is not None and not was_interrupted:
             report = partial(_report, on_progress, load, len(runs), len(spec.loads))
-            trial = Trial(
-                spec, load, reactor, transport, requests, check, watch, stats, report
-            )
+            trial = Trial(spec, load, reactor, transport, supply, watch, stats, report)
             runs.append(trial.run())
             was_interrupted = trial.was_interrupted
             load = _after(plan, runs[-1])
@@ -127,48 +128,6 @@ def _undisturbed() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _requests(
-    spec: PerfSpec, model: ModelInfo, protocol: Protocol
-) -> tuple[list[Request], AnswerCheck | None]:
-    """Encode every request, and note the right answers where they are known."""
-    model.check_batch_size(spec.batch_size)
-    if spec.input_data == RANDOM or spec.samples:
-        return _random_requests(spec, model, protocol), None
-    shapes = input_shapes(model, spec.shapes, batch_size=spec.batch_size, may_vary=True)
-    steps = read_steps(spec.input_data, model, shapes)
-    check = AnswerCheck(protocol.decode)
-    requests = []
-    for step in batches(steps, model, spec.batch_size):
-        request = protocol.encode(model, step.inputs)
-        check.expect(request, step.expected)
-        requests.append(request)
-    return requests, check if check else None
-
-
-def _random_requests(
-    spec: PerfSpec, model: ModelInfo, protocol: Protocol
-) -> list[Request]:
-    check_samples(model, spec.samples)
-    sampled = {name: rows.shape[1:] for name, rows in spec.samples.items()}
-    shapes = input_shapes(model, {**spec.shapes, **sampled}, batch_size=spec.batch_size)
-    generator = np.random.default_rng(spec.seed)
-    requests: list[Request] = []
-    total_bytes = 0
-    while len(requests) < _DISTINCT_REQUESTS and total_bytes < _REQUEST_BYTES:
-        inputs = random_inputs(
-            model, shapes, batch_size=spec.batch_size, generator=generator
-        ) | sample_inputs(
-            model,
-            spec.samples,
-            batch_size=spec.batch_size,
-            first=len(requests) * spec.batch_size,
-        )
-        request = protocol.encode(model, inputs)
-        requests.append(request)
-        total_bytes += len(request.payload)
-    return requests
 
 
 def _report(

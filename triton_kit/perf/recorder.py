@@ -28,6 +28,8 @@ class Recording:
         from_send: from the time its bytes left instead.
         to_first: from the due time to the first bytes of the answer.
         lag: from the due time to the time its bytes left.
+        between: from one reply of a stream to the next.
+        replies: all replies of streams; 0 where every request has one answer.
         errors: failed requests by kind; they are in no histogram.
         times: due, sent, first and last of every good request, int64 arrays of shape
             (n, 4); only where the recorder was asked to keep them.
@@ -37,6 +39,8 @@ class Recording:
     from_send: Histogram = field(default_factory=Histogram)
     to_first: Histogram = field(default_factory=Histogram)
     lag: Histogram = field(default_factory=Histogram)
+    between: Histogram = field(default_factory=Histogram)
+    replies: int = 0
     errors: dict[str, ErrorTally] = field(default_factory=dict)
     times: list[NDArray[np.int64]] = field(default_factory=list)
 
@@ -56,6 +60,8 @@ class Recording:
         self.from_send.merge(other.from_send)
         self.to_first.merge(other.to_first)
         self.lag.merge(other.lag)
+        self.between.merge(other.between)
+        self.replies += other.replies
         self.times += other.times
         for kind, tally in other.errors.items():
             mine = self.errors.setdefault(kind, ErrorTally(example=tally.example))
@@ -77,8 +83,15 @@ class Recorder:
 
     def __init__(self, *, keep_times: bool = False) -> None:
         self.times: list[int] = []
+        self._gaps_ns: list[int] = []
         self._keeps_times = keep_times
         self._recording = Recording()
+
+    def reply(self, gap_ns: int | None) -> None:
+        """Record one reply of a stream, and the gap to the one before it if any."""
+        self._recording.replies += 1
+        if gap_ns is not None:
+            self._gaps_ns.append(gap_ns)
 
     def fail(self, failure: Failure) -> None:
         """Record a request without a good answer."""
@@ -110,6 +123,8 @@ class Recorder:
         if self._keeps_times:
             self._recording.times.append(times.reshape(-1, 4))
         due, sent, first, last = times.reshape(-1, 4).T
+        self._recording.between.add(np.array(self._gaps_ns, np.int64))
+        self._gaps_ns.clear()
         self._recording.latency.add(last - due)
         self._recording.from_send.add(last - sent)
         self._recording.to_first.add(first - due)

@@ -98,6 +98,8 @@ class Run:
             "latency_us": quantiles_us(recording.latency),
             "latency_from_send_us": quantiles_us(recording.from_send),
             "first_byte_us": quantiles_us(recording.to_first),
+            "replies": recording.replies,
+            "between_replies_us": quantiles_us(recording.between),
             "schedule_lag_us": quantiles_us(recording.lag),
             "errors": self.errors,
             "errors_by_kind": [

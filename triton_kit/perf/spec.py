@@ -11,8 +11,11 @@ from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.address import Address, parse_address
 from triton_kit.perf.load import ClosedLoad as ClosedLoad
 from triton_kit.perf.load import Load as Load
+from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.slo import Objective
 from triton_kit.perf.stability import StopRule, confident, fixed
+from triton_kit.perf.transport_spec import TransportSpec
+from triton_kit.perf.wire.kserve_http import Parameter
 from triton_kit.tensors import Shape
 
 if TYPE_CHECKING:
@@ -52,7 +55,12 @@ class PerfSpec:
             highest load that meets the objectives.
         keep_times: keep the times of every request, 32 bytes each, for an export.
         seed: of the random data; the same seed sends the same bytes.
-        headers: further HTTP headers.
+        headers: further HTTP headers, or gRPC metadata.
+        parameters: of every request, such as `priority` or `timeout`.
+        streaming: send each request on a stream of its own (gRPC), as decoupled models
+            need; those get it without asking.
+        sequences: for stateful models; needs closed loads.
+        transport: how requests travel: TLS, compression, shared memory.
     """
 
     url: str
@@ -77,6 +85,10 @@ class PerfSpec:
     keep_times: bool = False
     seed: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    sequences: Sequences | None = None
+    streaming: bool = False
+    transport: TransportSpec = field(default_factory=TransportSpec)
 
     def __post_init__(self) -> None:
         if self.protocol not in DEFAULT_PORTS:
@@ -95,6 +107,15 @@ class PerfSpec:
                 hint="--latency-threshold MS, or --slo 'p99<20ms'",
             )
         self._check_numbers()
+        self._check_sequences()
+
+    def _check_sequences(self) -> None:
+        is_open = any(not isinstance(load, ClosedLoad) for load in self.loads)
+        if self.sequences is not None and is_open:
+            raise SpecError(
+                "sequences need a closed loop: the requests of one wait for each other",
+                hint="--concurrency-range is the number of sequences at a time",
+            )
 
     def _check_numbers(self) -> None:
         for what, value, least in (
@@ -126,7 +147,8 @@ class PerfSpec:
     @property
     def address(self) -> Address:
         """Where the server is."""
-        return parse_address(self.url, default_port=DEFAULT_PORTS[self.protocol])
+        port = DEFAULT_PORTS[self.protocol]
+        return parse_address(self.url, default_port=port, tls=self.transport.tls)
 
 
 def parse_shape(text: str) -> tuple[str, Shape]:
@@ -155,3 +177,26 @@ def parse_header(text: str) -> tuple[str, str]:
     if not colon or not _HEADER_NAME.fullmatch(name) or not value.isprintable():
         raise SpecError(f"header {text!r}: not of the form NAME:VALUE")
     return name, value
+
+
+def parse_parameter(text: str) -> tuple[str, Parameter]:
+    """Read `NAME:VALUE:TYPE` as perf_analyzer does; TYPE is bool, int or string.
+
+    Raises:
+        SpecError: it is not one.
+    """
+    name, _, rest = text.partition(":")
+    value, _, kind = rest.rpartition(":")
+    try:
+        if name and kind == "int":
+            return name, int(value)
+    except ValueError as error:
+        raise SpecError(f"request parameter {text!r}: {value!r} is no int") from error
+    if name and kind == "bool" and value in ("true", "false"):
+        return name, value == "true"
+    if name and kind == "string":
+        return name, value
+    raise SpecError(
+        f"request parameter {text!r}: not of the form NAME:VALUE:TYPE",
+        hint="TYPE is bool, int or string, for example priority:1:int",
+    )

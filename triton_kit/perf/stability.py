@@ -90,7 +90,7 @@ def fixed(length_s: float) -> StopRule:
     return StopRule(kind="fixed", window_s=length_s, most_windows=1)
 
 
-def confident(*, tolerance: float = 0.05, within_s: float = 15.0) -> StopRule:
+def confident(*, tolerance: float = 0.05, within_s: float = 10.0) -> StopRule:
     """Measure until throughput and p95 are known to `tolerance`, with 95 % confidence.
 
     Windows of half a second, five at least, `within_s` at most.

@@ -61,6 +61,13 @@ def remarks(result: PerfResult) -> list[str]:
         for stats in run.server
         if stats.requests
     ]
+    lines += [
+        f"{run.name}: {run.recording.replies} replies, first after p50 "
+        f"{_us(run.recording.to_first.quantile_ns(0.5) / 1e3)} us, then every p50 "
+        f"{_us(run.recording.between.quantile_ns(0.5) / 1e3)} us"
+        for run in result.runs
+        if run.recording.replies
+    ]
     if result.was_interrupted:
         lines.append("interrupted: the last load was not measured to its end")
     return lines

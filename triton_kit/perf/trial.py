@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
-from triton_kit.perf.engine import Check, ClosedLoop, OpenLoop
+from triton_kit.perf.engine import ClosedLoop, OpenLoop
 from triton_kit.perf.load import ClosedLoad, Load
 from triton_kit.perf.reactor import Reactor, Timer
 from triton_kit.perf.recorder import Recording
@@ -15,7 +15,8 @@ from triton_kit.perf.result import Run
 from triton_kit.perf.server_stats import ModelStats, StatsWatch
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.stability import Window
-from triton_kit.perf.transport.base import Failure, Request, Transport
+from triton_kit.perf.supply import Supply
+from triton_kit.perf.transport.base import Failure, Transport
 from triton_kit.perf.verdict import judge
 
 # How often overdue requests are looked for and progress is reported.
@@ -31,8 +32,7 @@ class Trial:
         load: Load,
         reactor: Reactor,
         transport: Transport,
-        requests: Sequence[Request],
-        check: Check | None,
+        supply: Supply,
         watch: CpuWatch,
         stats: StatsWatch,
         report: Callable[[float], None],
@@ -45,7 +45,7 @@ class Trial:
         self._stats = stats
         self._server: tuple[ModelStats, ...] = ()
         self._report = report
-        self._engine = _engine(spec, load, reactor, transport, requests, check)
+        self._engine = _engine(spec, load, reactor, transport, supply)
         self._windows: list[Window] = []
         self._boundaries_ns: list[int] = []
         self._cpu = CpuUse(0.0, 0.0, 0.0, None)
@@ -201,24 +201,24 @@ def _engine(
     load: Load,
     reactor: Reactor,
     transport: Transport,
-    requests: Sequence[Request],
-    check: Check | None,
+    supply: Supply,
 ) -> ClosedLoop | OpenLoop:
     if isinstance(load, ClosedLoad):
         return ClosedLoop(
             reactor,
             transport,
-            requests,
+            supply.requests,
             concurrency=load.concurrency,
-            check=check,
+            source=supply.source,
+            check=supply.check,
             keep_times=spec.keep_times,
         )
     return OpenLoop(
         reactor,
         transport,
-        requests,
+        supply.requests,
         load.times,
         most_in_flight=spec.most_in_flight,
-        check=check,
+        check=supply.check,
         keep_times=spec.keep_times,
     )

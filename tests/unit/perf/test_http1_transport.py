@@ -172,7 +172,9 @@ def test_a_server_that_went_away_is_counted_as_refusing():
         reactor.run()
         lane = transport._lanes[0]
         lane.close()
-        lane._channel._endpoint = resolve(Address(host=host, port=closed_port()))
+        lane._channel._endpoint = resolve(
+            Address(host=host, port=closed_port()), speaks="http/1.1"
+        )
         engine.begin(count=2)
         reactor.run()
 

@@ -44,8 +44,15 @@ class Failure:
 OnEnd = Callable[[int, int, int, int, Failure | None, bytes], None]
 
 
+# What a sink's `replied` takes: slot, time of the reply before it or 0, its own time.
+OnReply = Callable[[int, int, int], None]
+
+
 class Sink(Protocol):
     """Learns how each request ended. All times are CLOCK_MONOTONIC nanoseconds."""
+
+    def replied(self, slot: int, before_ns: int, at_ns: int, /) -> None:
+        """Take one reply of a stream; `before_ns` is the one before it, 0 if none."""
 
     def finished(
         self,

@@ -11,7 +11,7 @@ from triton_kit.perf.address import Address, Endpoint, resolve
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.transport.base import Failure, OnEnd, Request, Sink
-from triton_kit.perf.transport.channel import Channel
+from triton_kit.perf.transport.tls_channel import open_channel
 from triton_kit.perf.wire.http_answer import (
     HTTP_OK,
     AnswerReader,
@@ -54,7 +54,7 @@ class Http1Transport:
     def open(self, slots: int, sink: Sink, /) -> None:
         """Connect what is missing up to `slots` connections."""
         if self._endpoint is None:
-            self._endpoint = resolve(self._address)
+            self._endpoint = resolve(self._address, speaks="http/1.1")
         self._finished = sink.finished
         may_fail = bool(self._lanes)  # a server that went away is counted, not raised
         while len(self._lanes) < slots:
@@ -103,7 +103,7 @@ class _Lane:
     ) -> None:
         self._slot = slot
         self._reactor = reactor
-        self._channel = Channel(reactor, endpoint, self._on_data, self._on_lost)
+        self._channel = open_channel(reactor, endpoint, self._on_data, self._on_lost)
         self._answer = answer
         self._is_busy = False
         self._sent_ns = self._first_ns = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Self
@@ -11,9 +12,10 @@ from triton_kit.perf.address import Address, Endpoint, resolve
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.transport.base import Failure, Request, Sink
-from triton_kit.perf.transport.channel import Channel
+from triton_kit.perf.transport.http2_answers import Answers, Replies
 from triton_kit.perf.transport.http2_connection import Http2Connection
 from triton_kit.perf.transport.http2_sender import Stream
+from triton_kit.perf.transport.tls_channel import open_channel
 from triton_kit.perf.wire.http2_frames import ProtocolBrokenError
 
 _RETRY_AFTER_S = 0.05
@@ -22,15 +24,25 @@ _MOST_LINKS = 256
 
 
 class Http2Transport:
-    """Spreads its slots over as many connections as the server's limit demands."""
+    """Spreads its slots over as many connections as the server's limit demands.
+
+    With `error_in` every call is a stream of messages: the sink is told of each, and
+    `error_in` says which of them are errors.
+    """
 
     def __init__(
-        self, reactor: Reactor, address: Address, *, keep_answers: bool = False
+        self,
+        reactor: Reactor,
+        address: Address,
+        *,
+        keep_answers: bool = False,
+        error_in: Callable[[bytes], str] | None = None,
     ) -> None:
         self._reactor = reactor
         self._address = address
         self._endpoint: Endpoint | None = None
         self._keep_answers = keep_answers
+        self._error_in = error_in
         self._streams: list[Stream] = []
         # The link that new calls of a slot take, and the one its call is on.
         self._links: list[_Link] = []
@@ -57,7 +69,7 @@ class Http2Transport:
         """Connect until the server's limits on concurrent calls allow `slots`."""
         self._sink = sink
         if self._endpoint is None:
-            self._endpoint = resolve(self._address)
+            self._endpoint = resolve(self._address, speaks="h2")
         for link in self._links:
             link.connection.on_end = sink.finished
         # A server that went away between two loads is counted, not raised.
@@ -68,6 +80,10 @@ class Http2Transport:
         self._link_of = [
             self._links[slot % len(self._links)] for slot in range(len(self._streams))
         ]
+
+    def _replied(self, slot: int, before_ns: int, at_ns: int) -> None:
+        assert self._sink is not None
+        self._sink.replied(slot, before_ns, at_ns)
 
     def _connect_for(self, slots: int) -> None:
         for index, link in enumerate(self._links):
@@ -104,9 +120,10 @@ class Http2Transport:
     def _connect(self, *, is_urgent: bool = False) -> _Link:
         assert self._sink is not None
         assert self._endpoint is not None
-        connection = Http2Connection(
-            self._sink.finished, keep_answers=self._keep_answers
-        )
+        answers = Answers(keep=self._keep_answers)
+        if self._error_in is not None:
+            answers = Replies(self._replied, self._error_in)
+        connection = Http2Connection(self._sink.finished, answers)
         link = _Link(self._reactor, self._endpoint, connection)
         if is_urgent:
             link.begin_connect()
@@ -146,7 +163,7 @@ class _Link:
         self.connection = connection
         self._reactor = reactor
         self._endpoint = endpoint
-        self._channel = Channel(reactor, endpoint, self._on_data, self._on_lost)
+        self._channel = open_channel(reactor, endpoint, self._on_data, self._on_lost)
         self._loss: Failure | None = None
 
     @property

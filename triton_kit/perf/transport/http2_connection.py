@@ -11,13 +11,9 @@ from collections import deque
 from collections.abc import Callable
 
 from triton_kit.perf.transport.base import Failure, OnEnd, Request
+from triton_kit.perf.transport.http2_answers import HTTP_OK, Answers
 from triton_kit.perf.transport.http2_sender import UNKNOWN, Sender, Stream
-from triton_kit.perf.wire.grpc_status import (
-    PREFIX_BYTES,
-    Status,
-    message_text,
-    status_name,
-)
+from triton_kit.perf.wire.grpc_status import PREFIX_BYTES
 from triton_kit.perf.wire.http2_frames import (
     ACK,
     DEFAULT_WINDOW,
@@ -44,7 +40,6 @@ from triton_kit.perf.wire.http2_frames import (
     window_update,
 )
 
-_HTTP_OK = 200
 # Kind and flags of the frames that an ordinary answer is made of.
 _DATA = Kind.DATA << 8
 _FIRST_HEADERS = Kind.HEADERS << 8 | END_HEADERS
@@ -75,7 +70,7 @@ class Http2Connection:
         most_streams: how many calls the peer takes at once.
     """
 
-    def __init__(self, on_end: OnEnd, *, keep_answers: bool = False) -> None:
+    def __init__(self, on_end: OnEnd, answers: Answers | None = None) -> None:
         self._sender = Sender()
         self.out = self._sender.out
         self._write_request = self._sender.request
@@ -89,7 +84,8 @@ class Http2Connection:
         self.is_usable = True
         self.most_streams = _UNLIMITED
         self.on_end = on_end
-        self._keep_answers = self._is_careful = keep_answers
+        self._answers = answers or Answers()
+        self._is_careful = self._answers.are_looked_at
         self._streams: dict[int, Stream] = {}
         self._waiting: deque[tuple[Stream, Request]] = deque()
         self._next_number = 1
@@ -128,6 +124,8 @@ class Http2Connection:
         stream.number = number
         stream.first_ns = stream.http_status = 0
         stream.missing = UNKNOWN
+        stream.reply_ns = 0
+        stream.error = ""
         self._streams[number] = stream
         self.fresh.append(stream)
         self._write_request(stream, request)
@@ -177,11 +175,11 @@ class Http2Connection:
                 self._unreported_bytes += size
             elif what == _FIRST_HEADERS and data[start:stop] in good_starts:
                 stream.first_ns = woke_ns
-                stream.http_status = _HTTP_OK
+                stream.http_status = HTTP_OK
             elif (
                 what == _LAST_HEADERS
                 and data[start:stop] in good_ends
-                and stream.http_status == _HTTP_OK
+                and stream.http_status == HTTP_OK
                 and stream.missing == 0
                 and stream.unsent is None
             ):
@@ -222,23 +220,10 @@ class Http2Connection:
         if stream is None:
             self._check_number(number)
             return  # of a call that was taken back
-        self._take(stream, unpadded(payload) if flags & PADDED else payload)
+        payload = unpadded(payload) if flags & PADDED else payload
+        self._answers.take(stream, payload, woke_ns)
         if flags & END_STREAM:
             self._end(stream, woke_ns, Failure("malformed answer", "no gRPC trailers"))
-
-    def _take(self, stream: Stream, payload: bytes) -> None:
-        if stream.missing != UNKNOWN:
-            stream.missing -= len(payload)
-            if self._keep_answers:
-                stream.parts.append(payload)
-            return
-        stream.parts.append(payload)
-        answer = b"".join(stream.parts)
-        if len(answer) >= PREFIX_BYTES:
-            announced = int.from_bytes(answer[1:PREFIX_BYTES], "big")
-            stream.missing = announced + PREFIX_BYTES - len(answer)
-            if not self._keep_answers:
-                stream.parts.clear()
 
     def _on_headers(
         self, flags: int, number: int, payload: bytes, woke_ns: int
@@ -263,7 +248,7 @@ class Http2Connection:
             raise ProtocolBrokenError(f"headers longer than {LARGEST_BLOCK_BYTES}")
         if flags & END_HEADERS:
             self._continued = None
-            self._is_careful = self._keep_answers
+            self._is_careful = self._answers.are_looked_at
             self._on_block(first_flags, number, block, woke_ns)
         else:
             self._continued = (number, first_flags, block)
@@ -280,14 +265,7 @@ class Http2Connection:
             stream.http_status = meaning.http_status
         if not flags & END_STREAM:
             return
-        failure = None
-        if stream.http_status != _HTTP_OK:
-            failure = Failure(f"HTTP {stream.http_status}", meaning.grpc_message)
-        elif meaning.grpc_status != Status.OK:
-            failure = _grpc_failure(meaning.grpc_status, meaning.grpc_message)
-        elif stream.missing:
-            failure = Failure("malformed answer", "not one whole gRPC message")
-        self._end(stream, woke_ns, failure)
+        self._end(stream, woke_ns, self._answers.failure(stream, meaning))
 
     def _on_reset(self, _flags: int, number: int, payload: bytes, woke_ns: int) -> None:
         check_size("RST_STREAM", payload, 4)
@@ -383,12 +361,6 @@ class Http2Connection:
             self._sender.widen(None, more)
         elif stream := self._streams.get(number):
             self._sender.widen(stream, more)
-
-
-def _grpc_failure(status: int | None, message: str) -> Failure:
-    if status is None:
-        return Failure("malformed answer", "no gRPC status")
-    return Failure(f"gRPC {status_name(status)}", message_text(message))
 
 
 def _check_frame_size(size: int) -> None:

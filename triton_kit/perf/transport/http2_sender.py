@@ -37,16 +37,20 @@ class Stream:
         http_status: of the answer; 0 before.
         missing: bytes of the answer still to come; UNKNOWN before it says so.
         parts: the answer so far, where it is kept or its prefix is incomplete.
+        reply_ns: when the last message of a stream of them came.
+        error: what the first message that is an error says.
         window: how much of the request the peer would take on this stream.
         unsent: the part of the request that waits for a window.
     """
 
     __slots__ = (
+        "error",
         "first_ns",
         "http_status",
         "missing",
         "number",
         "parts",
+        "reply_ns",
         "sent_ns",
         "slot",
         "unsent",
@@ -56,6 +60,8 @@ class Stream:
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.number = self.sent_ns = self.first_ns = self.http_status = self.window = 0
+        self.reply_ns = 0
+        self.error = ""
         self.missing = UNKNOWN
         self.parts: list[bytes] = []
         self.unsent: memoryview | None = None

@@ -45,6 +45,6 @@ def message_text(value: str) -> str:
     return unquote(value, errors="replace")
 
 
-def framed(message: bytes) -> bytes:
+def framed(message: bytes, *, is_compressed: bool = False) -> bytes:
     """Put gRPC's prefix before a message."""
-    return PREFIX.pack(0, len(message)) + message
+    return PREFIX.pack(is_compressed, len(message)) + message

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from triton_kit.perf.address import Address
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.shared_memory import Place, SharedMemory
 from triton_kit.perf.transport.base import HeaderList, Request
+from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.grpc_status import framed
+from triton_kit.perf.wire.kserve_http import Parameter
 from triton_kit.perf.wire.tensor_bytes import to_bytes
+
+# Field 1, a string: how a ModelStreamInferResponse with an error begins.
+_ERROR_FIELD = b"\x0a"
 
 _SERVICE = "inference.GRPCInferenceService"
 
 
 def call_headers(
-    address: Address, method: str, headers: Mapping[str, str] | None = None
+    address: Address,
+    method: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    compression: str = "none",
 ) -> HeaderList:
     """Return the header fields of a call of Triton's service."""
     own = (
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", "https" if address.tls else "http"),
         (":path", f"/{_SERVICE}/{method}"),
         (":authority", address.authority),
         ("te", "trailers"),
@@ -30,7 +42,8 @@ def call_headers(
         ("user-agent", "triton-kit"),
     )
     further = ((name.lower(), value) for name, value in (headers or {}).items())
-    return HeaderList((*own, *further))
+    encoding = () if compression == "none" else (("grpc-encoding", compression),)
+    return HeaderList((*own, *encoding, *further))
 
 
 def infer_request(
@@ -40,6 +53,9 @@ def infer_request(
     *,
     inferences: int,
     version: str = "",
+    parameters: Mapping[str, Parameter] | None = None,
+    compression: str = "none",
+    memory: SharedMemory | None = None,
 ) -> Request:
     """Write one ModelInferRequest, with gRPC's prefix before it.
 
@@ -49,9 +65,30 @@ def infer_request(
         inputs: a value per input, batch axis included.
         inferences: the batch size, for the bookkeeping of the caller.
         version: ask for this version instead of the server's choice.
+        parameters: of the request: priority, timeout, sequence_id and so on.
+        compression: of the message; the headers must name the same.
+        memory: where tensors go that the message is to leave out.
     """
     message = infer_message(model, inputs, version=version)
-    return Request(framed(message.SerializeToString()), inferences, headers)
+    if memory is not None:
+        _move(message, memory, memory.place_outputs(model, inferences))
+    for name, value in (parameters or {}).items():
+        _set(message.parameters[name], value)
+    body = compressed(message.SerializeToString(), compression)
+    payload = framed(body, is_compressed=compression != "none")
+    return Request(payload, inferences, headers)
+
+
+def _set(
+    parameter: Any,  # noqa: ANN401  a generated protobuf class
+    value: Parameter,
+) -> None:
+    if isinstance(value, bool):
+        parameter.bool_param = value
+    elif isinstance(value, int):
+        parameter.int64_param = value
+    else:
+        parameter.string_param = value
 
 
 def infer_message(
@@ -70,3 +107,31 @@ def infer_message(
         )
         message.raw_input_contents.append(to_bytes(array, tensor.dtype))
     return message
+
+
+def _move(
+    message: service_pb2.ModelInferRequest,
+    memory: SharedMemory,
+    outputs: Mapping[str, Place],
+) -> None:
+    """Take the tensors out of a message, and point to where they are instead."""
+    for tensor, data in zip(message.inputs, message.raw_input_contents, strict=True):
+        for name, value in memory.place_input(data).parameters().items():
+            _set(tensor.parameters[name], value)
+    del message.raw_input_contents[:]
+    for output, place in outputs.items():
+        asked = message.outputs.add(name=output)
+        for name, value in place.parameters().items():
+            _set(asked.parameters[name], value)
+
+
+def error_in_stream(message: bytes) -> str:
+    """Return the error in a ModelStreamInferResponse; empty where it is an answer."""
+    if message[:1] != _ERROR_FIELD:
+        return ""
+    try:
+        answer = service_pb2.ModelStreamInferResponse.FromString(message)
+    except DecodeError as error:
+        return f"unreadable: {error}"
+    text: str = answer.error_message
+    return text

@@ -1,0 +1,107 @@
+import json
+
+import pytest
+
+from triton_kit.errors import SpecError
+from triton_kit.perf.measure import measure
+from triton_kit.perf.sequences import Sequences
+from triton_kit.perf.spec import ClosedLoad, PerfSpec
+
+pytestmark = pytest.mark.server
+
+
+def spec(loaded, protocol, **changes):
+    url = loaded.grpc_url if protocol == "grpc" else loaded.http_url
+    fixed = {"url": url, "protocol": protocol, "model": "mlp", "warm_up_s": 0}
+    return PerfSpec(**(fixed | changes))
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_sequences_reach_the_model_in_order(loaded, protocol):
+    result = measure(
+        spec(
+            loaded,
+            protocol,
+            model="counter",
+            loads=(ClosedLoad(1), ClosedLoad(4)),
+            sequences=Sequences(length=5, variation=0.4, first_id=100),
+            request_count=80,
+        )
+    )
+
+    assert [run.recording.errors for run in result.runs] == [{}, {}]
+    assert [run.answered for run in result.runs] == [80, 80]
+
+
+def test_a_stateful_model_asks_for_sequences(loaded):
+    with pytest.raises(SpecError, match="keeps state"):
+        measure(spec(loaded, "http", model="counter"))
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_request_parameters_are_accepted(loaded, protocol):
+    result = measure(
+        spec(
+            loaded,
+            protocol,
+            parameters={"priority": 0, "note": "x", "flag": True},
+            request_count=10,
+        )
+    )
+
+    assert result.runs[0].recording.errors == {}
+
+
+def counts(tmp_path, *numbers):
+    path = tmp_path / "counts.json"
+    path.write_text(json.dumps({"data": [{"count": [number]} for number in numbers]}))
+    return str(path)
+
+
+def test_every_reply_of_a_decoupled_model_is_counted(loaded, tmp_path):
+    result = measure(
+        spec(
+            loaded,
+            "grpc",
+            model="repeat",
+            input_data=counts(tmp_path, 0, 1, 5, 50),
+            loads=(ClosedLoad(3),),
+            request_count=40,
+        )
+    )
+    recording = result.runs[0].recording
+
+    assert recording.errors == {}
+    assert recording.succeeded == 40
+    assert recording.replies == 560
+    assert recording.between.count == 560 - 30  # the first of a stream has no gap
+    assert recording.to_first.max_ns <= recording.latency.max_ns
+
+
+def test_an_error_in_a_stream_is_counted(loaded, tmp_path):
+    result = measure(
+        spec(
+            loaded,
+            "grpc",
+            model="repeat",
+            input_data=counts(tmp_path, 3, 101),
+            request_count=10,
+        )
+    )
+    [run] = result.runs
+
+    assert run.answered == 5
+    assert run.recording.errors["stream error"].count == 5
+    assert "too many" in run.recording.errors["stream error"].example
+
+
+def test_a_model_with_one_answer_may_be_streamed(loaded):
+    result = measure(spec(loaded, "grpc", streaming=True, request_count=20))
+
+    assert result.runs[0].recording.errors == {}
+    assert result.runs[0].recording.replies == 20
+
+
+def test_http_cannot_carry_a_decoupled_model(loaded):
+    with pytest.raises(SpecError, match="decoupled"):
+        measure(spec(loaded, "http", model="repeat"))

@@ -1,0 +1,77 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triton_kit.errors import SpecError
+from triton_kit.perf.load import RateLoad
+from triton_kit.perf.sequences import Sequences, sequence_requests
+from triton_kit.perf.spec import PerfSpec, parse_parameter
+from triton_kit.perf.transport.base import Request
+
+
+def walk(sequences, slot, count):
+    made = []
+
+    def request_at(place, parameters):
+        made.append((Request(b""), place, parameters))
+        return made[-1][0]
+
+    requests = sequence_requests(sequences, slot, 3, request_at)
+    known = {request: (place, parameters) for request, place, parameters in made}
+    return [known[request] for request in itertools.islice(requests, count)]
+
+
+@given(length=st.integers(1, 9), variation=st.floats(0, 1), slot=st.integers(0, 5))
+def test_every_sequence_starts_once_and_ends_once(length, variation, slot):
+    sequences = Sequences(length=length, variation=variation, first_id=10)
+    lengths, current = [], 0
+
+    for _, parameters in walk(sequences, slot, 200):
+        assert parameters["sequence_id"] == 10 + slot
+        assert parameters["sequence_start"] == (current == 0)
+        current += 1
+        if parameters["sequence_end"]:
+            lengths.append(current)
+            current = 0
+
+    spread = int(length * variation)
+    assert all(max(length - spread, 1) <= n <= length + spread for n in lengths)
+
+
+def test_the_data_is_taken_in_turn():
+    places = [place for place, _ in walk(Sequences(length=4), 0, 7)]
+
+    assert places == [0, 1, 2, 0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("wrong", [{"length": 0}, {"variation": 1.5}, {"first_id": 0}])
+def test_impossible_sequences_do_not_exist(wrong):
+    with pytest.raises(SpecError):
+        Sequences(**wrong)
+
+
+def test_sequences_need_a_closed_loop():
+    with pytest.raises(SpecError, match="closed loop"):
+        PerfSpec(
+            url="x", model="m", sequences=Sequences(), loads=(RateLoad(rate_hz=1),)
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("priority:1:int", ("priority", 1)),
+        ("fast:true:bool", ("fast", True)),
+        ("note:a:b:string", ("note", "a:b")),
+    ],
+)
+def test_a_request_parameter_has_a_type(text, expected):
+    assert parse_parameter(text) == expected
+
+
+@pytest.mark.parametrize("text", ["a", "a:b", "a:b:int", "a:yes:bool", ":1:int"])
+def test_what_is_no_parameter_is_refused(text):
+    with pytest.raises(SpecError, match="request parameter"):
+        parse_parameter(text)

@@ -1,0 +1,88 @@
+"""Requests that belong together: sequences of a stateful model, one per slot."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from triton_kit.errors import SpecError
+from triton_kit.perf.transport.base import Request
+from triton_kit.perf.wire.kserve_http import Parameter
+
+# Gives the request at a place in the data, with these parameters.
+RequestAt = Callable[[int, dict[str, Parameter]], Request]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequences:
+    """How long sequences are, and what their ids are.
+
+    Attributes:
+        length: requests of a sequence, on average.
+        variation: lengths are drawn evenly from within this share of `length`.
+        first_id: the ids of the slots count from here.
+        seed: of the lengths.
+    """
+
+    length: int = 20
+    variation: float = 0.2
+    first_id: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or self.first_id < 1:
+            raise SpecError("sequence length and first id must be 1 or more")
+        if not 0 <= self.variation <= 1:
+            raise SpecError(
+                f"sequence length variation {self.variation:.0%}: need 0 to 100 %"
+            )
+
+    def lengths(self, slot: int) -> Iterator[int]:
+        """Yield the lengths of one slot's sequences, endlessly."""
+        generator = np.random.default_rng((self.seed, slot))
+        spread = int(self.length * self.variation)
+        low, high = max(self.length - spread, 1), self.length + spread
+        while True:
+            yield int(generator.integers(low, high + 1))
+
+
+def sequence_requests(
+    sequences: Sequences, slot: int, distinct: int, request_at: RequestAt
+) -> Iterator[Request]:
+    """Yield the requests of one slot: one sequence after another, under one id.
+
+    An id is free again once its sequence has ended, and a slot has one sequence at a
+    time, so an id per slot is enough; and every request can be encoded beforehand.
+
+    Args:
+        sequences: lengths and ids.
+        slot: whose requests these are.
+        distinct: how many different inputs there are.
+        request_at: encodes a request; called here for every one that can occur.
+    """
+    encoded = {
+        (start, end): [
+            request_at(place, _flags(sequences.first_id + slot, start, end))
+            for place in range(distinct)
+        ]
+        for start, end in itertools.product((False, True), repeat=2)
+    }
+    return _walk(sequences, slot, encoded)
+
+
+def _walk(
+    sequences: Sequences, slot: int, encoded: dict[tuple[bool, bool], list[Request]]
+) -> Iterator[Request]:
+    place = 0
+    for length in sequences.lengths(slot):
+        for index in range(length):
+            kinds = encoded[index == 0, index == length - 1]
+            yield kinds[place % len(kinds)]
+            place += 1
+
+
+def _flags(number: int, start: bool, end: bool) -> dict[str, Parameter]:
+    return {"sequence_id": number, "sequence_start": start, "sequence_end": end}
