@@ -24,7 +24,7 @@ from triton_kit.perf.slo import as_json, missed
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.supply import supply_of
 from triton_kit.perf.sweep import SEARCHES, Plan
-from triton_kit.perf.trial import Trial
+from triton_kit.perf.trial import Trial, metrics_watch
 
 # How long before a due time `precise` stops sleeping: longer than a late wake-up.
 _SPIN_NS = 150_000
@@ -63,6 +63,8 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
     model = protocol.control.model(spec.model, spec.version)
     if model.is_decoupled or spec.streaming:
         protocol = protocol_of(spec, streaming=True)
+    if metrics := metrics_watch(spec):
+        metrics.scrape()  # an endpoint that is none is an error before the load
     supply = supply_of(spec, model, protocol)
     runs: list[Run] = []
     was_interrupted = False
