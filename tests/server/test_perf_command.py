@@ -120,6 +120,32 @@ def test_the_servers_own_figures_stand_beside_ours(loaded, tmp_path, grpc):
     assert "mlp on the server" in result.output
 
 
+def test_the_servers_metrics_are_collected(loaded, tmp_path):
+    path = tmp_path / "result.json"
+
+    result = perf(
+        loaded,
+        *("--request-count", "30", "--collect-metrics"),
+        *("--metrics-url", loaded.metrics_url, "--json", str(path)),
+    )
+    [run] = json.loads(path.read_text())["runs"]
+    grown = {
+        row["name"]: row["growth"]
+        for row in run["metrics"]
+        if row["kind"] == "counter" and row["labels"].get("model") == "mlp"
+    }
+
+    assert result.exit_code == 0, result.output
+    assert grown["nv_inference_request_success"] == 30
+
+
+def test_metrics_that_are_not_there_are_an_error_before_the_load(loaded):
+    result = perf(loaded, "--collect-metrics", "--metrics-url", loaded.http_url)
+
+    assert result.exit_code == 6
+    assert "no metrics at" in result.output
+
+
 def test_prometheus_text_has_the_latency(loaded, tmp_path):
     path = tmp_path / "perf.prom"
 

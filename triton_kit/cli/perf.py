@@ -93,6 +93,9 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     show_default=True,
     help="random, zero, a folder with a file per input, an .npz, or a JSON file.",
 )
+@click.option("--collect-metrics", is_flag=True, help="Read Prometheus' endpoint too.")
+@click.option("--metrics-url", default="localhost:8002/metrics", show_default=True)
+@click.option("--metrics-interval", "metrics_ms", default=1000, metavar="MS")
 @click.option("--streaming", is_flag=True, help="A gRPC stream for each request.")
 @click.option("--sequence-length", type=int, help="Requests of a sequence, on average.")
 @click.option(

@@ -11,6 +11,7 @@ from triton_kit.errors import SpecError
 from triton_kit.perf.tls import Tls
 from triton_kit.perf.transport_spec import (
     COMPRESSIONS,
+    ENDPOINTS,
     SHARED_MEMORIES,
     TransportSpec,
 )
@@ -34,6 +35,13 @@ _OPTIONS = [
         default="none",
         show_default=True,
         help="Of requests, over HTTP too; done before the clock starts.",
+    ),
+    click.option(
+        "--endpoint",
+        type=click.Choice(ENDPOINTS),
+        default="infer",
+        show_default=True,
+        help="Over HTTP: generate takes plain JSON, generate_stream sends events.",
     ),
     click.option(
         "--shared-memory",
@@ -76,7 +84,7 @@ def transport_spec(options: dict[str, Any], *, protocol: str) -> TransportSpec:
     """
     plain = {
         name: options.pop(name)
-        for name in ("compression", "shared_memory", "output_bytes")
+        for name in ("compression", "endpoint", "shared_memory", "output_bytes")
     }
     grpc = {
         "authorities": options.pop("ssl_grpc_root_certifications_file"),

@@ -25,7 +25,7 @@ from triton_kit.perf.slo import as_json, missed
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.supply import supply_of
 from triton_kit.perf.sweep import SEARCHES, Plan
-from triton_kit.perf.trial import Trial
+from triton_kit.perf.trial import Trial, metrics_watch
 
 # How long before a due time `precise` stops sleeping: longer than a late wake-up.
 _SPIN_NS = 150_000
@@ -75,6 +75,8 @@ def _measure(
     model: ModelInfo,
     on_progress: OnProgress | None,
 ) -> PerfResult:
+    if metrics := metrics_watch(spec):
+        metrics.scrape()  # an endpoint that is none is an error before the load
     supply = supply_of(spec, model, protocol)
     if protocol.memory is not None:
         protocol.memory.register()

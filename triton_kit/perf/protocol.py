@@ -43,15 +43,20 @@ def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
     Raises:
         SpecError: the protocol has no streams.
     """
+    endpoint = spec.transport.endpoint
     if spec.protocol == "grpc":
+        if endpoint != "infer":
+            raise SpecError(f"{endpoint} is there over HTTP only", hint="-i http")
         return _grpc(spec, streaming)
+    if endpoint == "generate_stream":
+        return _generate(spec)
     if streaming:
         raise SpecError(
             f"model {spec.model!r} may reply any number of times (decoupled), "
             "which HTTP cannot carry",
-            hint="use -i grpc and the gRPC port",
+            hint="use -i grpc and the gRPC port, or --endpoint generate_stream",
         )
-    return _http(spec)
+    return _http(spec) if endpoint == "infer" else _generate(spec)
 
 
 def _memory(spec: PerfSpec, control: Control) -> SharedMemory | None:
@@ -88,6 +93,34 @@ def _http(spec: PerfSpec) -> Protocol:
             memory=memory,
         ),
         memory=memory,
+    )
+
+
+def _generate(spec: PerfSpec) -> Protocol:
+    from triton_kit.perf.control_http import HttpControl
+    from triton_kit.perf.transport.http1 import Http1Transport
+    from triton_kit.perf.wire.generate import generate_request
+
+    address, endpoint = spec.address, spec.transport.endpoint
+    return Protocol(
+        control=HttpControl(address, headers=spec.headers),
+        decode=decode_http,
+        transport=lambda reactor, keep: Http1Transport(
+            reactor,
+            address,
+            keep_answers=keep,
+            has_events=endpoint == "generate_stream",
+        ),
+        encode=lambda model, inputs, parameters: generate_request(
+            address,
+            model,
+            inputs,
+            endpoint=endpoint,
+            version=spec.version,
+            headers=spec.headers,
+            parameters=spec.parameters | parameters,
+            compression=spec.transport.compression,
+        ),
     )
 
 

@@ -135,6 +135,8 @@ class Reactor:
             woke_ns = now_ns()
             if woke_ns >= self._alarm_ns:
                 self._ring(woke_ns)
+                # What is read below may answer what was sent just now.
+                woke_ns = now_ns()
             for fd, mask in events:
                 # A callback of this very wake-up may have closed this one.
                 if callback := on_ready.get(fd):

@@ -45,6 +45,7 @@ class Run:
         windows: what the run was cut into.
         server: what the server counted, the model first, then its steps; of all
             requests of this run.
+        metrics: the server's Prometheus samples, as JSON: growth or levels.
         boundaries_ns: where the windows begin and end, on the monotonic clock.
         cpu: who used the CPU.
         verdict: whether to trust the figures, and who was the limit.
@@ -60,6 +61,7 @@ class Run:
     inferences_per_request: int
     windows: tuple[Window, ...]
     server: tuple[ModelStats, ...]
+    metrics: Sequence[Mapping[str, Any]]
     boundaries_ns: tuple[int, ...]
     cpu: CpuUse
     verdict: Verdict
@@ -113,6 +115,7 @@ class Run:
             "server_cpu_s": self.cpu.server_s,
             "verdict": {"kind": self.verdict.kind, "reason": self.verdict.reason},
             "server": [model.as_json() for model in self.server],
+            "metrics": list(self.metrics),
             "windows": [
                 {
                     "length_s": window.length_s,

@@ -59,6 +59,8 @@ class PerfSpec:
         parameters: of every request, such as `priority` or `timeout`.
         streaming: send each request on a stream of its own (gRPC), as decoupled models
             need; those get it without asking.
+        metrics_url: the server's Prometheus endpoint; None leaves it alone.
+        metrics_interval_s: how often it is asked during a run.
         sequences: for stateful models; needs closed loads.
         transport: how requests travel: TLS, compression, shared memory.
     """
@@ -88,6 +90,8 @@ class PerfSpec:
     parameters: dict[str, Parameter] = field(default_factory=dict)
     sequences: Sequences | None = None
     streaming: bool = False
+    metrics_url: str | None = None
+    metrics_interval_s: float = 1.0
     transport: TransportSpec = field(default_factory=TransportSpec)
 
     def __post_init__(self) -> None:

@@ -61,12 +61,11 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
         check.expect(request, step.expected)
         return request
 
+    _check_transport(spec, steps)
     sequences = spec.sequences
-    if protocol.memory is not None:
-        _check_comparable(spec, steps)
-        if sequences is not None:  # whose slots encode the same inputs later
-            for place in range(len(steps)):
-                encode(place, {})
+    if protocol.memory is not None and sequences is not None:
+        for place in range(len(steps)):
+            encode(place, {})  # their slots place the same inputs, but later
     if sequences is None:
         requests = [encode(place, {}) for place in range(len(steps))]
         return Supply(requests=requests, check=check if check else None)
@@ -79,8 +78,16 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
     return Supply(requests=[], source=source, check=check if has_answers else None)
 
 
-def _check_comparable(spec: PerfSpec, steps: Sequence[Step]) -> None:
-    if spec.transport.output_bytes and any(step.expected for step in steps):
+def _check_transport(spec: PerfSpec, steps: Sequence[Step]) -> None:
+    """Refuse what cannot travel, or be held against what is expected, that way."""
+    endpoint = spec.transport.endpoint
+    has_expected = any(step.expected for step in steps)
+    if endpoint != "infer" and spec.batch_size > 1:
+        raise SpecError(f"{endpoint} takes one inference per request, so no -b")
+    if endpoint != "infer" and has_expected:
+        raise SpecError(f"answers of {endpoint} are not held against validation_data")
+    in_memory = spec.transport.shared_memory != "none" and spec.transport.output_bytes
+    if in_memory and has_expected:
         raise SpecError(
             "outputs in shared memory cannot be held against validation_data",
             hint="--output-shared-memory-size 0 leaves them in the answers",

@@ -8,6 +8,7 @@ from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.tls import Tls
 
 COMPRESSIONS = ("none", "gzip", "deflate")
+ENDPOINTS = ("infer", "generate", "generate_stream")
 SHARED_MEMORIES = ("none", "system")
 
 
@@ -19,6 +20,7 @@ class TransportSpec:
         tls: how to speak TLS; None is in the clear, unless the URL says otherwise.
         compression: of requests, `gzip` or `deflate`; done before the clock starts.
         shared_memory: `system` where tensors go through the machine's shared memory.
+        endpoint: over HTTP, `infer`, or Triton's `generate` or `generate_stream`.
         output_bytes: room for each output in shared memory; 0 leaves outputs in the
             answers.
     """
@@ -27,8 +29,16 @@ class TransportSpec:
     compression: str = "none"
     shared_memory: str = "none"
     output_bytes: int = 102_400  # perf_analyzer's
+    endpoint: str = "infer"
 
     def __post_init__(self) -> None:
+        if self.endpoint not in ENDPOINTS:
+            raise SpecError(
+                f"unknown endpoint {self.endpoint!r}",
+                hint=did_you_mean(self.endpoint, ENDPOINTS),
+            )
+        if self.endpoint != "infer" and self.shared_memory != "none":
+            raise SpecError(f"{self.endpoint} takes no tensors from shared memory")
         if self.shared_memory not in SHARED_MEMORIES:
             raise SpecError(
                 f"unknown shared memory {self.shared_memory!r}",

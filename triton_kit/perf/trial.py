@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
 from triton_kit.perf.engine import ClosedLoop, OpenLoop
 from triton_kit.perf.load import ClosedLoad, Load
+from triton_kit.perf.metrics import MetricsWatch
 from triton_kit.perf.reactor import Reactor, Timer
 from triton_kit.perf.recorder import Recording
 from triton_kit.perf.result import Run
@@ -43,6 +44,7 @@ class Trial:
         self._reactor = reactor
         self._watch = watch
         self._stats = stats
+        self._metrics = metrics_watch(spec)
         self._server: tuple[ModelStats, ...] = ()
         self._report = report
         self._engine = _engine(spec, load, reactor, transport, supply)
@@ -58,8 +60,9 @@ class Trial:
         try:
             self._warm_up()
             counters = self._stats.sample()
-            self._measure()
-            self._drain()
+            with self._metrics.watching() if self._metrics else nullcontext():
+                self._measure()
+                self._drain()
             self._server = self._stats.since(counters)
         except KeyboardInterrupt:
             self.was_interrupted = True
@@ -92,6 +95,7 @@ class Trial:
             inferences_per_request=self._spec.batch_size,
             windows=tuple(self._windows),
             server=self._server,
+            metrics=self._metrics.summary() if self._metrics else (),
             boundaries_ns=tuple(self._boundaries_ns),
             cpu=self._cpu,
             verdict=judge(
@@ -194,6 +198,13 @@ class Trial:
         rule = self._spec.stop
         longest_ns = ns(rule.window_s * rule.most_windows)
         return min((now_ns() - start_ns) / longest_ns, 1.0)
+
+
+def metrics_watch(spec: PerfSpec) -> MetricsWatch | None:
+    """Return what watches the Prometheus endpoint, if `spec` names one."""
+    if spec.metrics_url is None:
+        return None
+    return MetricsWatch(spec.metrics_url, interval_s=spec.metrics_interval_s)
 
 
 def _engine(

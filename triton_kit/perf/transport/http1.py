@@ -10,7 +10,14 @@ from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address, Endpoint, resolve
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.transport.base import Failure, OnEnd, Request, Sink
+from triton_kit.perf.transport.base import (
+    Failure,
+    OnEnd,
+    OnReply,
+    Request,
+    Sink,
+)
+from triton_kit.perf.transport.event_watch import EventWatch
 from triton_kit.perf.transport.tls_channel import open_channel
 from triton_kit.perf.wire.http_answer import (
     HTTP_OK,
@@ -27,15 +34,22 @@ class Http1Transport:
     """Keeps a connection per slot, and opens it anew when the server closes it."""
 
     def __init__(
-        self, reactor: Reactor, address: Address, *, keep_answers: bool = False
+        self,
+        reactor: Reactor,
+        address: Address,
+        *,
+        keep_answers: bool = False,
+        has_events: bool = False,
     ) -> None:
         self._reactor = reactor
+        self._has_events = has_events
         self._keep_answers = keep_answers
         self._address = address
         self._endpoint: Endpoint | None = None
         self._heads = HeadReader()
         self._lanes: list[_Lane] = []
         self._finished: OnEnd
+        self._replied: OnReply
 
     def __enter__(self) -> Self:
         return self
@@ -55,12 +69,14 @@ class Http1Transport:
         """Connect what is missing up to `slots` connections."""
         if self._endpoint is None:
             self._endpoint = resolve(self._address, speaks="http/1.1")
-        self._finished = sink.finished
+        self._finished, self._replied = sink.finished, sink.replied
         may_fail = bool(self._lanes)  # a server that went away is counted, not raised
         while len(self._lanes) < slots:
             self.grow()
         for lane in self._lanes:
             lane.finished = sink.finished
+            if lane.events is not None:
+                lane.events.replied = sink.replied
         with suppress(TransportError) if may_fail else nullcontext():
             for lane in self._lanes[:slots]:
                 lane.connect()
@@ -68,9 +84,12 @@ class Http1Transport:
     def grow(self, /) -> None:
         """Add a slot, whose connection is opened by the first request."""
         assert self._endpoint is not None
-        answer = AnswerReader(self._heads, keep_body=self._keep_answers)
+        keeps_body = self._keep_answers or self._has_events
+        answer = AnswerReader(self._heads, keep_body=keeps_body)
         lane = _Lane(len(self._lanes), self._reactor, self._endpoint, answer)
         lane.finished = self._finished
+        if self._has_events:
+            lane.events = EventWatch(len(self._lanes), self._replied)
         self._lanes.append(lane)
 
     def send(self, slot: int, request: Request, /) -> None:
@@ -93,6 +112,7 @@ class _Lane:
         "_reactor",
         "_sent_ns",
         "_slot",
+        "events",
         "finished",
     )
 
@@ -107,6 +127,7 @@ class _Lane:
         self._answer = answer
         self._is_busy = False
         self._sent_ns = self._first_ns = 0
+        self.events: EventWatch | None = None
 
     def connect(self) -> None:
         """Open the connection; raises TransportError."""
@@ -131,7 +152,9 @@ class _Lane:
             self._first_ns = woke_ns
         try:
             is_complete = self._answer.feed(data)
-        except MalformedAnswerError as error:
+            if self.events is not None:
+                self.events.note(self._answer.take(), woke_ns)
+        except (MalformedAnswerError, ValueError) as error:
             self.fail(Failure("malformed answer", str(error)), woke_ns)
             return
         if not self._is_busy:
@@ -158,12 +181,18 @@ class _Lane:
         body = answer.body()
         answer.restart()
         first_ns, self._first_ns, self._is_busy = self._first_ns, 0, False
+        if self.events is not None:
+            first_ns = self.events.first_ns or first_ns
+            failure = failure or self.events.failure
+            self.events.restart()
         self.finished(self._slot, self._sent_ns, first_ns, woke_ns, failure, body)
 
     def fail(self, failure: Failure, at_ns: int) -> None:
         """Close the connection; a request on it has failed."""
         self.close()
         self._answer.restart()
+        if self.events is not None:
+            self.events.restart()
         was_busy, first_ns = self._is_busy, self._first_ns
         self._first_ns, self._is_busy = 0, False
         if was_busy:

@@ -125,6 +125,12 @@ class AnswerReader:
         """Return the body so far, without its transfer encoding, if it is kept."""
         return b"".join(self._parts) if self._parts else b""
 
+    def take(self) -> bytes:
+        """Return what was kept of the body since the last time, and keep it no more."""
+        taken = b"".join(self._parts)
+        self._parts.clear()
+        return taken
+
     def feed(self, data: bytes) -> bool:
         """Read on; return whether the answer is now complete.
 

@@ -1,0 +1,113 @@
+import json
+
+import pytest
+
+from triton_kit.errors import SpecError
+from triton_kit.perf.measure import measure
+from triton_kit.perf.spec import ClosedLoad, PerfSpec
+from triton_kit.perf.transport_spec import TransportSpec
+
+pytestmark = pytest.mark.server
+
+
+def spec(loaded, endpoint, **changes):
+    fixed = {
+        "url": loaded.http_url,
+        "model": "varying",
+        "shapes": {"x": (3,)},
+        "loads": (ClosedLoad(4),),
+        "request_count": 40,
+        "warm_up_s": 0,
+        "transport": TransportSpec(endpoint=endpoint),
+    }
+    return PerfSpec(**(fixed | changes))
+
+
+def counts(tmp_path, *numbers):
+    path = tmp_path / "counts.json"
+    path.write_text(json.dumps({"data": [{"count": [number]} for number in numbers]}))
+    return str(path)
+
+
+def test_generate_takes_plain_json(loaded):
+    result = measure(spec(loaded, "generate"))
+
+    assert result.runs[0].recording.errors == {}
+    assert result.runs[0].answered == 40
+    assert result.runs[0].recording.replies == 0
+
+
+def test_every_event_of_a_stream_is_counted_and_timed(loaded, tmp_path):
+    result = measure(
+        spec(
+            loaded,
+            "generate_stream",
+            model="repeat",
+            shapes={},
+            input_data=counts(tmp_path, 1, 5, 50),
+            request_count=30,
+        )
+    )
+    recording = result.runs[0].recording
+
+    assert recording.errors == {}
+    assert recording.succeeded == 30
+    assert recording.replies == 560
+    assert recording.between.count == 560 - 30  # the first of a stream has no gap
+    assert recording.to_first.max_ns <= recording.latency.max_ns
+    assert recording.to_first.mean_ns < recording.latency.mean_ns
+
+
+def test_an_error_within_a_stream_is_counted(loaded, tmp_path):
+    result = measure(
+        spec(
+            loaded,
+            "generate_stream",
+            model="repeat",
+            shapes={},
+            input_data=counts(tmp_path, 3, 101),
+            request_count=10,
+        )
+    )
+    run = result.runs[0]
+    [tally] = run.recording.errors.values()
+
+    assert run.answered == 5
+    assert tally.count == 5
+    assert "too many" in tally.example
+
+
+def test_a_model_with_one_answer_may_be_streamed(loaded):
+    result = measure(spec(loaded, "generate_stream"))
+
+    assert result.runs[0].recording.errors == {}
+    assert result.runs[0].recording.replies == 40
+
+
+def test_a_decoupled_model_is_pointed_to_the_stream(loaded):
+    with pytest.raises(SpecError, match="decoupled") as caught:
+        measure(spec(loaded, "generate", model="repeat", shapes={}))
+
+    assert "generate_stream" in caught.value.hint
+
+
+def test_what_generate_cannot_carry_is_refused(loaded):
+    with pytest.raises(SpecError, match="one inference per request"):
+        measure(spec(loaded, "generate", model="mlp", shapes={}, batch_size=2))
+    with pytest.raises(SpecError, match="over HTTP only"):
+        measure(spec(loaded, "generate", protocol="grpc", url=loaded.grpc_url))
+
+
+def test_the_command_streams(loaded, kit, tmp_path):
+    out = tmp_path / "out.json"
+    result = kit(
+        *("perf", "-m", "repeat", "-u", loaded.http_url, "--request-count", 10),
+        *("--endpoint", "generate_stream", "--input-data", counts(tmp_path, 4)),
+        *("--json", out),
+    )
+    [run] = json.loads(out.read_text())["runs"]
+
+    assert result.exit_code == 0, result.output
+    assert run["replies"] == 40
+    assert run["between_replies_us"]["p50"] >= 0
+    assert run["first_byte_us"]["p50"] <= run["latency_us"]["p50"]

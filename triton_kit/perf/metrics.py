@@ -1,0 +1,139 @@
+"""The server's Prometheus endpoint during a run: growth of counters, mean of gauges."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, build_opener
+
+from triton_kit.errors import SpecError, TransportError
+
+DEFAULT_URL = "http://localhost:8002/metrics"
+_ANSWER_WITHIN_S = 5.0
+_TYPE = re.compile(r"# TYPE (?P<name>\S+) (?P<kind>\S+)")
+_SAMPLE = re.compile(
+    r"(?P<name>[a-zA-Z_:][\w:]*)(\{(?P<labels>.*)\})?\s+(?P<value>\S+)(\s+-?\d+)?"
+)
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+_HINT = "--metrics-url; Triton's metrics port is 8002 by default"
+# No proxy: a server on loopback is never behind one, whatever the environment says.
+_opener = build_opener(ProxyHandler({}))
+
+# Name and labels, in the order in which the server writes them.
+Key = tuple[str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(slots=True)
+class Scrape:
+    """All samples of one moment, and the kind of each family."""
+
+    values: dict[Key, float] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    def kind_of(self, name: str) -> str:
+        """Return `counter`, `gauge` and so on; parts of a summary only ever grow."""
+        if name in self.kinds:
+            return self.kinds[name]
+        is_part = name.endswith(("_sum", "_count", "_bucket", "_total"))
+        return "counter" if is_part else "untyped"
+
+
+def parse_metrics(text: str) -> Scrape:
+    """Read Prometheus' text form; lines that are not of it are left out."""
+    scrape = Scrape()
+    for line in text.splitlines():
+        if kind := _TYPE.match(line):
+            scrape.kinds[kind["name"]] = kind["kind"]
+        elif sample := _SAMPLE.fullmatch(line.strip()):
+            labels = tuple(_LABEL.findall(sample["labels"] or ""))
+            with suppress(ValueError):
+                scrape.values[sample["name"], labels] = float(sample["value"])
+    return scrape
+
+
+class MetricsWatch:
+    """Asks the endpoint before, after and now and then during a run.
+
+    A thread asks, so that a slow endpoint never holds up the load.
+    """
+
+    def __init__(self, url: str, *, interval_s: float = 1.0) -> None:
+        if not interval_s > 0:
+            raise SpecError(f"metrics interval {interval_s:g} s: need more than 0")
+        self._url = url if "://" in url else f"http://{url}"
+        self._interval_s = interval_s
+        self._scrapes: list[Scrape] = []
+
+    def scrape(self) -> Scrape:
+        """Ask once.
+
+        Raises:
+            TransportError: nobody answers there, or not with metrics.
+        """
+        try:
+            with _opener.open(self._url, timeout=_ANSWER_WITHIN_S) as answer:
+                scrape = parse_metrics(answer.read().decode(errors="replace"))
+        except HTTPError as error:
+            error.close()
+            raise TransportError(
+                f"no metrics at {self._url}: HTTP {error.code}", hint=_HINT
+            ) from error
+        except (URLError, OSError, ValueError) as error:
+            raise TransportError(
+                f"no metrics at {self._url}: {error}",
+                hint=_HINT,
+            ) from error
+        if not scrape.values:
+            raise TransportError(f"no metrics at {self._url}: none in the answer")
+        return scrape
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Scrape for as long as the block runs."""
+        self._scrapes = [self.scrape()]
+        is_over = threading.Event()
+        thread = threading.Thread(target=self._keep_scraping, args=(is_over,))
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+            with suppress(TransportError):
+                self._scrapes.append(self.scrape())
+
+    def _keep_scraping(self, is_over: threading.Event) -> None:
+        while not is_over.wait(self._interval_s):
+            with suppress(TransportError):
+                self._scrapes.append(self.scrape())
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return what changed: growth of counters, mean and maximum of the rest."""
+        if not self._scrapes:
+            return []
+        first, last = self._scrapes[0], self._scrapes[-1]
+        rows = []
+        for (name, labels), value in last.values.items():
+            row: dict[str, Any] = {"name": name, "labels": dict(labels)}
+            kind = last.kind_of(name)
+            if kind in ("counter", "histogram", "summary"):
+                growth = value - first.values.get((name, labels), 0.0)
+                if growth:
+                    rows.append(row | {"kind": "counter", "growth": growth})
+            else:
+                rows.append(row | {"kind": "gauge"} | self._levels((name, labels)))
+        return rows
+
+    def _levels(self, key: Key) -> dict[str, Any]:
+        values = [s.values[key] for s in self._scrapes if key in s.values]
+        return {
+            "mean": sum(values) / len(values),
+            "min": min(values),
+            "max": max(values),
+        }
