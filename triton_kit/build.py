@@ -19,7 +19,7 @@ from triton_kit.convert.spec import (
     Gate,
     ShapeRange,
 )
-from triton_kit.errors import SpecError
+from triton_kit.errors import ConvertError, SpecError
 from triton_kit.project.conversion import VerifySpec
 from triton_kit.project.fields import config_fields
 from triton_kit.project.spec import (
@@ -40,6 +40,7 @@ from triton_kit.repository.warmup import GENERATED, Warmup, add_warmup
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
 
 REPOSITORY_NAME = "model_repository"
+PLANS = ".triton-kit/plans"
 _BACKENDS = {"onnx": "onnxruntime", "plan": "tensorrt"}
 # ModelConfig's optimization.graph.level for ONNX Runtime's; without it: all.
 _GRAPH_LEVELS = {"extended": 1, "basic": -1, "off": 2}
@@ -168,10 +169,13 @@ def _build_converted(
             f"model {name!r}: {declared[0]!r} declares a dtype, but its own file does",
             hint="dtype and shape are for Python models; give min, opt and max here",
         )
-    folder = scratch / name
-    folder.mkdir()
+    target = project.spec.targets.get(project.target, TargetSpec())
+    # Where TensorRT is absent the container's command reads its ONNX file from here.
+    folder = project.path(PLANS) / name if target.format == "plan" else scratch / name
+    folder.mkdir(parents=True, exist_ok=True)
     order = _convert_spec(project, name, spec, folder, cache)
     result = convert(order)
+    _check_gpu(project, name, result)
     fields = config_fields(spec)
     level = _GRAPH_LEVELS.get(result.accuracy.runtime_level or "")
     if order.format == "onnx" and level is not None:
@@ -187,6 +191,19 @@ def _build_converted(
     facts = _facts(name, order) | _conversion_facts(result)
     return _Built(
         config=config, artifact=result.artifact, facts=facts, notes=result.notes
+    )
+
+
+def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:
+    """A plan runs on the kind of GPU that it was built on, and on no other."""
+    target = project.spec.targets.get(project.target, TargetSpec())
+    built_on = (result.manifest.get("engine") or {}).get("compute_capability")
+    if target.compute_capability in (None, built_on) or built_on is None:
+        return
+    raise ConvertError(
+        f"model {name!r}: its plan was built on a GPU of compute capability "
+        f"{built_on}, target {project.target!r} has {target.compute_capability}",
+        hint="build it on a machine with the target's GPU",
     )
 
 

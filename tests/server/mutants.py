@@ -63,6 +63,64 @@ _JOINED = ensemble(
     io=IO,
 )
 
+_LLM = """
+backend: "tensorrtllm" max_batch_size: 16
+model_transaction_policy { decoupled: True }
+dynamic_batching { preferred_batch_size: [ 16 ] max_queue_delay_microseconds: 0 }
+input [
+  { name: "ids" data_type: TYPE_INT32 dims: [ -1 ] allow_ragged_batch: true },
+  { name: "length" data_type: TYPE_INT32 dims: [ 1 ] reshape: { shape: [ ] } },
+  { name: "stop" data_type: TYPE_BOOL dims: [ 1 ] reshape: { shape: [ ] } optional: 1 },
+  { name: "words" data_type: TYPE_INT32 dims: [ 2, -1 ] optional: true }
+]
+output [
+  { name: "out" data_type: TYPE_INT32 dims: [ -1, -1 ] },
+  { name: "logits" data_type: TYPE_FP16 dims: [ -1, -1, -1 ] }
+]
+instance_group [ { count: 1 kind : KIND_CPU } ]
+parameters: { key: "path" value: { string_value: "/engines" } }
+model_warmup [ { name: "w" batch_size: 2 count: 1
+  inputs { key: "ids" value { data_type: TYPE_INT32 dims: [ 3 ] random_data: true } }
+  inputs { key: "length" value { data_type: TYPE_INT32 dims: [ 1 ] zero_data: true } }
+} ]
+"""
+_ITERATIVE = """
+backend: "python" max_batch_size: 8
+input [{ name: "text_input", data_type: TYPE_STRING, dims: [1] }]
+output [{ name: "text_output", data_type: TYPE_STRING, dims: [1] }]
+model_transaction_policy { decoupled: true }
+sequence_batching {
+    max_sequence_idle_microseconds: 5000000 iterative_sequence: true
+    control_input [{ name: "id", control [{
+      kind: CONTROL_SEQUENCE_CORRID, data_type: TYPE_UINT64 }], },
+    { name: "start", control [{ kind: CONTROL_SEQUENCE_START,
+      fp32_false_true: [0, 1] }], }]
+    oldest {}
+}
+"""
+_FRONT = """
+platform: "ensemble" max_batch_size: 8
+input [ { name: "q" data_type: TYPE_INT32 dims: [ -1 ] },
+  { name: "n" data_type: TYPE_INT32 dims: [ 1 ] } ]
+output [ { name: "answer" data_type: TYPE_INT32 dims: [ -1, -1 ] } ]
+ensemble_scheduling { step [
+  { model_name: "pre" model_version: -1 input_map { key: "a" value: "q" }
+    output_map { key: "b" value: "ids" } },
+  { model_name: "llm" model_version: -1 input_map { key: "ids" value: "ids" }
+    input_map { key: "length" value: "n" } output_map { key: "out" value: "raw" } },
+  { model_name: "post" model_version: -1 input_map { key: "a" value: "raw" }
+    output_map { key: "b" value: "answer" } }
+] }
+"""
+
+
+def _small(dims):
+    return (
+        'backend: "identity" max_batch_size: 16 '
+        f'input {{ name: "a" data_type: TYPE_INT32 dims: [ {dims} ] }} '
+        f'output {{ name: "b" data_type: TYPE_INT32 dims: [ {dims} ] }}'
+    )
+
 
 def originals():
     """Repositories that the server accepts, each with the model `m`."""
@@ -109,6 +167,9 @@ def originals():
         "steps": wired(_TWO_STEPS, BATCHED, u=BATCHED),
         "joined": wired(_JOINED, TWO_OUT, u=TWO_IN),
         "one step": wired(ensemble(step(version=1))),
+        "llm": one(_LLM),
+        "iterative": one(_ITERATIVE),
+        "front": wired(_FRONT, pre=_small("-1"), llm=_LLM, post=_small("-1, -1")),
         "nested": wired(
             ensemble(step("n")), n=ensemble(step()), u=OUT and 'backend: "fil"\n' + IN
         ),

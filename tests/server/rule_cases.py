@@ -498,6 +498,7 @@ FATAL = {
     "F2": {"m/config.pbtxt": None, "m/1": None},
     "G8": one(group('kind: KIND_CPU profile: [ "99999999999" ]', _PLAN_IO)),
     "L3": {**one(_LABELLED), "m/l.txt": None},
+    "N5": one(BASE + 'metric_tags { key: "a-b" value: "c" }'),
     "V5": folders(BASE, "1", "99999999999999999999"),
     "W8": {**one(_WARM_FILE), "m/warmup/f": None},
     "E27": wired(ensemble(step("n")), n=ensemble(step("p")), p=ensemble(step("n"))),

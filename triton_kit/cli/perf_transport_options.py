@@ -9,7 +9,11 @@ import click
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.tls import Tls
-from triton_kit.perf.transport_spec import COMPRESSIONS, TransportSpec
+from triton_kit.perf.transport_spec import (
+    COMPRESSIONS,
+    SHARED_MEMORIES,
+    TransportSpec,
+)
 
 _PEM = click.Choice(["PEM"], case_sensitive=False)
 
@@ -30,6 +34,21 @@ _OPTIONS = [
         default="none",
         show_default=True,
         help="Of requests, over HTTP too; done before the clock starts.",
+    ),
+    click.option(
+        "--shared-memory",
+        type=click.Choice(SHARED_MEMORIES),
+        default="none",
+        show_default=True,
+        help="Send tensors through the memory that this machine shares.",
+    ),
+    click.option(
+        "--output-shared-memory-size",
+        "output_bytes",
+        default=102_400,
+        show_default=True,
+        metavar="BYTES",
+        help="Room for each output there; 0 leaves outputs in the answers.",
     ),
     click.option("--ssl-grpc-use-ssl", is_flag=True, help="gRPC over TLS."),
     click.option("--ssl-grpc-root-certifications-file", default="", metavar="PEM"),
@@ -55,7 +74,10 @@ def transport_spec(options: dict[str, Any], *, protocol: str) -> TransportSpec:
     Raises:
         SpecError: options of one protocol are given for the other.
     """
-    compression = options.pop("compression")
+    plain = {
+        name: options.pop(name)
+        for name in ("compression", "shared_memory", "output_bytes")
+    }
     grpc = {
         "authorities": options.pop("ssl_grpc_root_certifications_file"),
         "certificate": options.pop("ssl_grpc_certificate_chain_file"),
@@ -88,7 +110,7 @@ def transport_spec(options: dict[str, Any], *, protocol: str) -> TransportSpec:
                 hint="write -u https://HOST:PORT",
             )
         tls = Tls(**https, **verifies) if is_https else None
-    return TransportSpec(tls=tls, compression=compression)
+    return TransportSpec(tls=tls, **plain)
 
 
 def _refuse(given: dict[str, Any], options: str, protocol: str) -> None:

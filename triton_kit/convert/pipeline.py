@@ -45,7 +45,13 @@ from triton_kit.convert.run import FeedFiles, run_onnx
 from triton_kit.convert.samples import Feed, load_samples
 from triton_kit.convert.shapes import check_profiles, full_profiles
 from triton_kit.convert.spec import ConvertResult, ConvertSpec, Profile
-from triton_kit.convert.verify import Reference, Trial, make_trials, run_original
+from triton_kit.convert.verify import (
+    Reference,
+    Trial,
+    make_trials,
+    run_original,
+    verify_plan,
+)
 from triton_kit.errors import ConvertError, VerifyError
 from triton_kit.tensors import Tensor
 
@@ -145,7 +151,16 @@ def _engine(work: Work, done: Attempt) -> Engine:
             f"its verified ONNX file is {onnx}",
             hint=f"on a machine with the target's GPU:\n  {command}",
         )
-    return build_engine(done.path, spec, work.profiles, scratch=work.scratch)
+    engine = build_engine(done.path, spec, work.profiles, scratch=work.scratch)
+    if engine.backend != "rtx" and "strip_weights" not in spec.options:
+        verify_plan(
+            engine.path,
+            work.reference,
+            gate=spec.gate,
+            precision=done.spec.precision,
+            scratch=work.scratch,
+        )
+    return engine
 
 
 def _begin(spec: ConvertSpec, source: Path, scratch: Path) -> Work:

@@ -52,12 +52,36 @@ def write_feeds(
 def run_onnx(
     model: Path, feeds: FeedFiles, *, level: str, answers: Path, deadline_s: float
 ) -> list[Feed]:
-    """Return what a model answers to every feed, by output.
+    """Return what an ONNX file answers to every feed, by output.
+
+    Optimised as `level` says, one of `LEVELS`.
 
     Raises:
         NoKernelError: an operator has no CPU kernel; named with its first node.
         VerifyError: the model does not run, its process died or took too long.
     """
+    return _run("run_worker", model, feeds, level, answers, deadline_s)
+
+
+def run_plan(
+    plan: Path, feeds: FeedFiles, *, answers: Path, deadline_s: float
+) -> list[Feed]:
+    """Return what a TensorRT plan answers, on the GPU it was built on.
+
+    Raises:
+        VerifyError: the plan does not run, its process died or took too long.
+    """
+    return _run("engine_run_worker", plan, feeds, "off", answers, deadline_s)
+
+
+def _run(
+    worker: str,
+    model: Path,
+    feeds: FeedFiles,
+    level: str,
+    answers: Path,
+    deadline_s: float,
+) -> list[Feed]:
     answers.mkdir(parents=True, exist_ok=True)
     order = {
         "model": str(model),
@@ -67,9 +91,10 @@ def run_onnx(
         "labels": feeds.labels,
         "answers": str(answers),
     }
-    done = call_worker("run_worker", order, deadline_s=deadline_s)
+    done = call_worker(worker, order, deadline_s=deadline_s)
     if done.exit_code != 0:
-        raise explain(model, done, "ONNX Runtime does not run it")
+        by = "ONNX Runtime" if worker == "run_worker" else "TensorRT"
+        raise explain(model, done, f"{by} does not run it")
     outputs = json.loads(done.stdout)["outputs"]
     return [
         read_feed(answers / f"answer_{index}.npz", outputs)

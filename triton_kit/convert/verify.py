@@ -18,6 +18,7 @@ from triton_kit.convert.run import (
     FeedFiles,
     NoKernelError,
     run_onnx,
+    run_plan,
     write_feeds,
 )
 from triton_kit.convert.samples import Feed, batches, fit, random_feed
@@ -160,7 +161,11 @@ def verify(
     model = load_onnx(artifact)
     honest, method = _honest_form(artifact, model, scratch)
     outputs = check.outputs(_answers(honest, "off", reference, scratch))
-    level, notes = _runtime_level(artifact, levels, check, reference, scratch)
+    # Levels above `off`; as it is, the artifact was run at `off` just now.
+    higher = [level for level in levels if level != "off" or method != "run"]
+    level, notes = _runtime_level(artifact, higher, check, reference, scratch)
+    if level is None and method == "run" and "off" in levels:
+        level = "off"
     if level is None and method == "run":
         raise VerifyError(f"it does not run at any level: {'; '.join(notes)}")
     return Accuracy(
@@ -169,6 +174,25 @@ def verify(
         method=method,
         runtime_level=level,
         notes=(*_doubts(reference, outputs), *notes),
+    )
+
+
+def verify_plan(
+    plan: Path, reference: Reference, *, gate: Gate, precision: str, scratch: Path
+) -> tuple[OutputAccuracy, ...]:
+    """Hold a TensorRT plan against the original, on the GPU that it was built on.
+
+    Raises:
+        VerifyError: it does not run, or its answers are not what the gate demands.
+    """
+    answers = run_plan(
+        plan,
+        reference.feeds,
+        answers=scratch / "plan",
+        deadline_s=reference.deadline_s,
+    )
+    return _Check(reference, gate, precision).outputs(
+        [{name: a[name] for name in reference.answers[0]} for a in answers]
     )
 
 

@@ -36,6 +36,16 @@ class Control(Protocol):
             ServerError: the model is there but not ready.
         """
 
+    def register_memory(self, name: str, key: str, size: int) -> None:
+        """Have the server map `size` bytes of the system's shared memory `key`.
+
+        Raises:
+            ServerError: it cannot.
+        """
+
+    def unregister_memory(self, name: str) -> None:
+        """Have the server let go of it."""
+
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters as JSON, one entry per loaded version."""
 

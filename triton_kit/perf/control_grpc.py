@@ -79,6 +79,25 @@ class GrpcControl:
         newest = metadata.versions[-1] if metadata.versions else ""
         return model_info(_as_json(config.config), version=version or newest)
 
+    def register_memory(self, name: str, key: str, size: int) -> None:
+        """Have the server map shared memory; raises as `Control.register_memory`."""
+        region = service_pb2.SystemSharedMemoryRegisterRequest(
+            name=name, key=key, byte_size=size
+        )
+        answer = service_pb2.SystemSharedMemoryRegisterResponse
+        try:
+            self._call("SystemSharedMemoryRegister", region, answer)
+        except _CallFailedError as error:
+            raise ServerError(str(error)) from error
+
+    def unregister_memory(self, name: str) -> None:
+        """Have the server let go of it."""
+        self._ask(
+            "SystemSharedMemoryUnregister",
+            service_pb2.SystemSharedMemoryUnregisterRequest(name=name),
+            service_pb2.SystemSharedMemoryUnregisterResponse,
+        )
+
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters, one entry per loaded version."""
         question = service_pb2.ModelStatisticsRequest(name=name, version=version)

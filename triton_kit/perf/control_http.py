@@ -53,6 +53,18 @@ class HttpControl:
         versions = metadata.get("versions") or [version]
         return model_info(config, version=version or versions[-1])
 
+    def register_memory(self, name: str, key: str, size: int) -> None:
+        """Have the server map shared memory; raises as `Control.register_memory`."""
+        region = {"key": key, "offset": 0, "byte_size": size}
+        path = f"/v2/systemsharedmemory/region/{name}/register"
+        status, answer = self._ask("POST", path, json.dumps(region))
+        if status != http.client.OK:
+            raise ServerError(answer.get("error", f"HTTP {status}"))
+
+    def unregister_memory(self, name: str) -> None:
+        """Have the server let go of it."""
+        self._ask("POST", f"/v2/systemsharedmemory/region/{name}/unregister")
+
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters, one entry per loaded version."""
         status, answer = self._ask("GET", f"{model_path(name, version)}/stats")
@@ -69,12 +81,14 @@ class HttpControl:
             host, port, timeout=_ANSWER_WITHIN_S, context=tls.context("http/1.1")
         )
 
-    def _ask(self, method: str, path: str) -> tuple[int, Any]:
+    def _ask(
+        self, method: str, path: str, question: str | None = None
+    ) -> tuple[int, Any]:
         """Return status and parsed JSON; {} where the body is something else."""
         connection = self._connection()
         try:
             connection.request(
-                method, f"{self._address.path}{path}", headers=self._headers
+                method, f"{self._address.path}{path}", question, self._headers
             )
             response = connection.getresponse()
             body = response.read()

@@ -6,7 +6,7 @@ import gc
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,9 +14,10 @@ from importlib.metadata import version
 from typing import Any
 
 from triton_kit.perf.client_stats import CpuWatch
+from triton_kit.perf.control import ServerInfo
 from triton_kit.perf.load import Load
 from triton_kit.perf.model import ModelInfo
-from triton_kit.perf.protocol import protocol_of
+from triton_kit.perf.protocol import Protocol, protocol_of
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.result import PerfResult, Run
 from triton_kit.perf.server_stats import StatsWatch
@@ -65,7 +66,20 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         protocol = protocol_of(spec, streaming=True)
     if metrics := metrics_watch(spec):
         metrics.scrape()  # an endpoint that is none is an error before the load
+    with protocol.memory or nullcontext():
+        return _measure(spec, protocol, server, model, on_progress)
+
+
+def _measure(
+    spec: PerfSpec,
+    protocol: Protocol,
+    server: ServerInfo,
+    model: ModelInfo,
+    on_progress: OnProgress | None,
+) -> PerfResult:
     supply = supply_of(spec, model, protocol)
+    if protocol.memory is not None:
+        protocol.memory.register()
     runs: list[Run] = []
     was_interrupted = False
     watch = CpuWatch(spec.address)

@@ -16,6 +16,7 @@ from triton_kit.perf.wire.kserve_http import Parameter
 
 if TYPE_CHECKING:
     from triton_kit.perf.control import Control
+    from triton_kit.perf.shared_memory import SharedMemory
     from triton_kit.perf.spec import PerfSpec
 
 
@@ -31,6 +32,7 @@ class Protocol:
     transport: Callable[[Reactor, bool], Transport]  # True keeps the answers
     encode: Encode
     decode: Decode
+    memory: SharedMemory | None = None
 
 
 def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
@@ -52,14 +54,24 @@ def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
     return _http(spec)
 
 
+def _memory(spec: PerfSpec, control: Control) -> SharedMemory | None:
+    if spec.transport.shared_memory == "none":
+        return None
+    from triton_kit.perf.shared_memory import SharedMemory
+
+    return SharedMemory(control, output_bytes=spec.transport.output_bytes)
+
+
 def _http(spec: PerfSpec) -> Protocol:
     from triton_kit.perf.control_http import HttpControl
     from triton_kit.perf.transport.http1 import Http1Transport
     from triton_kit.perf.wire.kserve_http import infer_request
 
     address = spec.address
+    control = HttpControl(address, headers=spec.headers)
+    memory = _memory(spec, control)
     return Protocol(
-        control=HttpControl(address, headers=spec.headers),
+        control=control,
         decode=decode_http,
         transport=lambda reactor, keep: Http1Transport(
             reactor, address, keep_answers=keep
@@ -73,7 +85,9 @@ def _http(spec: PerfSpec) -> Protocol:
             headers=spec.headers,
             parameters=spec.parameters | parameters,
             compression=spec.transport.compression,
+            memory=memory,
         ),
+        memory=memory,
     )
 
 
@@ -93,8 +107,10 @@ def _grpc(spec: PerfSpec, streaming: bool) -> Protocol:
         spec.headers,
         compression=spec.transport.compression,
     )
+    control = GrpcControl(address, headers=spec.headers)
+    memory = _memory(spec, control)
     return Protocol(
-        control=GrpcControl(address, headers=spec.headers),
+        control=control,
         decode=decode_grpc,
         transport=lambda reactor, keep: Http2Transport(
             reactor,
@@ -110,5 +126,7 @@ def _grpc(spec: PerfSpec, streaming: bool) -> Protocol:
             version=spec.version,
             parameters=spec.parameters | parameters,
             compression=spec.transport.compression,
+            memory=memory,
         ),
+        memory=memory,
     )

@@ -62,6 +62,11 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
         return request
 
     sequences = spec.sequences
+    if protocol.memory is not None:
+        _check_comparable(spec, steps)
+        if sequences is not None:  # whose slots encode the same inputs later
+            for place in range(len(steps)):
+                encode(place, {})
     if sequences is None:
         requests = [encode(place, {}) for place in range(len(steps))]
         return Supply(requests=requests, check=check if check else None)
@@ -72,6 +77,14 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
 
     has_answers = any(step.expected for step in steps)
     return Supply(requests=[], source=source, check=check if has_answers else None)
+
+
+def _check_comparable(spec: PerfSpec, steps: Sequence[Step]) -> None:
+    if spec.transport.output_bytes and any(step.expected for step in steps):
+        raise SpecError(
+            "outputs in shared memory cannot be held against validation_data",
+            hint="--output-shared-memory-size 0 leaves them in the answers",
+        )
 
 
 def _steps(spec: PerfSpec, model: ModelInfo) -> list[Step]:

@@ -8,6 +8,7 @@ from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.tls import Tls
 
 COMPRESSIONS = ("none", "gzip", "deflate")
+SHARED_MEMORIES = ("none", "system")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +18,24 @@ class TransportSpec:
     Attributes:
         tls: how to speak TLS; None is in the clear, unless the URL says otherwise.
         compression: of requests, `gzip` or `deflate`; done before the clock starts.
+        shared_memory: `system` where tensors go through the machine's shared memory.
+        output_bytes: room for each output in shared memory; 0 leaves outputs in the
+            answers.
     """
 
     tls: Tls | None = None
     compression: str = "none"
+    shared_memory: str = "none"
+    output_bytes: int = 102_400  # perf_analyzer's
 
     def __post_init__(self) -> None:
+        if self.shared_memory not in SHARED_MEMORIES:
+            raise SpecError(
+                f"unknown shared memory {self.shared_memory!r}",
+                hint="system; CUDA's is not supported",
+            )
+        if self.output_bytes < 0:
+            raise SpecError(f"output size {self.output_bytes}: need 0 or more")
         if self.compression not in COMPRESSIONS:
             raise SpecError(
                 f"unknown compression {self.compression!r}",

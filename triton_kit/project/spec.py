@@ -5,10 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
+from triton_kit.errors import SpecError
 from triton_kit.project.conversion import ConversionSpec
 from triton_kit.project.serving import ServingSpec, Spec
+from triton_kit.releases import find_release
 
 # A model's name is a folder's name and part of URLs: no separators, no leading dot.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
@@ -78,8 +87,21 @@ class TargetSpec(Spec):
 
     triton: str = EMBEDDED
     format: Literal["onnx", "plan"] = "onnx"
-    compute_capability: str | None = None  # of the GPU: "9.0"
+    # Of its GPU, as `triton-kit doctor` shows it; a plan for another one is refused.
+    compute_capability: Annotated[
+        str | None, StringConstraints(pattern=r"^\d{1,2}\.\d$")
+    ] = None
     models: dict[str, dict[str, Any]] = {}  # merged over `models`, field by field
+
+    @field_validator("triton")
+    @classmethod
+    def _release_is_known(cls, name: str) -> str:
+        if name != EMBEDDED:
+            try:
+                find_release(name)
+            except SpecError as error:
+                raise ValueError(f"{error.message} ({error.hint})") from error
+        return name
 
 
 class ProjectSpec(Spec):

@@ -39,7 +39,11 @@ from triton_kit.repository.rules.sequence import check_sequence_batching
 from triton_kit.repository.rules.state import check_states
 from triton_kit.repository.rules.tensors import check_tensors
 from triton_kit.repository.rules.textfile import unreadable
-from triton_kit.repository.rules.transaction import check_metrics, check_transaction
+from triton_kit.repository.rules.transaction import (
+    check_metric_tags,
+    check_metrics,
+    check_transaction,
+)
 from triton_kit.repository.rules.versions import check_versions, served_versions
 from triton_kit.repository.rules.warmup import check_warmup
 from triton_kit.repository.schema import ModelConfig
@@ -56,7 +60,12 @@ _POLL_RULES: tuple[Rule, ...] = (
 )
 # ... and while it loads it. Ensembles have no backend and no instances.
 _LOAD_RULES: tuple[Rule, ...] = (check_versions, check_library, check_instances)
-_INIT_RULES: tuple[Rule, ...] = (check_tensors, check_batch_io, check_labels)
+_INIT_RULES: tuple[Rule, ...] = (
+    check_tensors,
+    check_batch_io,
+    check_labels,
+    check_metric_tags,
+)
 _START_RULES: tuple[Rule, ...] = (check_strategy, check_warmup, check_states)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 ERROR = "error"
 WARNING = "warning"
 # The server does not reject these: it dies of them.
-ABORTING_RULES = frozenset({"A2", "E27", "F2", "G8", "L3", "V5", "W8"})
+ABORTING_RULES = frozenset({"A2", "E27", "F2", "G8", "L3", "N5", "V5", "W8"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from tools import CACHE
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench perf", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--minutes", type=float, default=45, help="no round begins after this"
+    )
     parser.add_argument("--quick", action="store_true", help="2 short rounds")
     parser.add_argument(
         "--only",
@@ -53,6 +57,7 @@ def say(line):
 
 def main():
     options = arguments()
+    deadline_s = time.monotonic() + options.minutes * 60
     rounds = 2 if options.quick else options.rounds
     seconds = 1.0 if options.quick else 2.0
     options.out.mkdir(parents=True, exist_ok=True)
@@ -71,10 +76,11 @@ def main():
         with served(Path(folder) / "repository") as server:
             counter = Counter(server)
             for name in options.only or parts:
-                keep(
-                    name,
-                    parts[name].measure(server, counter, work, rounds, seconds, say),
-                )
+                measure = parts[name].measure
+                for rows in measure(server, counter, work, rounds, seconds, say):
+                    keep(name, rows)
+                    if time.monotonic() > deadline_s:
+                        break
             counter.close()
     say((options.out / "perf.md").read_text())
     say(f"written to {options.out}")

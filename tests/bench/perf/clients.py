@@ -37,8 +37,8 @@ class Job:
 
 
 def environment(**more):
-    """Return this process's environment with `more`, without the repository on path."""
-    return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | more
+    """Return this process's environment with `more`."""
+    return os.environ | more
 
 
 def url(server, protocol):

@@ -32,7 +32,7 @@ def contenders(case, rates):
 
 
 def measure(server, counter, folder, rounds, seconds, say):
-    """Return one row per run: case, client, round and figures, or why there are none.
+    """Yield all rows so far after each round; one row per run, failed ones too.
 
     One more round comes first and does not count: it warms the server up, and tells
     how many requests h2load needs.
@@ -50,7 +50,7 @@ def measure(server, counter, folder, rounds, seconds, say):
                 if number >= 0:
                     rows.append(row)
                     say(_line(row))
-    return rows
+        yield rows
 
 
 def _turned(contenders, by):

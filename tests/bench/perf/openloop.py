@@ -16,7 +16,7 @@ _SETTLE_S = 0.5
 
 
 def measure(server, counter, folder, rounds, seconds, say):
-    """Return one row per run: rate, distribution, client, and its schedule lag."""
+    """Yield all rows so far after each round: rate, client, and its schedule lag."""
     rows = []
     for number in range(rounds):
         for rate in RATES:
@@ -26,7 +26,7 @@ def measure(server, counter, folder, rounds, seconds, say):
                 row |= _one(job, server, counter, folder, seconds)
                 rows.append(row)
                 say(_line(row))
-    return rows
+        yield rows
 
 
 def _contenders():

@@ -20,7 +20,7 @@ _PROBES = 50
 
 
 def measure(server, counter, folder, rounds, seconds, say):
-    """Return one row per run: the p99 that a client reports, and the true one."""
+    """Yield all rows so far after each round: the p99 reported, and the true one."""
     rows = []
     for number in range(min(rounds, 3)):
         for name, make in _contenders().items():
@@ -31,7 +31,7 @@ def measure(server, counter, folder, rounds, seconds, say):
                 row["error"] = f"{type(error).__name__}: {error}"
             rows.append(row)
             say(str(row))
-    return rows
+        yield rows
 
 
 def _contenders():

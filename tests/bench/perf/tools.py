@@ -1,5 +1,6 @@
 """Puts the programs that are measured against into the clone's own cache folder."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def uvloop():
     if not folder.exists():
         argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
         subprocess.run([*argv, "--target", str(folder), UVLOOP], check=True)
-    return {"PYTHONPATH": str(folder)}
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(folder)]))
+    return {"PYTHONPATH": path}
 
 
 def installed(name):

@@ -10,7 +10,7 @@ import psutil
 _POLL_S = 0.02
 # The foreign load below which a run counts as undisturbed.
 QUIET_CORES = 0.25
-_CALM_WITHIN_S = 5.0
+_CALM_WITHIN_S = 3.0
 _LOOK_S = 0.3
 
 

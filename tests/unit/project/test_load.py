@@ -1,10 +1,13 @@
 """triton-kit.yaml: what it means, and what is said when it cannot be."""
 
+from pathlib import Path
+
 import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.project.fields import config_fields
 from triton_kit.project.load import load_project
+from triton_kit.project.spec import ModelSpec
 
 
 @pytest.fixture
@@ -63,6 +66,8 @@ def test_a_missing_project_says_how_to_start_one(tmp_path):
             "preferred [8] exceed max_batch_size 4",
         ),
         (MODEL + "    config: &a [*a]\n", 5, "refers to itself"),
+        (MODEL + "targets: {t: {triton: '24.13'}}\n", 5, "unknown Triton release"),
+        (MODEL + "targets: {t: {compute_capability: sm90}}\n", 5, "pattern"),
         (MODEL + "    config: ]\n", 5, "not YAML"),
         (MODEL.replace("m.onnx", "${NOPE}"), 4, "NOPE is not set"),
         ("name: p\nmodels: {m: {}}\n", 2, "models.m.source is missing"),
@@ -159,3 +164,11 @@ def test_short_forms_become_config_fields(project):
         "instance_group": [{"kind": "KIND_GPU", "count": 2, "gpus": [0, 1]}],
         "backend": "x",
     }
+
+
+def test_every_key_of_a_model_is_in_the_docs():
+    docs = (Path(__file__).parents[3] / "docs" / "build.md").read_text()
+
+    missing = [key for key in ModelSpec.model_fields if f"`{key}" not in docs]
+
+    assert [key for key in missing if f".{key}`" not in docs] == []

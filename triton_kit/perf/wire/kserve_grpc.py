@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2
 from triton_kit.perf.address import Address
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.shared_memory import Place, SharedMemory
 from triton_kit.perf.transport.base import HeaderList, Request
 from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.grpc_status import framed
@@ -54,6 +55,7 @@ def infer_request(
     version: str = "",
     parameters: Mapping[str, Parameter] | None = None,
     compression: str = "none",
+    memory: SharedMemory | None = None,
 ) -> Request:
     """Write one ModelInferRequest, with gRPC's prefix before it.
 
@@ -65,8 +67,11 @@ def infer_request(
         version: ask for this version instead of the server's choice.
         parameters: of the request: priority, timeout, sequence_id and so on.
         compression: of the message; the headers must name the same.
+        memory: where tensors go that the message is to leave out.
     """
     message = infer_message(model, inputs, version=version)
+    if memory is not None:
+        _move(message, memory, memory.place_outputs(model, inferences))
     for name, value in (parameters or {}).items():
         _set(message.parameters[name], value)
     body = compressed(message.SerializeToString(), compression)
@@ -102,6 +107,22 @@ def infer_message(
         )
         message.raw_input_contents.append(to_bytes(array, tensor.dtype))
     return message
+
+
+def _move(
+    message: service_pb2.ModelInferRequest,
+    memory: SharedMemory,
+    outputs: Mapping[str, Place],
+) -> None:
+    """Take the tensors out of a message, and point to where they are instead."""
+    for tensor, data in zip(message.inputs, message.raw_input_contents, strict=True):
+        for name, value in memory.place_input(data).parameters().items():
+            _set(tensor.parameters[name], value)
+    del message.raw_input_contents[:]
+    for output, place in outputs.items():
+        asked = message.outputs.add(name=output)
+        for name, value in place.parameters().items():
+            _set(asked.parameters[name], value)
 
 
 def error_in_stream(message: bytes) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from triton_kit.perf.address import Address
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.shared_memory import SharedMemory
 from triton_kit.perf.transport.base import Request
 from triton_kit.perf.wire.compression import compressed
 from triton_kit.perf.wire.tensor_bytes import to_bytes
@@ -27,6 +28,7 @@ def infer_request(
     headers: Mapping[str, str] | None = None,
     parameters: Mapping[str, Parameter] | None = None,
     compression: str = "none",
+    memory: SharedMemory | None = None,
 ) -> Request:
     """Write one whole POST request, head and body.
 
@@ -39,24 +41,37 @@ def infer_request(
         headers: further headers, such as an API key.
         parameters: of the request: priority, timeout, sequence_id and so on.
         compression: of the body: none, gzip or deflate.
+        memory: where tensors go that the body is to leave out.
     """
-    described, raw = [], []
+    described: list[dict[str, object]] = []
+    raw: list[bytes] = []
     for tensor in model.inputs:
         if tensor.name not in inputs:
             continue
         array = inputs[tensor.name]
         data = to_bytes(array, tensor.dtype)
+        where: dict[str, str | int] = {"binary_data_size": len(data)}
+        if memory is None:
+            raw.append(data)
+        else:
+            where = memory.place_input(data).parameters()
         described.append(
             {
                 "name": tensor.name,
                 "datatype": tensor.dtype.name,
                 "shape": list(array.shape),
-                "parameters": {"binary_data_size": len(data)},
+                "parameters": where,
             }
         )
-        raw.append(data)
-    asked = {"binary_data_output": True, **(parameters or {})}
-    fields = {"inputs": described, "parameters": asked}
+    fields: dict[str, object] = {
+        "inputs": described,
+        "parameters": {"binary_data_output": True, **(parameters or {})},
+    }
+    if memory is not None:
+        fields["outputs"] = [
+            {"name": name, "parameters": place.parameters()}
+            for name, place in memory.place_outputs(model, inferences).items()
+        ]
     front = json.dumps(fields, separators=(",", ":")).encode()
     body = compressed(b"".join([front, *raw]), compression)
     lines = [

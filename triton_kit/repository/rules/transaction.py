@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from triton_kit.repository.rules.case import Case, Problem, Problems
 from triton_kit.repository.schema import Message
+
+_TAG = re.compile(r"([A-Za-z0-9][A-Za-z0-9_]*)?")
 
 
 def check_transaction(case: Case) -> Problems:
@@ -17,6 +21,18 @@ def check_transaction(case: Case) -> Problems:
             at=("response_cache",),
             hint="remove response_cache, or decoupled: true",
         )
+
+
+def check_metric_tags(case: Case) -> Problems:
+    """N5: a tag becomes a label of Prometheus, with an underscore before it."""
+    for key in sorted(case.config.metric_tags):
+        if not _TAG.fullmatch(key):
+            yield Problem(
+                "N5",
+                at=("metric_tags", key),
+                message=f"the server aborts on the metric tag {key!r}: it is no label",
+                hint="use letters, digits and underscores, and no underscore first",
+            )
 
 
 def check_metrics(case: Case) -> Problems:

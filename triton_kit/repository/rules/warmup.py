@@ -132,9 +132,13 @@ def _count(case: Case, sample: Message, at: tuple[Step, ...]) -> Problem | None:
     hint = f"add inputs {', '.join(missing)}"
     if unknown:
         hint += f"; the model has no input {', '.join(unknown)}"
+    expected = f"{len(required)} inputs"
+    if len(required) < len(case.config.input):
+        least, most = len(required), len(case.config.input)
+        expected = f"number of inputs between {least} and {most}"
     return Problem(
         "W5",
-        f"{_REQUEST}expected {len(required)} inputs but got {len(given)} inputs for "
+        f"{_REQUEST}expected {expected} but got {len(given)} inputs for "
         f"model '{case.name}'. Got input(s) [{got}], but missing required input(s) "
         f"{wanted}]. Please provide all required input(s).",
         at=at,
