@@ -30,6 +30,7 @@ from triton_kit.project.spec import (
     TargetSpec,
     TensorSpec,
 )
+from triton_kit.repository.batch_axis import check_batch_axis
 from triton_kit.repository.config import model_config
 from triton_kit.repository.layout import ARTIFACT_NAMES
 from triton_kit.repository.manifest import sha256, write_manifest
@@ -174,9 +175,10 @@ def _build_converted(
     folder = project.path(PLANS) / name if target.format == "plan" else scratch / name
     folder.mkdir(parents=True, exist_ok=True)
     order = _convert_spec(project, name, spec, folder, cache)
+    fields = config_fields(spec)
+    _check_batch(name, fields, order)
     result = convert(order)
     _check_gpu(project, name, result)
-    fields = config_fields(spec)
     level = _GRAPH_LEVELS.get(result.accuracy.runtime_level or "")
     if order.format == "onnx" and level is not None:
         # Above this level ONNX Runtime crashes or gives wrong answers.
@@ -192,6 +194,14 @@ def _build_converted(
     return _Built(
         config=config, artifact=result.artifact, facts=facts, notes=result.notes
     )
+
+
+def _check_batch(name: str, fields: Mapping[str, Any], order: ConvertSpec) -> None:
+    bounds = [
+        {tensor: (r.min[0], r.max[0]) for tensor, r in profile.items() if r.min}
+        for profile in order.profiles
+    ]
+    check_batch_axis(name, int(fields["max_batch_size"]), bounds)
 
 
 def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:

@@ -83,6 +83,11 @@ def replace_text(old, new):
             "needs dtype and shape",
         ),
         (
+            replace_text("max: [64, 1, 8, 8]", "max: [32, 1, 8, 8]"),
+            errors.SpecError,
+            "begin max with 64, or set max_batch_size: 32",
+        ),
+        (
             replace_text("min: [1, 1, 8, 8]", "min: [1, 1, 7, 8]"),
             errors.SpecError,
             "do not fit",
