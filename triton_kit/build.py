@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -83,11 +83,7 @@ def build(
         for name, spec in project.spec.models.items():
             on_progress(f"building {name} from {spec.source}")
             models.append(_build_model(project, name, spec, Path(scratch), cache))
-        configs = {model.config.name: model.config for model in models}
-        pipelines = [
-            _build_pipeline(name, spec, configs)
-            for name, spec in project.spec.pipelines.items()
-        ]
+        pipelines = _build_pipelines(project, [model.config for model in models])
         on_progress(f"publishing to {repository}")
         built = [*models, *pipelines]
         published = publish(repository, [_draft(model) for model in built])
@@ -301,6 +297,25 @@ def _profiles(spec: ModelSpec) -> tuple[dict[str, ShapeRange], ...]:
 
 def _options(spec: ModelSpec) -> dict[str, str]:
     return {name: str(value).lower() for name, value in spec.builder.items()}
+
+
+def _build_pipelines(project: Project, models: Sequence[ModelConfig]) -> list[_Built]:
+    """Build every pipeline after the pipelines that are steps of it."""
+    configs = {config.name: config for config in models}
+    waiting = dict(project.spec.pipelines)
+    built = []
+    while waiting:
+        ready = [
+            name
+            for name, spec in waiting.items()
+            if not waiting.keys() & {step.model for step in spec.steps}
+        ]
+        if not ready:
+            raise SpecError(f"pipelines are steps of each other: {', '.join(waiting)}")
+        for name in ready:
+            built.append(_build_pipeline(name, waiting.pop(name), configs))
+            configs[name] = built[-1].config
+    return built
 
 
 def _build_pipeline(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from triton_kit import errors
+from triton_kit import check_repository, errors
 
 
 def test_a_second_build_changes_nothing(kit, digits):
@@ -127,3 +127,32 @@ def test_no_project_is_said_with_how_to_start_one(kit, tmp_path):
 
     assert result.exit_code == errors.SpecError.exit_code
     assert "triton-kit new digits" in result.output
+
+
+NESTED = """
+  twice:
+    steps:
+      - {model: read_digit, inputs: {png: png}, outputs: {scores: scores}}
+    outputs: [scores]
+"""
+
+
+def test_a_pipeline_may_be_a_step_of_another(kit, digits):
+    with (digits / "triton-kit.yaml").open("a") as file:
+        file.write(NESTED)
+
+    result = kit("build", digits)
+
+    assert result.exit_code == 0, result.output
+    assert check_repository(digits / "model_repository").accepted
+
+
+def test_pipelines_in_a_circle_are_refused(kit, digits):
+    replace_text("model: decode", "model: twice")(digits)
+    with (digits / "triton-kit.yaml").open("a") as file:
+        file.write(NESTED)
+
+    result = kit("build", digits)
+
+    assert result.exit_code == errors.SpecError.exit_code
+    assert "steps of each other: read_digit, twice" in result.output

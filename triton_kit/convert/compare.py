@@ -159,7 +159,8 @@ def _worst_row_db(left: NDArray[np.float64], right: NDArray[np.float64]) -> floa
     noise = np.square(rows - right.reshape(rows.shape)).sum(axis=1)
     power = np.square(rows).sum(axis=1)
     power = np.maximum(power, power.mean())
-    worst = int(np.argmax(noise / np.maximum(power, np.finfo(np.float64).tiny)))
+    with np.errstate(over="ignore"):  # noise over nothing is infinite
+        worst = int(np.argmax(noise / np.maximum(power, np.finfo(np.float64).tiny)))
     return _decibels(float(power[worst]), float(noise[worst]))
 
 
