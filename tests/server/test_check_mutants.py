@@ -11,6 +11,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit import check_repository
 from triton_kit.repository.examine import examine
+from triton_kit.repository.parse import parse
+from triton_kit.repository.render import render
 from triton_kit.repository.target import Target
 
 pytestmark = pytest.mark.server
@@ -60,3 +62,13 @@ def test_a_config_is_completed_as_the_server_completes_it(core, name):
     if case.is_ensemble:  # written by the server alone, whatever the value is
         answered.ClearField("model_transaction_policy")
     assert answered == case.config
+
+
+@pytest.mark.parametrize("name", originals())
+def test_the_server_accepts_what_is_rendered(core, name):
+    files = dict(originals()[name])
+    for path, text in files.items():
+        if path.endswith("config.pbtxt"):
+            files[path] = render(parse(text).config)
+
+    assert core.judge(files, "m").accepted

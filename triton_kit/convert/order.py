@@ -57,6 +57,8 @@ def spec_from_options(
         options=dict(_key_value(text) for text in options),
         **same,
     )
+    if spec.dry_run:
+        return spec
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

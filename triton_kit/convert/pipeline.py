@@ -272,5 +272,12 @@ def _result(work: Work, done: Attempt, engine: Engine | None) -> ConvertResult:
         after=size,
         accuracy=done.accuracy,
         kept_fp32=done.candidate.kept,
-        notes=(*done.notes, *done.accuracy.notes),
+        notes=(*done.notes, *done.accuracy.notes, *_dry_run_note(work.spec)),
     )
+
+
+def _dry_run_note(spec: ConvertSpec) -> tuple[str, ...]:
+    if not spec.dry_run:
+        return ()
+    by = "" if spec.format == "onnx" else "; TensorRT for RTX parsed and built it"
+    return (f"dry run: nothing was written{by}",)

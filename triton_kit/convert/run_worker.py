@@ -24,6 +24,8 @@ def open_session(path: str, level: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
     options.log_severity_level = 4  # errors come as exceptions
+    # Several processes run one after the other: nobody gains from threads that spin.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from triton_kit.errors import RepositoryError
 from triton_kit.repository.examine import Examined, examine
 from triton_kit.repository.findings import ERROR, WARNING, CheckReport, Finding
-from triton_kit.repository.folder import readable
+from triton_kit.repository.folder import is_folder, readable
 from triton_kit.repository.places import NOWHERE
 from triton_kit.repository.rules.case import Problem
 from triton_kit.repository.rules.pipeline import (
@@ -70,7 +70,7 @@ def check_repository(
 def _model_folders(root: Path) -> list[Path]:
     """Return the names of the model folders, in the server's order."""
     try:
-        names = [entry.name for entry in os.scandir(root) if _is_folder(entry)]
+        names = [entry.name for entry in os.scandir(root) if is_folder(entry)]
     except OSError as error:
         raise RepositoryError(
             f"{root}: cannot be checked: {error.strerror}",
@@ -88,13 +88,6 @@ def _model_not_repository(root: Path) -> RepositoryError:
         f"{root}: this is a model, not a repository: it holds a config.pbtxt",
         hint=f"name the folder around it: {root.resolve().parent}",
     )
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in circles, for one
-        return False
 
 
 class _Checked:

@@ -120,6 +120,9 @@ def examine(path: Path, target: Target) -> Examined:
     _poll(examined)
     examined.is_polled = not examined.has_errors
     _load(examined)
+    if folder.name.startswith(".") and examined.parsed is None:
+        # .git, .cache: one word on it is enough.
+        examined.problems = [p for p in examined.problems if p.severity == ERROR][:1]
     return examined
 
 

@@ -57,7 +57,7 @@ def list_folder(path: Path) -> ModelFolder:
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                (subfolders if _is_folder(entry) else files).append(entry.name)
+                (subfolders if is_folder(entry) else files).append(entry.name)
     except OSError as error:
         folder.failure = error.strerror or str(error)
     # The server keeps names in a std::set of bytes.
@@ -66,7 +66,8 @@ def list_folder(path: Path) -> ModelFolder:
     return folder
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link that leads in circles, for one

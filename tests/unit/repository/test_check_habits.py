@@ -135,3 +135,11 @@ def test_a_folder_that_is_no_model_gets_its_reason(tmp_path, folder, hint):
     report = check_repository(tmp_path)
 
     assert hint in report.errors[0].hint
+
+
+def test_one_word_is_enough_about_a_hidden_folder(tmp_path):
+    (tmp_path / ".git" / "hooks").mkdir(parents=True)
+
+    assert [finding.model for finding in check_repository(tmp_path).findings] == [
+        ".git"
+    ]

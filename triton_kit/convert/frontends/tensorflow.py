@@ -18,30 +18,28 @@ from triton_kit.process import run_child
 # so it may live in an environment of its own.
 PYTHON_VARIABLE = "TRITON_KIT_TENSORFLOW_PYTHON"
 DEFAULT_OPSET = 18
-_EXPORT_KERAS = (
+# Keras' own ONNX export wants a model that was called; its SavedModel export does not.
+_SAVE_KERAS = (
     "import sys, keras\n"
-    "keras.models.load_model(sys.argv[1]).export(sys.argv[2], format='onnx')\n"
+    "keras.models.load_model(sys.argv[1]).export(sys.argv[2], verbose=False)\n"
 )
 
 
 def onnx_from_tensorflow(spec: ConvertSpec, scratch: Path) -> Path:
-    """Export a SavedModel folder (tf2onnx) or a .keras file (Keras itself).
+    """Export a SavedModel folder or a .keras file, through tf2onnx.
 
     Raises:
         ConvertError: it does not export.
         MissingExtraError: no Python with TensorFlow is known.
     """
-    path = scratch / "exported.onnx"
-    source = Path(spec.source)
-    if source.is_dir():
-        words = ["-m", "tf2onnx.convert", "--saved-model", str(source)]
-        words += ["--output", str(path), "--opset", str(spec.opset or DEFAULT_OPSET)]
-    else:
-        words = ["-c", _EXPORT_KERAS, str(source), str(path)]
-    env = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    done = run_child([_python(), *words], deadline_s=spec.deadline_s, env=env)
-    if done.exit_code != 0 or not path.is_file():
-        raise ConvertError(f"{source}: TensorFlow does not export it: {ending(done)}")
+    path, source = scratch / "exported.onnx", Path(spec.source)
+    if not source.is_dir():
+        saved = scratch / "saved_model"
+        _run(spec, ["-c", _SAVE_KERAS, str(source), str(saved)], made=saved)
+        source = saved
+    words = ["-m", "tf2onnx.convert", "--saved-model", str(source)]
+    words += ["--output", str(path), "--opset", str(spec.opset or DEFAULT_OPSET)]
+    _run(spec, words, made=path)
     model = load_onnx(path)
     for value in (*model.graph.input, *model.graph.output):
         for dim in value.type.tensor_type.shape.dim:
@@ -50,6 +48,15 @@ def onnx_from_tensorflow(spec: ConvertSpec, scratch: Path) -> Path:
     name_axes(model)
     save_onnx(model, path)
     return path
+
+
+def _run(spec: ConvertSpec, words: list[str], *, made: Path) -> None:
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = run_child([_python(), *words], deadline_s=spec.deadline_s, env=env)
+    if done.exit_code != 0 or not made.exists():
+        raise ConvertError(
+            f"{spec.source}: TensorFlow does not export it: {ending(done)}"
+        )
 
 
 def _python() -> str:
