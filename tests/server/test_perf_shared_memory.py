@@ -1,4 +1,5 @@
 import json
+import os
 import urllib.request
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def regions(loaded):
 
 
 def own_files():
-    return list(Path("/dev/shm").glob("triton-kit-perf-*"))
+    return list(Path("/dev/shm").glob(f"triton-kit-perf-{os.getpid()}-*"))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -11,7 +11,7 @@ from triton_kit.perf.tls import handshake_failed
 from triton_kit.perf.transport.base import Failure
 from triton_kit.perf.transport.channel import Channel, OnData, OnLost
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 16 * 1024  # the largest record
 _HANDSHAKE_WITHIN_S = 5.0
 
 
