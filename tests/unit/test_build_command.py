@@ -129,6 +129,20 @@ def test_no_project_is_said_with_how_to_start_one(kit, tmp_path):
     assert "triton-kit new digits" in result.output
 
 
+def test_what_the_server_would_refuse_is_not_published(kit, digits):
+    config = "{instance_group: [{kind: KIND_CPU, gpus: [0]}]}"
+    replace_text("source: digits.onnx", f"source: digits.onnx\n    config: {config}")(
+        digits
+    )
+
+    result = kit("build", digits)
+
+    assert result.exit_code == errors.RepositoryError.exit_code
+    assert "Triton 24.10 would refuse it" in result.output
+    assert "(G3)" in result.output
+    assert not (digits / "model_repository").exists()
+
+
 NESTED = """
   twice:
     steps:

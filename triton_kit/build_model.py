@@ -1,0 +1,289 @@
+"""One model of a project is converted, configured and made ready to publish."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from triton_kit.convert.pipeline import convert
+from triton_kit.convert.spec import (
+    Calibration,
+    ConvertResult,
+    ConvertSpec,
+    Gate,
+    ShapeRange,
+)
+from triton_kit.errors import ConvertError, SpecError
+from triton_kit.project.conversion import VerifySpec
+from triton_kit.project.fields import config_fields
+from triton_kit.project.spec import (
+    EMBEDDED,
+    ModelSpec,
+    Project,
+    TargetSpec,
+    TensorSpec,
+)
+from triton_kit.repository.batch_axis import check_batch_axis
+from triton_kit.repository.config import model_config
+from triton_kit.repository.manifest import sha256
+from triton_kit.repository.warmup import GENERATED, Warmup, add_warmup
+from triton_kit.tensors import DYNAMIC, Tensor, data_type
+
+PLANS = ".triton-kit/plans"
+_BACKENDS = {"onnx": "onnxruntime", "plan": "tensorrt"}
+# ModelConfig's optimization.graph.level for ONNX Runtime's; without it: all.
+_GRAPH_LEVELS = {"extended": 1, "basic": -1, "off": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A model that is ready to publish: its config, its file, what to say of it."""
+
+    config: ModelConfig
+    artifact: Path | None
+    facts: dict[str, Any]  # JSON for the manifest
+    files: dict[str, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def build_model(
+    project: Project, name: str, spec: ModelSpec, scratch: Path, cache: Path | None
+) -> Built:
+    """Make one model ready to publish; its files are in `scratch`, or the project.
+
+    Raises:
+        SpecError: the model cannot be what it is said to be.
+        ConvertError: its source cannot be read, or its plan cannot be built.
+        VerifyError: its artifact answers otherwise than its source.
+    """
+    source = project.path(spec.source)
+    if source.suffix == ".py":
+        if not source.is_file():
+            raise _no_source(name, source)
+        built = _build_python(name, spec, source)
+    else:
+        built = _build_converted(project, name, spec, scratch, cache)
+    return replace(built, files=_add_warmup(project, spec, built.config))
+
+
+def _add_warmup(
+    project: Project, spec: ModelSpec, config: ModelConfig
+) -> dict[str, bytes]:
+    batch = 1 if config.max_batch_size else 0
+    sizes = {n: t.opt[batch:] for n, t in spec.inputs.items() if t.opt is not None}
+    files: dict[str, bytes] = {}
+    for request in spec.warmup:
+        is_file = request.data not in GENERATED
+        warmup = Warmup(
+            name=request.name,
+            source=project.path(request.data) if is_file else request.data,
+            batch_size=request.batch_size or 1,
+            count=request.count,
+        )
+        files |= add_warmup(config, warmup, sizes=sizes)
+    return files
+
+
+def _build_python(name: str, spec: ModelSpec, source: Path) -> Built:
+    fields = config_fields(spec)
+    is_batched = fields["max_batch_size"] > 0
+    config = model_config(
+        name,
+        backend="python",
+        fields=fields,
+        inputs=_declared(name, spec.inputs, is_batched=is_batched),
+        outputs=_declared(name, spec.outputs, is_batched=is_batched),
+    )
+    try:
+        compile(source.read_bytes(), str(source), "exec")
+    except (SyntaxError, ValueError) as error:
+        raise SpecError(f"model {name!r}: {source} is not Python: {error}") from error
+    return Built(
+        config=config,
+        artifact=source,
+        facts={
+            "model": name,
+            "kind": "python",
+            "source": {"file": source.name, "sha256": sha256(source)},
+        },
+    )
+
+
+def _build_converted(
+    project: Project, name: str, spec: ModelSpec, scratch: Path, cache: Path | None
+) -> Built:
+    if declared := [n for n, t in (spec.inputs | spec.outputs).items() if t.dtype]:
+        raise SpecError(
+            f"model {name!r}: {declared[0]!r} declares a dtype, but its own file does",
+            hint="dtype and shape are for Python models; give min, opt and max here",
+        )
+    target = project.spec.targets.get(project.target, TargetSpec())
+    # Where TensorRT is absent the container's command reads its ONNX file from here.
+    folder = project.path(PLANS) / name if target.format == "plan" else scratch / name
+    folder.mkdir(parents=True, exist_ok=True)
+    order = _convert_spec(project, name, spec, folder, cache)
+    fields = config_fields(spec)
+    _check_batch(name, fields, order)
+    result = convert(order)
+    _check_gpu(project, name, result)
+    level = _GRAPH_LEVELS.get(result.accuracy.runtime_level or "")
+    if order.format == "onnx" and level is not None:
+        # Above this level ONNX Runtime crashes or gives wrong answers.
+        fields.setdefault("optimization", {}).setdefault("graph", {"level": level})
+    config = model_config(
+        name,
+        backend=_BACKENDS[order.format],
+        fields=fields,
+        inputs=result.inputs,
+        outputs=result.outputs,
+    )
+    facts = _facts(name, order) | _conversion_facts(result)
+    return Built(
+        config=config, artifact=result.artifact, facts=facts, notes=result.notes
+    )
+
+
+def _check_batch(name: str, fields: Mapping[str, Any], order: ConvertSpec) -> None:
+    bounds = [
+        {tensor: (r.min[0], r.max[0]) for tensor, r in profile.items() if r.min}
+        for profile in order.profiles
+    ]
+    check_batch_axis(name, int(fields["max_batch_size"]), bounds)
+
+
+def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:
+    """A plan runs on the kind of GPU that it was built on, and on no other."""
+    target = project.spec.targets.get(project.target, TargetSpec())
+    built_on = (result.manifest.get("engine") or {}).get("compute_capability")
+    if target.compute_capability in (None, built_on) or built_on is None:
+        return
+    raise ConvertError(
+        f"model {name!r}: its plan was built on a GPU of compute capability "
+        f"{built_on}, target {project.target!r} has {target.compute_capability}",
+        hint="build it on a machine with the target's GPU",
+    )
+
+
+def _convert_spec(
+    project: Project, name: str, spec: ModelSpec, folder: Path, cache: Path | None
+) -> ConvertSpec:
+    target = project.spec.targets.get(project.target, TargetSpec())
+    verify = spec.verify or VerifySpec()
+    calibration = spec.calibration
+    return ConvertSpec(
+        source=_source(project, name, spec),
+        output=folder / f"model.{target.format}",
+        root=project.root,
+        profiles=_profiles(spec),
+        format=target.format,
+        precision=spec.precision,
+        rest=spec.rest,
+        symmetric=spec.symmetric,
+        calibration=Calibration(
+            data=project.path(calibration.data),
+            method=calibration.method,
+            percentile=calibration.percentile,
+        )
+        if calibration
+        else None,
+        verify_data=project.path(verify.data) if verify.data else None,
+        gate=Gate(**verify.model_dump(exclude={"data"})),
+        ranges=spec.ranges,
+        keep_fp32=spec.keep_fp32,
+        bisect=spec.bisect,
+        passes=spec.passes,
+        simplify=spec.simplify,
+        sparsity=spec.sparsity,
+        opset=spec.opset,
+        # They are the builder's: the same model may also be built as ONNX.
+        options=_options(spec) if target.format == "plan" else {},
+        release=None if target.triton == EMBEDDED else target.triton,
+        cache=cache,
+    )
+
+
+def _conversion_facts(result: ConvertResult) -> dict[str, Any]:
+    """Return what the repository's manifest says of a conversion.
+
+    Less than the converter's own: the same project gives the same bytes whatever else
+    is installed.
+    """
+    facts: dict[str, Any] = {
+        "nodes_before": result.nodes_before,
+        "nodes_after": result.nodes_after,
+        "max_abs_error": result.max_abs_error,
+        "notes": result.notes,
+    }
+    if result.precision != "fp32" or result.format != "onnx":
+        told = ("precision", "spec", "accuracy", "kept_fp32", "sparsity", "engine")
+        facts |= {name: result.manifest[name] for name in told}
+    tools = {name: result.manifest["tools"][name] for name in ("onnx", "onnxslim")}
+    return {"conversion": facts, "tools": tools}
+
+
+def _source(project: Project, name: str, spec: ModelSpec) -> Path | str:
+    source = project.path(spec.source)
+    if source.exists():
+        return source
+    if ":" in spec.source:
+        return spec.source  # package.module:function
+    raise _no_source(name, source)
+
+
+def _no_source(name: str, source: Path) -> SpecError:
+    return SpecError(
+        f"model {name!r}: source {source} is not a file, found nothing",
+        hint="paths in triton-kit.yaml start at its folder",
+    )
+
+
+def _profiles(spec: ModelSpec) -> tuple[dict[str, ShapeRange], ...]:
+    first = {n: r for n, t in spec.inputs.items() if (r := _range(t))}
+    more = [
+        {n: ShapeRange(min=p.min, opt=p.opt, max=p.max) for n, p in profile.items()}
+        for profile in spec.profiles
+    ]
+    return (first, *(first | profile for profile in more))
+
+
+def _options(spec: ModelSpec) -> dict[str, str]:
+    return {name: str(value).lower() for name, value in spec.builder.items()}
+
+
+def _declared(
+    name: str, specs: Mapping[str, TensorSpec], *, is_batched: bool
+) -> list[Tensor]:
+    """Return the tensors that a model without a graph declares, batch axis added."""
+    tensors = []
+    for tensor, spec in specs.items():
+        if spec.dtype is None or spec.shape is None:
+            raise SpecError(
+                f"model {name!r}: {tensor!r} needs dtype and shape, a Python file "
+                "does not say them",
+                hint=f"{tensor}: {{dtype: fp32, shape: [1, 8, 8]}}",
+            )
+        batch = (DYNAMIC,) if is_batched else ()
+        shape = (*batch, *spec.shape)
+        tensors.append(Tensor(name=tensor, dtype=data_type(spec.dtype), shape=shape))
+    return tensors
+
+
+def _range(spec: TensorSpec) -> ShapeRange | None:
+    if spec.min is None or spec.opt is None or spec.max is None:
+        return None
+    return ShapeRange(min=spec.min, opt=spec.opt, max=spec.max)
+
+
+def _facts(name: str, order: ConvertSpec) -> dict[str, Any]:
+    source = order.source
+    if isinstance(source, str):
+        said = {"name": source}
+    elif source.is_dir():
+        said = {"folder": source.name}
+    else:
+        said = {"file": source.name, "sha256": sha256(source)}
+    return {"model": name, "kind": order.format, "source": said}
