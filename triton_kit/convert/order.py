@@ -31,12 +31,14 @@ def spec_from_options(
     passes: Iterable[str],
     **same: Any,  # noqa: ANN401  fields of ConvertSpec, as they are
 ) -> ConvertSpec:
-    """Make the spec that `triton-kit convert`'s options ask for; `folder` is made.
+    """Make the spec that `triton-kit convert`'s options ask for.
 
     Raises:
-        SpecError: an option's text cannot be read, or the folder cannot be made.
+        SpecError: an option's text cannot be read, or `folder` is a file.
     """
-    spec = ConvertSpec(
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(f"{folder}: is a file, expected a folder to write")
+    return ConvertSpec(
         source=Path(source) if Path(source).exists() or ":" not in source else source,
         output=folder / ARTIFACT_NAMES[same["format"]],
         profiles=parse_shapes(shapes),
@@ -57,15 +59,6 @@ def spec_from_options(
         options=dict(_key_value(text) for text in options),
         **same,
     )
-    if spec.dry_run:
-        return spec
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpecError(
-            f"{folder}: cannot make the folder: {error.strerror}"
-        ) from error
-    return spec
 
 
 def _range(text: str) -> tuple[str, tuple[float, float]]:

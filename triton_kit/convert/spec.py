@@ -127,7 +127,7 @@ class ConvertSpec:
     Attributes:
         source: an .onnx, .pt2 or .pt file, a SavedModel folder, or a torch module as
             `package.module:function`.
-        output: the artifact's path; its folder exists.
+        output: the artifact's path; its folder is made at the end.
         profiles: the shapes of inputs that vary, one mapping per optimisation profile.
             An input left out is checked with `DEFAULT_AXIS` for every axis that varies.
         format: `onnx`, `plan` (TensorRT) or `rtx` (TensorRT for RTX).
