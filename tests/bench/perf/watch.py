@@ -17,6 +17,9 @@ _AT_ONCE_S = 0.03
 _MOST_READS = 5
 
 
+_END_WITHIN_S = 60
+
+
 class NoLoadError(Exception):
     """The client ended, or its load never came."""
 
@@ -138,7 +141,10 @@ def run(argv, *, env, server, counter, window_s, settle_s, log):
             last = sample(process, server, counter)
             if process.poll() is not None:
                 raise NoLoadError(f"{argv[0]} ended within the window: {tail(log)}")
-            process.wait(60)
+            process.wait(_END_WITHIN_S)
+        except subprocess.TimeoutExpired as error:
+            message = f"{argv[0]} did not end within {_END_WITHIN_S} s: {tail(log)}"
+            raise NoLoadError(message) from error
         finally:
             if process.poll() is None:
                 process.kill()
