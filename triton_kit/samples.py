@@ -29,7 +29,8 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
                 )
             return {name: archive[name] for name in archive.files}
     except OSError as error:
-        raise SpecError(f"{path}: cannot read it: {error.strerror or error}") from error
+        reason = (error.strerror or str(error)).lower()
+        raise SpecError(f"{path}: cannot read it: {reason}") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise SpecError(
             f"{path}: not an .npz of plain arrays: {error}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.samples import read_npz
 from triton_kit.tensors import DYNAMIC, Shape, Tensor
 
 Array = NDArray[Any]  # of any of the tensors' data types
@@ -29,7 +29,7 @@ def load_samples(path: Path, inputs: Sequence[Tensor]) -> Feed:
         SpecError: not an .npz file, an input without array, a shape or type that does
             not fit, NaN or Inf, arrays of different length.
     """
-    arrays = _read(path)
+    arrays = read_npz(path)
     samples = {t.name: _checked(path, t, arrays) for t in inputs}
     counts = {name: len(array) for name, array in samples.items()}
     if len(set(counts.values())) > 1:
@@ -37,19 +37,6 @@ def load_samples(path: Path, inputs: Sequence[Tensor]) -> Feed:
     if 0 in counts.values():
         raise SpecError(f"{path}: holds no samples")
     return samples
-
-
-def _read(path: Path) -> Feed:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise SpecError(f"{path}: no such file of samples") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise SpecError(
-            f"{path}: cannot be read as .npz: {error}",
-            hint="numpy.savez(path, INPUT_NAME=array)",
-        ) from error
 
 
 def _checked(path: Path, tensor: Tensor, arrays: Feed) -> Array:

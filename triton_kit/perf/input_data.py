@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.data import Array, Inputs
 from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.wire.tensor_bytes import from_bytes
+from triton_kit.samples import read_npz
 from triton_kit.tensors import DYNAMIC, DataType, Shape, Tensor
 
 RANDOM, ZERO = "random", "zero"
@@ -149,11 +149,7 @@ def _step_from_folder(
 def _steps_from_npz(path: Path, model: ModelInfo) -> list[Step]:
     """Arrays named for the inputs; their first axis counts the steps."""
     known = {tensor.name: tensor for tensor in model.inputs}
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in arrays.files if name in known}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise SpecError(f"{path}: not a readable .npz: {error}") from error
+    columns = {n: array for n, array in read_npz(path).items() if n in known}
     missing = [t.name for t in _needed(model) if t.name not in columns]
     if missing:
         raise SpecError(f"{path}: no array named {missing[0]!r}, which the model needs")
