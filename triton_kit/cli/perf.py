@@ -89,9 +89,17 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 )
 @click.option(
     "--input-data",
-    default="random",
+    multiple=True,
+    metavar="[NAME:]SOURCE",
+    default=["random"],
     show_default=True,
-    help="random, zero, a folder with a file per input, an .npz, or a JSON file.",
+    help="random, zero, a folder with a file per input, an .npz, .npy or JSON file. "
+    "Again and again for single inputs: NAME:random, NAME:random:LOW:HIGH (HIGH itself "
+    "left out), NAME:zero, NAME:FILE, NAME:VALUE.",
+)
+@click.option("--string-data", metavar="TEXT", help="What every random string is.")
+@click.option(
+    "--string-length", default=128, show_default=True, help="Letters of random strings."
 )
 @click.option("--collect-metrics", is_flag=True, help="Read Prometheus' endpoint too.")
 @click.option("--metrics-url", default="localhost:8002/metrics", show_default=True)

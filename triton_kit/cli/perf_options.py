@@ -8,6 +8,7 @@ from typing import Any
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.errors import SpecError
 from triton_kit.perf import schedule, spec
+from triton_kit.perf.draws import StringData
 from triton_kit.perf.load import Load, ScheduleLoad, concurrency_range, rate_range
 from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.slo import parse_slo
@@ -39,6 +40,8 @@ def perf_spec(
     slo: str | None,
     binary_search: bool,
     profile_path: Path | None,
+    string_data: str | None,
+    string_length: int,
     **same: Any,  # noqa: ANN401  as click checked them
 ) -> spec.PerfSpec:
     """Return the spec that these options ask for.
@@ -83,6 +86,7 @@ def perf_spec(
         measurement_interval_s=None if interval_ms is None else interval_ms / 1000,
         stability=windows,
         request_timeout_s=timeout_s,
+        string_data=StringData(text=string_data, length=string_length),
         shapes=dict(spec.parse_shape(text) for text in shapes),
         headers=dict(spec.parse_header(text) for text in headers),
         transport=transport_spec(same, protocol=same["protocol"]),
