@@ -17,7 +17,7 @@ from triton_kit.perf.model import ModelInfo, model_info
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.transport.base import Failure, Request
 from triton_kit.perf.transport.http2 import Http2Transport
-from triton_kit.perf.wire.grpc_status import PREFIX_BYTES, framed
+from triton_kit.perf.wire.grpc_status import framed, message_of
 from triton_kit.perf.wire.kserve_grpc import call_headers
 
 _ANSWER_WITHIN_S = 10.0
@@ -134,8 +134,8 @@ class GrpcControl:
         if once.failure is not None:
             raise _CallFailedError(f"{once.failure.kind}: {once.failure.detail}")
         try:
-            message: _Answer = answer.FromString(once.answer[PREFIX_BYTES:])
-        except DecodeError as error:
+            message: _Answer = answer.FromString(message_of(once.answer))
+        except (DecodeError, ValueError) as error:
             raise TransportError(
                 f"{self._address}: {method} gave no readable message"
             ) from error

@@ -20,7 +20,7 @@ from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.steps import Step, batches, shape_of
 from triton_kit.perf.transport.base import Request
 from triton_kit.perf.wire.kserve_http import Parameter
-from triton_kit.tensors import Shape
+from triton_kit.tensors import DYNAMIC, Shape
 
 # Different bytes in turn, so that no cache answers for the model; bounded in memory.
 _DISTINCT_REQUESTS = 16
@@ -54,8 +54,9 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
             f"model {model.name!r} keeps state between the requests of a sequence",
             hint="say how long sequences are: --sequence-length 20",
         )
-    steps = input_steps(spec, model)
-    check = AnswerCheck(protocol.decode)
+    described = _with_joined_outputs(model) if protocol.is_stream else model
+    steps = input_steps(spec, described)
+    check = AnswerCheck(protocol.decode, protocol.compare_as)
 
     def encode(place: int, parameters: dict[str, Parameter]) -> Request:
         step = steps[place]
@@ -63,7 +64,7 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
         check.expect(request, step.expected)
         return request
 
-    _check_transport(spec, steps)
+    _check_transport(spec, steps, protocol)
     sequences = spec.sequences
     if protocol.memory is not None and sequences is not None:
         for place in range(len(steps)):
@@ -80,14 +81,23 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
     return Supply(requests=[], source=source, check=check if has_answers else None)
 
 
-def _check_transport(spec: PerfSpec, steps: Sequence[Step]) -> None:
+def _with_joined_outputs(model: ModelInfo) -> ModelInfo:
+    """Say that an output is as long as all replies of a stream make it."""
+    outputs = (replace(tensor, shape=(DYNAMIC,)) for tensor in model.outputs)
+    return replace(model, outputs=tuple(outputs))
+
+
+def _check_transport(spec: PerfSpec, steps: Sequence[Step], protocol: Protocol) -> None:
     """Refuse what cannot travel, or be held against what is expected, that way."""
     endpoint = spec.transport.endpoint
     has_expected = any(step.expected for step in steps)
     if endpoint != "infer" and spec.batch_size > 1:
         raise SpecError(f"{endpoint} takes one inference per request, so no -b")
-    if endpoint != "infer" and has_expected:
-        raise SpecError(f"answers of {endpoint} are not held against validation_data")
+    if protocol.is_stream and has_expected and spec.batch_size > 1:
+        raise SpecError(
+            "streams are held against validation_data one inference at a time",
+            hint="leave out -b",
+        )
     in_memory = spec.transport.shared_memory != "none" and spec.transport.output_bytes
     if in_memory and has_expected:
         raise SpecError(

@@ -19,6 +19,7 @@ class TransportSpec:
     Attributes:
         tls: how to speak TLS; None is in the clear, unless the URL says otherwise.
         compression: of requests, `gzip` or `deflate`; done before the clock starts.
+        accept_compression: what the server may compress its answers with, if it will.
         shared_memory: `system` where tensors go through the machine's shared memory.
         endpoint: over HTTP, `infer`, or Triton's `generate` or `generate_stream`.
         output_bytes: room for each output in shared memory; 0 leaves outputs in the
@@ -27,6 +28,7 @@ class TransportSpec:
 
     tls: Tls | None = None
     compression: str = "none"
+    accept_compression: str = "none"
     shared_memory: str = "none"
     output_bytes: int = 102_400  # perf_analyzer's
     endpoint: str = "infer"
@@ -46,8 +48,11 @@ class TransportSpec:
             )
         if self.output_bytes < 0:
             raise SpecError(f"output size {self.output_bytes}: need 0 or more")
-        if self.compression not in COMPRESSIONS:
-            raise SpecError(
-                f"unknown compression {self.compression!r}",
-                hint=did_you_mean(self.compression, COMPRESSIONS),
-            )
+        for algorithm in (self.compression, self.accept_compression):
+            if algorithm not in COMPRESSIONS:
+                raise SpecError(
+                    f"unknown compression {algorithm!r}",
+                    hint=did_you_mean(algorithm, COMPRESSIONS),
+                )
+        if self.endpoint != "infer" and self.accept_compression != "none":
+            raise SpecError(f"Triton does not compress the answers of {self.endpoint}")
