@@ -130,6 +130,7 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option(
     "--profile-export-file", "profile_path", type=_OUT, help="Times of every request."
 )
+@click.option("--hdr-file", "hdr_path", type=_OUT, help="HdrHistogram's log.")
 @click.option("--prometheus", "prometheus_path", type=_OUT, help="Prometheus text.")
 @transport_options
 @click.pass_context
@@ -138,6 +139,7 @@ def command(
     /,
     json_path: Path | None,
     csv_path: Path | None,
+    hdr_path: Path | None,
     prometheus_path: Path | None,
     **options: Any,  # noqa: ANN401  click gives each option its own type
 ) -> None:
@@ -149,6 +151,7 @@ def command(
     """
     from triton_kit.cli.perf_options import perf_spec
     from triton_kit.perf import export
+    from triton_kit.perf.hdr import as_hdr_log
     from triton_kit.perf.measure import measure
     from triton_kit.perf.result import write_text
 
@@ -162,6 +165,7 @@ def command(
     for path, form in (
         (csv_path, export.as_csv),
         (profile_path, export.as_profile),
+        (hdr_path, as_hdr_log),
         (prometheus_path, export.as_prometheus),
     ):
         if path is not None:
