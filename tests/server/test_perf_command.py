@@ -119,8 +119,38 @@ def test_the_servers_own_figures_stand_beside_ours(loaded, tmp_path, grpc):
     assert result.exit_code == 0, result.output
     assert server["requests"] == run["requests_total"]
     assert sum(server["batch_sizes"].values()) == server["executions"]
-    assert server["mean_us"]["request"] < run["latency_us"]["mean"]
     assert "mlp on the server" in result.output
+
+
+@pytest.mark.parametrize("grpc", [True, False])
+def test_the_mean_latency_is_the_servers_time_and_the_rest(loaded, tmp_path, grpc):
+    path = tmp_path / "result.json"
+
+    perf(
+        loaded,
+        *("--concurrency-range", "4", "--request-count", "400", "--json", str(path)),
+        grpc=grpc,
+    )
+    [run] = json.loads(path.read_text())["runs"]
+    [server] = run["server"]
+    stages = server["mean_us"]
+    lag_us = run["schedule_lag_us"]["mean"]
+    outside_us = run["latency_from_send_us"]["mean"] - stages["request"]
+
+    # The same requests, all of them: so the means may be held against each other.
+    assert (run["requests"], run["errors"]) == (400, 0)
+    assert (server["requests"], server["failed"]) == (400, 0)
+    assert server["inferences"] == 400
+    assert lag_us >= 0
+    assert outside_us >= 0
+    assert lag_us + outside_us + stages["request"] == pytest.approx(
+        run["latency_us"]["mean"], abs=0.01
+    )
+    inside_us = sum(
+        stages[name]
+        for name in ("queue", "compute_input", "compute_infer", "compute_output")
+    )
+    assert inside_us <= stages["request"] + 0.01
 
 
 def test_the_servers_metrics_are_collected(loaded, tmp_path):
