@@ -56,7 +56,8 @@ _OPTIONS = [
         type=click.Choice(SHARED_MEMORIES),
         default="none",
         show_default=True,
-        help="Send tensors through the memory that this machine shares.",
+        help="Send tensors through memory shared with a server on this machine, or on "
+        "its GPU.",
     ),
     click.option(
         "--output-shared-memory-size",

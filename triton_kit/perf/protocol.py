@@ -65,11 +65,14 @@ def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
 
 
 def _memory(spec: PerfSpec, control: Control) -> SharedMemory | None:
-    if spec.transport.shared_memory == "none":
-        return None
-    from triton_kit.perf.shared_memory import SharedMemory
+    from triton_kit.perf.cuda_memory import CudaRegion
+    from triton_kit.perf.shared_memory import SharedMemory, SystemRegion
 
-    return SharedMemory(control, output_bytes=spec.transport.output_bytes)
+    kind = spec.transport.shared_memory
+    if kind == "none":
+        return None
+    region = CudaRegion(control) if kind == "cuda" else SystemRegion(control)
+    return SharedMemory(region, output_bytes=spec.transport.output_bytes)
 
 
 def _accepting(spec: PerfSpec, header: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from triton_kit.perf.tls import Tls
 
 COMPRESSIONS = ("none", "gzip", "deflate")
 ENDPOINTS = ("infer", "generate", "generate_stream")
-SHARED_MEMORIES = ("none", "system")
+SHARED_MEMORIES = ("none", "system", "cuda")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,8 @@ class TransportSpec:
         tls: how to speak TLS; None is in the clear, unless the URL says otherwise.
         compression: of requests, `gzip` or `deflate`; done before the clock starts.
         accept_compression: what the server may compress its answers with, if it will.
-        shared_memory: `system` where tensors go through the machine's shared memory.
+        shared_memory: `system` where tensors go through the machine's shared memory,
+            `cuda` where through the memory of its first GPU.
         endpoint: over HTTP, `infer`, or Triton's `generate` or `generate_stream`.
         output_bytes: room for each output in shared memory; 0 leaves outputs in the
             answers.
@@ -44,7 +45,7 @@ class TransportSpec:
         if self.shared_memory not in SHARED_MEMORIES:
             raise SpecError(
                 f"unknown shared memory {self.shared_memory!r}",
-                hint="system; CUDA's is not supported",
+                hint=did_you_mean(self.shared_memory, SHARED_MEMORIES),
             )
         if self.output_bytes < 0:
             raise SpecError(f"output size {self.output_bytes}: need 0 or more")
