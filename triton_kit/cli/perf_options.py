@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from triton_kit.cli.perf_data_options import data_part
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.errors import SpecError
 from triton_kit.perf import schedule, spec
-from triton_kit.perf.draws import StringData
 from triton_kit.perf.load import Load, ScheduleLoad, concurrency_range, rate_range
 from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.slo import parse_slo
@@ -27,7 +27,6 @@ def perf_spec(
     max_trials: int | None,
     percentile: float | None,
     timeout_s: float,
-    shapes: tuple[str, ...],
     headers: tuple[str, ...],
     parameters: tuple[str, ...],
     sequence_length: int | None,
@@ -40,8 +39,6 @@ def perf_spec(
     slo: str | None,
     binary_search: bool,
     profile_path: Path | None,
-    string_data: str | None,
-    string_length: int,
     **same: Any,  # noqa: ANN401  as click checked them
 ) -> spec.PerfSpec:
     """Return the spec that these options ask for.
@@ -86,8 +83,7 @@ def perf_spec(
         measurement_interval_s=None if interval_ms is None else interval_ms / 1000,
         stability=windows,
         request_timeout_s=timeout_s,
-        string_data=StringData(text=string_data, length=string_length),
-        shapes=dict(spec.parse_shape(text) for text in shapes),
+        **data_part(same),
         headers=dict(spec.parse_header(text) for text in headers),
         transport=transport_spec(same, protocol=same["protocol"]),
         **same,
