@@ -74,7 +74,7 @@ class Trial:
         return self._result(tail)
 
     def _scheduling(self) -> AbstractContextManager[None]:
-        """Take the core from nobody, unless a time or a single request depends on it."""
+        """Take the core from nobody, unless a due time or a lone request needs it."""
         load = self._load
         if isinstance(load, ClosedLoad) and load.concurrency > 1:
             return without_preempting()
