@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from triton_kit.cli.perf_data_options import data_options
 from triton_kit.cli.perf_transport_options import transport_options
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     type=click.Choice(["http", "grpc"], case_sensitive=False),
     default="http",
     show_default=True,
+    help="What the port speaks: Triton's 8000 http, its 8001 grpc.",
 )
-@click.option("-b", "--batch-size", default=1, show_default=True)
+@click.option(
+    "-b", "--batch-size", default=1, show_default=True, help="Inferences per request."
+)
 @click.option(
     "--concurrency-range",
     metavar="START:END:STEP",
@@ -76,23 +80,23 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("-r", "--max-trials", type=int, help="At most so many windows.")
 @click.option("--percentile", type=float, help="The latency that must be stable.")
 @click.option("--request-count", type=int, help="Measure this many requests instead.")
-@click.option("--warm-up", "warm_up_s", default=0.5, show_default=True, metavar="S")
 @click.option(
-    "--request-timeout", "timeout_s", default=60.0, show_default=True, metavar="S"
-)
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME:3,224,224",
-    help="Shape of an input that varies, batch axis left out.",
-)
-@click.option(
-    "--input-data",
-    default="random",
+    "--warm-up",
+    "warm_up_s",
+    default=0.5,
     show_default=True,
-    help="random, zero, a folder with a file per input, an .npz, or a JSON file.",
+    metavar="S",
+    help="How long each load runs before it is measured.",
 )
+@click.option(
+    "--request-timeout",
+    "timeout_s",
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="A request without an answer by then has failed.",
+)
+@data_options
 @click.option("--collect-metrics", is_flag=True, help="Read Prometheus' endpoint too.")
 @click.option("--metrics-url", default="localhost:8002/metrics", show_default=True)
 @click.option("--metrics-interval", "metrics_ms", default=1000, metavar="MS")
@@ -103,10 +107,19 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 )
 @click.option("--start-sequence-id", type=int, default=1)
 @click.option(
-    "--request-parameter", "parameters", multiple=True, metavar="NAME:VALUE:TYPE"
+    "--request-parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME:VALUE:TYPE",
+    help="Sent with every request: priority:1:int, flag:true:bool, note:x:string.",
 )
-@click.option("--random-seed", "seed", default=0, show_default=True)
-@click.option("-H", "headers", multiple=True, metavar="NAME:VALUE", help="HTTP header.")
+@click.option(
+    "-H",
+    "headers",
+    multiple=True,
+    metavar="NAME:VALUE",
+    help="HTTP header or gRPC metadata, such as an API key.",
+)
 @click.option(
     "-l",
     "--latency-threshold",
@@ -118,11 +131,27 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--slo", metavar="BOUNDS", help="For example 'p99<20ms,errors<0.1%'.")
 @click.option("--binary-search", is_flag=True, help="Find the highest load that meets.")
 @click.option("--json", "json_path", type=_OUT, help="Write the whole result here.")
-@click.option("-f", "--filename", "csv_path", type=_OUT, help="perf_analyzer's CSV.")
 @click.option(
-    "--profile-export-file", "profile_path", type=_OUT, help="Times of every request."
+    "-f", "--filename", "csv_path", type=_OUT, help="Write perf_analyzer's CSV here."
 )
-@click.option("--prometheus", "prometheus_path", type=_OUT, help="Prometheus text.")
+@click.option(
+    "--profile-export-file",
+    "profile_path",
+    type=_OUT,
+    help="Write the times of every request here, as perf_analyzer does.",
+)
+@click.option(
+    "--hdr-file",
+    "hdr_path",
+    type=_OUT,
+    help="Write the latencies here, for HdrHistogram's tools to read and merge.",
+)
+@click.option(
+    "--prometheus",
+    "prometheus_path",
+    type=_OUT,
+    help="Write the figures here as Prometheus text.",
+)
 @transport_options
 @click.pass_context
 def command(
@@ -130,6 +159,7 @@ def command(
     /,
     json_path: Path | None,
     csv_path: Path | None,
+    hdr_path: Path | None,
     prometheus_path: Path | None,
     **options: Any,  # noqa: ANN401  click gives each option its own type
 ) -> None:
@@ -141,6 +171,7 @@ def command(
     """
     from triton_kit.cli.perf_options import perf_spec
     from triton_kit.perf import export
+    from triton_kit.perf.hdr import as_hdr_log
     from triton_kit.perf.measure import measure
     from triton_kit.perf.result import write_text
 
@@ -154,6 +185,7 @@ def command(
     for path, form in (
         (csv_path, export.as_csv),
         (profile_path, export.as_profile),
+        (hdr_path, as_hdr_log),
         (prometheus_path, export.as_prometheus),
     ):
         if path is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from triton_kit.cli.perf_data_options import data_part
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.errors import SpecError
 from triton_kit.perf import schedule, spec
@@ -26,7 +27,6 @@ def perf_spec(
     max_trials: int | None,
     percentile: float | None,
     timeout_s: float,
-    shapes: tuple[str, ...],
     headers: tuple[str, ...],
     parameters: tuple[str, ...],
     sequence_length: int | None,
@@ -83,7 +83,7 @@ def perf_spec(
         measurement_interval_s=None if interval_ms is None else interval_ms / 1000,
         stability=windows,
         request_timeout_s=timeout_s,
-        shapes=dict(spec.parse_shape(text) for text in shapes),
+        **data_part(same),
         headers=dict(spec.parse_header(text) for text in headers),
         transport=transport_spec(same, protocol=same["protocol"]),
         **same,
