@@ -15,6 +15,9 @@ from triton_kit.perf.wire.kserve_http import Parameter
 # Gives the request at a place in the data, with these parameters.
 RequestAt = Callable[[int, dict[str, Parameter]], Request]
 
+# Gives the requests of one slot.
+Source = Callable[[int], Iterator[Request]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequences:

@@ -11,11 +11,10 @@ import numpy as np
 from triton_kit.errors import SpecError
 from triton_kit.perf.check import AnswerCheck
 from triton_kit.perf.data import check_samples, random_inputs, sample_inputs
-from triton_kit.perf.engine import Source
 from triton_kit.perf.input_data import RANDOM, Step, batches, read_steps
 from triton_kit.perf.model import ModelInfo, input_shapes
 from triton_kit.perf.protocol import Protocol
-from triton_kit.perf.sequences import sequence_requests
+from triton_kit.perf.sequences import Source, sequence_requests
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.transport.base import Request
 from triton_kit.perf.wire.kserve_http import Parameter

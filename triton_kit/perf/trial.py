@@ -7,9 +7,13 @@ from contextlib import contextmanager, nullcontext
 
 from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
-from triton_kit.perf.engine import ClosedLoop, OpenLoop
+from triton_kit.perf.closed_loop import ClosedLoop
+from triton_kit.perf.engine import Cut, Engine
+from triton_kit.perf.ledger import Ledger
 from triton_kit.perf.load import ClosedLoad, Load
 from triton_kit.perf.metrics import MetricsWatch
+from triton_kit.perf.observed import Answers, ObservedTransport, Observer
+from triton_kit.perf.open_loop import OpenLoop
 from triton_kit.perf.reactor import Reactor, Timer
 from triton_kit.perf.recorder import Recording
 from triton_kit.perf.result import Run
@@ -56,7 +60,7 @@ class Trial:
 
     def run(self) -> Run:
         """Warm up, measure, drain; Ctrl-C ends any of them."""
-        tail = Recording()
+        tail = Cut(Recording())
         try:
             self._warm_up()
             counters = self._stats.sample()
@@ -68,10 +72,10 @@ class Trial:
             self.was_interrupted = True
             self._engine.abandon(Failure("interrupted"))
         finally:
-            tail.merge(self._engine.recorder.cut())
+            tail = self._engine.cut()
         return self._result(tail)
 
-    def _result(self, tail: Recording) -> Run:
+    def _result(self, tail: Cut) -> Run:
         rule = self._spec.stop
         used = rule.used(self._windows)
         recording = Recording()
@@ -80,8 +84,8 @@ class Trial:
         length_s = sum(window.length_s for window in used)
         answered = recording.succeeded
         if len(used) == len(self._windows):
-            recording.merge(tail)  # sent in time, answered after it
-        everything = [window.recording for window in self._windows] + [tail]
+            recording.merge(tail.whole)  # sent in time, answered after it
+        everything = [window.recording for window in self._windows] + [tail.whole]
         unsettled = rule.unsettled(self._windows)
         counted = self._spec.request_count is not None
         return Run(
@@ -120,7 +124,7 @@ class Trial:
             self._run_until(end_ns)
             self._end_ns = end_ns
             self._drain()
-        self._engine.recorder.cut()
+        self._engine.cut()
 
     def _measure(self) -> None:
         before = self._watch.sample()
@@ -134,7 +138,7 @@ class Trial:
                 else:
                     self._reactor.run()
                     self._cut_window()
-            if isinstance(self._engine, OpenLoop):
+            if self._engine.sent is not None:
                 length_s = (self._end_ns - self._start_ns) / NS_PER_S
                 self._send_rate = self._engine.sent / length_s if length_s else 0.0
         finally:
@@ -151,9 +155,11 @@ class Trial:
     def _cut_window(self) -> None:
         start_ns, self._end_ns = self._end_ns, now_ns()
         length_s = (self._end_ns - start_ns) / NS_PER_S
-        recording = self._engine.recorder.cut()
+        cut = self._engine.cut()
         self._boundaries_ns.append(self._end_ns)
-        self._windows.append(Window(length_s=length_s, recording=recording))
+        self._windows.append(
+            Window(length_s=length_s, recording=cut.whole, parts=cut.parts)
+        )
 
     def _run_until(self, end_ns: int) -> None:
         """Run until a time, or until everything that was to be sent is answered."""
@@ -194,7 +200,7 @@ class Trial:
 
     def _progress(self, start_ns: int) -> float:
         if count := self._spec.request_count:
-            return min(self._engine.recorder.finished / count, 1.0)
+            return min(self._engine.ended / count, 1.0)
         rule = self._spec.stop
         longest_ns = ns(rule.window_s * rule.most_windows)
         return min((now_ns() - start_ns) / longest_ns, 1.0)
@@ -213,7 +219,13 @@ def _engine(
     reactor: Reactor,
     transport: Transport,
     supply: Supply,
-) -> ClosedLoop | OpenLoop:
+) -> Engine:
+    ledger = Ledger(keep_times=spec.keep_times)
+    observers: list[Observer] = []
+    if supply.check is not None:
+        observers.append(Answers(supply.check))
+    if observers:
+        transport = ObservedTransport(transport, observers)
     if isinstance(load, ClosedLoad):
         return ClosedLoop(
             reactor,
@@ -221,8 +233,7 @@ def _engine(
             supply.requests,
             concurrency=load.concurrency,
             source=supply.source,
-            check=supply.check,
-            keep_times=spec.keep_times,
+            ledger=ledger,
         )
     return OpenLoop(
         reactor,
@@ -230,6 +241,5 @@ def _engine(
         supply.requests,
         load.times,
         most_in_flight=spec.most_in_flight,
-        check=supply.check,
-        keep_times=spec.keep_times,
+        ledger=ledger,
     )

@@ -3,8 +3,8 @@ import os
 import pytest
 
 from triton_kit.perf.clock import AlarmClock, now_ns, ns
-from triton_kit.perf.engine import OpenLoop
 from triton_kit.perf.load import RateLoad
+from triton_kit.perf.open_loop import OpenLoop
 from triton_kit.perf.reactor import NEVER, Reactor
 from triton_kit.perf.transport.base import Failure, Request
 from triton_kit.perf.transport.memory import MemoryTransport
