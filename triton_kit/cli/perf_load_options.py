@@ -56,6 +56,17 @@ _OPTIONS = [
         "--sequence-length-variation", type=float, default=20.0, metavar="PERCENT"
     ),
     click.option("--start-sequence-id", type=int, default=1),
+    click.option(
+        "--num-of-sequences",
+        default=4,
+        show_default=True,
+        help="At a time, where requests have times; else the concurrency says it.",
+    ),
+    click.option(
+        "--serial-sequences",
+        is_flag=True,
+        help="Always so: one request of a sequence at a time.",
+    ),
 ]
 
 # What puts the load on: at most one of them.

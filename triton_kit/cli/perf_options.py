@@ -92,11 +92,14 @@ def _sequences(options: dict[str, Any]) -> Sequences | None:
     length = options.pop("sequence_length")
     variation = options.pop("sequence_length_variation")
     first_id = options.pop("start_sequence_id")
+    at_a_time = options.pop("num_of_sequences")
+    options.pop("serial_sequences")  # they always are
     if length is None:
         return None
     return Sequences(
         length=length,
         variation=variation / 100,
         first_id=first_id,
+        at_a_time=at_a_time,
         seed=options["seed"],
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from triton_kit.perf.clock import now_ns
 from triton_kit.perf.engine import Cut
 from triton_kit.perf.ledger import Ledger
 from triton_kit.perf.reactor import NEVER, Reactor
+from triton_kit.perf.sequences import Source
 from triton_kit.perf.transport.base import Failure, Request, Transport
 
 # Connections that an open loop has ready; more are opened as they are needed.
@@ -24,6 +26,11 @@ class OpenLoop:
     Slots are taken as they are needed. Where `most_in_flight` of them are busy, the
     requests that are due wait; they leave as soon as one is free, and their latency
     counts from the time they were due.
+
+    With a `source`, each of `most_in_flight` slots has requests of its own, which must
+    not overtake each other: a sequence. What is due goes to the slot that has been
+    free longest. Without one, it goes to the one that was busy last, so that few
+    connections do the work.
     """
 
     def __init__(
@@ -34,6 +41,7 @@ class OpenLoop:
         schedule: Callable[[], Iterator[int]],
         *,
         most_in_flight: int,
+        source: Source | None = None,
         ledger: Ledger | None = None,
     ) -> None:
         self.ledger = ledger or Ledger()
@@ -43,10 +51,14 @@ class OpenLoop:
         self.sent = 0
         self._reactor = reactor
         self._transport = transport
-        self._requests = itertools.cycle(requests)
+        turns = itertools.cycle(requests)
+        self._source = source or (lambda _slot: turns)
+        self._has_sequences = source is not None
+        self._next: list[Iterator[Request]] = []
         self._most_in_flight = most_in_flight
         self._due_ns = self.ledger.due_ns
-        self._free: list[int] = []
+        self._free: deque[int] = deque()
+        self._take = self._free.popleft if self._has_sequences else self._free.pop
         self._schedule = schedule
         self._left: Iterator[int] = iter(())
         self._start_ns = 0
@@ -55,10 +67,13 @@ class OpenLoop:
 
     def open(self) -> None:
         """Connect; raises TransportError where nobody accepts."""
-        slots = max(len(self._due_ns), min(_FIRST_SLOTS, self._most_in_flight))
+        first = self._most_in_flight if self._has_sequences else _FIRST_SLOTS
+        slots = max(len(self._due_ns), min(first, self._most_in_flight))
         self._transport.open(slots, self.ledger)
         self._due_ns[:] = [0] * slots
-        self._free = list(range(slots))
+        self._free.clear()
+        self._free.extend(range(slots))
+        self._next = [self._source(slot) for slot in range(slots)]
 
     def begin(self, *, count: int | None = None) -> int:
         """Start the schedule anew; `count` limits how many are sent in all.
@@ -120,22 +135,25 @@ class OpenLoop:
 
     def _pump(self, at_ns: int) -> None:
         """Send everything that is due at `at_ns`, as far as there are slots."""
-        free, due_ns, send = self._free, self._due_ns, self._transport.send
+        free, take, due_ns = self._free, self._take, self._due_ns
+        send, requests = self._transport.send, self._next
         while self._next_ns <= at_ns:
             if not free and not self._grow():
                 return  # the end of a request comes back here
-            slot = free.pop()
+            slot = take()
             due_ns[slot] = self._next_ns
             self.in_flight += 1
             self.sent += 1
-            send(slot, next(self._requests))
+            send(slot, next(requests[slot]))
             self._advance()
         self._rearm()
 
     def _grow(self) -> bool:
         if len(self._due_ns) >= self._most_in_flight:
             return False
-        self._free.append(len(self._due_ns))
+        slot = len(self._due_ns)
+        self._free.append(slot)
+        self._next.append(self._source(slot))
         self._due_ns.append(0)
         self._transport.grow()
         return True

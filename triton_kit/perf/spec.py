@@ -61,7 +61,7 @@ class PerfSpec:
             need; those get it without asking.
         metrics_url: the server's Prometheus endpoint; None leaves it alone.
         metrics_interval_s: how often it is asked during a run.
-        sequences: for stateful models; needs closed loads.
+        sequences: for stateful models; a closed load keeps one in each slot.
         transport: how requests travel: TLS, compression, shared memory.
     """
 
@@ -111,15 +111,6 @@ class PerfSpec:
                 hint="--latency-threshold MS, or --slo 'p99<20ms'",
             )
         self._check_numbers()
-        self._check_sequences()
-
-    def _check_sequences(self) -> None:
-        is_open = any(not isinstance(load, ClosedLoad) for load in self.loads)
-        if self.sequences is not None and is_open:
-            raise SpecError(
-                "sequences need a closed loop: the requests of one wait for each other",
-                hint="--concurrency-range is the number of sequences at a time",
-            )
 
     def _check_numbers(self) -> None:
         for what, value, least in (

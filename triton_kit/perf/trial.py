@@ -235,11 +235,13 @@ def _engine(
             source=supply.source,
             ledger=ledger,
         )
+    sequences = spec.sequences
     return OpenLoop(
         reactor,
         transport,
         supply.requests,
         load.times,
-        most_in_flight=spec.most_in_flight,
+        most_in_flight=sequences.at_a_time if sequences else spec.most_in_flight,
+        source=supply.source,
         ledger=ledger,
     )
