@@ -27,8 +27,10 @@ from triton_kit.perf.supply import supply_of
 from triton_kit.perf.sweep import SEARCHES, Plan
 from triton_kit.perf.trial import Trial, metrics_watch
 
-# How long before a due time `precise` stops sleeping: longer than a late wake-up.
-_SPIN_NS = 150_000
+# How long before a due time the reactor stops sleeping: about what a wake-up takes.
+_AWAKE_NS = 40_000
+# The same where `precise` is asked for: longer than even a late one.
+_AWAKE_PRECISELY_NS = 150_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ def _measure(
     was_interrupted = False
     watch = CpuWatch(spec.address)
     stats = StatsWatch(protocol.control, [model.name, *dict.fromkeys(model.steps)])
-    spin_ns = _SPIN_NS if spec.precise else 0
+    spin_ns = _AWAKE_PRECISELY_NS if spec.precise else _AWAKE_NS
     with (
         Reactor(spin_ns=spin_ns) as reactor,
         protocol.transport(reactor, supply.check is not None) as transport,

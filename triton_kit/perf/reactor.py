@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from triton_kit.perf.clock import NS_PER_S, AlarmClock, now_ns
+from triton_kit.perf.clock import AlarmClock, now_ns
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
@@ -51,23 +51,27 @@ class Timer:
 class Reactor:
     """Runs callbacks when file descriptors are ready or times have come.
 
-    Beside any number of coarse timers there is one alarm, which is precise. With
-    `spin_ns` more than 0 the reactor does not sleep through the last `spin_ns`
-    before it, and so pays with CPU for not waking late.
+    Beside any number of coarse timers there is one alarm, which is precise. The
+    reactor is awake `spin_ns` before it and does not sleep again until it has rung,
+    and so pays with CPU for not waking late.
     """
 
     def __init__(self, *, spin_ns: int = 0) -> None:
         self._epoll = select.epoll()
-        self._clock = AlarmClock()
+        self._on_ready: dict[int, OnReady] = {}
+        self._wait_s = _LONGEST_WAIT_S
+        self._alarm_clock = AlarmClock()
         self._spin_ns = spin_ns
         self._alarm_ns = NEVER
+        self._is_ringing = False
         self._on_alarm: Callable[[int], None] | None = None
-        self._epoll.register(self._clock.fileno(), READ)
-        self._on_ready: dict[int, OnReady] = {}
+        self._timer_clock = AlarmClock()
         self._timers: list[tuple[int, int, Timer]] = []
         self._order = itertools.count()
         self._after_wake: list[Callable[[], None]] = []
         self._is_stopping = False
+        self.watch(self._alarm_clock.fileno(), self._stay_awake)
+        self.watch(self._timer_clock.fileno(), self._run_due)
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +84,8 @@ class Reactor:
         /,
     ) -> None:
         self._epoll.close()
-        self._clock.__exit__(kind, error, trace)
+        self._alarm_clock.__exit__(kind, error, trace)
+        self._timer_clock.__exit__(kind, error, trace)
 
     def watch(self, fd: int, on_ready: OnReady, *, events: int = READ) -> None:
         """Call `on_ready(events, woke_ns)` whenever `fd` is ready."""
@@ -97,9 +102,10 @@ class Reactor:
             self._epoll.unregister(fd)
 
     def call_at(self, due_ns: int, callback: Callable[[], None]) -> Timer:
-        """Call back at `due_ns` or up to a millisecond later."""
+        """Call back at `due_ns` or a little later."""
         timer = Timer(callback)
         heapq.heappush(self._timers, (due_ns, next(self._order), timer))
+        self._timer_clock.set(self._timers[0][0])
         return timer
 
     def on_alarm(self, callback: Callable[[int], None]) -> None:
@@ -109,7 +115,8 @@ class Reactor:
     def set_alarm(self, due_ns: int) -> None:
         """Ring at `due_ns`, instead of any time set before; NEVER disarms it."""
         self._alarm_ns = due_ns
-        self._clock.set(0 if due_ns == NEVER else due_ns - self._spin_ns)
+        if not self._is_ringing:
+            self._arm()
 
     def after_wake(self, callback: Callable[[], None]) -> None:
         """Call back after those of every wake-up, to flush in one write."""
@@ -124,14 +131,18 @@ class Reactor:
         self._is_stopping = True
 
     def run(self) -> None:
-        """Run callbacks until one of them calls `stop`."""
+        """Run callbacks until one of them calls `stop`.
+
+        Everything in this loop is paid for once per request by a load of one request
+        at a time: timers, and what else is rare, come in as ready descriptors.
+        """
         self._is_stopping = False
         poll, on_ready = self._epoll.poll, self._on_ready
         after_wake = self._after_wake
         for flush in after_wake:
             flush()  # what was sent before the loop began
         while not self._is_stopping:
-            events = poll(self._wait_s())
+            events = poll(self._wait_s)
             woke_ns = now_ns()
             if woke_ns >= self._alarm_ns:
                 self._ring(woke_ns)
@@ -141,30 +152,32 @@ class Reactor:
                 # A callback of this very wake-up may have closed this one.
                 if callback := on_ready.get(fd):
                     callback(mask, woke_ns)
-            if self._timers:
-                self._run_due()
             for flush in after_wake:
                 flush()
 
     def _ring(self, woke_ns: int) -> None:
         """Send what is due before reading what has come, which is stamped already."""
         self._alarm_ns = NEVER
+        self._is_ringing = True
         if self._on_alarm is not None:
             self._on_alarm(woke_ns)
-        if self._alarm_ns == NEVER:
-            self._clock.set(0)  # or it would go on ringing
         for flush in self._after_wake:
             flush()
+        self._is_ringing = False
+        self._arm()  # only now: what was due has waited long enough
 
-    def _wait_s(self) -> float:
-        if self._alarm_ns - self._spin_ns <= now_ns():
-            return 0.0  # the alarm clock has rung; what is left of the wait is spun
-        if not self._timers:
-            return _LONGEST_WAIT_S
-        wait_s = (self._timers[0][0] - now_ns()) / NS_PER_S
-        return min(max(wait_s, 0.0), _LONGEST_WAIT_S)
+    def _arm(self) -> None:
+        self._wait_s = _LONGEST_WAIT_S
+        due_ns = self._alarm_ns
+        self._alarm_clock.set(0 if due_ns == NEVER else due_ns - self._spin_ns)
 
-    def _run_due(self) -> None:
-        while self._timers and self._timers[0][0] <= now_ns():
+    def _stay_awake(self, _events: int, woke_ns: int) -> None:
+        """Spin until the alarm, if it is near and has not just rung."""
+        if woke_ns >= self._alarm_ns - self._spin_ns:
+            self._wait_s = 0.0
+
+    def _run_due(self, _events: int, woke_ns: int) -> None:
+        while self._timers and self._timers[0][0] <= woke_ns:
             _, _, timer = heapq.heappop(self._timers)
             timer.fire()
+        self._timer_clock.set(self._timers[0][0] if self._timers else 0)

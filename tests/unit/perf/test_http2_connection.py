@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.perf.transport.base import HeaderList, Request
+from triton_kit.perf.transport.http2_answers import Answers
 from triton_kit.perf.transport.http2_connection import Http2Connection
 from triton_kit.perf.transport.http2_sender import Stream
+from triton_kit.perf.wire.grpc_answer import OrdinaryAnswer
 from triton_kit.perf.wire.grpc_status import framed
 from triton_kit.perf.wire.http2_frames import (
     Kind,
@@ -43,10 +45,10 @@ def answer(number=1, body=b"world"):
     )
 
 
-def connected(calls=1):
+def connected(calls=1, *, answers=None):
     """Return a connection with calls in flight, and the list their ends go to."""
     ends = []
-    connection = Http2Connection(lambda *end: ends.append(end))
+    connection = Http2Connection(lambda *end: ends.append(end), answers)
     connection.feed(settings({}), 1)
     for slot in range(calls):
         connection.start(Stream(slot), REQUEST)
@@ -63,6 +65,46 @@ def test_an_answer_may_come_in_any_pieces(cuts):
         connection.feed(whole[start:stop], 5)
 
     assert [(end[0], end[3], end[4]) for end in ends] == [(0, 5, None), (1, 5, None)]
+
+
+def outcome(connection, ends, data):
+    """Feed bytes; return who ended when and how, and whether all broke."""
+    try:
+        connection.feed(data, 7)
+        is_broken = False
+    except ProtocolBrokenError:
+        is_broken = True
+    told = [(slot, first, last, failure) for slot, _, first, last, failure, _ in ends]
+    return told, is_broken
+
+
+@given(data=st.data())
+def test_an_answer_read_at_a_glance_means_what_it_means_frame_by_frame(data):
+    later = bytearray(answer(3, data.draw(st.binary(max_size=8))) + answer(5))
+    place = data.draw(st.integers(0, len(later) - 1))
+    later[place] = data.draw(st.one_of(st.just(later[place]), st.integers(0, 255)))
+    quick, quick_ends = connected(calls=4)
+    careful, careful_ends = connected(calls=4, answers=Answers(keep=True))
+    for connection in (quick, careful):
+        connection.feed(answer(1), 5)  # which the quick one learns from
+
+    glanced = outcome(quick, quick_ends, bytes(later))
+
+    assert glanced == outcome(careful, careful_ends, bytes(later))
+
+
+def test_a_whole_ordinary_answer_is_recognised_whatever_its_message():
+    data = b"before" + answer(3, b"any length") + b"after"
+
+    number, framed_bytes, end = OrdinaryAnswer(START, OK).read(data, len(b"before"))
+
+    assert (number, framed_bytes) == (3, len(framed(b"any length")))
+    assert data[end:] == b"after"
+
+
+@given(cut=st.integers(0, len(answer()) - 1))
+def test_half_an_answer_is_not_an_ordinary_one(cut):
+    assert OrdinaryAnswer(START, OK).read(answer()[:cut], 0) is None
 
 
 @given(garbage=st.binary(max_size=300))

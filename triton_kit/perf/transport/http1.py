@@ -87,6 +87,7 @@ class Http1Transport:
         keeps_body = self._keep_answers or self._has_events
         answer = AnswerReader(self._heads, keep_body=keeps_body)
         lane = _Lane(len(self._lanes), self._reactor, self._endpoint, answer)
+        lane.is_plain = not keeps_body
         lane.finished = self._finished
         if self._has_events:
             lane.events = EventWatch(len(self._lanes), self._replied)
@@ -102,18 +103,24 @@ class Http1Transport:
 
 
 class _Lane:
-    """One connection and the request on it."""
+    """One connection and the request on it.
+
+    Attributes:
+        is_plain: whether nobody wants more of an answer than how it ended.
+    """
 
     __slots__ = (
         "_answer",
         "_channel",
         "_first_ns",
         "_is_busy",
+        "_is_good_answer",
         "_reactor",
         "_sent_ns",
         "_slot",
         "events",
         "finished",
+        "is_plain",
     )
 
     finished: OnEnd
@@ -125,6 +132,8 @@ class _Lane:
         self._reactor = reactor
         self._channel = open_channel(reactor, endpoint, self._on_data, self._on_lost)
         self._answer = answer
+        self._is_good_answer = answer.heads.is_good_answer
+        self.is_plain = False
         self._is_busy = False
         self._sent_ns = self._first_ns = 0
         self.events: EventWatch | None = None
@@ -149,6 +158,16 @@ class _Lane:
 
     def _on_data(self, data: bytes, woke_ns: int) -> None:
         if not self._first_ns:
+            if (
+                self.is_plain
+                and self._is_good_answer(data)
+                and self._is_busy
+                and not self._channel.is_clogged
+            ):
+                self._is_busy = False
+                slot, sent_ns = self._slot, self._sent_ns
+                self.finished(slot, sent_ns, woke_ns, woke_ns, None, b"")
+                return
             self._first_ns = woke_ns
         try:
             is_complete = self._answer.feed(data)

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable
 
 from triton_kit.perf.transport.base import Failure, OnEnd, Request
-from triton_kit.perf.transport.http2_answers import HTTP_OK, Answers
-from triton_kit.perf.transport.http2_sender import UNKNOWN, Sender, Stream
-from triton_kit.perf.wire.grpc_status import PREFIX_BYTES
+from triton_kit.perf.transport.http2_answers import Answers
+from triton_kit.perf.transport.http2_sender import Sender, Stream
+from triton_kit.perf.wire.grpc_answer import OrdinaryAnswer
 from triton_kit.perf.wire.http2_frames import (
     ACK,
     DEFAULT_WINDOW,
@@ -40,10 +40,6 @@ from triton_kit.perf.wire.http2_frames import (
     window_update,
 )
 
-# Kind and flags of the frames that an ordinary answer is made of.
-_DATA = Kind.DATA << 8
-_FIRST_HEADERS = Kind.HEADERS << 8 | END_HEADERS
-_LAST_HEADERS = _FIRST_HEADERS | END_STREAM
 # One number is left over, so that the check for the last one needs no other.
 _LAST_NUMBER = LARGEST_STREAM_NUMBER - 2
 _UNLIMITED = 2**31
@@ -90,6 +86,7 @@ class Http2Connection:
         self._waiting: deque[tuple[Stream, Request]] = deque()
         self._next_number = 1
         self._decoder = HeaderDecoder()
+        self._ordinary: OrdinaryAnswer | None = None
         self._rest = b""
         self._continued: tuple[int, int, bytes] | None = None  # stream, flags, block
         self._unreported_bytes = 0
@@ -114,7 +111,7 @@ class Http2Connection:
         """Begin a call, or queue it while the peer takes no more at once."""
         if len(self._streams) >= self.most_streams:
             stream.number = -1
-            stream.sent_ns = stream.first_ns = 0
+            stream.sent_ns = 0
             self._waiting.append((stream, request))
             return
         number = self._next_number
@@ -122,10 +119,6 @@ class Http2Connection:
         if number >= _LAST_NUMBER:
             self.is_usable = False
         stream.number = number
-        stream.first_ns = stream.http_status = 0
-        stream.missing = UNKNOWN
-        stream.reply_ns = 0
-        stream.error = ""
         self._streams[number] = stream
         self.fresh.append(stream)
         self._write_request(stream, request)
@@ -137,15 +130,10 @@ class Http2Connection:
         elif self._streams.pop(stream.number, None) is not None:
             self._sender.forget(stream)
             self._sender.reset(stream.number, Code.CANCEL)
-        stream.number = 0
-        stream.parts.clear()
+        stream.rest()
 
-    def feed(self, data: bytes, woke_ns: int) -> None:  # noqa: C901  see below
-        """Read frames.
-
-        The three frames of an ordinary answer are dealt with right here: a call for
-        each, and a look into each, would be most of what a request costs us.
-        Everything else goes through `_on_frame`.
+    def feed(self, data: bytes, woke_ns: int) -> None:
+        """Read answers as a whole where they are ordinary, frame by frame otherwise.
 
         Raises:
             ProtocolBrokenError: the peer does not keep to HTTP/2.
@@ -155,42 +143,18 @@ class Http2Connection:
         if not self.is_ready:
             self._check_first_frame(data)
         at, end = 0, len(data)
-        unpack, stream_of = FRAME_HEAD.unpack_from, self._streams.get
-        good_starts, good_ends = self._decoder.good_starts, self._decoder.good_ends
         while end - at >= FRAME_HEAD_BYTES:
-            high, low, what, number = unpack(data, at)
+            if stop := self._end_ordinary(data, at, woke_ns):
+                at = stop
+                continue
+            high, low, what, number = FRAME_HEAD.unpack_from(data, at)
             start = at + FRAME_HEAD_BYTES
             stop = start + (high << 8 | low)
             if stop > end:
                 _check_frame_size(stop - start)
                 break
             at = stop
-            stream = stream_of(number)
-            if stream is None or self._is_careful:
-                self._on_frame(what, number, data[start:stop], woke_ns)
-            elif what == _DATA and stream.missing == UNKNOWN and stop - start >= 5:
-                size = stop - start
-                announced = int.from_bytes(data[start + 1 : start + 5], "big")
-                stream.missing = announced + PREFIX_BYTES - size
-                self._unreported_bytes += size
-            elif what == _FIRST_HEADERS and data[start:stop] in good_starts:
-                stream.first_ns = woke_ns
-                stream.http_status = HTTP_OK
-            elif (
-                what == _LAST_HEADERS
-                and data[start:stop] in good_ends
-                and stream.http_status == HTTP_OK
-                and stream.missing == 0
-                and stream.unsent is None
-            ):
-                del self._streams[number]
-                self.on_end(
-                    stream.slot, stream.sent_ns, stream.first_ns, woke_ns, None, b""
-                )
-                if self._waiting:
-                    self._start_waiting()
-            else:
-                self._on_frame(what, number, data[start:stop], woke_ns)
+            self._on_frame(what, number, data[start:stop], woke_ns)
         self._rest = data[at:]
         if self._unreported_bytes > _REPLENISH_BYTES:
             self.out.append(window_update(0, self._unreported_bytes))
@@ -207,6 +171,24 @@ class Http2Connection:
 
     # Answers.
 
+    def _end_ordinary(self, data: bytes, at: int, woke_ns: int) -> int:
+        """End the call whose whole answer is at `at`; return where it ends, or 0."""
+        if self._ordinary is None or self._is_careful:
+            return 0
+        whole = self._ordinary.read(data, at)
+        if whole is None:
+            return 0
+        number, size, stop = whole
+        stream = self._streams.get(number)
+        if stream is None or stream.first_ns or stream.unsent is not None:
+            return 0
+        del self._streams[number]
+        self._unreported_bytes += size
+        self.on_end(stream.slot, stream.sent_ns, woke_ns, woke_ns, None, b"")
+        if self._waiting:
+            self._start_waiting()
+        return stop
+
     def _on_frame(self, what: int, number: int, payload: bytes, woke_ns: int) -> None:
         kind, flags = divmod(what, 256)
         if self._continued is not None and kind != Kind.CONTINUATION:
@@ -221,6 +203,8 @@ class Http2Connection:
             self._check_number(number)
             return  # of a call that was taken back
         payload = unpadded(payload) if flags & PADDED else payload
+        if not stream.first_ns:
+            stream.first_ns = woke_ns
         self._answers.take(stream, payload, woke_ns)
         if flags & END_STREAM:
             self._end(stream, woke_ns, Failure("malformed answer", "no gRPC trailers"))
@@ -264,8 +248,17 @@ class Http2Connection:
         if meaning.http_status is not None:
             stream.http_status = meaning.http_status
         if not flags & END_STREAM:
+            stream.head = block
             return
-        self._end(stream, woke_ns, self._answers.failure(stream, meaning))
+        failure = self._answers.failure(stream, meaning)
+        if failure is None:
+            self._learn(stream.head, block)
+        self._end(stream, woke_ns, failure)
+
+    def _learn(self, head: bytes, trailers: bytes) -> None:
+        """Know the next good answer with these header blocks at a glance."""
+        if self._ordinary is None or self._ordinary.blocks != (head, trailers):
+            self._ordinary = OrdinaryAnswer(head, trailers)
 
     def _on_reset(self, _flags: int, number: int, payload: bytes, woke_ns: int) -> None:
         check_size("RST_STREAM", payload, 4)
@@ -285,9 +278,9 @@ class Http2Connection:
 
     def _tell(self, stream: Stream, at_ns: int, failure: Failure | None) -> None:
         answer = b"".join(stream.parts)
-        stream.parts.clear()
-        sent_ns = stream.sent_ns or at_ns
-        self.on_end(stream.slot, sent_ns, stream.first_ns, at_ns, failure, answer)
+        sent_ns, first_ns = stream.sent_ns or at_ns, stream.first_ns
+        stream.rest()  # before the sink is told, who may use it again at once
+        self.on_end(stream.slot, sent_ns, first_ns, at_ns, failure, answer)
 
     def _start_waiting(self) -> None:
         while self._waiting and len(self._streams) < self.most_streams:

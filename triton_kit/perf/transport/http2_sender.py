@@ -35,6 +35,7 @@ class Stream:
         sent_ns: when its first bytes left.
         first_ns: when its first bytes came back; 0 before.
         http_status: of the answer; 0 before.
+        head: the header block that it began with.
         missing: bytes of the answer still to come; UNKNOWN before it says so.
         parts: the answer so far, where it is kept or its prefix is incomplete.
         reply_ns: when the last message of a stream of them came.
@@ -46,6 +47,7 @@ class Stream:
     __slots__ = (
         "error",
         "first_ns",
+        "head",
         "http_status",
         "missing",
         "number",
@@ -59,9 +61,14 @@ class Stream:
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
+        self.rest()
+
+    def rest(self) -> None:
+        """Forget the call. One whose answer was read as a whole has left no traces."""
         self.number = self.sent_ns = self.first_ns = self.http_status = self.window = 0
         self.reply_ns = 0
         self.error = ""
+        self.head = b""
         self.missing = UNKNOWN
         self.parts: list[bytes] = []
         self.unsent: memoryview | None = None

@@ -166,15 +166,9 @@ class HeaderDecoder:
 
     We ask for a dynamic table of size 0, so a block means the same whenever it
     comes, and a dictionary of its bytes is a sound decoder.
-
-    Attributes:
-        good_starts: blocks that say HTTP 200 and nothing of gRPC's status.
-        good_ends: blocks that say gRPC's OK and nothing of HTTP's status.
     """
 
     def __init__(self) -> None:
-        self.good_starts: set[bytes] = set()
-        self.good_ends: set[bytes] = set()
         self._known: dict[bytes, Meaning] = {}
 
     def decode(self, block: bytes) -> Meaning:
@@ -187,13 +181,7 @@ class HeaderDecoder:
         if known is None:
             if len(self._known) >= _LARGEST_CACHE:
                 self._known.clear()
-                self.good_starts.clear()
-                self.good_ends.clear()
             known = self._known[block] = _meaning(block)
-            if (known.http_status, known.grpc_status) == (200, None):
-                self.good_starts.add(block)
-            elif (known.http_status, known.grpc_status) == (None, 0):
-                self.good_ends.add(block)
         return known
 
 

@@ -50,6 +50,21 @@ class HeadReader:
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
 
+    def is_good_answer(self, data: bytes) -> bool:
+        """Whether `data` is a whole good answer that leaves its connection open.
+
+        The quick look at what nearly all reads of a load are. False means only that
+        a closer look is needed.
+        """
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        head = self._known.get(data[:end])
+        return (
+            head is not None
+            and head.status == HTTP_OK
+            and head.body_bytes == len(data) - end
+            and head.keep_alive
+        )
+
     def read(self, head: bytes) -> Head:
         """Read a whole head, its blank line included.
 
@@ -101,13 +116,14 @@ class AnswerReader:
     """Follows the answers on one connection, one after another.
 
     Attributes:
+        heads: what has been learnt of them, on any connection.
         status: of the current answer; 0 until its head is complete.
         keep_alive: whether the connection may be used again after it.
         detail: the first bytes of a body that came with another status than 200.
     """
 
     def __init__(self, heads: HeadReader, *, keep_body: bool = False) -> None:
-        self._heads = heads
+        self.heads = heads
         self._keeps_body = keep_body
         self.restart()
 
@@ -168,7 +184,7 @@ class AnswerReader:
             self._unread = data
             return None
         end += len(_END_OF_HEAD)
-        head = self._heads.read(data[:end])
+        head = self.heads.read(data[:end])
         if head.is_interim:
             self._unread = b""
             return self._read_head(data[end:])

@@ -12,7 +12,7 @@ import triton_python_backend_utils as pb_utils
 from onnxruntime_batch import Batch
 from onnxruntime_config import complete, mismatches, not_supported
 from onnxruntime_graph import artifact_in, open_graph
-from onnxruntime_tensors import RefusedError, from_triton, to_triton
+from onnxruntime_tensors import RefusedError, reader_of, writer_of
 
 
 class TritonPythonModel:
@@ -53,6 +53,14 @@ class TritonPythonModel:
         for warning in self._graph.warnings:
             pb_utils.Logger.log_warn(f"{args['model_name']}: {warning}")
         self._batched = config["max_batch_size"] > 0
+        self._readers = {
+            name: reader_of(tensor.data_type)
+            for name, tensor in self._graph.feeds.items()
+        }
+        self._writers = {
+            name: writer_of(name, tensor.data_type)
+            for name, tensor in self._graph.outputs.items()
+        }
         # A tensor without axes has one axis of size 1 in a config.
         self._scalars = {
             output["name"]: output["dims"]
@@ -74,26 +82,25 @@ class TritonPythonModel:
         return [self._response(answer) for answer in answers]
 
     def _feeds(self, request):
-        known = self._graph.feeds
-        return {
-            tensor.name(): from_triton(tensor, known[tensor.name()].data_type)
-            for tensor in request.inputs()
-            if tensor.name() in known
-        }
+        readers, feeds = self._readers, {}
+        for tensor in request.inputs():
+            name = tensor.name()
+            if name in readers:
+                feeds[name] = readers[name](tensor)
+        return feeds
 
     def _response(self, answer):
         if isinstance(answer, RefusedError):
             error = pb_utils.TritonError(str(answer), pb_utils.TritonError.INVALID_ARG)
             return pb_utils.InferenceResponse(error=error)
-        return pb_utils.InferenceResponse(
-            [
-                to_triton(
-                    name,
-                    value.reshape(self._scalars.get(name, value.shape)),
-                    self._graph.outputs[name].data_type,
-                )
+        if self._scalars:
+            answer = {
+                name: value.reshape(self._scalars.get(name, value.shape))
                 for name, value in answer.items()
-            ]
+            }
+        writers = self._writers
+        return pb_utils.InferenceResponse(
+            [writers[name](value) for name, value in answer.items()]
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 from onnxruntime_graph import Graph
@@ -12,8 +13,7 @@ from onnxruntime_tensors import RefusedError, bfloat16_value, words_of
 Arrays = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """One request: its place among the requests, its inputs, what it wants back."""
 
     place: int
@@ -40,17 +40,16 @@ class Batch:
         Raises:
             RefusedError: an input is missing, or they disagree on the batch size.
         """
-        missing = [name for name in self._graph.inputs if name not in feeds]
-        if missing:
-            raise RefusedError(f"input {missing[0]!r} is missing")
+        if not self._graph.inputs.keys() <= feeds.keys():
+            missing = next(name for name in self._graph.inputs if name not in feeds)
+            raise RefusedError(f"input {missing!r} is missing")
+        key: object = place
         if self._batched:
-            sizes = {name: array.shape[0] for name, array in feeds.items()}
-            if len(set(sizes.values())) > 1:
-                raise RefusedError(f"inputs have different batch sizes: {sizes}")
-            key = tuple(sorted((n, a.shape[1:]) for n, a in feeds.items()))
+            key = tuple([(name, array.shape[1:]) for name, array in feeds.items()])
+            if len(feeds) > 1:
+                _check_batch_sizes(feeds)
         else:
             feeds = {name: self._unscaled(name, a) for name, a in feeds.items()}
-            key = place
         self._groups.setdefault(key, []).append(_Part(place, feeds, wanted))
 
     def run(self) -> Iterator[tuple[int, Arrays | RefusedError]]:
@@ -68,16 +67,17 @@ class Batch:
     ) -> Iterator[tuple[int, Arrays | RefusedError]]:
         try:
             outputs = self._run(_joined(parts), _wanted(parts))
-            answers = self._split(parts, outputs) if self._batched else [outputs]
+            if self._batched:
+                yield from _split(parts, outputs)
+            else:
+                [part] = parts
+                yield part.place, {name: outputs[name] for name in part.wanted}
         except RefusedError as error:
             if len(parts) == 1:
                 yield parts[0].place, error
                 return
             for part in parts:
                 yield from self._answers([part])
-            return
-        for part, answer in zip(parts, answers, strict=True):
-            yield part.place, {name: answer[name] for name in part.wanted}
 
     def _run(self, feeds: Arrays, wanted: list[str]) -> Arrays:
         try:
@@ -108,21 +108,19 @@ class Batch:
             for name, value in zip(wanted, values, strict=True)
         }
 
-    def _split(self, parts: list[_Part], outputs: Arrays) -> list[Arrays]:
-        sizes = [_batch_size(part) for part in parts]
-        for name, value in outputs.items():
-            if value.shape[:1] != (sum(sizes),):
-                message = (
-                    f"output {name!r} has shape {list(value.shape)}: its first axis "
-                    f"is not the batch of {sum(sizes)}; max_batch_size must be 0"
-                )
-                raise RefusedError(message)
-        ends = np.cumsum(sizes)
-        starts = ends - sizes
-        return [
-            {name: value[start:end] for name, value in outputs.items()}
-            for start, end in zip(starts, ends, strict=True)
-        ]
+
+def _split(parts: list[_Part], outputs: Arrays) -> Iterator[tuple[int, Arrays]]:
+    """Yield the place of each request and its rows of the outputs that it wants."""
+    starts = list(accumulate(map(_batch_size, parts), initial=0))
+    for name, value in outputs.items():
+        if value.shape[:1] != (starts[-1],):
+            message = (
+                f"output {name!r} has shape {list(value.shape)}: its first axis "
+                f"is not the batch of {starts[-1]}; max_batch_size must be 0"
+            )
+            raise RefusedError(message)
+    for part, (start, end) in zip(parts, pairwise(starts), strict=True):
+        yield part.place, {name: outputs[name][start:end] for name in part.wanted}
 
 
 def _joined(parts: list[_Part]) -> Arrays:
@@ -136,6 +134,12 @@ def _joined(parts: list[_Part]) -> Arrays:
 
 def _wanted(parts: list[_Part]) -> list[str]:
     return list(dict.fromkeys(name for part in parts for name in part.wanted))
+
+
+def _check_batch_sizes(feeds: Arrays) -> None:
+    sizes = {name: array.shape[0] for name, array in feeds.items()}
+    if len(set(sizes.values())) > 1:
+        raise RefusedError(f"inputs have different batch sizes: {sizes}")
 
 
 def _batch_size(part: _Part) -> int:

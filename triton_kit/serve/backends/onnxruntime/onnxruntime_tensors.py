@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,20 +20,28 @@ class RefusedError(Exception):
     """A request that cannot be answered; the others of its batch can."""
 
 
-def from_triton(tensor: pb_utils.Tensor, data_type: str) -> np.ndarray:
-    """Return the values of a request's tensor, shape as sent; strings as `str`.
+def reader_of(data_type: str) -> Callable[[pb_utils.Tensor], np.ndarray]:
+    """Return what gives the values of a request's tensor, shape as sent.
 
-    Raises:
-        RefusedError: a string is not UTF-8.
+    Strings come as `str`; RefusedError is raised for one that is not UTF-8.
     """
-    if data_type == "TYPE_BF16":
-        import onnxruntime as ort
+    return _READERS.get(data_type, pb_utils.Tensor.as_numpy)
 
-        # NumPy has no bfloat16, and takes none by DLPack either; onnxruntime does.
-        return words_of(ort.OrtValue.from_dlpack(tensor.to_dlpack()))
+
+def writer_of(name: str, data_type: str) -> Callable[[np.ndarray], pb_utils.Tensor]:
+    """Return what makes a response's tensor of the values of a graph's output."""
+    return partial(_WRITERS.get(data_type, pb_utils.Tensor), name)
+
+
+def _read_words(tensor: pb_utils.Tensor) -> np.ndarray:
+    import onnxruntime as ort
+
+    # NumPy has no bfloat16, and takes none by DLPack either; onnxruntime does.
+    return words_of(ort.OrtValue.from_dlpack(tensor.to_dlpack()))
+
+
+def _read_texts(tensor: pb_utils.Tensor) -> np.ndarray:
     values = tensor.as_numpy()
-    if data_type != "TYPE_STRING":
-        return values
     try:
         texts = [text.decode() for text in values.reshape(-1)]
     except UnicodeDecodeError as error:
@@ -41,22 +51,26 @@ def from_triton(tensor: pb_utils.Tensor, data_type: str) -> np.ndarray:
     return _objects(texts, values.shape)
 
 
-def to_triton(name: str, values: np.ndarray, data_type: str) -> pb_utils.Tensor:
-    """Return a response's tensor with the values of a graph's output."""
-    if data_type == "TYPE_BF16":
-        import onnxruntime as ort
+def _write_words(name: str, values: np.ndarray) -> pb_utils.Tensor:
+    import onnxruntime as ort
 
-        # The memory must be its own: Triton reads it when `values` may be gone.
-        value = ort.OrtValue.ortvalue_from_shape_and_type(
-            list(values.shape), _ONNX_BFLOAT16, "cpu"
-        )
-        words = np.ascontiguousarray(values)
-        ctypes.memmove(value.data_ptr(), words.ctypes.data, words.nbytes)
-        return pb_utils.Tensor.from_dlpack(name, value._ortvalue.to_dlpack())
-    if data_type == "TYPE_STRING":
-        texts = [text.encode() for text in values.reshape(-1)]
-        return pb_utils.Tensor(name, _objects(texts, values.shape))
-    return pb_utils.Tensor(name, np.ascontiguousarray(values))
+    # The memory must be its own: Triton reads it when `values` may be gone.
+    value = ort.OrtValue.ortvalue_from_shape_and_type(
+        list(values.shape), _ONNX_BFLOAT16, "cpu"
+    )
+    words = np.ascontiguousarray(values)
+    ctypes.memmove(value.data_ptr(), words.ctypes.data, words.nbytes)
+    return pb_utils.Tensor.from_dlpack(name, value._ortvalue.to_dlpack())
+
+
+def _write_texts(name: str, values: np.ndarray) -> pb_utils.Tensor:
+    texts = [text.encode() for text in values.reshape(-1)]
+    return pb_utils.Tensor(name, _objects(texts, values.shape))
+
+
+# What is neither of these is a number, and Triton's own conversion is the fastest.
+_READERS = {"TYPE_BF16": _read_words, "TYPE_STRING": _read_texts}
+_WRITERS = {"TYPE_BF16": _write_words, "TYPE_STRING": _write_texts}
 
 
 def words_of(value: onnxruntime.OrtValue) -> np.ndarray:
