@@ -110,7 +110,13 @@ def loaded():
     """The real server over the models of the load tests; `broken` never loads."""
     models = Path(__file__).parent / "perf_models"
     good = tuple(sorted(m.name for m in models.iterdir() if m.name != "broken"))
-    spec = ServeSpec(repository=models, model_control="explicit", models=good)
+    spec = ServeSpec(
+        repository=models,
+        model_control="explicit",
+        models=good,
+        # Only for clients that say that they can read it.
+        flags=("--grpc-infer-response-compression-level=medium",),
+    )
     with running(spec) as started:
         with suppress(ServerError):
             load_model(started.http_url, "broken")

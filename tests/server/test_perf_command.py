@@ -1,8 +1,11 @@
 import csv
 import json
+import time
 
 import pytest
 from click.testing import CliRunner
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
 
 from triton_kit.cli import main
 
@@ -116,8 +119,38 @@ def test_the_servers_own_figures_stand_beside_ours(loaded, tmp_path, grpc):
     assert result.exit_code == 0, result.output
     assert server["requests"] == run["requests_total"]
     assert sum(server["batch_sizes"].values()) == server["executions"]
-    assert server["mean_us"]["request"] < run["latency_us"]["mean"]
     assert "mlp on the server" in result.output
+
+
+@pytest.mark.parametrize("grpc", [True, False])
+def test_the_mean_latency_is_the_servers_time_and_the_rest(loaded, tmp_path, grpc):
+    path = tmp_path / "result.json"
+
+    perf(
+        loaded,
+        *("--concurrency-range", "4", "--request-count", "400", "--json", str(path)),
+        grpc=grpc,
+    )
+    [run] = json.loads(path.read_text())["runs"]
+    [server] = run["server"]
+    stages = server["mean_us"]
+    lag_us = run["schedule_lag_us"]["mean"]
+    outside_us = run["latency_from_send_us"]["mean"] - stages["request"]
+
+    # The same requests, all of them: so the means may be held against each other.
+    assert (run["requests"], run["errors"]) == (400, 0)
+    assert (server["requests"], server["failed"]) == (400, 0)
+    assert server["inferences"] == 400
+    assert lag_us >= 0
+    assert outside_us >= 0
+    assert lag_us + outside_us + stages["request"] == pytest.approx(
+        run["latency_us"]["mean"], abs=0.01
+    )
+    inside_us = sum(
+        stages[name]
+        for name in ("queue", "compute_input", "compute_infer", "compute_output")
+    )
+    assert inside_us <= stages["request"] + 0.01
 
 
 def test_the_servers_metrics_are_collected(loaded, tmp_path):
@@ -169,3 +202,41 @@ def test_a_pipeline_is_shown_step_by_step(loaded, tmp_path):
     assert result.exit_code == 0, result.output
     assert [stats["model"] for stats in run["server"]] == ["chain", "mlp", "head"]
     assert [stats["requests"] for stats in run["server"]] == [40, 40, 40]
+
+
+def test_the_hdr_log_holds_what_the_result_holds(loaded, tmp_path):
+    log, results = tmp_path / "out.hlog", tmp_path / "result.json"
+
+    result = perf(
+        loaded,
+        *("--concurrency-range", "1:5:4", "-p", "300"),
+        *("--hdr-file", str(log), "--json", str(results)),
+    )
+    runs = json.loads(results.read_text())["runs"]
+    reader = HistogramLogReader(str(log), HdrHistogram(1, 2**43, 3))
+    found = {}
+    while (histogram := reader.get_next_interval_histogram()) is not None:
+        found[histogram.get_tag()] = histogram
+    reader.input_file.close()
+
+    assert result.exit_code == 0, result.output
+    assert list(found) == [
+        *("concurrency-1", "concurrency-1.from-send"),
+        *("concurrency-5", "concurrency-5.from-send"),
+    ]
+    assert abs(reader.get_start_time_sec() - time.time()) < 600
+    for run in runs:
+        name = f"concurrency-{run['load']['concurrency']}"
+        for tag, key in (
+            (name, "latency_us"),
+            (f"{name}.from-send", "latency_from_send_us"),
+        ):
+            histogram = found[tag]
+            good = run["requests"] - run["errors"]
+            assert histogram.get_total_count() == good
+            for percent in (50, 90, 99, 99.9):
+                # The library rounds the rank, we take the next one up.
+                least = histogram.get_value_at_percentile(percent) / 1000
+                most = histogram.get_value_at_percentile(percent + 100 / good) / 1000
+                # Half a bucket of ours, and one of three significant digits.
+                assert 0.997 * least <= run[key][f"p{percent}"] <= 1.003 * most

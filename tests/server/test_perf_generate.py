@@ -91,11 +91,61 @@ def test_a_decoupled_model_is_pointed_to_the_stream(loaded):
     assert "generate_stream" in caught.value.hint
 
 
+def expecting(tmp_path, field, right, wrong, **inputs):
+    """Data of four equal steps, of which one is expected to give something else."""
+    path = tmp_path / "expecting.json"
+    expected = [{field: right}] * 3 + [{field: wrong}]
+    document = {"data": [inputs] * 4, "validation_data": expected}
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def test_answers_of_generate_are_held_against_what_is_expected(loaded, tmp_path):
+    data = expecting(tmp_path, "y", [1.5, 2.5, -1], [1.5, 2.5, 1], x=[1.5, 2.5, -1])
+
+    result = measure(spec(loaded, "generate", input_data=data))
+    [run] = result.runs
+
+    assert run.answered == 30
+    assert run.recording.errors["wrong answer"].count == 10
+    assert "expected 1" in run.recording.errors["wrong answer"].example
+
+
+@pytest.mark.parametrize("over", ["http", "grpc"])
+def test_the_replies_of_a_stream_are_checked_as_one_answer(loaded, tmp_path, over):
+    data = expecting(tmp_path, "index", [0, 1, 2], [0, 1, 3], count=[3])
+    asked = {"model": "repeat", "shapes": {}, "input_data": data}
+    if over == "grpc":
+        asked |= {"protocol": "grpc", "url": loaded.grpc_url}
+
+    result = measure(
+        spec(loaded, "infer" if over == "grpc" else "generate_stream", **asked)
+    )
+    [run] = result.runs
+
+    assert run.answered == 30
+    assert run.recording.errors["wrong answer"].count == 10
+    assert run.recording.replies == 120
+
+
+def test_a_stream_that_ends_early_is_a_wrong_answer(loaded, tmp_path):
+    data = expecting(tmp_path, "index", [0, 1], [0, 1, 2], count=[2])
+
+    result = measure(
+        spec(loaded, "generate_stream", model="repeat", shapes={}, input_data=data)
+    )
+
+    assert result.runs[0].recording.errors["wrong answer"].count == 10
+    assert result.runs[0].answered == 30
+
+
 def test_what_generate_cannot_carry_is_refused(loaded):
     with pytest.raises(SpecError, match="one inference per request"):
         measure(spec(loaded, "generate", model="mlp", shapes={}, batch_size=2))
     with pytest.raises(SpecError, match="over HTTP only"):
         measure(spec(loaded, "generate", protocol="grpc", url=loaded.grpc_url))
+    with pytest.raises(SpecError, match="does not compress the answers of generate"):
+        TransportSpec(endpoint="generate", accept_compression="gzip")
 
 
 def test_the_command_streams(loaded, kit, tmp_path):

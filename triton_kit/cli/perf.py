@@ -66,9 +66,17 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 )
 @click.option(
     "--input-data",
-    default="random",
+    multiple=True,
+    metavar="[NAME:]SOURCE",
+    default=["random"],
     show_default=True,
-    help="random, zero, a folder with a file per input, an .npz, or a JSON file.",
+    help="random, zero, a folder with a file per input, an .npz, .npy or JSON file. "
+    "Again and again for single inputs: NAME:random, NAME:random:LOW:HIGH (HIGH itself "
+    "left out), NAME:zero, NAME:FILE, NAME:VALUE.",
+)
+@click.option("--string-data", metavar="TEXT", help="What every random string is.")
+@click.option(
+    "--string-length", default=128, show_default=True, help="Letters of random strings."
 )
 @click.option("--collect-metrics", is_flag=True, help="Read Prometheus' endpoint too.")
 @click.option("--metrics-url", default="localhost:8002/metrics", show_default=True)
@@ -94,6 +102,7 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option(
     "--profile-export-file", "profile_path", type=_OUT, help="Times of every request."
 )
+@click.option("--hdr-file", "hdr_path", type=_OUT, help="HdrHistogram's log.")
 @click.option("--prometheus", "prometheus_path", type=_OUT, help="Prometheus text.")
 @transport_options
 @click.pass_context
@@ -102,6 +111,7 @@ def command(
     /,
     json_path: Path | None,
     csv_path: Path | None,
+    hdr_path: Path | None,
     prometheus_path: Path | None,
     **options: Any,  # noqa: ANN401  click gives each option its own type
 ) -> None:
@@ -113,6 +123,7 @@ def command(
     """
     from triton_kit.cli.perf_options import perf_spec
     from triton_kit.perf import export
+    from triton_kit.perf.hdr import as_hdr_log
     from triton_kit.perf.measure import measure
     from triton_kit.perf.result import write_text
 
@@ -126,6 +137,7 @@ def command(
     for path, form in (
         (csv_path, export.as_csv),
         (profile_path, export.as_profile),
+        (hdr_path, as_hdr_log),
         (prometheus_path, export.as_prometheus),
     ):
         if path is not None:

@@ -37,6 +37,14 @@ _OPTIONS = [
         help="Of requests, over HTTP too; done before the clock starts.",
     ),
     click.option(
+        "--accept-compression",
+        type=click.Choice(COMPRESSIONS),
+        default="none",
+        show_default=True,
+        help="Of answers, if the server will: over gRPC it must have been started with "
+        "--grpc-infer-response-compression-level.",
+    ),
+    click.option(
         "--endpoint",
         type=click.Choice(ENDPOINTS),
         default="infer",
@@ -48,7 +56,8 @@ _OPTIONS = [
         type=click.Choice(SHARED_MEMORIES),
         default="none",
         show_default=True,
-        help="Send tensors through the memory that this machine shares.",
+        help="Send tensors through memory shared with a server on this machine, or on "
+        "its GPU.",
     ),
     click.option(
         "--output-shared-memory-size",
@@ -84,7 +93,13 @@ def transport_spec(options: dict[str, Any], *, protocol: str) -> TransportSpec:
     """
     plain = {
         name: options.pop(name)
-        for name in ("compression", "endpoint", "shared_memory", "output_bytes")
+        for name in (
+            "compression",
+            "accept_compression",
+            "endpoint",
+            "shared_memory",
+            "output_bytes",
+        )
     }
     grpc = {
         "authorities": options.pop("ssl_grpc_root_certifications_file"),

@@ -46,6 +46,18 @@ class Control(Protocol):
     def unregister_memory(self, name: str) -> None:
         """Have the server let go of it."""
 
+    def register_cuda_memory(
+        self, name: str, handle: bytes, device: int, size: int
+    ) -> None:
+        """Have the server open `size` bytes of a GPU's memory by its CUDA IPC handle.
+
+        Raises:
+            ServerError: it cannot.
+        """
+
+    def unregister_cuda_memory(self, name: str) -> None:
+        """Have the server let go of it."""
+
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters as JSON, one entry per loaded version."""
 

@@ -17,7 +17,7 @@ from triton_kit.perf.model import ModelInfo, model_info
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.transport.base import Failure, Request
 from triton_kit.perf.transport.http2 import Http2Transport
-from triton_kit.perf.wire.grpc_status import PREFIX_BYTES, framed
+from triton_kit.perf.wire.grpc_status import framed, message_of
 from triton_kit.perf.wire.kserve_grpc import call_headers
 
 _ANSWER_WITHIN_S = 10.0
@@ -84,11 +84,7 @@ class GrpcControl:
         region = service_pb2.SystemSharedMemoryRegisterRequest(
             name=name, key=key, byte_size=size
         )
-        answer = service_pb2.SystemSharedMemoryRegisterResponse
-        try:
-            self._call("SystemSharedMemoryRegister", region, answer)
-        except _CallFailedError as error:
-            raise ServerError(str(error)) from error
+        self._register("SystemSharedMemoryRegister", region)
 
     def unregister_memory(self, name: str) -> None:
         """Have the server let go of it."""
@@ -97,6 +93,30 @@ class GrpcControl:
             service_pb2.SystemSharedMemoryUnregisterRequest(name=name),
             service_pb2.SystemSharedMemoryUnregisterResponse,
         )
+
+    def register_cuda_memory(
+        self, name: str, handle: bytes, device: int, size: int
+    ) -> None:
+        """Have the server open GPU memory; raises as `Control.register_cuda_memory`."""
+        region = service_pb2.CudaSharedMemoryRegisterRequest(
+            name=name, raw_handle=handle, device_id=device, byte_size=size
+        )
+        self._register("CudaSharedMemoryRegister", region)
+
+    def unregister_cuda_memory(self, name: str) -> None:
+        """Have the server let go of it."""
+        self._ask(
+            "CudaSharedMemoryUnregister",
+            service_pb2.CudaSharedMemoryUnregisterRequest(name=name),
+            service_pb2.CudaSharedMemoryUnregisterResponse,
+        )
+
+    def _register(self, method: str, region: Message) -> None:
+        answer = getattr(service_pb2, f"{method}Response")
+        try:
+            self._call(method, region, answer)
+        except _CallFailedError as error:
+            raise ServerError(str(error)) from error
 
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters, one entry per loaded version."""
@@ -134,8 +154,8 @@ class GrpcControl:
         if once.failure is not None:
             raise _CallFailedError(f"{once.failure.kind}: {once.failure.detail}")
         try:
-            message: _Answer = answer.FromString(once.answer[PREFIX_BYTES:])
-        except DecodeError as error:
+            message: _Answer = answer.FromString(message_of(once.answer))
+        except (DecodeError, ValueError) as error:
             raise TransportError(
                 f"{self._address}: {method} gave no readable message"
             ) from error

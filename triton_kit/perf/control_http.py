@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import ssl
@@ -56,14 +57,32 @@ class HttpControl:
     def register_memory(self, name: str, key: str, size: int) -> None:
         """Have the server map shared memory; raises as `Control.register_memory`."""
         region = {"key": key, "offset": 0, "byte_size": size}
-        path = f"/v2/systemsharedmemory/region/{name}/register"
-        status, answer = self._ask("POST", path, json.dumps(region))
-        if status != http.client.OK:
-            raise ServerError(answer.get("error", f"HTTP {status}"))
+        self._register("systemsharedmemory", name, region)
 
     def unregister_memory(self, name: str) -> None:
         """Have the server let go of it."""
         self._ask("POST", f"/v2/systemsharedmemory/region/{name}/unregister")
+
+    def register_cuda_memory(
+        self, name: str, handle: bytes, device: int, size: int
+    ) -> None:
+        """Have the server open GPU memory; raises as `Control.register_cuda_memory`."""
+        region = {
+            "raw_handle": {"b64": base64.b64encode(handle).decode()},
+            "device_id": device,
+            "byte_size": size,
+        }
+        self._register("cudasharedmemory", name, region)
+
+    def unregister_cuda_memory(self, name: str) -> None:
+        """Have the server let go of it."""
+        self._ask("POST", f"/v2/cudasharedmemory/region/{name}/unregister")
+
+    def _register(self, kind: str, name: str, region: Mapping[str, Any]) -> None:
+        path = f"/v2/{kind}/region/{name}/register"
+        status, answer = self._ask("POST", path, json.dumps(region))
+        if status != http.client.OK:
+            raise ServerError(answer.get("error", f"HTTP {status}"))
 
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters, one entry per loaded version."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from triton_kit.tensors import DYNAMIC, DataType, Shape
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
 
+# Makes one tensor of a shape; what is random in it comes from the generator.
+Draw = Callable[[Shape, np.random.Generator], Array]
+
 STRING_LENGTH = 128
 # Small whole numbers are valid as pixels, labels and as indices of most tables.
 LARGEST_INTEGER = 127
@@ -24,29 +27,26 @@ LARGEST_INTEGER = 127
 _LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789", np.uint8)
 
 
-def random_inputs(
+def drawn_inputs(
     model: ModelInfo,
+    draws: Mapping[str, Draw],
     shapes: Mapping[str, Shape],
     *,
     batch_size: int,
     generator: np.random.Generator,
 ) -> dict[str, Array]:
-    """Draw one request's inputs: floats in [0, 1), integers in [0, 127], text.
+    """Make one request's inputs.
 
     Args:
-        model: the inputs and whether they have a batch axis.
+        model: whether its tensors have a batch axis.
+        draws: how the values of each input are made.
         shapes: the shape of each input, batch axis left out.
         batch_size: the length of the batch axis, where the model has one.
-        generator: where the values come from.
+        generator: where random values come from.
     """
     return {
-        tensor.name: random_array(
-            tensor.dtype,
-            model.request_shape(shapes[tensor.name], batch_size),
-            generator,
-        )
-        for tensor in model.inputs
-        if tensor.name not in model.optional_inputs
+        name: draw(model.request_shape(shapes[name], batch_size), generator)
+        for name, draw in draws.items()
     }
 
 
@@ -100,11 +100,18 @@ def check_samples(model: ModelInfo, samples: Mapping[str, Array]) -> None:
 
 
 def random_array(
-    dtype: DataType, shape: Shape, generator: np.random.Generator
+    dtype: DataType,
+    shape: Shape,
+    generator: np.random.Generator,
+    *,
+    string_length: int = STRING_LENGTH,
 ) -> Array:
-    """Draw one tensor; BF16 comes as the upper halves of float32 words (uint16)."""
+    """Draw one tensor: floats in [0, 1), integers in [0, 127], text.
+
+    BF16 comes as the upper halves of float32 words (uint16).
+    """
     if dtype.name == "BYTES":
-        return _random_strings(shape, generator)
+        return _random_strings(shape, generator, string_length)
     if dtype.name == "BOOL":
         return generator.integers(0, 2, shape).astype(np.bool_)
     if dtype.name == "BF16":
@@ -115,9 +122,16 @@ def random_array(
     return generator.integers(0, LARGEST_INTEGER + 1, shape).astype(dtype.numpy)
 
 
-def _random_strings(shape: Shape, generator: np.random.Generator) -> Array:
+def constant_array(value: object, dtype: DataType, shape: Shape) -> Array:
+    """Fill one tensor with a value of NumPy's type for `dtype`."""
+    array: Array = np.empty(shape, dtype.numpy)
+    array[...] = value
+    return array
+
+
+def _random_strings(shape: Shape, generator: np.random.Generator, length: int) -> Array:
     strings = np.empty(math.prod(shape), np.object_)
-    letters = generator.choice(_LETTERS, (len(strings), STRING_LENGTH))
+    letters = generator.choice(_LETTERS, (len(strings), length))
     for index, row in enumerate(letters):
         strings[index] = row.tobytes()
     return strings.reshape(shape)

@@ -19,6 +19,7 @@ _SHIFT = 52 - _MANTISSA_BITS
 _OFFSET = 1023 << _MANTISSA_BITS
 # Values from 1 ns to 2**43 ns (2.4 hours); anything longer counts as the longest.
 _EXPONENTS = 43
+LONGEST_NS = 2**_EXPONENTS
 BUCKETS = _EXPONENTS << _MANTISSA_BITS
 
 # The largest relative error of a quantile, from the width of a bucket alone.
@@ -85,6 +86,15 @@ class Histogram:
         rank = max(math.ceil(fraction * self.count - 1e-9), 1)
         index = int(np.searchsorted(np.cumsum(self.counts), rank))
         return min(max(_middle(index), float(self.min_ns)), float(self.max_ns))
+
+    def values_ns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the value that stands for each bucket in use, and its count.
+
+        Both int64 of shape (n,), values ascending, none beyond minimum and maximum.
+        """
+        used = np.flatnonzero(self.counts)
+        values = np.array([_middle(int(index)) for index in used], np.int64)
+        return np.clip(values, self.min_ns, self.max_ns), self.counts[used]
 
     @property
     def mean_ns(self) -> float:

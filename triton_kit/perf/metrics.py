@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -117,18 +118,25 @@ class MetricsWatch:
         """Return what changed: growth of counters, mean and maximum of the rest."""
         if not self._scrapes:
             return []
-        first, last = self._scrapes[0], self._scrapes[-1]
+        last = self._scrapes[-1]
         rows = []
-        for (name, labels), value in last.values.items():
+        for name, labels in last.values:
             row: dict[str, Any] = {"name": name, "labels": dict(labels)}
             kind = last.kind_of(name)
             if kind in ("counter", "histogram", "summary"):
-                growth = value - first.values.get((name, labels), 0.0)
-                if growth:
+                if growth := self._growth((name, labels)):
                     rows.append(row | {"kind": "counter", "growth": growth})
             else:
                 rows.append(row | {"kind": "gauge"} | self._levels((name, labels)))
         return rows
+
+    def _growth(self, key: Key) -> float:
+        """Add up the steps of a counter; one that fell has begun anew, at 0."""
+        values = [scrape.values.get(key, 0.0) for scrape in self._scrapes]
+        return sum(
+            late - early if late >= early else late
+            for early, late in itertools.pairwise(values)
+        )
 
     def _levels(self, key: Key) -> dict[str, Any]:
         values = [s.values[key] for s in self._scrapes if key in s.values]

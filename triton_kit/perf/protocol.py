@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.check import Decode, decode_grpc, decode_http
+from triton_kit.perf import check, decode
 from triton_kit.perf.data import Inputs
 from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.reactor import Reactor
@@ -26,12 +26,17 @@ Encode = Callable[[ModelInfo, Inputs, dict[str, Parameter]], Request]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """How to ask, how to send, and how a request looks."""
+    """How to ask, how to send, and how a request looks.
+
+    With `is_stream` an answer has any number of replies, which are read as one.
+    """
 
     control: Control
     transport: Callable[[Reactor, bool], Transport]  # True keeps the answers
     encode: Encode
-    decode: Decode
+    decode: check.Decode
+    compare_as: check.Form = check.whole
+    is_stream: bool = False
     memory: SharedMemory | None = None
 
 
@@ -60,11 +65,21 @@ def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
 
 
 def _memory(spec: PerfSpec, control: Control) -> SharedMemory | None:
-    if spec.transport.shared_memory == "none":
-        return None
-    from triton_kit.perf.shared_memory import SharedMemory
+    from triton_kit.perf.cuda_memory import CudaRegion
+    from triton_kit.perf.shared_memory import SharedMemory, SystemRegion
 
-    return SharedMemory(control, output_bytes=spec.transport.output_bytes)
+    kind = spec.transport.shared_memory
+    if kind == "none":
+        return None
+    region = CudaRegion(control) if kind == "cuda" else SystemRegion(control)
+    return SharedMemory(region, output_bytes=spec.transport.output_bytes)
+
+
+def _accepting(spec: PerfSpec, header: str) -> dict[str, str]:
+    """Return the headers of each request, with what the server may compress with."""
+    algorithm = spec.transport.accept_compression
+    accepted = {} if algorithm == "none" else {header: algorithm}
+    return accepted | dict(spec.headers)
 
 
 def _http(spec: PerfSpec) -> Protocol:
@@ -75,9 +90,10 @@ def _http(spec: PerfSpec) -> Protocol:
     address = spec.address
     control = HttpControl(address, headers=spec.headers)
     memory = _memory(spec, control)
+    headers = _accepting(spec, "Accept-Encoding")
     return Protocol(
         control=control,
-        decode=decode_http,
+        decode=decode.decode_http,
         transport=lambda reactor, keep: Http1Transport(
             reactor, address, keep_answers=keep
         ),
@@ -87,7 +103,7 @@ def _http(spec: PerfSpec) -> Protocol:
             inputs,
             inferences=spec.batch_size,
             version=spec.version,
-            headers=spec.headers,
+            headers=headers,
             parameters=spec.parameters | parameters,
             compression=spec.transport.compression,
             memory=memory,
@@ -102,14 +118,17 @@ def _generate(spec: PerfSpec) -> Protocol:
     from triton_kit.perf.wire.generate import generate_request
 
     address, endpoint = spec.address, spec.transport.endpoint
+    is_stream = endpoint == "generate_stream"
     return Protocol(
         control=HttpControl(address, headers=spec.headers),
-        decode=decode_http,
+        decode=decode.decode_events if is_stream else decode.decode_generate,
+        compare_as=check.joined if is_stream else check.flat,
+        is_stream=is_stream,
         transport=lambda reactor, keep: Http1Transport(
             reactor,
             address,
             keep_answers=keep,
-            has_events=endpoint == "generate_stream",
+            has_events=is_stream,
         ),
         encode=lambda model, inputs, parameters: generate_request(
             address,
@@ -137,14 +156,16 @@ def _grpc(spec: PerfSpec, streaming: bool) -> Protocol:
     headers = call_headers(
         address,
         "ModelStreamInfer" if streaming else "ModelInfer",
-        spec.headers,
+        _accepting(spec, "grpc-accept-encoding"),
         compression=spec.transport.compression,
     )
     control = GrpcControl(address, headers=spec.headers)
     memory = _memory(spec, control)
     return Protocol(
         control=control,
-        decode=decode_grpc,
+        decode=decode.decode_grpc_stream if streaming else decode.decode_grpc,
+        compare_as=check.joined if streaming else check.whole,
+        is_stream=streaming,
         transport=lambda reactor, keep: Http2Transport(
             reactor,
             address,

@@ -75,9 +75,14 @@ class StatsWatch:
             return None
 
     def since(self, before: Mapping[str, Any] | None) -> tuple[ModelStats, ...]:
-        """Return the growth since `before`; nothing where it is not known."""
+        """Return the growth since `before`; nothing where it is not known.
+
+        A server that was started anew meanwhile has forgotten what it counted before.
+        """
         now = self.sample()
         if before is None or now is None:
+            return ()
+        if any(_has_fallen(before[model], now[model]) for model in self._models):
             return ()
         return tuple(
             _growth(model, before[model], now[model])
@@ -110,6 +115,16 @@ def _summed(versions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             count = int(batch.get("compute_infer", {}).get("count", 0))
             total["batches"][size] = total["batches"].get(size, 0) + count
     return total
+
+
+def _has_fallen(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether any counter is lower than it was, which only a new server's can be."""
+    plain = ("inferences", "executions", "failed")
+    return any(now[name] < before[name] for name in plain) or any(
+        late < early
+        for name, sums in before["stages"].items()
+        for early, late in zip(sums, now["stages"][name], strict=True)
+    )
 
 
 def _growth(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.address import Address, parse_address
+from triton_kit.perf.draws import StringData
 from triton_kit.perf.load import ClosedLoad as ClosedLoad
 from triton_kit.perf.load import Load as Load
 from triton_kit.perf.sequences import Sequences
@@ -37,7 +38,10 @@ class PerfSpec:
         loads: measured one after another, each with a result of its own.
         batch_size: inferences per request.
         shapes: input -> shape; needed for inputs whose shape varies.
-        input_data: `random`, `zero`, or the path of a folder, an .npz or a JSON file.
+        input_data: `random`, `zero`, or the path of a folder, an .npz, .npy or JSON
+            file; or several such words, of which `NAME:...` is for one input
+            (`input_choice`).
+        string_data: what random strings are.
         samples: input -> values to send in place of random ones, taken in turn: an
             array whose first axis counts the samples, of which each request takes
             `batch_size` (one, and without that axis, where the model does not batch).
@@ -72,7 +76,8 @@ class PerfSpec:
     loads: tuple[Load, ...] = (ClosedLoad(1),)
     batch_size: int = 1
     shapes: Mapping[str, Shape] = field(default_factory=dict)
-    input_data: str = "random"
+    input_data: str | Sequence[str] = "random"
+    string_data: StringData = field(default_factory=StringData)
     samples: Mapping[str, Array] = field(default_factory=dict)
     measurement_interval_s: float | None = 5.0
     stability: StopRule | None = None

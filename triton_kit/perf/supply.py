@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.check import AnswerCheck
-from triton_kit.perf.data import check_samples, random_inputs, sample_inputs
-from triton_kit.perf.input_data import RANDOM, Step, batches, read_steps
+from triton_kit.perf.data import Draw, check_samples, drawn_inputs, sample_inputs
+from triton_kit.perf.input_choice import Choice, choose, steps_from_files
 from triton_kit.perf.model import ModelInfo, input_shapes
 from triton_kit.perf.protocol import Protocol
 from triton_kit.perf.sequences import Source, sequence_requests
 from triton_kit.perf.spec import PerfSpec
+from triton_kit.perf.steps import Step, batches, shape_of
 from triton_kit.perf.transport.base import Request
 from triton_kit.perf.wire.kserve_http import Parameter
+from triton_kit.tensors import DYNAMIC, Shape
 
 # Different bytes in turn, so that no cache answers for the model; bounded in memory.
 _DISTINCT_REQUESTS = 16
@@ -51,8 +53,9 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
             f"model {model.name!r} keeps state between the requests of a sequence",
             hint="say how long sequences are: --sequence-length 20",
         )
-    steps = _steps(spec, model)
-    check = AnswerCheck(protocol.decode)
+    described = _with_joined_outputs(model) if protocol.is_stream else model
+    steps = input_steps(spec, described)
+    check = AnswerCheck(protocol.decode, protocol.compare_as)
 
     def encode(place: int, parameters: dict[str, Parameter]) -> Request:
         step = steps[place]
@@ -60,7 +63,7 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
         check.expect(request, step.expected)
         return request
 
-    _check_transport(spec, steps)
+    _check_transport(spec, steps, protocol)
     sequences = spec.sequences
     if protocol.memory is not None and sequences is not None:
         for place in range(len(steps)):
@@ -77,14 +80,23 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
     return Supply(requests=[], source=source, check=check if has_answers else None)
 
 
-def _check_transport(spec: PerfSpec, steps: Sequence[Step]) -> None:
+def _with_joined_outputs(model: ModelInfo) -> ModelInfo:
+    """Say that an output is as long as all replies of a stream make it."""
+    outputs = (replace(tensor, shape=(DYNAMIC,)) for tensor in model.outputs)
+    return replace(model, outputs=tuple(outputs))
+
+
+def _check_transport(spec: PerfSpec, steps: Sequence[Step], protocol: Protocol) -> None:
     """Refuse what cannot travel, or be held against what is expected, that way."""
     endpoint = spec.transport.endpoint
     has_expected = any(step.expected for step in steps)
     if endpoint != "infer" and spec.batch_size > 1:
         raise SpecError(f"{endpoint} takes one inference per request, so no -b")
-    if endpoint != "infer" and has_expected:
-        raise SpecError(f"answers of {endpoint} are not held against validation_data")
+    if protocol.is_stream and has_expected and spec.batch_size > 1:
+        raise SpecError(
+            "streams are held against validation_data one inference at a time",
+            hint="leave out -b",
+        )
     in_memory = spec.transport.shared_memory != "none" and spec.transport.output_bytes
     if in_memory and has_expected:
         raise SpecError(
@@ -93,23 +105,43 @@ def _check_transport(spec: PerfSpec, steps: Sequence[Step]) -> None:
         )
 
 
-def _steps(spec: PerfSpec, model: ModelInfo) -> list[Step]:
-    if spec.input_data == RANDOM or spec.samples:
-        return _random_steps(spec, model)
-    shapes = input_shapes(model, spec.shapes, batch_size=spec.batch_size, may_vary=True)
-    return batches(read_steps(spec.input_data, model, shapes), model, spec.batch_size)
+def input_steps(spec: PerfSpec, model: ModelInfo) -> list[Step]:
+    """Return what goes into each request, batch axis included.
 
-
-def _random_steps(spec: PerfSpec, model: ModelInfo) -> list[Step]:
+    Raises:
+        SpecError: the data cannot be read, or do not fit the model.
+    """
+    words = (spec.input_data,) if isinstance(spec.input_data, str) else spec.input_data
+    choice = choose(words, model, spec.string_data)
     check_samples(model, spec.samples)
-    sampled = {name: rows.shape[1:] for name, rows in spec.samples.items()}
-    shapes = input_shapes(model, {**spec.shapes, **sampled}, batch_size=spec.batch_size)
+    shapes = input_shapes(model, spec.shapes, batch_size=spec.batch_size, may_vary=True)
+    if choice.path is None and not choice.files:
+        return _drawn_steps(spec, model, choice, shapes)
+    if spec.samples:
+        raise SpecError("samples and files of input data do not go together")
+    steps = steps_from_files(choice, model, shapes)
     generator = np.random.default_rng(spec.seed)
+    shapes = _shapes_of(choice.draws, model, shapes)
+    for place, step in enumerate(steps):
+        drawn = {
+            name: draw(shapes[name], generator) for name, draw in choice.draws.items()
+        }
+        steps[place] = replace(step, inputs={**step.inputs, **drawn})
+    return batches(steps, model, spec.batch_size)
+
+
+def _drawn_steps(
+    spec: PerfSpec, model: ModelInfo, choice: Choice, shapes: Mapping[str, Shape]
+) -> list[Step]:
+    draws = {n: draw for n, draw in choice.draws.items() if n not in spec.samples}
+    shapes = _shapes_of(draws, model, shapes)
+    generator = np.random.default_rng(spec.seed)
+    most = _DISTINCT_REQUESTS if choice.varies or spec.samples else 1
     steps: list[Step] = []
     total_bytes = 0
-    while len(steps) < _DISTINCT_REQUESTS and total_bytes < _REQUEST_BYTES:
-        inputs = random_inputs(
-            model, shapes, batch_size=spec.batch_size, generator=generator
+    while len(steps) < most and total_bytes < _REQUEST_BYTES:
+        inputs = drawn_inputs(
+            model, draws, shapes, batch_size=spec.batch_size, generator=generator
         ) | sample_inputs(
             model,
             spec.samples,
@@ -119,3 +151,9 @@ def _random_steps(spec: PerfSpec, model: ModelInfo) -> list[Step]:
         steps.append(Step(inputs=inputs))
         total_bytes += sum(array.nbytes for array in inputs.values())
     return steps
+
+
+def _shapes_of(
+    draws: Mapping[str, Draw], model: ModelInfo, shapes: Mapping[str, Shape]
+) -> dict[str, Shape]:
+    return {t.name: shape_of(t, shapes) for t in model.inputs if t.name in draws}

@@ -9,7 +9,7 @@ from triton_kit.perf.tls import Tls
 
 COMPRESSIONS = ("none", "gzip", "deflate")
 ENDPOINTS = ("infer", "generate", "generate_stream")
-SHARED_MEMORIES = ("none", "system")
+SHARED_MEMORIES = ("none", "system", "cuda")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,9 @@ class TransportSpec:
     Attributes:
         tls: how to speak TLS; None is in the clear, unless the URL says otherwise.
         compression: of requests, `gzip` or `deflate`; done before the clock starts.
-        shared_memory: `system` where tensors go through the machine's shared memory.
+        accept_compression: what the server may compress its answers with, if it will.
+        shared_memory: `system` where tensors go through the machine's shared memory,
+            `cuda` where through the memory of its first GPU.
         endpoint: over HTTP, `infer`, or Triton's `generate` or `generate_stream`.
         output_bytes: room for each output in shared memory; 0 leaves outputs in the
             answers.
@@ -27,6 +29,7 @@ class TransportSpec:
 
     tls: Tls | None = None
     compression: str = "none"
+    accept_compression: str = "none"
     shared_memory: str = "none"
     output_bytes: int = 102_400  # perf_analyzer's
     endpoint: str = "infer"
@@ -42,12 +45,15 @@ class TransportSpec:
         if self.shared_memory not in SHARED_MEMORIES:
             raise SpecError(
                 f"unknown shared memory {self.shared_memory!r}",
-                hint="system; CUDA's is not supported",
+                hint=did_you_mean(self.shared_memory, SHARED_MEMORIES),
             )
         if self.output_bytes < 0:
             raise SpecError(f"output size {self.output_bytes}: need 0 or more")
-        if self.compression not in COMPRESSIONS:
-            raise SpecError(
-                f"unknown compression {self.compression!r}",
-                hint=did_you_mean(self.compression, COMPRESSIONS),
-            )
+        for algorithm in (self.compression, self.accept_compression):
+            if algorithm not in COMPRESSIONS:
+                raise SpecError(
+                    f"unknown compression {algorithm!r}",
+                    hint=did_you_mean(algorithm, COMPRESSIONS),
+                )
+        if self.endpoint != "infer" and self.accept_compression != "none":
+            raise SpecError(f"Triton does not compress the answers of {self.endpoint}")

@@ -75,7 +75,7 @@ def test_an_error_is_told_from_an_answer():
     [
         {"endpoint": "generat"},
         {"endpoint": "generate", "shared_memory": "system"},
-        {"shared_memory": "cuda"},
+        {"shared_memory": "cdua"},
         {"output_bytes": -1},
     ],
 )

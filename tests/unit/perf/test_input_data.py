@@ -6,8 +6,10 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.check import AnswerCheck
-from triton_kit.perf.input_data import Step, batches, read_steps
+from triton_kit.perf.draws import StringData
+from triton_kit.perf.input_choice import choose, steps_from_files
 from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.steps import Step, batches
 from triton_kit.perf.transport.base import Request
 from triton_kit.perf.wire.tensor_bytes import from_bytes, to_bytes
 from triton_kit.tensors import Tensor, data_type
@@ -33,14 +35,7 @@ def written(folder, document):
 
 
 def read(source, **shapes):
-    return read_steps(source, MODEL, shapes)
-
-
-def test_zero_is_one_step_of_zeros():
-    [step] = read("zero", s=(3,))
-
-    assert (step.inputs["x"] == 0).all()
-    assert list(step.inputs["s"]) == [b"", b"", b""]
+    return steps_from_files(choose([source], MODEL, StringData()), MODEL, shapes)
 
 
 def test_json_holds_values_shapes_and_base64(tmp_path):
@@ -148,7 +143,7 @@ def test_an_npz_counts_its_steps_on_the_first_axis(tmp_path):
     path = tmp_path / "data.npz"
     np.savez(path, x=np.arange(6, dtype=np.float32).reshape(3, 2))
 
-    steps = read_steps(str(path), model, {})
+    steps = steps_from_files(choose([str(path)], model, StringData()), model, {})
 
     assert [step.inputs["x"].tolist() for step in steps] == [[0, 1], [2, 3], [4, 5]]
 

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,13 @@ def test_samples_have_names_labels_and_kinds():
 @given(text=st.text(max_size=300))
 def test_any_text_is_read_without_harm(text):
     parse_metrics(text)
+
+
+def wait_for(holds, within_s=10.0):
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def answering(*pages):
@@ -80,3 +89,14 @@ def test_nobody_there_is_an_error_with_a_hint():
 def test_an_impossible_interval_is_refused():
     with pytest.raises(SpecError):
         MetricsWatch("x", interval_s=0)
+
+
+def test_a_counter_that_began_anew_grows_from_zero():
+    pages = [f"# TYPE c counter\nc {value}\n" for value in (5, 9, 2, 3)]
+
+    with answering(*pages) as (host, port):
+        watch = MetricsWatch(f"{host}:{port}/metrics", interval_s=0.01)
+        with watch.watching():
+            wait_for(lambda: len(watch._scrapes) > 4)
+
+    assert [row["growth"] for row in watch.summary()] == [9 - 5 + 2 + 3 - 2]

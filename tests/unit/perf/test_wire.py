@@ -5,7 +5,8 @@ import pytest
 import tritonclient.http as oracle
 
 from triton_kit.perf.address import Address
-from triton_kit.perf.data import random_array, random_inputs
+from triton_kit.perf.data import drawn_inputs, random_array
+from triton_kit.perf.draws import StringData, at_random
 from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.wire.kserve_http import infer_request
 from triton_kit.perf.wire.tensor_bytes import to_bytes
@@ -78,8 +79,9 @@ def test_the_same_seed_draws_the_same_inputs():
     shapes = {tensor.name: tensor.shape for tensor in tensors}
 
     def draw():
-        return random_inputs(
+        return drawn_inputs(
             model(*tensors),
+            {tensor.name: at_random(tensor, StringData()) for tensor in tensors},
             shapes,
             batch_size=2,
             generator=np.random.default_rng(0),

@@ -14,8 +14,9 @@ class EventWatch:
         failure: what an event told of an error.
     """
 
-    def __init__(self, slot: int, replied: OnReply) -> None:
+    def __init__(self, slot: int, replied: OnReply, *, keep: bool = False) -> None:
         self.replied = replied
+        self._keep = keep
         self._slot = slot
         self.restart()
 
@@ -24,6 +25,11 @@ class EventWatch:
         self.first_ns = self._before_ns = 0
         self.failure: Failure | None = None
         self._reader = EventReader()
+        self._kept: list[bytes] = []
+
+    def body(self) -> bytes:
+        """Return the events so far, a line break after each, if they are kept."""
+        return b"\n".join(self._kept)
 
     def note(self, body: bytes, at_ns: int) -> None:
         """Take the next piece of the body.
@@ -36,5 +42,7 @@ class EventWatch:
                 self.failure = self.failure or Failure("stream error", error)
                 continue
             self.first_ns = self.first_ns or at_ns
+            if self._keep:
+                self._kept.append(data)
             self.replied(self._slot, self._before_ns, at_ns)
             self._before_ns = at_ns

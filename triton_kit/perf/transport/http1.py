@@ -90,7 +90,9 @@ class Http1Transport:
         lane.is_plain = not keeps_body
         lane.finished = self._finished
         if self._has_events:
-            lane.events = EventWatch(len(self._lanes), self._replied)
+            lane.events = EventWatch(
+                len(self._lanes), self._replied, keep=self._keep_answers
+            )
         self._lanes.append(lane)
 
     def send(self, slot: int, request: Request, /) -> None:
@@ -203,6 +205,7 @@ class _Lane:
         if self.events is not None:
             first_ns = self.events.first_ns or first_ns
             failure = failure or self.events.failure
+            body = self.events.body()
             self.events.restart()
         self.finished(self._slot, self._sent_ns, first_ns, woke_ns, failure, body)
 

@@ -122,7 +122,7 @@ class Http2Transport:
         assert self._endpoint is not None
         answers = Answers(keep=self._keep_answers)
         if self._error_in is not None:
-            answers = Replies(self._replied, self._error_in)
+            answers = Replies(self._replied, self._error_in, keep=self._keep_answers)
         connection = Http2Connection(self._sink.finished, answers)
         link = _Link(self._reactor, self._endpoint, connection)
         if is_urgent:

@@ -9,6 +9,7 @@ from triton_kit.perf.transport.http2_sender import UNKNOWN, Stream
 from triton_kit.perf.wire.grpc_status import (
     PREFIX_BYTES,
     Status,
+    message_of,
     message_text,
     status_name,
 )
@@ -65,11 +66,18 @@ class Replies(Answers):
         on_reply: a sink's `replied`.
     """
 
-    def __init__(self, on_reply: OnReply, error_in: Callable[[bytes], str]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        on_reply: OnReply,
+        error_in: Callable[[bytes], str],
+        *,
+        keep: bool = False,
+    ) -> None:
+        super().__init__(keep=keep)
         self.are_looked_at = True
         self.on_reply = on_reply
         self._error_in = error_in
+        self._kept: dict[int, list[bytes]] = {}  # by slot
 
     def take(self, stream: Stream, payload: bytes, woke_ns: int) -> None:
         """Split off the messages that are complete."""
@@ -78,15 +86,21 @@ class Replies(Answers):
             end = PREFIX_BYTES + int.from_bytes(data[1:PREFIX_BYTES], "big")
             if len(data) < end:
                 break
-            self._take_message(stream, data[PREFIX_BYTES:end], woke_ns)
+            self._take_message(stream, data[:end], woke_ns)
             data = data[end:]
         stream.parts = [data] if data else []
 
     def _take_message(self, stream: Stream, message: bytes, woke_ns: int) -> None:
         if not stream.reply_ns:
             stream.first_ns = woke_ns
+            self._kept.pop(stream.slot, None)
+        if self._keep:
+            self._kept.setdefault(stream.slot, []).append(message)
         if not stream.error:
-            stream.error = self._error_in(message)
+            try:
+                stream.error = self._error_in(message_of(message))
+            except ValueError as error:
+                stream.error = f"unreadable: {error}"
         self.on_reply(stream.slot, stream.reply_ns, woke_ns)
         stream.reply_ns = woke_ns
 
@@ -95,6 +109,8 @@ class Replies(Answers):
             return Failure("stream error", stream.error)
         if stream.parts:
             return Failure("malformed answer", "half a gRPC message")
+        if self._keep and stream.reply_ns:
+            stream.parts = self._kept.pop(stream.slot)
         return None
 
 

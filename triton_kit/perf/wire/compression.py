@@ -1,4 +1,4 @@
-"""Compressed requests, as HTTP and gRPC both name them."""
+"""Compressed requests and answers, as HTTP and gRPC both name them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,30 @@ _COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "deflate": zlib.compress,
 }
 
+# No answer is larger than this when it is expanded, whatever a few bytes promise.
+LARGEST_ANSWER_BYTES = 256 * 1024 * 1024
+# gzip or zlib, told apart by zlib from the first bytes.
+_EITHER = zlib.MAX_WBITS | 32
+
 
 def compressed(data: bytes, algorithm: str) -> bytes:
     """Compress with `gzip` or `deflate`; `none` returns the data as they are."""
     return data if algorithm == "none" else _COMPRESS[algorithm](data)
+
+
+def expanded(data: bytes) -> bytes:
+    """Undo `gzip` or `deflate`, whichever it was.
+
+    Raises:
+        ValueError: it was neither, is cut short, or is too large.
+    """
+    reader = zlib.decompressobj(_EITHER)
+    try:
+        plain = reader.decompress(data, LARGEST_ANSWER_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"badly compressed: {error}") from error
+    if reader.unconsumed_tail:
+        raise ValueError(f"more than {LARGEST_ANSWER_BYTES} bytes when expanded")
+    if not reader.eof:
+        raise ValueError("compressed, and cut short")
+    return plain

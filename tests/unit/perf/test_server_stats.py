@@ -1,0 +1,36 @@
+"""The server's counters before and after a run, as a server would tell them."""
+
+import pytest
+
+from triton_kit.perf.server_stats import StatsWatch
+
+
+class Counters:
+    """Answers with one set of counters after another."""
+
+    def __init__(self, *told):
+        self._told = iter(told)
+
+    def statistics(self, _name, _version=""):
+        return next(self._told)
+
+
+def counted(requests, *, ns=1000):
+    success = {"count": requests, "ns": requests * ns}
+    return [{"inference_count": requests, "inference_stats": {"success": success}}]
+
+
+def test_figures_are_what_the_counters_grew_by():
+    watch = StatsWatch(Counters(counted(10), counted(25)), ["m"])
+
+    [grown] = watch.since(watch.sample())
+
+    assert grown.requests == 15
+    assert grown.mean_us["request"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("after", [counted(3), counted(12, ns=10), []])
+def test_a_server_that_began_anew_gives_no_figures(after):
+    watch = StatsWatch(Counters(counted(10), after), ["m"])
+
+    assert watch.since(watch.sample()) == ()
