@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from triton_kit.cli.perf_load_options import load_options
+from triton_kit.cli.perf_model_options import model_options
 from triton_kit.cli.perf_transport_options import transport_options
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 @click.command(name="perf", short_help="Load-test a served model.")
-@click.option("-m", "--model-name", "model", required=True, help="Model to load.")
-@click.option("-x", "--model-version", "version", default="", help="Its version.")
+@model_options
 @click.option("-u", "--url", default="localhost", help="HOST:PORT of the server.")
 @click.option(
     "-i",
@@ -31,7 +31,6 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     default="http",
     show_default=True,
 )
-@click.option("-b", "--batch-size", default=1, show_default=True)
 @load_options
 @click.option(
     "-p",
@@ -56,23 +55,6 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--warm-up", "warm_up_s", default=0.5, show_default=True, metavar="S")
 @click.option(
     "--request-timeout", "timeout_s", default=60.0, show_default=True, metavar="S"
-)
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME:3,224,224",
-    help="Shape of an input that varies, batch axis left out.",
-)
-@click.option(
-    "--input-data",
-    multiple=True,
-    metavar="[NAME:]SOURCE",
-    default=["random"],
-    show_default=True,
-    help="random, zero, a folder with a file per input, an .npz, .npy or JSON file. "
-    "Again and again for single inputs: NAME:random, NAME:random:LOW:HIGH (HIGH itself "
-    "left out), NAME:zero, NAME:FILE, NAME:VALUE.",
 )
 @click.option("--string-data", metavar="TEXT", help="What every random string is.")
 @click.option(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.cli.perf_load_options import load_part
+from triton_kit.cli.perf_model_options import model_part
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.perf import spec
 from triton_kit.perf.draws import StringData
@@ -22,7 +23,6 @@ _MAX_TRIALS = 10
 def perf_spec(
     *,
     timeout_s: float,
-    shapes: tuple[str, ...],
     headers: tuple[str, ...],
     parameters: tuple[str, ...],
     collect_metrics: bool,
@@ -39,6 +39,7 @@ def perf_spec(
         SpecError: they contradict each other, or one of them is impossible.
     """
     return spec.PerfSpec(
+        **model_part(same),
         **load_part(same),
         **_objective_part(same),
         **_stop_part(same),
@@ -49,7 +50,6 @@ def perf_spec(
         keep_times=profile_path is not None,
         request_timeout_s=timeout_s,
         string_data=StringData(text=string_data, length=string_length),
-        shapes=dict(spec.parse_shape(text) for text in shapes),
         headers=dict(spec.parse_header(text) for text in headers),
         transport=transport_spec(same, protocol=same["protocol"]),
         **same,

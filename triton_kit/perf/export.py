@@ -40,7 +40,7 @@ def as_csv(result: PerfResult) -> str:
 
 def _csv_row(run: Run) -> list[str]:
     latency = run.recording.latency
-    stages = run.server[0].mean_us if run.server else {}
+    stages = run.server[0].mean_us if run.server and not run.models else {}
     server_us = [stages.get(name, 0.0) for name in _SERVER_COLUMNS.values()]
     mean_us = latency.mean_ns / 1000
     lag_us = run.recording.lag.mean_ns / 1000

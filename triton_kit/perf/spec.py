@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.address import Address, parse_address
 from triton_kit.perf.draws import StringData
 from triton_kit.perf.load import ClosedLoad as ClosedLoad
 from triton_kit.perf.load import Load as Load
+from triton_kit.perf.mix import Share as Share
 from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.slo import Objective
 from triton_kit.perf.stability import StopRule, confident, fixed
@@ -33,6 +34,7 @@ class PerfSpec:
     Attributes:
         url: `HOST:PORT`, with a scheme and a path prefix where there is one.
         model: name of the model or pipeline.
+        models: several models instead, each with a share of the requests.
         version: which version; the server chooses when empty.
         protocol: `http` (binary tensors) or `grpc`.
         loads: measured one after another, each with a result of its own.
@@ -70,7 +72,8 @@ class PerfSpec:
     """
 
     url: str
-    model: str
+    model: str = ""
+    models: tuple[Share, ...] = ()
     version: str = ""
     protocol: str = "http"
     loads: tuple[Load, ...] = (ClosedLoad(1),)
@@ -106,8 +109,7 @@ class PerfSpec:
                 hint=did_you_mean(self.protocol, DEFAULT_PORTS),
             )
         self.address  # noqa: B018  raises where the URL is none
-        if not self.model:
-            raise SpecError("no model named", hint="-m NAME")
+        self._check_models()
         if not self.loads:
             raise SpecError("no load to measure")
         if self.search != "every" and not self.slo:
@@ -116,6 +118,23 @@ class PerfSpec:
                 hint="--latency-threshold MS, or --slo 'p99<20ms'",
             )
         self._check_numbers()
+
+    def _check_models(self) -> None:
+        names = [share.model for share in self.models]
+        if not self.model and not names:
+            raise SpecError("no model named", hint="-m NAME")
+        if self.model and names:
+            raise SpecError(f"both one model ({self.model!r}) and several are named")
+        if len(set(names)) < len(names):
+            raise SpecError(f"a model is named twice: {', '.join(names)}")
+        if len(names) == 1:
+            raise SpecError(
+                f"a share for one model only ({names[0]!r}): name it `model`"
+            )
+        alone = {"sequences": self.sequences, "samples": self.samples}
+        for what, is_given in alone.items():
+            if is_given and names:
+                raise SpecError(f"{what} need a run with one model, not {len(names)}")
 
     def _check_numbers(self) -> None:
         for what, value, least in (
@@ -134,6 +153,21 @@ class PerfSpec:
         ):
             if value is not None and value <= 0:
                 raise SpecError(f"{what} {value:g} s: need more than 0")
+
+    @property
+    def parts(self) -> tuple[PerfSpec, ...]:
+        """What is measured of each model, one spec for each."""
+        return tuple(self._part(share) for share in self.models) or (self,)
+
+    def _part(self, share: Share) -> PerfSpec:
+        own: dict[str, Any] = {
+            "version": share.version,
+            "batch_size": share.batch_size,
+            "shapes": share.shapes,
+            "input_data": share.input_data,
+        }
+        given = {name: value for name, value in own.items() if value is not None}
+        return replace(self, models=(), model=share.model, **given)
 
     @property
     def stop(self) -> StopRule:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
-from triton_kit.perf.closed_loop import ClosedLoop
 from triton_kit.perf.engine import Cut, Engine
-from triton_kit.perf.ledger import Ledger
 from triton_kit.perf.load import ClosedLoad, Load
 from triton_kit.perf.metrics import MetricsWatch
-from triton_kit.perf.observed import Answers, ObservedTransport, Observer
-from triton_kit.perf.open_loop import OpenLoop
+from triton_kit.perf.part import Part
 from triton_kit.perf.reactor import Reactor, Timer
 from triton_kit.perf.recorder import Recording
 from triton_kit.perf.result import Run
 from triton_kit.perf.server_stats import ModelStats, StatsWatch
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.stability import Window
-from triton_kit.perf.supply import Supply
-from triton_kit.perf.transport.base import Failure, Transport
+from triton_kit.perf.transport.base import Failure
 from triton_kit.perf.verdict import judge
 
 # How often overdue requests are looked for and progress is reported.
@@ -36,8 +32,7 @@ class Trial:
         spec: PerfSpec,
         load: Load,
         reactor: Reactor,
-        transport: Transport,
-        supply: Supply,
+        engine: Engine,
         watch: CpuWatch,
         stats: StatsWatch,
         report: Callable[[float], None],
@@ -51,7 +46,7 @@ class Trial:
         self._metrics = metrics_watch(spec)
         self._server: tuple[ModelStats, ...] = ()
         self._report = report
-        self._engine = _engine(spec, load, reactor, transport, supply)
+        self._engine = engine
         self._windows: list[Window] = []
         self._boundaries_ns: list[int] = []
         self._cpu = CpuUse(0.0, 0.0, 0.0, None)
@@ -76,18 +71,15 @@ class Trial:
         return self._result(tail)
 
     def _result(self, tail: Cut) -> Run:
-        rule = self._spec.stop
-        used = rule.used(self._windows)
-        recording = Recording()
-        for window in used:
-            recording.merge(window.recording)
+        used = self._spec.stop.used(self._windows)
         length_s = sum(window.length_s for window in used)
+        everything = [Cut(window.recording, window.parts) for window in self._windows]
+        counted = [Cut(window.recording, window.parts) for window in used]
+        recording = _merged(cut.whole for cut in counted)
         answered = recording.succeeded
+        models = self._models(length_s, counted, tail)
         if len(used) == len(self._windows):
             recording.merge(tail.whole)  # sent in time, answered after it
-        everything = [window.recording for window in self._windows] + [tail.whole]
-        unsettled = rule.unsettled(self._windows)
-        counted = self._spec.request_count is not None
         return Run(
             load=self._load.as_json(),
             name=str(self._load),
@@ -95,21 +87,62 @@ class Trial:
             answered=answered,
             recording=recording,
             send_rate=self._send_rate,
-            total=sum(part.succeeded + part.failed for part in everything),
-            inferences_per_request=self._spec.batch_size,
+            total=sum(_ended(cut.whole) for cut in [*everything, tail]),
+            inferences_per_request=self._inferences_per_request(models),
+            models=models,
             windows=tuple(self._windows),
             server=self._server,
             metrics=self._metrics.summary() if self._metrics else (),
             boundaries_ns=tuple(self._boundaries_ns),
             cpu=self._cpu,
             verdict=judge(
-                unsettled=None if counted else unsettled,
+                unsettled=self._unsettled(),
                 cpu=self._cpu,
                 recording=recording,
                 wanted_hz=self._wanted_hz(),
                 answered_hz=answered / length_s if length_s else 0.0,
             ),
         )
+
+    def _models(
+        self, length_s: float, counted: Sequence[Cut], tail: Cut
+    ) -> tuple[Part, ...]:
+        """Return the figures of each of several models."""
+        parts = []
+        for index, share in enumerate(self._spec.models):
+            recording = _merged(cut.parts[index] for cut in counted)
+            answered = recording.succeeded
+            if len(counted) == len(self._windows) and tail.parts:
+                recording.merge(tail.parts[index])
+            batch_size = self._spec.parts[index].batch_size
+            which = {
+                "model": share.model,
+                "weight": share.weight,
+                "batch_size": batch_size,
+            }
+            parts.append(
+                Part(
+                    which=which,
+                    name=share.model,
+                    window_s=length_s,
+                    answered=answered,
+                    recording=recording,
+                    inferences_per_request=batch_size,
+                )
+            )
+        return tuple(parts)
+
+    def _inferences_per_request(self, models: Sequence[Part]) -> float:
+        answered = sum(part.answered for part in models)
+        if not answered:
+            return self._spec.parts[0].batch_size
+        inferences = sum(part.answered * part.inferences_per_request for part in models)
+        return inferences / answered
+
+    def _unsettled(self) -> str | None:
+        if self._spec.request_count is not None:
+            return None
+        return self._spec.stop.unsettled(self._windows)
 
     def _wanted_hz(self) -> float | None:
         # A fixed number of requests ends with its last answer, a little late.
@@ -213,35 +246,12 @@ def metrics_watch(spec: PerfSpec) -> MetricsWatch | None:
     return MetricsWatch(spec.metrics_url, interval_s=spec.metrics_interval_s)
 
 
-def _engine(
-    spec: PerfSpec,
-    load: Load,
-    reactor: Reactor,
-    transport: Transport,
-    supply: Supply,
-) -> Engine:
-    ledger = Ledger(keep_times=spec.keep_times)
-    observers: list[Observer] = []
-    if supply.check is not None:
-        observers.append(Answers(supply.check))
-    if observers:
-        transport = ObservedTransport(transport, observers)
-    if isinstance(load, ClosedLoad):
-        return ClosedLoop(
-            reactor,
-            transport,
-            supply.requests,
-            concurrency=load.concurrency,
-            source=supply.source,
-            ledger=ledger,
-        )
-    sequences = spec.sequences
-    return OpenLoop(
-        reactor,
-        transport,
-        supply.requests,
-        load.times,
-        most_in_flight=sequences.at_a_time if sequences else spec.most_in_flight,
-        source=supply.source,
-        ledger=ledger,
-    )
+def _merged(recordings: Iterable[Recording]) -> Recording:
+    whole = Recording()
+    for recording in recordings:
+        whole.merge(recording)
+    return whole
+
+
+def _ended(recording: Recording) -> int:
+    return recording.succeeded + recording.failed
