@@ -10,7 +10,13 @@ import click
 
 from triton_kit.errors import SpecError
 from triton_kit.perf import schedule
-from triton_kit.perf.load import Load, ScheduleLoad, concurrency_range, rate_range
+from triton_kit.perf.load import (
+    Load,
+    ScheduleLoad,
+    concurrency_range,
+    periodic_range,
+    rate_range,
+)
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -27,6 +33,19 @@ _OPTIONS = [
         "--concurrency-range",
         metavar="START:END:STEP",
         help="Requests in flight; one run for each, END included. The default is 1.",
+    ),
+    click.option(
+        "--periodic-concurrency-range",
+        metavar="START:END:STEP",
+        help="One run that begins with START requests in flight and adds STEP, up to "
+        "END, whenever those added last have been answered --request-period times.",
+    ),
+    click.option(
+        "--request-period",
+        type=int,
+        default=10,
+        show_default=True,
+        help="Answers (each response of a stream is one) per request in flight.",
     ),
     click.option(
         "--request-rate-range",
@@ -72,6 +91,7 @@ _OPTIONS = [
 # What puts the load on: at most one of them.
 _KINDS = (
     "concurrency_range",
+    "periodic_concurrency_range",
     "request_rate_range",
     "request_intervals",
     "request_times",
@@ -86,6 +106,7 @@ def load_part(options: dict[str, Any]) -> dict[str, Any]:
     """
     kinds = {name: options.pop(name) for name in _KINDS}
     distribution = options.pop("request_distribution")
+    period = options.pop("request_period")
     given = {name: value for name, value in kinds.items() if value is not None}
     if len(given) > 1:
         words = " and ".join("--" + name.replace("_", "-") for name in given)
@@ -94,6 +115,8 @@ def load_part(options: dict[str, Any]) -> dict[str, Any]:
         loads: tuple[Load, ...] = rate_range(
             text, distribution=distribution, seed=options["seed"]
         )
+    elif text := given.get("periodic_concurrency_range"):
+        loads = (periodic_range(text, period=period),)
     elif path := given.get("request_intervals"):
         loads = (_intervals(path),)
     elif path := given.get("request_times"):

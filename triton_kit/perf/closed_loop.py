@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from triton_kit.perf.clock import now_ns
 from triton_kit.perf.engine import Cut
 from triton_kit.perf.ledger import Ledger
+from triton_kit.perf.observed import ObservedTransport
+from triton_kit.perf.quota import Quota
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.sequences import Source
 from triton_kit.perf.transport.base import Failure, Request, Transport
@@ -22,6 +24,9 @@ class ClosedLoop:
     Every slot takes the next of `requests`, or has an endless `source` of its own.
     A request is due the moment the answer before it is there, so the client's own
     delay between the two shows as lag instead of hiding.
+
+    With a `quota` the loop can be raised to more and more requests in flight; the
+    reactor then stops whenever those that came last have been answered often enough.
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class ClosedLoop:
         *,
         concurrency: int,
         source: Source | None = None,
+        quota: Quota | None = None,
         ledger: Ledger | None = None,
     ) -> None:
         self.ledger = ledger or Ledger()
@@ -40,10 +46,13 @@ class ClosedLoop:
         self.in_flight = 0
         self.sent: int | None = None  # what is answered tells it
         self._reactor = reactor
-        self._transport = transport
+        self._transport: Transport = transport
         turns = itertools.cycle(requests)
         self._source = source or (lambda _slot: turns)
-        self._concurrency = concurrency
+        self._first = self._concurrency = concurrency
+        self._quota = quota
+        if quota is not None:
+            self._transport = ObservedTransport(transport, [quota])
         self._due_ns = self.ledger.due_ns
         self._next: list[Iterator[Request]] = []
 
@@ -57,6 +66,7 @@ class ClosedLoop:
         Returns:
             When the load began.
         """
+        self._concurrency = self._first
         self.open()
         self._due_ns[:] = [0] * self._concurrency
         start_ns = now_ns()
@@ -64,6 +74,18 @@ class ClosedLoop:
         for slot in range(self._concurrency):
             self._start(slot)
         return start_ns
+
+    def raise_to(self, concurrency: int) -> None:
+        """Keep so many in flight from now on; the quota waits for the new ones."""
+        assert self._quota is not None
+        new = range(self._concurrency, concurrency)
+        self._quota.expect(new or range(concurrency))
+        for slot in new:
+            self._transport.grow()
+            self._due_ns.append(0)
+            self._next.append(self._source(slot))
+            self._start(slot)
+        self._concurrency = concurrency
 
     def _sources(self, count: int | None) -> list[Iterator[Request]]:
         """Return where each slot takes its requests from, `count` in all."""

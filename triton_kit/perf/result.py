@@ -43,6 +43,7 @@ class Run:
         cpu: who used the CPU.
         verdict: whether to trust the figures, and who was the limit.
         models: the figures of each model, where there are several.
+        levels: the figures of each level of a periodic load.
     """
 
     load: Mapping[str, Any]  # JSON
@@ -60,6 +61,7 @@ class Run:
     cpu: CpuUse
     verdict: Verdict
     models: tuple[Part, ...] = ()
+    levels: tuple[Part, ...] = ()
 
     @property
     def requests_per_s(self) -> float:
@@ -109,6 +111,7 @@ class Run:
             "server": [model.as_json() for model in self.server],
             "metrics": list(self.metrics),
             "models": [part.as_json() for part in self.models],
+            "levels": [part.as_json() for part in self.levels],
             "windows": [
                 {
                     "length_s": window.length_s,

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from triton_kit.perf.closed_loop import ClosedLoop
 from triton_kit.perf.ledger import Ledger
-from triton_kit.perf.load import ClosedLoad, Load
+from triton_kit.perf.load import ClosedLoad, Load, PeriodicLoad
 from triton_kit.perf.observed import Answers, ObservedTransport, Observer, Parts
 from triton_kit.perf.open_loop import OpenLoop
+from triton_kit.perf.quota import Quota
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.recorder import Recorder
 from triton_kit.perf.spec import PerfSpec
@@ -46,6 +47,16 @@ class Sender:
                 supply.requests,
                 concurrency=load.concurrency,
                 source=supply.source,
+                ledger=ledger,
+            )
+        if isinstance(load, PeriodicLoad):
+            return ClosedLoop(
+                self.reactor,
+                transport,
+                supply.requests,
+                concurrency=load.start,
+                source=supply.source,
+                quota=Quota(self.reactor, load.period),
                 ledger=ledger,
             )
         sequences = spec.sequences

@@ -12,6 +12,7 @@ from triton_kit.perf.address import Address, parse_address
 from triton_kit.perf.draws import StringData
 from triton_kit.perf.load import ClosedLoad as ClosedLoad
 from triton_kit.perf.load import Load as Load
+from triton_kit.perf.load import PeriodicLoad as PeriodicLoad
 from triton_kit.perf.mix import Share as Share
 from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.slo import Objective
@@ -110,8 +111,7 @@ class PerfSpec:
             )
         self.address  # noqa: B018  raises where the URL is none
         self._check_models()
-        if not self.loads:
-            raise SpecError("no load to measure")
+        self._check_loads()
         if self.search != "every" and not self.slo:
             raise SpecError(
                 f"a search ({self.search}) needs an objective to search for",
@@ -135,6 +135,17 @@ class PerfSpec:
         for what, is_given in alone.items():
             if is_given and names:
                 raise SpecError(f"{what} need a run with one model, not {len(names)}")
+
+    def _check_loads(self) -> None:
+        if not self.loads:
+            raise SpecError("no load to measure")
+        is_periodic = any(isinstance(load, PeriodicLoad) for load in self.loads)
+        if is_periodic and (self.request_count or self.stability):
+            raise SpecError(
+                "a periodic load ends with its last level, not by count or stability",
+                hint="leave out --request-count, -s, -r and --percentile; "
+                "--request-period is the answers of a level",
+            )
 
     def _check_numbers(self) -> None:
         for what, value, least in (

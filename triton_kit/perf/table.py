@@ -46,19 +46,19 @@ def columns() -> list[str]:
 
 
 def rows(result: PerfResult) -> list[list[str]]:
-    """Return one row per run, and below it one for each of several models."""
+    """Return one row per run, and below it one for each of its parts."""
     return [
         row
         for run in result.runs
         for row in (
             [show(run) for show in _COLUMNS.values()],
-            *(_part_row(part) for part in run.models),
+            *(_part_row(part) for part in run.models + run.levels),
         )
     ]
 
 
 def _part_row(part: Part) -> list[str]:
-    """Return the row of one model; what belongs to the whole run is left empty."""
+    """Return the row of a model or a level; what only a run has is left empty."""
     cells = {name: show(part) for name, show in _PART_COLUMNS.items()}
     return [cells.get(name, "") for name in _COLUMNS]
 

@@ -7,8 +7,9 @@ from contextlib import contextmanager, nullcontext
 
 from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
+from triton_kit.perf.closed_loop import ClosedLoop
 from triton_kit.perf.engine import Cut, Engine
-from triton_kit.perf.load import ClosedLoad, Load
+from triton_kit.perf.load import ClosedLoad, Load, PeriodicLoad
 from triton_kit.perf.metrics import MetricsWatch
 from triton_kit.perf.part import Part
 from triton_kit.perf.reactor import Reactor, Timer
@@ -71,7 +72,9 @@ class Trial:
         return self._result(tail)
 
     def _result(self, tail: Cut) -> Run:
-        used = self._spec.stop.used(self._windows)
+        is_periodic = isinstance(self._load, PeriodicLoad)
+        rule = self._spec.stop
+        used = self._windows if is_periodic else rule.used(self._windows)
         length_s = sum(window.length_s for window in used)
         everything = [Cut(window.recording, window.parts) for window in self._windows]
         counted = [Cut(window.recording, window.parts) for window in used]
@@ -90,6 +93,7 @@ class Trial:
             total=sum(_ended(cut.whole) for cut in [*everything, tail]),
             inferences_per_request=self._inferences_per_request(models),
             models=models,
+            levels=self._levels(),
             windows=tuple(self._windows),
             server=self._server,
             metrics=self._metrics.summary() if self._metrics else (),
@@ -132,6 +136,22 @@ class Trial:
             )
         return tuple(parts)
 
+    def _levels(self) -> tuple[Part, ...]:
+        """Return the figures of each level of a periodic load: of its window."""
+        if not isinstance(self._load, PeriodicLoad):
+            return ()
+        return tuple(
+            Part(
+                which={"concurrency": level},
+                name=f"concurrency {level}",
+                window_s=window.length_s,
+                answered=window.recording.succeeded,
+                recording=window.recording,
+                inferences_per_request=self._spec.parts[0].batch_size,
+            )
+            for level, window in zip(self._load.levels, self._windows, strict=False)
+        )
+
     def _inferences_per_request(self, models: Sequence[Part]) -> float:
         answered = sum(part.answered for part in models)
         if not answered:
@@ -140,13 +160,17 @@ class Trial:
         return inferences / answered
 
     def _unsettled(self) -> str | None:
-        if self._spec.request_count is not None:
+        is_counted = self._spec.request_count is not None
+        if is_counted or isinstance(self._load, PeriodicLoad):
             return None
         return self._spec.stop.unsettled(self._windows)
 
     def _wanted_hz(self) -> float | None:
         # A fixed number of requests ends with its last answer, a little late.
-        if isinstance(self._load, ClosedLoad) or self._spec.request_count is not None:
+        if (
+            isinstance(self._load, ClosedLoad | PeriodicLoad)
+            or self._spec.request_count is not None
+        ):
             return None
         return self._load.rate_hz
 
@@ -166,7 +190,9 @@ class Trial:
             self._end_ns = self._start_ns = self._engine.begin(count=count)
             self._boundaries_ns = [self._start_ns]
             with self._ticking():
-                if count is None:
+                if isinstance(self._load, PeriodicLoad):
+                    self._measure_levels(self._load)
+                elif count is None:
                     self._measure_windows()
                 else:
                     self._reactor.run()
@@ -182,6 +208,16 @@ class Trial:
         while not rule.is_over(self._windows):
             try:
                 self._run_until(self._end_ns + ns(rule.window_s))
+            finally:
+                self._cut_window()
+
+    def _measure_levels(self, load: PeriodicLoad) -> None:
+        """Make each level a window of its own; the load goes on in between."""
+        assert isinstance(self._engine, ClosedLoop)
+        for level in load.levels:
+            self._engine.raise_to(level)
+            try:
+                self._reactor.run()
             finally:
                 self._cut_window()
 
@@ -234,6 +270,8 @@ class Trial:
     def _progress(self, start_ns: int) -> float:
         if count := self._spec.request_count:
             return min(self._engine.ended / count, 1.0)
+        if isinstance(self._load, PeriodicLoad):
+            return len(self._windows) / len(self._load.levels)
         rule = self._spec.stop
         longest_ns = ns(rule.window_s * rule.most_windows)
         return min((now_ns() - start_ns) / longest_ns, 1.0)
