@@ -8,16 +8,6 @@ from typing import Any
 
 import click
 
-from triton_kit.errors import SpecError
-from triton_kit.perf import schedule
-from triton_kit.perf.load import (
-    Load,
-    ScheduleLoad,
-    concurrency_range,
-    periodic_range,
-    rate_range,
-)
-
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -66,6 +56,15 @@ _OPTIONS = [
     click.option(
         "--request-times", type=_FILE, help="Times in ms from the start, one per line."
     ),
+    click.option(
+        "--replay",
+        type=_FILE,
+        help="Recorded traffic: a profile export, or JSON lines "
+        '{"at_ms": 12.5, "inputs": {...}} in FILE.jsonl.',
+    ),
+    click.option(
+        "--replay-speed", type=float, metavar="FACTOR", help="2 is twice as fast."
+    ),
     click.option("--precise", is_flag=True, help="Spin before each request is due."),
     click.option("--max-in-flight", "most_in_flight", default=1024, show_default=True),
     click.option(
@@ -87,50 +86,3 @@ _OPTIONS = [
         help="Always so: one request of a sequence at a time.",
     ),
 ]
-
-# What puts the load on: at most one of them.
-_KINDS = (
-    "concurrency_range",
-    "periodic_concurrency_range",
-    "request_rate_range",
-    "request_intervals",
-    "request_times",
-)
-
-
-def load_part(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the kinds of load out of `options`, and say what they mean to a PerfSpec.
-
-    Raises:
-        SpecError: more than one is given, or one that is impossible.
-    """
-    kinds = {name: options.pop(name) for name in _KINDS}
-    distribution = options.pop("request_distribution")
-    period = options.pop("request_period")
-    given = {name: value for name, value in kinds.items() if value is not None}
-    if len(given) > 1:
-        words = " and ".join("--" + name.replace("_", "-") for name in given)
-        raise SpecError(f"{words}: a load is one of them")
-    if text := given.get("request_rate_range"):
-        loads: tuple[Load, ...] = rate_range(
-            text, distribution=distribution, seed=options["seed"]
-        )
-    elif text := given.get("periodic_concurrency_range"):
-        loads = (periodic_range(text, period=period),)
-    elif path := given.get("request_intervals"):
-        loads = (_intervals(path),)
-    elif path := given.get("request_times"):
-        loads = (_trace(path),)
-    else:
-        loads = concurrency_range(given.get("concurrency_range", "1"))
-    return {"loads": loads}
-
-
-def _intervals(path: Path) -> ScheduleLoad:
-    gaps = schedule.read_intervals(path)
-    return ScheduleLoad(times_ns=gaps, is_repeated=True, name=f"intervals {path.name}")
-
-
-def _trace(path: Path) -> ScheduleLoad:
-    times = schedule.read_times(path)
-    return ScheduleLoad(times_ns=times, is_repeated=False, name=f"times {path.name}")

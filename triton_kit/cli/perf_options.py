@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from triton_kit.cli.perf_load_options import load_part
-from triton_kit.cli.perf_model_options import model_part
+from triton_kit.cli.perf_loads import load_part
+from triton_kit.cli.perf_models import model_part
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.perf import spec
 from triton_kit.perf.draws import StringData
@@ -38,9 +38,9 @@ def perf_spec(
     Raises:
         SpecError: they contradict each other, or one of them is impossible.
     """
+    models = model_part(same)
     return spec.PerfSpec(
-        **model_part(same),
-        **load_part(same),
+        **(models | load_part(same, models)),
         **_objective_part(same),
         **_stop_part(same),
         sequences=_sequences(same),

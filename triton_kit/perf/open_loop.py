@@ -51,8 +51,9 @@ class OpenLoop:
         self.sent = 0
         self._reactor = reactor
         self._transport = transport
-        turns = itertools.cycle(requests)
-        self._source = source or (lambda _slot: turns)
+        self._requests = requests
+        self._turns: Iterator[Request] = iter(())
+        self._source = source
         self._has_sequences = source is not None
         self._next: list[Iterator[Request]] = []
         self._most_in_flight = most_in_flight
@@ -71,9 +72,10 @@ class OpenLoop:
         slots = max(len(self._due_ns), min(first, self._most_in_flight))
         self._transport.open(slots, self.ledger)
         self._due_ns[:] = [0] * slots
+        self._turns = itertools.cycle(self._requests)  # the first at the first time
         self._free.clear()
         self._free.extend(range(slots))
-        self._next = [self._source(slot) for slot in range(slots)]
+        self._next = [self._requests_of(slot) for slot in range(slots)]
 
     def begin(self, *, count: int | None = None) -> int:
         """Start the schedule anew; `count` limits how many are sent in all.
@@ -148,12 +150,15 @@ class OpenLoop:
             self._advance()
         self._rearm()
 
+    def _requests_of(self, slot: int) -> Iterator[Request]:
+        return self._turns if self._source is None else self._source(slot)
+
     def _grow(self) -> bool:
         if len(self._due_ns) >= self._most_in_flight:
             return False
         slot = len(self._due_ns)
         self._free.append(slot)
-        self._next.append(self._source(slot))
+        self._next.append(self._requests_of(slot))
         self._due_ns.append(0)
         self._transport.grow()
         return True

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triton_kit.cli.perf_model_options import model_part
+from triton_kit.cli.perf_models import model_part
 from triton_kit.errors import SpecError
 from triton_kit.perf.ledger import Ledger
 from triton_kit.perf.mix import Share, deal
