@@ -126,7 +126,7 @@ def test_a_value_reaches_the_model_as_it_was_written(loaded, kit, tmp_path):
 
     assert result.exit_code == 0, result.output
     assert written["runs"][0]["replies"] == 30
-    assert written["spec"]["input_data"] == ["count:3"]
+    assert written["spec"]["input_data"] == "count:3"
 
 
 def test_an_unknown_input_is_refused_before_the_first_request(loaded, kit):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from triton_kit.cli.perf_data_options import data_options
 from triton_kit.cli.perf_load_options import load_options
 from triton_kit.cli.perf_model_options import model_options
 from triton_kit.cli.perf_transport_options import transport_options
@@ -30,6 +31,7 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     type=click.Choice(["http", "grpc"], case_sensitive=False),
     default="http",
     show_default=True,
+    help="What the port speaks: Triton's 8000 http, its 8001 grpc.",
 )
 @load_options
 @click.option(
@@ -52,23 +54,41 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("-r", "--max-trials", type=int, help="At most so many windows.")
 @click.option("--percentile", type=float, help="The latency that must be stable.")
 @click.option("--request-count", type=int, help="Measure this many requests instead.")
-@click.option("--warm-up", "warm_up_s", default=0.5, show_default=True, metavar="S")
 @click.option(
-    "--request-timeout", "timeout_s", default=60.0, show_default=True, metavar="S"
+    "--warm-up",
+    "warm_up_s",
+    default=0.5,
+    show_default=True,
+    metavar="S",
+    help="How long each load runs before it is measured.",
 )
-@click.option("--string-data", metavar="TEXT", help="What every random string is.")
 @click.option(
-    "--string-length", default=128, show_default=True, help="Letters of random strings."
+    "--request-timeout",
+    "timeout_s",
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="A request without an answer by then has failed.",
 )
+@data_options
 @click.option("--collect-metrics", is_flag=True, help="Read Prometheus' endpoint too.")
 @click.option("--metrics-url", default="localhost:8002/metrics", show_default=True)
 @click.option("--metrics-interval", "metrics_ms", default=1000, metavar="MS")
 @click.option("--streaming", is_flag=True, help="A gRPC stream for each request.")
 @click.option(
-    "--request-parameter", "parameters", multiple=True, metavar="NAME:VALUE:TYPE"
+    "--request-parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME:VALUE:TYPE",
+    help="Sent with every request: priority:1:int, flag:true:bool, note:x:string.",
 )
-@click.option("--random-seed", "seed", default=0, show_default=True)
-@click.option("-H", "headers", multiple=True, metavar="NAME:VALUE", help="HTTP header.")
+@click.option(
+    "-H",
+    "headers",
+    multiple=True,
+    metavar="NAME:VALUE",
+    help="HTTP header or gRPC metadata, such as an API key.",
+)
 @click.option(
     "-l",
     "--latency-threshold",
@@ -80,12 +100,27 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--slo", metavar="BOUNDS", help="For example 'p99<20ms,errors<0.1%'.")
 @click.option("--binary-search", is_flag=True, help="Find the highest load that meets.")
 @click.option("--json", "json_path", type=_OUT, help="Write the whole result here.")
-@click.option("-f", "--filename", "csv_path", type=_OUT, help="perf_analyzer's CSV.")
 @click.option(
-    "--profile-export-file", "profile_path", type=_OUT, help="Times of every request."
+    "-f", "--filename", "csv_path", type=_OUT, help="Write perf_analyzer's CSV here."
 )
-@click.option("--hdr-file", "hdr_path", type=_OUT, help="HdrHistogram's log.")
-@click.option("--prometheus", "prometheus_path", type=_OUT, help="Prometheus text.")
+@click.option(
+    "--profile-export-file",
+    "profile_path",
+    type=_OUT,
+    help="Write the times of every request here, as perf_analyzer does.",
+)
+@click.option(
+    "--hdr-file",
+    "hdr_path",
+    type=_OUT,
+    help="Write the latencies here, for HdrHistogram's tools to read and merge.",
+)
+@click.option(
+    "--prometheus",
+    "prometheus_path",
+    type=_OUT,
+    help="Write the figures here as Prometheus text.",
+)
 @transport_options
 @click.pass_context
 def command(

@@ -47,6 +47,7 @@ _OPTIONS = [
         type=click.Choice(["constant", "poisson"]),
         default="constant",
         show_default=True,
+        help="How the times of a request rate are spaced.",
     ),
     click.option(
         "--request-intervals",
@@ -66,14 +67,31 @@ _OPTIONS = [
         "--replay-speed", type=float, metavar="FACTOR", help="2 is twice as fast."
     ),
     click.option("--precise", is_flag=True, help="Spin before each request is due."),
-    click.option("--max-in-flight", "most_in_flight", default=1024, show_default=True),
+    click.option(
+        "--max-in-flight",
+        "most_in_flight",
+        default=1024,
+        show_default=True,
+        help="Requests that are due beyond this many wait, which counts.",
+    ),
     click.option(
         "--sequence-length", type=int, help="Requests of a sequence, on average."
     ),
     click.option(
-        "--sequence-length-variation", type=float, default=20.0, metavar="PERCENT"
+        "--sequence-length-variation",
+        type=float,
+        default=20.0,
+        show_default=True,
+        metavar="PERCENT",
+        help="Lengths are drawn from within this share of the average.",
     ),
-    click.option("--start-sequence-id", type=int, default=1),
+    click.option(
+        "--start-sequence-id",
+        type=int,
+        default=1,
+        show_default=True,
+        help="The ids of sequences count from here.",
+    ),
     click.option(
         "--num-of-sequences",
         default=4,

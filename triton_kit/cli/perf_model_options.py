@@ -41,20 +41,4 @@ _OPTIONS = [
         metavar="N",
         help="Inferences per request; 1 without it.",
     ),
-    click.option(
-        "--shape",
-        "shapes",
-        multiple=True,
-        metavar="NAME:3,224,224",
-        help="Shape of an input that varies, batch axis left out.",
-    ),
-    click.option(
-        "--input-data",
-        multiple=True,
-        metavar="[NAME:]SOURCE",
-        help="random (the default), zero, a folder with a file per input, an .npz, "
-        ".npy or JSON file. Again and again for single inputs: NAME:random, "
-        "NAME:random:LOW:HIGH (HIGH itself left out), NAME:zero, NAME:FILE, "
-        "NAME:VALUE.",
-    ),
 ]

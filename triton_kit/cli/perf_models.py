@@ -45,7 +45,7 @@ def _given(said: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     if shapes := said["shapes"]:
         fields["shapes"] = dict(parse_shape(text) for text in shapes)
     if sources := said["input_data"]:
-        fields["input_data"] = tuple(sources)
+        fields["input_data"] = sources[0] if len(sources) == 1 else tuple(sources)
     return fields
 
 

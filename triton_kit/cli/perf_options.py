@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from triton_kit.cli.perf_data_options import data_part
 from triton_kit.cli.perf_loads import load_part
 from triton_kit.cli.perf_models import model_part
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.perf import spec
-from triton_kit.perf.draws import StringData
 from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.slo import parse_slo
 from triton_kit.perf.stability import StopRule
@@ -29,8 +29,6 @@ def perf_spec(
     metrics_url: str,
     metrics_ms: int,
     profile_path: Path | None,
-    string_data: str | None,
-    string_length: int,
     **same: Any,  # noqa: ANN401  as click checked them
 ) -> spec.PerfSpec:
     """Return the spec that these options ask for.
@@ -49,7 +47,7 @@ def perf_spec(
         metrics_interval_s=metrics_ms / 1000,
         keep_times=profile_path is not None,
         request_timeout_s=timeout_s,
-        string_data=StringData(text=string_data, length=string_length),
+        **data_part(same),
         headers=dict(spec.parse_header(text) for text in headers),
         transport=transport_spec(same, protocol=same["protocol"]),
         **same,

@@ -26,6 +26,10 @@ def transport_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _file(name: str, text: str) -> Callable[..., Any]:
+    return click.option(name, default="", metavar="PEM", help=text)
+
+
 _OPTIONS = [
     click.option(
         "--compression",
@@ -34,15 +38,16 @@ _OPTIONS = [
         type=click.Choice(COMPRESSIONS),
         default="none",
         show_default=True,
-        help="Of requests, over HTTP too; done before the clock starts.",
+        help="What requests are compressed with, over HTTP too; done before the clock "
+        "starts.",
     ),
     click.option(
         "--accept-compression",
         type=click.Choice(COMPRESSIONS),
         default="none",
         show_default=True,
-        help="Of answers, if the server will: over gRPC it must have been started with "
-        "--grpc-infer-response-compression-level.",
+        help="What the server may compress its answers with; over gRPC it does so if "
+        "started with --grpc-infer-response-compression-level.",
     ),
     click.option(
         "--endpoint",
@@ -65,22 +70,30 @@ _OPTIONS = [
         default=102_400,
         show_default=True,
         metavar="BYTES",
-        help="Room for each output there; 0 leaves outputs in the answers.",
+        help="Room for each output in shared memory; 0 leaves outputs in the answers.",
     ),
     click.option("--ssl-grpc-use-ssl", is_flag=True, help="gRPC over TLS."),
-    click.option("--ssl-grpc-root-certifications-file", default="", metavar="PEM"),
-    click.option("--ssl-grpc-private-key-file", default="", metavar="PEM"),
-    click.option("--ssl-grpc-certificate-chain-file", default="", metavar="PEM"),
+    _file("--ssl-grpc-root-certifications-file", "Authorities to trust, for gRPC."),
+    _file("--ssl-grpc-private-key-file", "Our key, if the server asks."),
+    _file("--ssl-grpc-certificate-chain-file", "Our certificate, likewise."),
     click.option(
-        "--ssl-https-verify-peer", type=click.IntRange(0, 1), default=1, metavar="0|1"
+        "--ssl-https-verify-peer",
+        type=click.IntRange(0, 1),
+        default=1,
+        metavar="0|1",
+        help="0 trusts any certificate. HTTPS itself is asked for by -u https://...",
     ),
     click.option(
-        "--ssl-https-verify-host", type=click.IntRange(0, 2), default=2, metavar="0|1|2"
+        "--ssl-https-verify-host",
+        type=click.IntRange(0, 2),
+        default=2,
+        metavar="0|1|2",
+        help="Less than 2 trusts a certificate for another host.",
     ),
-    click.option("--ssl-https-ca-certificates-file", default="", metavar="PEM"),
-    click.option("--ssl-https-client-certificate-file", default="", metavar="PEM"),
+    _file("--ssl-https-ca-certificates-file", "Authorities to trust, for HTTPS."),
+    _file("--ssl-https-client-certificate-file", "Our certificate, if asked."),
     click.option("--ssl-https-client-certificate-type", type=_PEM, default="PEM"),
-    click.option("--ssl-https-private-key-file", default="", metavar="PEM"),
+    _file("--ssl-https-private-key-file", "Our key, likewise."),
     click.option("--ssl-https-private-key-type", type=_PEM, default="PEM"),
 ]
 

@@ -144,7 +144,7 @@ def _read_npy(path: Path) -> Array:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SpecError(f"{path}: cannot read it: {reason}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise SpecError(
             f"{path}: not an .npy of plain values: {error}",
             hint="numpy.save(path, array); strings as dtype S or U",
@@ -169,8 +169,16 @@ def _column(array: Array, tensor: Tensor, where: str) -> Array:
     check_shape(tensor, array.shape[1:], where)
     dtype = tensor.dtype
     if dtype.item_bytes is None and array.dtype.kind in _BYTES_KINDS:
-        as_bytes = array if array.dtype.kind == "S" else np.char.encode(array, "utf-8")
-        return as_bytes.astype(np.object_)
+        return _encoded(array, where)
     if array.dtype != np.dtype(dtype.numpy):
         raise SpecError(f"{where} is {array.dtype}, the model takes {dtype.name}")
     return array
+
+
+def _encoded(array: Array, where: str) -> Array:
+    """Return NumPy's strings as an object array of bytes, text as UTF-8."""
+    try:
+        as_bytes = array if array.dtype.kind == "S" else np.char.encode(array, "utf-8")
+    except UnicodeEncodeError as error:
+        raise SpecError(f"{where}: not all text: {error}") from error
+    return as_bytes.astype(np.object_)

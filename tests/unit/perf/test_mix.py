@@ -136,10 +136,10 @@ def test_options_are_for_all_models_or_for_one():
     assert part == {
         "models": (
             Share(model="a", weight=3, shapes={"x": (3, 4)}),
-            Share(model="b", batch_size=8, input_data=("x:random:0:9",)),
+            Share(model="b", batch_size=8, input_data="x:random:0:9"),
         ),
         "batch_size": 2,
-        "input_data": ("zero",),
+        "input_data": "zero",
     }
 
 
