@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from triton_kit.errors import SpecError
+from triton_kit.perf import trace
 from triton_kit.perf.data import Array
 from triton_kit.perf.input_json import steps_from_json
 from triton_kit.perf.model import ModelInfo
@@ -46,6 +47,8 @@ def read_steps(path: Path, model: ModelInfo, shapes: Mapping[str, Shape]) -> lis
         steps = _steps_from_npz(path, model)
     elif path.suffix == ".npy":
         steps = _steps_from_npy(path, model)
+    elif path.suffix == trace.SUFFIX:
+        steps = trace.steps_from_trace(path, model, shapes)
     else:
         steps = steps_from_json(path, model, shapes)
     if not steps:
