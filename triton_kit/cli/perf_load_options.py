@@ -66,6 +66,13 @@ _OPTIONS = [
     click.option(
         "--replay-speed", type=float, metavar="FACTOR", help="2 is twice as fast."
     ),
+    click.option(
+        "--processes",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Share the load among so many processes.",
+    ),
     click.option("--precise", is_flag=True, help="Spin before each request is due."),
     click.option(
         "--max-in-flight",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -28,6 +29,7 @@ class CpuSample:
     machine_s: float
     client_s: float
     server_s: float | None
+    workers_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,13 @@ class CpuUse:
     machine_s: float
     client_s: float
     server_s: float | None
+    busiest_s: float | None = None  # of the client's processes; None: it has one
+
+    @property
+    def busiest_cores(self) -> float:
+        """Cores kept busy by the busiest process of the client, which has one."""
+        spent_s = self.client_s if self.busiest_s is None else self.busiest_s
+        return spent_s / self.length_s if self.length_s else 0.0
 
     @property
     def foreign_cores(self) -> float:
@@ -63,13 +72,18 @@ class CpuUse:
 class CpuWatch:
     """Samples the CPU time of this machine, this process and a local server."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, workers: Sequence[int] = ()) -> None:
         self._server = server_process(address)
+        self._workers = [psutil.Process(pid) for pid in workers]
 
     def sample(self) -> CpuSample:
         """Read all counters now."""
         return CpuSample(
-            now_ns(), _machine_s(), time.process_time_ns() / NS_PER_S, self._server_s()
+            now_ns(),
+            _machine_s(),
+            time.process_time_ns() / NS_PER_S,
+            self._server_s(),
+            tuple(_spent_s(worker) for worker in self._workers),
         )
 
     def since(self, before: CpuSample) -> CpuUse:
@@ -78,11 +92,17 @@ class CpuWatch:
         server_s = None
         if now.server_s is not None and before.server_s is not None:
             server_s = now.server_s - before.server_s
+        own_s = now.client_s - before.client_s
+        workers_s = [
+            late - early
+            for late, early in zip(now.workers_s, before.workers_s, strict=True)
+        ]
         return CpuUse(
             (now.at_ns - before.at_ns) / NS_PER_S,
             now.machine_s - before.machine_s,
-            now.client_s - before.client_s,
+            own_s + sum(workers_s),
             server_s,
+            max([own_s, *workers_s]),
         )
 
     def _server_s(self) -> float | None:
@@ -94,6 +114,15 @@ class CpuWatch:
         except psutil.Error:
             return None
         return float(sum(spent.user + spent.system for spent in times))
+
+
+def _spent_s(process: psutil.Process) -> float:
+    """Return the CPU seconds of a process; 0 where it is gone."""
+    try:
+        spent = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(spent.user + spent.system)
 
 
 def server_process(address: Address) -> psutil.Process | None:

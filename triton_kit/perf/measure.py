@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from triton_kit.perf.client_stats import CpuWatch
+from triton_kit.perf.crew import Crew, crew_of
 from triton_kit.perf.load import Load
 from triton_kit.perf.model import ModelInfo
 from triton_kit.perf.result import PerfResult, Run
@@ -55,7 +56,8 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
     with targets_of(spec) as targets:
         if metrics := metrics_watch(spec):
             metrics.scrape()  # an endpoint that is none is an error before the load
-        with sender_of(spec, targets) as sender:
+        many = spec.processes > 1
+        with crew_of(spec) if many else sender_of(spec, targets) as sender:
             runs, was_interrupted = _runs(spec, targets, sender, on_progress)
     models = [_model_as_json(target.model) for target in targets.each]
     names = ", ".join(target.model.name for target in targets.each)
@@ -75,10 +77,13 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
 
 
 def _runs(
-    spec: PerfSpec, targets: Targets, sender: Sender, on_progress: OnProgress | None
+    spec: PerfSpec,
+    targets: Targets,
+    sender: Sender | Crew,
+    on_progress: OnProgress | None,
 ) -> tuple[tuple[Run, ...], bool]:
     """Measure one load after another; the second is whether that was interrupted."""
-    watch = CpuWatch(spec.address)
+    watch = CpuWatch(spec.address, sender.processes)
     stats = StatsWatch(targets.protocol.control, targets.names)
     plan = SEARCHES[spec.search](spec.loads, spec.slo)
     load = next(plan, None)

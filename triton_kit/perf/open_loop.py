@@ -77,15 +77,15 @@ class OpenLoop:
         self._free.extend(range(slots))
         self._next = [self._requests_of(slot) for slot in range(slots)]
 
-    def begin(self, *, count: int | None = None) -> int:
+    def begin(self, *, count: int | None = None, at_ns: int | None = None) -> int:
         """Start the schedule anew; `count` limits how many are sent in all.
 
         Returns:
-            When the schedule starts, a little later than now.
+            When the schedule starts: at `at_ns`, or a little later than now.
         """
         self.open()
         self._left = itertools.islice(self._schedule(), count)
-        self._start_ns = now_ns() + _LEAD_NS
+        self._start_ns = now_ns() + _LEAD_NS if at_ns is None else at_ns
         self._end_ns = NEVER
         self.sent = 0
         self._advance()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,15 +16,20 @@ from triton_kit.perf.open_loop import OpenLoop
 from triton_kit.perf.quota import Quota
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.recorder import Recorder
+from triton_kit.perf.sequences import Source
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.supply import Supply
 from triton_kit.perf.target import Targets, supply_for
-from triton_kit.perf.transport.base import Transport
+from triton_kit.perf.transport.base import Request, Transport
 
 # How long before a due time the reactor stops sleeping: about what a wake-up takes.
 _AWAKE_NS = 40_000
 # The same where `precise` is asked for: longer than even a late one.
 _AWAKE_PRECISELY_NS = 150_000
+
+
+# Which of how many processes this is.
+Share = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +40,36 @@ class Sender:
     reactor: Reactor
     transport: Transport
     supply: Supply
+    share: Share = (0, 1)
+
+    @property
+    def processes(self) -> list[int]:
+        """The ids of further processes that send: none."""
+        return []
 
     def engine(self, load: Load) -> ClosedLoop | OpenLoop:
         """Return what puts a load on the server."""
-        spec, supply = self.spec, self.supply
+        spec = self.spec
+        requests, source = self._requests(), self._source()
+        index, of = self.share
         ledger = Ledger(keep_times=spec.keep_times)
         transport = self._observed(ledger)
         if isinstance(load, ClosedLoad):
             return ClosedLoop(
                 self.reactor,
                 transport,
-                supply.requests,
-                concurrency=load.concurrency,
-                source=supply.source,
+                requests,
+                concurrency=self._part(load.concurrency),
+                source=source,
                 ledger=ledger,
             )
         if isinstance(load, PeriodicLoad):
             return ClosedLoop(
                 self.reactor,
                 transport,
-                supply.requests,
+                requests,
                 concurrency=load.start,
-                source=supply.source,
+                source=source,
                 quota=Quota(self.reactor, load.period),
                 ledger=ledger,
             )
@@ -63,12 +77,31 @@ class Sender:
         return OpenLoop(
             self.reactor,
             transport,
-            supply.requests,
-            load.times,
-            most_in_flight=sequences.at_a_time if sequences else spec.most_in_flight,
-            source=supply.source,
+            requests,
+            lambda: itertools.islice(load.times(), index, None, of),
+            most_in_flight=self._part(
+                sequences.at_a_time if sequences else spec.most_in_flight
+            ),
+            source=source,
             ledger=ledger,
         )
+
+    def _part(self, whole: int) -> int:
+        """Return this process's part of so many in flight; at least one."""
+        index, of = self.share
+        return max(whole // of + (index < whole % of), 1)
+
+    def _requests(self) -> Sequence[Request]:
+        """Return every Nth request, of so many rounds that all have the same order."""
+        index, of = self.share
+        return ([*self.supply.requests] * of)[index::of]
+
+    def _source(self) -> Source | None:
+        """Return the sequences of this process's slots, whose ids no other has."""
+        source, (index, of) = self.supply.source, self.share
+        if source is None or of == 1:
+            return source
+        return lambda slot: source(slot * of + index)
 
     def _observed(self, ledger: Ledger) -> Transport:
         """Put between a loop and its transport what looks at each request, if any."""
@@ -84,7 +117,9 @@ class Sender:
 
 
 @contextmanager
-def sender_of(spec: PerfSpec, targets: Targets) -> Iterator[Sender]:
+def sender_of(
+    spec: PerfSpec, targets: Targets, *, share: Share = (0, 1)
+) -> Iterator[Sender]:
     """Encode all requests, and yield what sends them.
 
     Raises:
@@ -98,7 +133,7 @@ def sender_of(spec: PerfSpec, targets: Targets) -> Iterator[Sender]:
         targets.protocol.transport(reactor, supply.check is not None) as transport,
         _undisturbed(),
     ):
-        yield Sender(spec, reactor, transport, supply)
+        yield Sender(spec, reactor, transport, supply, share)
 
 
 @contextmanager

@@ -69,6 +69,7 @@ class PerfSpec:
         metrics_url: the server's Prometheus endpoint; None leaves it alone.
         metrics_interval_s: how often it is asked during a run.
         sequences: for stateful models; a closed load keeps one in each slot.
+        processes: share each load among so many.
         transport: how requests travel: TLS, compression, shared memory.
     """
 
@@ -102,6 +103,7 @@ class PerfSpec:
     metrics_url: str | None = None
     metrics_interval_s: float = 1.0
     transport: TransportSpec = field(default_factory=TransportSpec)
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if self.protocol not in DEFAULT_PORTS:
@@ -140,6 +142,8 @@ class PerfSpec:
         if not self.loads:
             raise SpecError("no load to measure")
         is_periodic = any(isinstance(load, PeriodicLoad) for load in self.loads)
+        if is_periodic and self.processes > 1:
+            raise SpecError("the levels of a periodic load need a single process")
         if is_periodic and (self.request_count or self.stability):
             raise SpecError(
                 "a periodic load ends with its last level, not by count or stability",
@@ -155,6 +159,7 @@ class PerfSpec:
             ("drain time", self.drain_within_s, 0),
             ("seed", self.seed, 0),
             ("most in flight", self.most_in_flight, 1),
+            ("processes", self.processes, 1),
         ):
             if value is not None and value < least:
                 raise SpecError(f"{what} {value:g}: need {least} or more")

@@ -53,10 +53,11 @@ def judge(
             kind="disturbed",
             reason=f"other processes used {cpu.foreign_cores:.2f} cores",
         )
-    if cpu.client_cores > _CLIENT_CORES:
+    if cpu.busiest_cores > _CLIENT_CORES:
         return Verdict(
             kind="client-limited",
-            reason=f"the client used {cpu.client_cores:.2f} of the one core it can use",
+            reason=f"a client process used {cpu.busiest_cores:.2f} of the one core "
+            "it can use",
         )
     behind = wanted_hz is not None and answered_hz < _ACHIEVED_SHARE * wanted_hz
     if behind:

@@ -1,0 +1,113 @@
+import os
+import signal
+import threading
+
+import psutil
+import pytest
+
+from triton_kit.errors import SpecError, TransportError
+from triton_kit.perf.load import RateLoad
+from triton_kit.perf.measure import measure
+from triton_kit.perf.mix import Share
+from triton_kit.perf.sequences import Sequences
+from triton_kit.perf.spec import ClosedLoad, PerfSpec
+
+pytestmark = pytest.mark.server
+
+
+def spec(loaded, protocol="grpc", **changes):
+    url = loaded.grpc_url if protocol == "grpc" else loaded.http_url
+    fixed = {"url": url, "protocol": protocol, "model": "mlp", "warm_up_s": 0.1}
+    return PerfSpec(**(fixed | {"processes": 2} | changes))
+
+
+def workers():
+    return [
+        child
+        for child in psutil.Process().children()
+        if "triton_kit.perf.worker" in child.cmdline()
+    ]
+
+
+@pytest.mark.parametrize("load", [ClosedLoad(5), RateLoad(rate_hz=300)], ids=str)
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_processes_share_a_load_exactly(loaded, protocol, load):
+    result = measure(spec(loaded, protocol, loads=(load,), request_count=101))
+    [run] = result.runs
+
+    assert run.recording.errors == {}
+    assert run.recording.succeeded == run.server[0].requests == run.total == 101
+    assert workers() == []
+
+
+def test_windows_are_merged_and_the_rate_is_kept(loaded):
+    result = measure(
+        spec(loaded, loads=(RateLoad(rate_hz=200),), measurement_interval_s=1.0)
+    )
+    [run] = result.runs
+
+    assert run.send_rate == pytest.approx(200, rel=0.02)
+    assert run.cpu.busiest_s < run.cpu.client_s
+
+
+def test_sequences_of_two_processes_do_not_meet(loaded):
+    result = measure(
+        spec(
+            loaded,
+            model="counter",
+            loads=(ClosedLoad(4),),
+            sequences=Sequences(length=5, first_id=300),
+            request_count=80,
+            warm_up_s=0,
+        )
+    )
+
+    assert result.runs[0].recording.errors == {}
+
+
+def test_models_are_told_apart(loaded):
+    result = measure(
+        spec(
+            loaded,
+            model="",
+            models=(Share(model="mlp", weight=3), Share(model="chain")),
+            loads=(RateLoad(rate_hz=400),),
+            request_count=200,
+        )
+    )
+
+    assert [part.answered for part in result.runs[0].models] == [150, 50]
+
+
+def test_a_worker_that_dies_is_an_error_with_a_reason(loaded):
+    killed = []
+
+    def kill(progress):
+        if not killed and progress.done > 0.01:
+            killed.append(workers()[1].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    with pytest.raises(TransportError, match="died: killed by SIGKILL"):
+        measure(spec(loaded, loads=(ClosedLoad(4),), measurement_interval_s=30.0), kill)
+
+    assert workers() == []
+
+
+def test_ctrl_c_keeps_what_was_measured(loaded):
+    def interrupt(progress):
+        if progress.done > 0.01:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert threading.current_thread() is threading.main_thread()
+    result = measure(
+        spec(loaded, loads=(ClosedLoad(4),), measurement_interval_s=30.0), interrupt
+    )
+
+    assert result.was_interrupted
+    assert result.runs[0].recording.succeeded > 0
+    assert workers() == []
+
+
+def test_too_few_in_flight_for_all_are_refused(loaded):
+    with pytest.raises(SpecError, match="cannot be divided among 4"):
+        measure(spec(loaded, loads=(ClosedLoad(3),), processes=4))
