@@ -19,7 +19,7 @@ from triton_kit.convert.builder_options import (
     check_backend,
     parse_options,
 )
-from triton_kit.convert.run import call_worker, ending, worker_failed
+from triton_kit.convert.run import call_worker, worker_failed
 from triton_kit.convert.spec import ConvertSpec, Profile
 from triton_kit.convert.tensorrt_api import known_api
 from triton_kit.errors import ConvertError, MissingExtraError, SpecError
@@ -115,11 +115,21 @@ def build_engine(
         "profiles": [_bounds(profile) for profile in _varying(onnx, profiles)],
         "options": {name: _plain(value) for name, value in options.items()},
     }
-    done = call_worker("build_worker", order, deadline_s=spec.deadline_s)
-    if done.exit_code != 0:
-        raise _build_failed(onnx, done)
-    facts = json.loads(report.read_text(encoding="utf-8"))
+    facts = build_in_child(order, deadline_s=spec.deadline_s)
     return Engine(path=engine, backend=backend, report=facts)
+
+
+def build_in_child(order: Mapping[str, Any], *, deadline_s: float) -> dict[str, Any]:
+    """Give `build_worker` its order, and return its report.
+
+    Raises:
+        ConvertError: TensorRT refused the graph, or its process ended.
+    """
+    done = call_worker("build_worker", dict(order), deadline_s=deadline_s)
+    if done.exit_code != 0:
+        raise _build_failed(Path(order["onnx"]), done)
+    facts: dict[str, Any] = json.loads(Path(order["report"]).read_text("utf-8"))
+    return facts
 
 
 def _plain(value: Value) -> object:
@@ -158,7 +168,7 @@ def _build_failed(onnx: Path, done: Finished) -> ConvertError:
         if any(mark in line for mark in ("[E]", "Error Code", "BuildFailedError"))
     ]
     if not lines or done.exit_code is None or done.exit_code < 0:
-        return worker_failed(onnx, done, f"TensorRT: {ending(done)[:200]}")
+        return worker_failed(onnx, done, "TensorRT does not build it")
     reason = " ".join(dict.fromkeys(lines))[:600]
     hint = None
     if "Plugin not found" in reason or "No importer registered" in reason:

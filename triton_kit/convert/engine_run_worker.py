@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from triton_kit.convert.samples import read_feed
+from triton_kit.convert.samples import read_feed, write_arrays
 
 _PROFILE = re.compile(r"profile (\d+) ")
 
@@ -44,7 +44,7 @@ def run(order: dict[str, list[str]]) -> list[str]:
             answer = runner.infer(feed, copy_outputs_to_host=True)
             outputs = outputs or list(answer)
             arrays = [np.asarray(answer[name]) for name in outputs]
-            np.savez(Path(str(order["answers"])) / f"answer_{index}.npz", *arrays)
+            write_arrays(Path(str(order["answers"])) / f"answer_{index}.npz", arrays)
     return outputs
 
 

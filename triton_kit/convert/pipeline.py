@@ -38,7 +38,8 @@ from triton_kit.convert.manifest import (
     write_text,
 )
 from triton_kit.convert.onnx_file import artifact_files, load_onnx, measure, save_onnx
-from triton_kit.convert.place import place
+from triton_kit.convert.passes import apply_user_passes
+from triton_kit.convert.place import place, room_for
 from triton_kit.convert.precision.emulate import lowest_precision
 from triton_kit.convert.result import manifest_facts, result_from_manifest
 from triton_kit.convert.run import FeedFiles, run_onnx
@@ -69,9 +70,14 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         VerifyError: the original does not run, or the artifact's answers differ from
             its answers by more than the gate allows.
     """
-    started_s = time.monotonic()
     if spec.format != "onnx":
         checked_options(spec)  # before any work
+    with room_for(spec.source):
+        return _converted(spec)
+
+
+def _converted(spec: ConvertSpec) -> ConvertResult:
+    started_s = time.monotonic()
     with ExitStack() as stack:
         scratch = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="triton-kit-"))
@@ -176,7 +182,7 @@ def _begin(spec: ConvertSpec, source: Path, scratch: Path) -> Work:
     samples = (
         load_samples(spec.verify_data, outside.inputs) if spec.verify_data else None
     )
-    prepared = prepare(spec, source)
+    prepared = prepare(spec, source, scratch)
     trials = _trials(spec, outside.inputs, profiles, samples, calibration)
     return Work(
         spec=spec,
@@ -248,10 +254,15 @@ def _reference_model(
     before = [t.name for t in inspect_onnx(source).outputs]
     if before == [output.name for output in prepared.model.graph.output]:
         return source
-    from triton_kit.convert.passes import apply_user_passes
-
     path = scratch / "after_passes.onnx"
-    save_onnx(apply_user_passes(load_onnx(source), spec.passes, root=spec.root), path)
+    rewritten = apply_user_passes(
+        load_onnx(source),
+        spec.passes,
+        root=spec.root,
+        scratch=scratch,
+        deadline_s=spec.deadline_s,
+    )
+    save_onnx(rewritten, path)
     return path
 
 
