@@ -12,7 +12,7 @@ from typing import Any
 
 from onnx import ModelProto, TensorProto
 
-from triton_kit.artifact import inspect_onnx, inspect_plan
+from triton_kit.artifact import inspect_onnx, inspect_plan, is_plan
 from triton_kit.convert.engine import installed_backend
 from triton_kit.convert.manifest import sha256
 from triton_kit.convert.onnx_file import (
@@ -28,7 +28,6 @@ from triton_kit.tensors import Tensor
 
 Json = Any
 Facts = dict[str, Json]
-_ENGINE_MAGIC = (b"ftrt", b"vtrt")
 SLOWEST = 20
 
 
@@ -46,10 +45,10 @@ def describe(path: Path, *, profile: bool = False, deadline_s: float = 300.0) ->
     """
     if not path.is_file():
         raise SpecError(f"{path}: no such file")
+    if is_plan(path):
+        return _engine(path, deadline_s)
     with path.open("rb") as file:
         head = file.read(4)
-    if head in _ENGINE_MAGIC:
-        return _engine(path, deadline_s)
     if head.lstrip()[:1] == b"{":
         return _manifest(path)
     facts = _onnx(path, deadline_s)

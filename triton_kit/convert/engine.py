@@ -19,6 +19,7 @@ from triton_kit.convert.builder_options import (
     check_backend,
     parse_options,
 )
+from triton_kit.convert.finished import check_fits, container_plan, release_note
 from triton_kit.convert.run import call_worker, worker_failed
 from triton_kit.convert.spec import ConvertSpec, Profile
 from triton_kit.convert.tensorrt_api import known_api
@@ -36,8 +37,9 @@ class Engine:
     """A built engine and what the builder said of it."""
 
     path: Path
-    backend: Backend
-    report: Mapping[str, Any]  # JSON: version, layers, tensors, seconds, memory
+    backend: Backend | None  # None: it was built elsewhere
+    report: Mapping[str, Any] | None  # JSON: version, layers, tensors, seconds, memory
+    notes: tuple[str, ...] = ()
 
 
 def installed_backend(spec_format: str) -> Backend | None:
@@ -119,6 +121,20 @@ def build_engine(
     return Engine(path=engine, backend=backend, report=facts)
 
 
+def engine_of_container(plan: Path, spec: ConvertSpec) -> Engine:
+    """Take in the plan that a container built from a verified ONNX file.
+
+    Raises:
+        ConvertError: it is no plan, or the release does not load it.
+    """
+    check_fits(plan, spec)
+    note = "its plan was built in a container: the gate held the ONNX file it is of, "
+    note += "the plan itself was not run, and on which GPU it was built is not known"
+    return Engine(
+        path=plan, backend=None, report=None, notes=(note, *release_note(spec))
+    )
+
+
 def build_in_child(order: Mapping[str, Any], *, deadline_s: float) -> dict[str, Any]:
     """Give `build_worker` its order, and return its report.
 
@@ -179,28 +195,29 @@ def _build_failed(onnx: Path, done: Finished) -> ConvertError:
     return ConvertError(f"TensorRT does not build it: {reason}", hint=hint)
 
 
-def container_command(
+def container_plan_and_command(
     spec: ConvertSpec, onnx: Path, profiles: Sequence[Profile]
-) -> str:
-    """Return the command that builds the plan inside the target release's container.
+) -> tuple[Path, str]:
+    """Return the plan that a container is to build, and the command that builds it.
 
     The TensorRT container of a month carries the TensorRT of that month's Triton.
     """
     release = _release(spec) or all_releases()[-1]
-    folder, plan = onnx.parent.resolve(), spec.output.name
-    argv = [
-        *("docker", "run", "--rm", "--gpus", "device=0"),
-        *("-v", f"{folder}:{_MOUNT}"),
-        f"{IMAGE}:{release.release}-py3",
-        "trtexec",
+    image = f"{IMAGE}:{release.release}-py3"
+    words = [
         f"--onnx={_MOUNT}/{onnx.name}",
-        f"--saveEngine={_MOUNT}/{plan}",
         "--skipInference",
         *(["--stronglyTyped"] if backend_of_release(release) == "trt10" else []),
         *_trtexec_shapes(_varying(onnx, profiles)),
         *_trtexec_options(checked_options(spec)),
     ]
-    return shlex.join(argv)
+    plan = container_plan(onnx, [image, *words])
+    argv = [
+        *("docker", "run", "--rm", "--gpus", "device=0"),
+        *("-v", f"{onnx.parent.resolve()}:{_MOUNT}"),
+        *(image, "trtexec", f"--saveEngine={_MOUNT}/{plan.name}", *words),
+    ]
+    return plan, shlex.join(argv)
 
 
 def _trtexec_shapes(profiles: Sequence[Profile]) -> list[str]:

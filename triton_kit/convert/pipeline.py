@@ -18,9 +18,11 @@ from triton_kit.convert.engine import (
     Engine,
     build_engine,
     checked_options,
-    container_command,
+    container_plan_and_command,
+    engine_of_container,
     installed_backend,
 )
+from triton_kit.convert.finished import is_finished, take_in
 from triton_kit.convert.frontends.source import (
     exported,
     source_digests,
@@ -70,10 +72,16 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         VerifyError: the original does not run, or the artifact's answers differ from
             its answers by more than the gate allows.
     """
-    if spec.format != "onnx":
+    is_made = is_finished(spec.source)
+    if spec.format != "onnx" and not is_made:
         checked_options(spec)  # before any work
     with room_for(spec.source):
-        return _converted(spec)
+        return _taken_in(spec) if is_made else _converted(spec)
+
+
+def _taken_in(spec: ConvertSpec) -> ConvertResult:
+    with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
+        return take_in(spec, Path(scratch))
 
 
 def _converted(spec: ConvertSpec) -> ConvertResult:
@@ -129,7 +137,7 @@ def _named(work: Work, done: Attempt, engine: Engine | None) -> list[Path]:
     folder.mkdir()
     artifact = folder / work.spec.output.name
     if engine:
-        shutil.move(engine.path, artifact)
+        shutil.copyfile(engine.path, artifact)
     else:
         save_onnx(done.candidate.model, artifact)  # anew: it names its weight file
     return artifact_files(artifact)
@@ -151,11 +159,14 @@ def _engine(work: Work, done: Attempt) -> Engine:
         save_onnx(done.candidate.model, beside)
         place(artifact_files(beside), spec.output.parent)
         onnx = spec.output.parent / beside.name
-        command = container_command(spec, onnx, work.profiles)
+        plan, command = container_plan_and_command(spec, onnx, work.profiles)
+        if plan.is_file():
+            return engine_of_container(plan, spec)
         raise ConvertError(
             f"{spec.output}: not built, TensorRT is not installed here; "
             f"its verified ONNX file is {onnx}",
-            hint=f"on a machine with the target's GPU:\n  {command}",
+            hint=f"run this on a machine with the target's GPU, then the same again "
+            f"here with {plan.name} beside the ONNX file:\n  {command}",
         )
     engine = build_engine(done.path, spec, work.profiles, scratch=work.scratch)
     if engine.backend != "rtx" and "strip_weights" not in spec.options:
@@ -270,7 +281,7 @@ def _result(work: Work, done: Attempt, engine: Engine | None) -> ConvertResult:
     after = inspect_onnx(done.path)
     size = measure(load_onnx(done.path), done.path)
     if engine:
-        size = replace(size, bytes=int(engine.report["bytes"]))
+        size = replace(size, bytes=engine.path.stat().st_size)
     precision = done.spec.precision
     assert precision != "auto"  # settled
     return ConvertResult(
@@ -283,7 +294,12 @@ def _result(work: Work, done: Attempt, engine: Engine | None) -> ConvertResult:
         after=size,
         accuracy=done.accuracy,
         kept_fp32=done.candidate.kept,
-        notes=(*done.notes, *done.accuracy.notes, *_dry_run_note(work.spec)),
+        notes=(
+            *done.notes,
+            *done.accuracy.notes,
+            *(engine.notes if engine else ()),
+            *_dry_run_note(work.spec),
+        ),
     )
 
 
