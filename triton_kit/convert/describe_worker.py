@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-Json = Any
+from triton_kit.convert.worker import Json, Order, do_order
 
 
-def parse(order: dict[str, Json]) -> dict[str, Json]:
+def parse(order: Order) -> dict[str, Json]:
     """Say whether the parser takes the graph; if not, what it says of each node."""
     trt = _module(order["backend"])
     builder = trt.Builder(trt.Logger(trt.Logger.INTERNAL_ERROR))
@@ -36,7 +34,7 @@ def _module(backend: str) -> Any:  # noqa: ANN401  TensorRT has no types
     return import_module("tensorrt_rtx" if backend == "rtx" else "tensorrt")
 
 
-def layers(order: dict[str, Json]) -> dict[str, Json]:
+def layers(order: Order) -> dict[str, Json]:
     """Open an engine, which takes its GPU, and list its layers."""
     trt = _module(order["backend"])
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
@@ -52,17 +50,8 @@ def layers(order: dict[str, Json]) -> dict[str, Json]:
     }
 
 
-def main() -> None:
-    """Do one order; libraries talk on stdout, the answer is the last thing there."""
-    order = json.load(sys.stdin)
-    work = {"parse": parse, "layers": layers}[order["what"]]
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            answer = work(order)
-    except Exception as error:  # a supervisor's border: the parent explains it
-        sys.exit(f"{type(error).__name__}: {error}")
-    json.dump(answer, sys.stdout)
+_WORK = {"parse": parse, "layers": layers}
 
 
 if __name__ == "__main__":
-    main()
+    do_order(lambda order: _WORK[order["what"]](order))

@@ -34,10 +34,7 @@ FP16_SCALE_OPSET = 19  # Q/DQ with float16 scales, and float8 at all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The float32 graph that every precision starts from.
-
-    `ranges` are filled by `observed` where a precision needs them.
-    """
+    """The float32 graph that every precision starts from."""
 
     model: ModelProto
     notes: tuple[str, ...] = ()

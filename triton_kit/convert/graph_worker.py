@@ -6,21 +6,16 @@ process.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import sys
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnx import ModelProto
 
 from triton_kit.convert.onnx_file import load_onnx, save_onnx
 from triton_kit.convert.passes import load_callable
+from triton_kit.convert.worker import Order, do_order
 from triton_kit.errors import SpecError
-
-Order = dict[str, Any]  # JSON
 
 
 def slim(model: ModelProto, _: Order) -> ModelProto:
@@ -57,19 +52,15 @@ def user_pass(model: ModelProto, order: Order) -> ModelProto:
 _WORK = {"slim": slim, "fold": fold, "pass": user_pass}
 
 
-def main() -> None:
-    """Do one order; others print to stdout as they please, the answer comes last."""
-    order, refused = json.load(sys.stdin), None
+def rewritten(order: Order) -> dict[str, str | None]:
+    """Do one order; `refused` says why it cannot be begun."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            done = _WORK[order["what"]](load_onnx(Path(order["model"])), order)
-            save_onnx(done, Path(order["rewritten"]))
+        done = _WORK[order["what"]](load_onnx(Path(order["model"])), order)
     except SpecError as error:
-        refused = error.message
-    except Exception as error:  # a supervisor's border: the parent explains it
-        sys.exit(f"{type(error).__name__}: {error}")
-    json.dump({"refused": refused}, sys.stdout)
+        return {"refused": error.message}
+    save_onnx(done, Path(order["rewritten"]))
+    return {"refused": None}
 
 
 if __name__ == "__main__":
-    main()
+    do_order(rewritten)

@@ -6,13 +6,11 @@ built into one for the purpose, in TensorRT under its own.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -24,9 +22,8 @@ from triton_kit.artifact import inspect_onnx
 from triton_kit.convert.memory import peak_memory_bytes
 from triton_kit.convert.run_worker import LEVELS
 from triton_kit.convert.samples import Feed, random_feed
+from triton_kit.convert.worker import Json, Order, do_order
 
-Json = Any
-Order = Mapping[str, Json]
 Native = Any  # modules and objects of TensorRT and Polygraphy, which have no types
 _KERNEL = "_kernel_time"
 
@@ -184,20 +181,13 @@ def _engine_feed(trt: Native, engine: Native, order: Order) -> Feed:
     return feed
 
 
-def main() -> None:
-    """Do one order; libraries talk on stdout, the answer is the last thing there."""
-    order = json.load(sys.stdin)
+def profiled(order: Order) -> Json:
+    """Do one order."""
     if order.get("backend") == "rtx":
         # Polygraphy reads it once, at import.
         os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
-    work = in_onnxruntime if order["what"] == "onnx" else in_tensorrt
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            answer = work(order)
-    except Exception as error:  # a supervisor's border: the parent explains it
-        sys.exit(f"{type(error).__name__}: {error}")
-    json.dump(answer, sys.stdout)
+    return (in_onnxruntime if order["what"] == "onnx" else in_tensorrt)(order)
 
 
 if __name__ == "__main__":
-    main()
+    do_order(profiled)

@@ -147,7 +147,7 @@ class ConvertSpec:
         sparsity: `2:4` prunes the weights that are smallest in each group of four.
         simplify: fold constants and drop what changes nothing.
         opset: the opset the graph is brought to before anything else.
-        options: of the TensorRT builder, by name (`capabilities.OPTIONS`).
+        options: of the TensorRT builder, by name (`builder_options.OPTIONS`).
         release: the Triton release that a plan is for, such as `26.06`.
         dry_run: check all that can be checked without the real builder, write nothing.
         cache: the folder of finished artifacts by content; None: no cache.
