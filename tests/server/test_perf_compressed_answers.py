@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.engine import ClosedLoop
+from triton_kit.perf.closed_loop import ClosedLoop
 from triton_kit.perf.measure import measure
+from triton_kit.perf.observed import Answers, ObservedTransport
 from triton_kit.perf.protocol import protocol_of
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
@@ -38,13 +39,9 @@ def one_answer(asked, *, streaming):
     inputs = {"x": np.ones(COUNT, np.float32)}
     request, answers = protocol.encode(model, inputs, {}), []
     with Reactor() as reactor, protocol.transport(reactor, True) as transport:
-        engine = ClosedLoop(
-            reactor,
-            transport,
-            [request],
-            concurrency=1,
-            check=lambda _request, answer: answers.append(answer),
-        )
+        answered = Answers(lambda _request, answer: answers.append(answer))
+        observed = ObservedTransport(transport, [answered])
+        engine = ClosedLoop(reactor, observed, [request], concurrency=1)
         reactor.call_at(now_ns() + ns(10), reactor.stop)
         engine.begin(count=1)
         reactor.run()

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from triton_kit.errors import SpecError
+from triton_kit.perf.load import RateLoad
 from triton_kit.perf.measure import measure
 from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
@@ -31,6 +32,28 @@ def test_sequences_reach_the_model_in_order(loaded, protocol):
 
     assert [run.recording.errors for run in result.runs] == [{}, {}]
     assert [run.answered for run in result.runs] == [80, 80]
+
+
+@pytest.mark.parametrize("rate_hz", [200, 4000])
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_sequences_reach_the_model_in_order_at_times_of_their_own(
+    loaded, protocol, rate_hz
+):
+    result = measure(
+        spec(
+            loaded,
+            protocol,
+            model="counter",
+            loads=(RateLoad(rate_hz=rate_hz, distribution="poisson"),),
+            sequences=Sequences(length=5, variation=0.4, first_id=200, at_a_time=3),
+            request_count=150,
+        )
+    )
+    [run] = result.runs
+
+    assert run.recording.errors == {}
+    assert run.answered == 150
+    assert sum(stats.requests for stats in run.server) == 150
 
 
 def test_a_stateful_model_asks_for_sequences(loaded):

@@ -22,8 +22,9 @@ def spec(loaded, protocol, **changes):
     return PerfSpec(**(fixed | changes))
 
 
-def stall(pid, after_s, length_s, stalled):
-    time.sleep(after_s)
+def stall(pid, begin, length_s, stalled):
+    if not begin.wait(30):
+        return
     start = time.monotonic()
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -36,16 +37,22 @@ def stall(pid, after_s, length_s, stalled):
 @pytest.mark.parametrize("distribution", ["constant", "poisson"])
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_a_server_that_stalls_cannot_hide_it(loaded, protocol, distribution):
-    stalled = []
-    thread = threading.Thread(target=stall, args=(loaded.pid, 1.5, 0.5, stalled))
+    stalled, begin = [], threading.Event()
+    thread = threading.Thread(target=stall, args=(loaded.pid, begin, 0.5, stalled))
     thread.start()
+
+    def begin_when_measuring(progress):
+        if progress.done > 0.2:
+            begin.set()
+
     result = measure(
         spec(
             loaded,
             protocol,
             loads=(RateLoad(rate_hz=RATE_HZ, distribution=distribution),),
             measurement_interval_s=LENGTH_S,
-        )
+        ),
+        begin_when_measuring,
     )
     thread.join()
     [run] = result.runs

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from triton_kit.cli.perf_data_options import data_options
+from triton_kit.cli.perf_load_options import load_options
+from triton_kit.cli.perf_model_options import model_options
 from triton_kit.cli.perf_transport_options import transport_options
 
 if TYPE_CHECKING:
@@ -17,13 +19,11 @@ if TYPE_CHECKING:
     from triton_kit.perf.result import PerfResult
 
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 @click.command(name="perf", short_help="Load-test a served model.")
-@click.option("-m", "--model-name", "model", required=True, help="Model to load.")
-@click.option("-x", "--model-version", "version", default="", help="Its version.")
+@model_options
 @click.option("-u", "--url", default="localhost", help="HOST:PORT of the server.")
 @click.option(
     "-i",
@@ -33,33 +33,7 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     show_default=True,
     help="What the port speaks: Triton's 8000 http, its 8001 grpc.",
 )
-@click.option(
-    "-b", "--batch-size", default=1, show_default=True, help="Inferences per request."
-)
-@click.option(
-    "--concurrency-range",
-    metavar="START:END:STEP",
-    help="Requests in flight; one run for each, END included. The default is 1.",
-)
-@click.option(
-    "--request-rate-range",
-    metavar="START:END:STEP",
-    help="Requests per second, whether or not the server keeps up.",
-)
-@click.option(
-    "--request-distribution",
-    type=click.Choice(["constant", "poisson"]),
-    default="constant",
-    show_default=True,
-)
-@click.option(
-    "--request-intervals", type=_FILE, help="Gaps in us, one per line, over and over."
-)
-@click.option(
-    "--request-times", type=_FILE, help="Times in ms from the start, one per line."
-)
-@click.option("--precise", is_flag=True, help="Spin before each request is due.")
-@click.option("--max-in-flight", "most_in_flight", default=1024, show_default=True)
+@load_options
 @click.option(
     "-p",
     "--measurement-interval",
@@ -101,11 +75,6 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--metrics-url", default="localhost:8002/metrics", show_default=True)
 @click.option("--metrics-interval", "metrics_ms", default=1000, metavar="MS")
 @click.option("--streaming", is_flag=True, help="A gRPC stream for each request.")
-@click.option("--sequence-length", type=int, help="Requests of a sequence, on average.")
-@click.option(
-    "--sequence-length-variation", type=float, default=20.0, metavar="PERCENT"
-)
-@click.option("--start-sequence-id", type=int, default=1)
 @click.option(
     "--request-parameter",
     "parameters",

@@ -27,10 +27,8 @@ _OPTIONS = [
         "--input-data",
         multiple=True,
         metavar="[NAME:]SOURCE",
-        default=["random"],
-        show_default=True,
-        help="What the inputs hold: random, zero, a folder with a file per input, an "
-        ".npz, .npy or JSON file. Given again, for one input: NAME:random, "
+        help="What the inputs hold: random (the default), zero, a folder with a file "
+        "per input, an .npz, .npy or JSON file. Again, for one input: NAME:random, "
         "NAME:random:LOW:HIGH (up to, not including HIGH), NAME:zero, NAME:FILE or "
         "NAME:VALUE, such as mask:zero or temperature:0.7.",
     ),
@@ -54,20 +52,14 @@ _OPTIONS = [
 
 
 def data_part(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of this module out of `options`, as fields of a PerfSpec.
+    """Take what random strings are out of `options`, as a field of a PerfSpec.
+
+    Shapes and sources may be for one model of several: `perf_models` reads them.
 
     Raises:
         SpecError: one of them is impossible.
     """
     from triton_kit.perf.draws import StringData
-    from triton_kit.perf.spec import parse_shape
 
-    words = options.pop("input_data")
-    strings = StringData(
-        text=options.pop("string_data"), length=options.pop("string_length")
-    )
-    return {
-        "input_data": words[0] if len(words) == 1 else words,
-        "string_data": strings,
-        "shapes": dict(parse_shape(text) for text in options.pop("shapes")),
-    }
+    text, length = options.pop("string_data"), options.pop("string_length")
+    return {"string_data": StringData(text=text, length=length)}

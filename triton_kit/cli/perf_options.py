@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.cli.perf_data_options import data_part
+from triton_kit.cli.perf_loads import load_part
+from triton_kit.cli.perf_models import model_part
 from triton_kit.cli.perf_transport_options import transport_spec
-from triton_kit.errors import SpecError
-from triton_kit.perf import schedule, spec
-from triton_kit.perf.load import Load, ScheduleLoad, concurrency_range, rate_range
+from triton_kit.perf import spec
 from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.slo import parse_slo
 from triton_kit.perf.stability import StopRule
@@ -22,22 +22,12 @@ _MAX_TRIALS = 10
 
 def perf_spec(
     *,
-    interval_ms: int | None,
-    stability: float | None,
-    max_trials: int | None,
-    percentile: float | None,
     timeout_s: float,
     headers: tuple[str, ...],
     parameters: tuple[str, ...],
-    sequence_length: int | None,
-    sequence_length_variation: float,
-    start_sequence_id: int,
     collect_metrics: bool,
     metrics_url: str,
     metrics_ms: int,
-    threshold_ms: float | None,
-    slo: str | None,
-    binary_search: bool,
     profile_path: Path | None,
     **same: Any,  # noqa: ANN401  as click checked them
 ) -> spec.PerfSpec:
@@ -46,11 +36,44 @@ def perf_spec(
     Raises:
         SpecError: they contradict each other, or one of them is impossible.
     """
-    loads = _loads(
-        {name: same.pop(name) for name in _LOAD_OPTIONS},
-        distribution=same.pop("request_distribution"),
-        seed=same["seed"],
+    models = model_part(same)
+    return spec.PerfSpec(
+        **(models | load_part(same, models)),
+        **_objective_part(same),
+        **_stop_part(same),
+        sequences=_sequences(same),
+        parameters=dict(spec.parse_parameter(text) for text in parameters),
+        metrics_url=metrics_url if collect_metrics else None,
+        metrics_interval_s=metrics_ms / 1000,
+        keep_times=profile_path is not None,
+        request_timeout_s=timeout_s,
+        **data_part(same),
+        headers=dict(spec.parse_header(text) for text in headers),
+        transport=transport_spec(same, protocol=same["protocol"]),
+        **same,
     )
+
+
+def _objective_part(options: dict[str, Any]) -> dict[str, Any]:
+    """Take out what the runs must keep, and how to search for the one that does."""
+    threshold_ms = options.pop("threshold_ms")
+    slo = options.pop("slo")
+    objectives = parse_slo(slo) if slo else ()
+    if threshold_ms is not None:
+        percentile = options["percentile"] or 95
+        objectives += parse_slo(f"p{percentile:g}<{threshold_ms:g}ms")
+    search = "until-missed" if threshold_ms is not None else "every"
+    if options.pop("binary_search"):
+        search = "binary"
+    return {"slo": objectives, "search": search}
+
+
+def _stop_part(options: dict[str, Any]) -> dict[str, Any]:
+    """Take out how long to measure."""
+    interval_ms = options.pop("interval_ms")
+    stability = options.pop("stability")
+    max_trials = options.pop("max_trials")
+    percentile = options.pop("percentile")
     windows = None
     if not stability is max_trials is percentile is None:
         windows = StopRule(
@@ -60,65 +83,25 @@ def perf_spec(
             tolerance=(stability or _STABILITY_PERCENT) / 100,
             most_windows=max_trials or _MAX_TRIALS,
         )
-    objectives = parse_slo(slo) if slo else ()
-    if threshold_ms is not None:
-        objectives += parse_slo(f"p{percentile or 95:g}<{threshold_ms:g}ms")
-    search = "until-missed" if threshold_ms is not None else "every"
-    return spec.PerfSpec(
-        loads=loads,
-        slo=objectives,
-        search="binary" if binary_search else search,
-        parameters=dict(spec.parse_parameter(text) for text in parameters),
-        sequences=None
-        if sequence_length is None
-        else Sequences(
-            length=sequence_length,
-            variation=sequence_length_variation / 100,
-            first_id=start_sequence_id,
-            seed=same["seed"],
-        ),
-        metrics_url=metrics_url if collect_metrics else None,
-        metrics_interval_s=metrics_ms / 1000,
-        keep_times=profile_path is not None,
-        measurement_interval_s=None if interval_ms is None else interval_ms / 1000,
-        stability=windows,
-        request_timeout_s=timeout_s,
-        **data_part(same),
-        headers=dict(spec.parse_header(text) for text in headers),
-        transport=transport_spec(same, protocol=same["protocol"]),
-        **same,
+    return {
+        "measurement_interval_s": None if interval_ms is None else interval_ms / 1000,
+        "stability": windows,
+    }
+
+
+def _sequences(options: dict[str, Any]) -> Sequences | None:
+    """Take out the options of sequences."""
+    length = options.pop("sequence_length")
+    variation = options.pop("sequence_length_variation")
+    first_id = options.pop("start_sequence_id")
+    at_a_time = options.pop("num_of_sequences")
+    options.pop("serial_sequences")  # they always are
+    if length is None:
+        return None
+    return Sequences(
+        length=length,
+        variation=variation / 100,
+        first_id=first_id,
+        at_a_time=at_a_time,
+        seed=options["seed"],
     )
-
-
-_LOAD_OPTIONS = (
-    "concurrency_range",
-    "request_rate_range",
-    "request_intervals",
-    "request_times",
-)
-
-
-def _loads(
-    options: dict[str, Any], *, distribution: str, seed: int
-) -> tuple[Load, ...]:
-    given = {name: value for name, value in options.items() if value is not None}
-    if len(given) > 1:
-        words = " and ".join("--" + name.replace("_", "-") for name in given)
-        raise SpecError(f"{words}: a load is one of them")
-    if text := given.get("request_rate_range"):
-        return rate_range(text, distribution=distribution, seed=seed)
-    if path := given.get("request_intervals"):
-        return (_intervals(path),)
-    if path := given.get("request_times"):
-        return (_trace(path),)
-    return concurrency_range(given.get("concurrency_range", "1"))
-
-
-def _intervals(path: Path) -> ScheduleLoad:
-    gaps = schedule.read_intervals(path)
-    return ScheduleLoad(times_ns=gaps, is_repeated=True, name=f"intervals {path.name}")
-
-
-def _trace(path: Path) -> ScheduleLoad:
-    times = schedule.read_times(path)
-    return ScheduleLoad(times_ns=times, is_repeated=False, name=f"times {path.name}")

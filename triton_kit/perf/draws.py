@@ -37,7 +37,7 @@ def at_random(tensor: Tensor, strings: StringData) -> Draw:
     """Draw values as `random_array` does; strings as the user asked."""
     dtype = tensor.dtype
     if dtype.item_bytes is None and strings.text is not None:
-        return always(strings.text.encode(), dtype)
+        return always(_as_given(strings.text), dtype)
     return lambda shape, generator: random_array(
         dtype, shape, generator, string_length=strings.length
     )
@@ -57,8 +57,8 @@ def within(tensor: Tensor, low: str, high: str) -> Draw:
             hint=f"a text as {tensor.name}:value:TEXT",
         )
     least, end = number(low, dtype, where), number(high, dtype, where, is_end=True)
-    if least >= end:
-        raise SpecError(f"{where}: need LOW < HIGH")
+    if not 0 < end - least < math.inf:
+        raise SpecError(f"{where}: need LOW < HIGH, both finite")
     if isinstance(least, int) and isinstance(end, int):
         kind = np.dtype(dtype.numpy)
         return lambda shape, generator: generator.integers(
@@ -82,7 +82,7 @@ def value(tensor: Tensor, text: str, where: str) -> Draw:
     """
     dtype = tensor.dtype
     if dtype.item_bytes is None:
-        return always(text.encode(), dtype)
+        return always(_as_given(text), dtype)
     if dtype.name == "BOOL":
         if text.lower() not in _TRUTHS:
             raise SpecError(f"{where}: {text!r} is no BOOL", hint="true or false")
@@ -91,6 +91,11 @@ def value(tensor: Tensor, text: str, where: str) -> Draw:
     if isinstance(found, int):
         return always(found, dtype)
     return always(as_floats(np.array([found]), dtype)[0], dtype)
+
+
+def _as_given(text: str) -> bytes:
+    """Return the bytes of a word of the command line, UTF-8 or not."""
+    return text.encode(errors="surrogateescape")
 
 
 def always(item: object, dtype: DataType) -> Draw:

@@ -25,7 +25,7 @@ def as_csv(result: PerfResult) -> str:
     Client send and receive are not told apart here as there; `Network+Server Send/Recv`
     is what is left of the latency beside the stages that the server counts.
     """
-    is_closed = all(run.load["kind"] == "closed" for run in result.runs)
+    is_closed = all("concurrency" in run.load for run in result.runs)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head = ["Concurrency" if is_closed else "Request Rate", "Inferences/Second"]
@@ -40,7 +40,7 @@ def as_csv(result: PerfResult) -> str:
 
 def _csv_row(run: Run) -> list[str]:
     latency = run.recording.latency
-    stages = run.server[0].mean_us if run.server else {}
+    stages = run.server[0].mean_us if run.server and not run.models else {}
     server_us = [stages.get(name, 0.0) for name in _SERVER_COLUMNS.values()]
     mean_us = latency.mean_ns / 1000
     lag_us = run.recording.lag.mean_ns / 1000
@@ -74,7 +74,7 @@ def as_profile(result: PerfResult) -> str:
 
 
 def _experiment(run: Run, shift_ns: int) -> dict[str, Any]:
-    mode = "concurrency" if run.load["kind"] == "closed" else "request_rate"
+    mode = "concurrency" if "concurrency" in run.load else "request_rate"
     requests = [
         {
             "timestamp": sent + shift_ns,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from triton_kit.errors import SpecError
+from triton_kit.perf import trace
 from triton_kit.perf.data import Array
 from triton_kit.perf.input_json import steps_from_json
 from triton_kit.perf.model import ModelInfo
@@ -46,6 +47,8 @@ def read_steps(path: Path, model: ModelInfo, shapes: Mapping[str, Shape]) -> lis
         steps = _steps_from_npz(path, model)
     elif path.suffix == ".npy":
         steps = _steps_from_npy(path, model)
+    elif path.suffix == trace.SUFFIX:
+        steps = trace.steps_from_trace(path, model, shapes)
     else:
         steps = steps_from_json(path, model, shapes)
     if not steps:
@@ -141,7 +144,7 @@ def _read_npy(path: Path) -> Array:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SpecError(f"{path}: cannot read it: {reason}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise SpecError(
             f"{path}: not an .npy of plain values: {error}",
             hint="numpy.save(path, array); strings as dtype S or U",
@@ -166,8 +169,16 @@ def _column(array: Array, tensor: Tensor, where: str) -> Array:
     check_shape(tensor, array.shape[1:], where)
     dtype = tensor.dtype
     if dtype.item_bytes is None and array.dtype.kind in _BYTES_KINDS:
-        as_bytes = array if array.dtype.kind == "S" else np.char.encode(array, "utf-8")
-        return as_bytes.astype(np.object_)
+        return _encoded(array, where)
     if array.dtype != np.dtype(dtype.numpy):
         raise SpecError(f"{where} is {array.dtype}, the model takes {dtype.name}")
     return array
+
+
+def _encoded(array: Array, where: str) -> Array:
+    """Return NumPy's strings as an object array of bytes, text as UTF-8."""
+    try:
+        as_bytes = array if array.dtype.kind == "S" else np.char.encode(array, "utf-8")
+    except UnicodeEncodeError as error:
+        raise SpecError(f"{where}: not all text: {error}") from error
+    return as_bytes.astype(np.object_)

@@ -39,6 +39,20 @@ def steps_from_json(
         document = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: not readable JSON: {error}") from error
+    return steps_from_document(document, path, model, shapes)
+
+
+def steps_from_document(
+    document: Any,  # noqa: ANN401  JSON of the user
+    path: Path,
+    model: ModelInfo,
+    shapes: Mapping[str, Shape],
+) -> list[Step]:
+    """Read the same from JSON that was parsed already; `path` is where it is from.
+
+    Raises:
+        SpecError: it does not fit the model.
+    """
     if not isinstance(document, dict) or not isinstance(document.get("data"), list):
         raise SpecError(f"{path}: no list named 'data' in it")
     given = _flat(document["data"])

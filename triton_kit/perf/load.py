@@ -117,7 +117,52 @@ class ScheduleLoad:
         return {"kind": kind, "name": self.name, "rate": self.rate_hz}
 
 
-Load = ClosedLoad | RateLoad | ScheduleLoad
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodicLoad:
+    """More and more requests in flight, level by level, in one run.
+
+    Attributes:
+        start: requests in flight at first.
+        end: and at last; the last step is shorter where the steps do not meet it.
+        step: how many more at each level.
+        period: a level ends when each of the slots that it added has had so many
+            answers; every response of a stream is one.
+    """
+
+    start: int
+    end: int
+    step: int = 1
+    period: int = 10  # perf_analyzer's
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.start <= self.end <= _MOST_CONCURRENT or self.step < 1:
+            raise SpecError(
+                f"periodic concurrency range {self.start}:{self.end}:{self.step}: need "
+                f"1 <= START <= END <= {_MOST_CONCURRENT} and STEP of 1 or more"
+            )
+        if self.period < 1:
+            raise SpecError(f"request period {self.period}: need 1 or more")
+
+    def __str__(self) -> str:
+        return f"concurrency {self.start} to {self.end}"
+
+    @property
+    def levels(self) -> list[int]:
+        """The concurrency of each level."""
+        return [*range(self.start, self.end, self.step), self.end]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the load as it stands in the JSON result."""
+        return {
+            "kind": "periodic",
+            "concurrency": self.end,
+            "start": self.start,
+            "step": self.step,
+            "period": self.period,
+        }
+
+
+Load = ClosedLoad | PeriodicLoad | RateLoad | ScheduleLoad
 
 
 def concurrency_range(text: str) -> tuple[ClosedLoad, ...]:
@@ -130,6 +175,19 @@ def concurrency_range(text: str) -> tuple[ClosedLoad, ...]:
     if any(number != int(number) for number in numbers):
         raise SpecError(f"concurrency range {text!r}: need whole numbers")
     return tuple(ClosedLoad(int(number)) for number in numbers)
+
+
+def periodic_range(text: str, *, period: int) -> PeriodicLoad:
+    """Read `START:END:STEP` in requests in flight; END is included, STEP is 1.
+
+    Raises:
+        SpecError: it is not a range, or an impossible one.
+    """
+    what = "periodic concurrency range"
+    start, end, step = _three(what, text)
+    if not start == int(start) or not end == int(end) or not step == int(step):
+        raise SpecError(f"{what} {text!r}: need whole numbers")
+    return PeriodicLoad(start=int(start), end=int(end), step=int(step), period=period)
 
 
 def rate_range(
@@ -146,7 +204,7 @@ def rate_range(
     )
 
 
-def _range(what: str, text: str) -> list[float]:
+def _three(what: str, text: str) -> tuple[float, float, float]:
     try:
         numbers = [float(part) for part in text.split(":")]
     except ValueError:
@@ -159,6 +217,11 @@ def _range(what: str, text: str) -> list[float]:
     start = numbers[0]
     end = numbers[1] if len(numbers) > 1 else start
     step = numbers[2] if len(numbers) > 2 else 1.0
+    return start, end, step
+
+
+def _range(what: str, text: str) -> list[float]:
+    start, end, step = _three(what, text)
     if step <= 0 or end < start:
         raise SpecError(f"{what} {text!r} is empty: need END >= START and STEP > 0")
     return [start + index * step for index in range(int((end - start) / step) + 1)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,23 +12,16 @@ from importlib.metadata import version
 from typing import Any
 
 from triton_kit.perf.client_stats import CpuWatch
-from triton_kit.perf.control import ServerInfo
 from triton_kit.perf.load import Load
 from triton_kit.perf.model import ModelInfo
-from triton_kit.perf.protocol import Protocol, protocol_of
-from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.result import PerfResult, Run
+from triton_kit.perf.sender import Sender, sender_of
 from triton_kit.perf.server_stats import StatsWatch
 from triton_kit.perf.slo import as_json, missed
 from triton_kit.perf.spec import PerfSpec
-from triton_kit.perf.supply import supply_of
 from triton_kit.perf.sweep import SEARCHES, Plan
+from triton_kit.perf.target import Targets, targets_of
 from triton_kit.perf.trial import Trial, metrics_watch
-
-# How long before a due time the reactor stops sleeping: about what a wake-up takes.
-_AWAKE_NS = 40_000
-# The same where `precise` is asked for: longer than even a late one.
-_AWAKE_PRECISELY_NS = 150_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,50 +52,19 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         SpecError: the server has no such model, or it takes no such request.
         ServerError: the model is not ready.
     """
-    protocol = protocol_of(spec)
-    server = protocol.control.server()
-    model = protocol.control.model(spec.model, spec.version)
-    if model.is_decoupled or spec.streaming:
-        protocol = protocol_of(spec, streaming=True)
-    with protocol.memory or nullcontext():
-        return _measure(spec, protocol, server, model, on_progress)
-
-
-def _measure(
-    spec: PerfSpec,
-    protocol: Protocol,
-    server: ServerInfo,
-    model: ModelInfo,
-    on_progress: OnProgress | None,
-) -> PerfResult:
-    if metrics := metrics_watch(spec):
-        metrics.scrape()  # an endpoint that is none is an error before the load
-    supply = supply_of(spec, model, protocol)
-    if protocol.memory is not None:
-        protocol.memory.register()
-    runs: list[Run] = []
-    was_interrupted = False
-    watch = CpuWatch(spec.address)
-    stats = StatsWatch(protocol.control, [model.name, *dict.fromkeys(model.steps)])
-    spin_ns = _AWAKE_PRECISELY_NS if spec.precise else _AWAKE_NS
-    with (
-        Reactor(spin_ns=spin_ns) as reactor,
-        protocol.transport(reactor, supply.check is not None) as transport,
-        _undisturbed(),
-    ):
-        plan = SEARCHES[spec.search](spec.loads, spec.slo)
-        load = next(plan, None)
-        while load is not None and not was_interrupted:
-            report = partial(_report, on_progress, load, len(runs), len(spec.loads))
-            trial = Trial(spec, load, reactor, transport, supply, watch, stats, report)
-            runs.append(trial.run())
-            was_interrupted = trial.was_interrupted
-            load = _after(plan, runs[-1])
+    with targets_of(spec) as targets:
+        if metrics := metrics_watch(spec):
+            metrics.scrape()  # an endpoint that is none is an error before the load
+        with sender_of(spec, targets) as sender:
+            runs, was_interrupted = _runs(spec, targets, sender, on_progress)
+    models = [_model_as_json(target.model) for target in targets.each]
+    names = ", ".join(target.model.name for target in targets.each)
     return PerfResult(
-        runs=tuple(runs),
+        runs=runs,
         spec=_spec_as_json(spec),
-        server=asdict(server),
-        model=_model_as_json(model),
+        server=asdict(targets.server),
+        model=models[0] if len(models) == 1 else {"name": names},
+        models=models,
         environment=_environment(),
         was_interrupted=was_interrupted,
         objectives=tuple(as_json(spec.slo, run) for run in runs),
@@ -114,24 +74,31 @@ def _measure(
     )
 
 
+def _runs(
+    spec: PerfSpec, targets: Targets, sender: Sender, on_progress: OnProgress | None
+) -> tuple[tuple[Run, ...], bool]:
+    """Measure one load after another; the second is whether that was interrupted."""
+    watch = CpuWatch(spec.address)
+    stats = StatsWatch(targets.protocol.control, targets.names)
+    plan = SEARCHES[spec.search](spec.loads, spec.slo)
+    load = next(plan, None)
+    runs: list[Run] = []
+    while load is not None:
+        report = partial(_report, on_progress, load, len(runs), len(spec.loads))
+        engine = sender.engine(load)
+        trial = Trial(spec, load, sender.reactor, engine, watch, stats, report)
+        runs.append(trial.run())
+        if trial.was_interrupted:
+            return tuple(runs), True
+        load = _after(plan, runs[-1])
+    return tuple(runs), False
+
+
 def _after(plan: Plan, run: Run) -> Load | None:
     try:
         return plan.send(run)
     except StopIteration:
         return None
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keep the garbage collector out of the hot path, which makes no cycles."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _report(

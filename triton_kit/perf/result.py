@@ -10,22 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.perf.client_stats import CpuUse
-from triton_kit.perf.clock import NS_PER_US
-from triton_kit.perf.histogram import RELATIVE_ERROR, Histogram
+from triton_kit.perf.figures import errors_by_kind, quantiles_us
+from triton_kit.perf.histogram import RELATIVE_ERROR
+from triton_kit.perf.part import Part
 from triton_kit.perf.recorder import Recording
 from triton_kit.perf.server_stats import ModelStats
 from triton_kit.perf.stability import Window
 from triton_kit.perf.verdict import Verdict
 
 SCHEMA = "triton-kit.perf/1"
-QUANTILES = {
-    "p50": 0.5,
-    "p90": 0.9,
-    "p95": 0.95,
-    "p99": 0.99,
-    "p99.9": 0.999,
-    "p99.99": 0.9999,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +31,7 @@ class Run:
         window_s: how long was measured.
         answered: good answers within that time; throughput counts these.
         recording: every request, those answered after the window included.
-        inferences_per_request: the batch size.
+        inferences_per_request: the batch size; its mean where models differ.
         send_rate: requests per second that an open loop really sent; None if closed.
         total: every request that was sent for this run, those in windows that the
             result leaves out included; what the server's own counters grew by.
@@ -49,6 +42,8 @@ class Run:
         boundaries_ns: where the windows begin and end, on the monotonic clock.
         cpu: who used the CPU.
         verdict: whether to trust the figures, and who was the limit.
+        models: the figures of each model, where there are several.
+        levels: the figures of each level of a periodic load.
     """
 
     load: Mapping[str, Any]  # JSON
@@ -58,13 +53,15 @@ class Run:
     recording: Recording
     send_rate: float | None
     total: int
-    inferences_per_request: int
+    inferences_per_request: float
     windows: tuple[Window, ...]
     server: tuple[ModelStats, ...]
     metrics: Sequence[Mapping[str, Any]]
     boundaries_ns: tuple[int, ...]
     cpu: CpuUse
     verdict: Verdict
+    models: tuple[Part, ...] = ()
+    levels: tuple[Part, ...] = ()
 
     @property
     def requests_per_s(self) -> float:
@@ -104,10 +101,7 @@ class Run:
             "between_replies_us": quantiles_us(recording.between),
             "schedule_lag_us": quantiles_us(recording.lag),
             "errors": self.errors,
-            "errors_by_kind": [
-                {"kind": kind, "count": tally.count, "example": tally.example}
-                for kind, tally in sorted(recording.errors.items())
-            ],
+            "errors_by_kind": errors_by_kind(recording),
             "requests_total": self.total,
             "client_cpu_us_per_request": self.client_cpu_us_per_request,
             "client_cores": self.cpu.client_cores,
@@ -116,6 +110,8 @@ class Run:
             "verdict": {"kind": self.verdict.kind, "reason": self.verdict.reason},
             "server": [model.as_json() for model in self.server],
             "metrics": list(self.metrics),
+            "models": [part.as_json() for part in self.models],
+            "levels": [part.as_json() for part in self.levels],
             "windows": [
                 {
                     "length_s": window.length_s,
@@ -132,7 +128,8 @@ class Run:
 class PerfResult:
     """A whole measurement: its runs, and what is needed to repeat it.
 
-    The mappings hold JSON: the spec, the server, the model and this machine.
+    The mappings hold JSON: the spec, the server, the model and this machine; `models`
+    has every model, and `model` only the names where there are several.
     `objectives` has a row per run, of each objective's text, value and whether it is
     met; `meets_slo` is whether every run meets all, or any run in a search.
     """
@@ -141,6 +138,7 @@ class PerfResult:
     spec: Mapping[str, Any]
     server: Mapping[str, Any]
     model: Mapping[str, Any]
+    models: Sequence[Mapping[str, Any]]
     environment: Mapping[str, Any]
     was_interrupted: bool = False
     objectives: tuple[Sequence[Mapping[str, Any]], ...] = ()
@@ -155,6 +153,7 @@ class PerfResult:
             "spec": dict(self.spec),
             "server": dict(self.server),
             "model": dict(self.model),
+            "models": list(self.models),
             "environment": dict(self.environment),
             "was_interrupted": self.was_interrupted,
             "meets_slo": self.meets_slo,
@@ -177,17 +176,3 @@ def write_text(path: Path, text: str) -> None:
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
-
-
-def quantiles_us(histogram: Histogram) -> dict[str, float]:
-    """Return mean, deviation, extremes and quantiles in microseconds."""
-    figures = {
-        name: histogram.quantile_ns(fraction) for name, fraction in QUANTILES.items()
-    }
-    figures |= {
-        "mean": histogram.mean_ns,
-        "deviation": histogram.deviation_ns,
-        "min": float(histogram.min_ns),
-        "max": float(histogram.max_ns),
-    }
-    return {name: round(value / NS_PER_US, 3) for name, value in figures.items()}

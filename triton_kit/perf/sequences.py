@@ -15,6 +15,9 @@ from triton_kit.perf.wire.kserve_http import Parameter
 # Gives the request at a place in the data, with these parameters.
 RequestAt = Callable[[int, dict[str, Parameter]], Request]
 
+# Gives the requests of one slot.
+Source = Callable[[int], Iterator[Request]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequences:
@@ -25,16 +28,23 @@ class Sequences:
         variation: lengths are drawn evenly from within this share of `length`.
         first_id: the ids of the slots count from here.
         seed: of the lengths.
+        at_a_time: how many an open loop keeps; in a closed one the concurrency says it.
     """
 
     length: int = 20
     variation: float = 0.2
     first_id: int = 1
     seed: int = 0
+    at_a_time: int = 4  # perf_analyzer's
 
     def __post_init__(self) -> None:
-        if self.length < 1 or self.first_id < 1:
-            raise SpecError("sequence length and first id must be 1 or more")
+        for what, value in (
+            ("sequence length", self.length),
+            ("first sequence id", self.first_id),
+            ("number of sequences", self.at_a_time),
+        ):
+            if value < 1:
+                raise SpecError(f"{what} {value}: need 1 or more")
         if not 0 <= self.variation <= 1:
             raise SpecError(
                 f"sequence length variation {self.variation:.0%}: need 0 to 100 %"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.address import Address, parse_address
 from triton_kit.perf.draws import StringData
 from triton_kit.perf.load import ClosedLoad as ClosedLoad
 from triton_kit.perf.load import Load as Load
+from triton_kit.perf.load import PeriodicLoad as PeriodicLoad
+from triton_kit.perf.mix import Share as Share
 from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.slo import Objective
 from triton_kit.perf.stability import StopRule, confident, fixed
@@ -33,6 +35,7 @@ class PerfSpec:
     Attributes:
         url: `HOST:PORT`, with a scheme and a path prefix where there is one.
         model: name of the model or pipeline.
+        models: several models instead, each with a share of the requests.
         version: which version; the server chooses when empty.
         protocol: `http` (binary tensors) or `grpc`.
         loads: measured one after another, each with a result of its own.
@@ -65,12 +68,13 @@ class PerfSpec:
             need; those get it without asking.
         metrics_url: the server's Prometheus endpoint; None leaves it alone.
         metrics_interval_s: how often it is asked during a run.
-        sequences: for stateful models; needs closed loads.
+        sequences: for stateful models; a closed load keeps one in each slot.
         transport: how requests travel: TLS, compression, shared memory.
     """
 
     url: str
-    model: str
+    model: str = ""
+    models: tuple[Share, ...] = ()
     version: str = ""
     protocol: str = "http"
     loads: tuple[Load, ...] = (ClosedLoad(1),)
@@ -106,24 +110,41 @@ class PerfSpec:
                 hint=did_you_mean(self.protocol, DEFAULT_PORTS),
             )
         self.address  # noqa: B018  raises where the URL is none
-        if not self.model:
-            raise SpecError("no model named", hint="-m NAME")
-        if not self.loads:
-            raise SpecError("no load to measure")
+        self._check_models()
+        self._check_loads()
         if self.search != "every" and not self.slo:
             raise SpecError(
                 f"a search ({self.search}) needs an objective to search for",
                 hint="--latency-threshold MS, or --slo 'p99<20ms'",
             )
         self._check_numbers()
-        self._check_sequences()
 
-    def _check_sequences(self) -> None:
-        is_open = any(not isinstance(load, ClosedLoad) for load in self.loads)
-        if self.sequences is not None and is_open:
+    def _check_models(self) -> None:
+        names = [share.model for share in self.models]
+        if not self.model and not names:
+            raise SpecError("no model named", hint="-m NAME")
+        if self.model and names:
+            raise SpecError(f"both one model ({self.model!r}) and several are named")
+        if len(set(names)) < len(names):
+            raise SpecError(f"a model is named twice: {', '.join(names)}")
+        if len(names) == 1:
             raise SpecError(
-                "sequences need a closed loop: the requests of one wait for each other",
-                hint="--concurrency-range is the number of sequences at a time",
+                f"a share for one model only ({names[0]!r}): name it `model`"
+            )
+        alone = {"sequences": self.sequences, "samples": self.samples}
+        for what, is_given in alone.items():
+            if is_given and names:
+                raise SpecError(f"{what} need a run with one model, not {len(names)}")
+
+    def _check_loads(self) -> None:
+        if not self.loads:
+            raise SpecError("no load to measure")
+        is_periodic = any(isinstance(load, PeriodicLoad) for load in self.loads)
+        if is_periodic and (self.request_count or self.stability):
+            raise SpecError(
+                "a periodic load ends with its last level, not by count or stability",
+                hint="leave out --request-count, -s, -r and --percentile; "
+                "--request-period is the answers of a level",
             )
 
     def _check_numbers(self) -> None:
@@ -143,6 +164,21 @@ class PerfSpec:
         ):
             if value is not None and value <= 0:
                 raise SpecError(f"{what} {value:g} s: need more than 0")
+
+    @property
+    def parts(self) -> tuple[PerfSpec, ...]:
+        """What is measured of each model, one spec for each."""
+        return tuple(self._part(share) for share in self.models) or (self,)
+
+    def _part(self, share: Share) -> PerfSpec:
+        own: dict[str, Any] = {
+            "version": share.version,
+            "batch_size": share.batch_size,
+            "shapes": share.shapes,
+            "input_data": share.input_data,
+        }
+        given = {name: value for name, value in own.items() if value is not None}
+        return replace(self, models=(), model=share.model, **given)
 
     @property
     def stop(self) -> StopRule:

@@ -21,10 +21,12 @@ class Window:
     Attributes:
         length_s: how long it was.
         recording: the requests that ended in it.
+        parts: the same requests told apart, where they are.
     """
 
     length_s: float
     recording: Recording
+    parts: tuple[Recording, ...] = ()
 
     @property
     def requests_per_s(self) -> float:

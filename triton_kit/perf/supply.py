@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -11,11 +11,11 @@ import numpy as np
 from triton_kit.errors import SpecError
 from triton_kit.perf.check import AnswerCheck
 from triton_kit.perf.data import Draw, check_samples, drawn_inputs, sample_inputs
-from triton_kit.perf.engine import Source
 from triton_kit.perf.input_choice import Choice, choose, steps_from_files
 from triton_kit.perf.model import ModelInfo, input_shapes
+from triton_kit.perf.observed import Check
 from triton_kit.perf.protocol import Protocol
-from triton_kit.perf.sequences import sequence_requests
+from triton_kit.perf.sequences import Source, sequence_requests
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.steps import Step, batches, shape_of
 from triton_kit.perf.transport.base import Request
@@ -35,11 +35,13 @@ class Supply:
         requests: taken in turn, where there are no sequences.
         source: the requests of each slot, where there are.
         check: holds answers against expected ones, where those are known.
+        part_of: whose request each is, where there are several models.
     """
 
     requests: Sequence[Request]
     source: Source | None = None
-    check: AnswerCheck | None = None
+    check: Check | None = None
+    part_of: Mapping[Request, int] = field(default_factory=dict)
 
 
 def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from triton_kit.perf.part import Part
 from triton_kit.perf.result import PerfResult, Run
 from triton_kit.perf.server_stats import ModelStats
 
 _SHOWN_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 
-def _quantile(fraction: float) -> Callable[[Run], str]:
+def _quantile(fraction: float) -> Callable[[Run | Part], str]:
     return lambda run: _us(run.recording.latency.quantile_ns(fraction) / 1e3)
 
 
-def _lag(run: Run) -> str:
+def _lag(run: Run | Part) -> str:
     lag = run.recording.lag
     return f"{_us(lag.quantile_ns(0.5) / 1e3)}/{_us(lag.quantile_ns(0.99) / 1e3)}"
 
@@ -30,14 +31,36 @@ _COLUMNS: dict[str, Callable[[Run], str]] = {
 }
 
 
+_PART_COLUMNS: dict[str, Callable[[Part], str]] = {
+    "load": lambda part: f"  {part.name}",
+    "infer/s": lambda part: f"{part.throughput:,.1f}",
+    **{f"{name} us": _quantile(share) for name, share in _SHOWN_QUANTILES.items()},
+    "lag p50/p99": _lag,
+    "errors": lambda part: str(part.recording.failed),
+}
+
+
 def columns() -> list[str]:
     """Return the heads of the columns; the first one names the load."""
     return list(_COLUMNS)
 
 
 def rows(result: PerfResult) -> list[list[str]]:
-    """Return one row per run."""
-    return [[show(run) for show in _COLUMNS.values()] for run in result.runs]
+    """Return one row per run, and below it one for each of its parts."""
+    return [
+        row
+        for run in result.runs
+        for row in (
+            [show(run) for show in _COLUMNS.values()],
+            *(_part_row(part) for part in run.models + run.levels),
+        )
+    ]
+
+
+def _part_row(part: Part) -> list[str]:
+    """Return the row of a model or a level; what only a run has is left empty."""
+    cells = {name: show(part) for name, show in _PART_COLUMNS.items()}
+    return [cells.get(name, "") for name in _COLUMNS]
 
 
 def remarks(result: PerfResult) -> list[str]:

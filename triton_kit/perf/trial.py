@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
-from triton_kit.perf.engine import ClosedLoop, OpenLoop
-from triton_kit.perf.load import ClosedLoad, Load
+from triton_kit.perf.closed_loop import ClosedLoop
+from triton_kit.perf.engine import Cut, Engine
+from triton_kit.perf.load import ClosedLoad, Load, PeriodicLoad
 from triton_kit.perf.metrics import MetricsWatch
+from triton_kit.perf.part import Part
 from triton_kit.perf.reactor import Reactor, Timer
 from triton_kit.perf.recorder import Recording
 from triton_kit.perf.result import Run
@@ -17,8 +19,7 @@ from triton_kit.perf.scheduling import without_preempting
 from triton_kit.perf.server_stats import ModelStats, StatsWatch
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.stability import Window
-from triton_kit.perf.supply import Supply
-from triton_kit.perf.transport.base import Failure, Transport
+from triton_kit.perf.transport.base import Failure
 from triton_kit.perf.verdict import judge
 
 # How often overdue requests are looked for and progress is reported.
@@ -33,8 +34,7 @@ class Trial:
         spec: PerfSpec,
         load: Load,
         reactor: Reactor,
-        transport: Transport,
-        supply: Supply,
+        engine: Engine,
         watch: CpuWatch,
         stats: StatsWatch,
         report: Callable[[float], None],
@@ -48,7 +48,7 @@ class Trial:
         self._metrics = metrics_watch(spec)
         self._server: tuple[ModelStats, ...] = ()
         self._report = report
-        self._engine = _engine(spec, load, reactor, transport, supply)
+        self._engine = engine
         self._windows: list[Window] = []
         self._boundaries_ns: list[int] = []
         self._cpu = CpuUse(0.0, 0.0, 0.0, None)
@@ -57,7 +57,7 @@ class Trial:
 
     def run(self) -> Run:
         """Warm up, measure, drain; Ctrl-C ends any of them."""
-        tail = Recording()
+        tail = Cut(Recording())
         try:
             with self._scheduling():
                 self._warm_up()
@@ -70,7 +70,7 @@ class Trial:
             self.was_interrupted = True
             self._engine.abandon(Failure("interrupted"))
         finally:
-            tail.merge(self._engine.recorder.cut())
+            tail = self._engine.cut()
         return self._result(tail)
 
     def _scheduling(self) -> AbstractContextManager[None]:
@@ -80,19 +80,18 @@ class Trial:
             return without_preempting()
         return nullcontext()
 
-    def _result(self, tail: Recording) -> Run:
+    def _result(self, tail: Cut) -> Run:
+        is_periodic = isinstance(self._load, PeriodicLoad)
         rule = self._spec.stop
-        used = rule.used(self._windows)
-        recording = Recording()
-        for window in used:
-            recording.merge(window.recording)
+        used = self._windows if is_periodic else rule.used(self._windows)
         length_s = sum(window.length_s for window in used)
+        everything = [Cut(window.recording, window.parts) for window in self._windows]
+        counted = [Cut(window.recording, window.parts) for window in used]
+        recording = _merged(cut.whole for cut in counted)
         answered = recording.succeeded
+        models = self._models(length_s, counted, tail)
         if len(used) == len(self._windows):
-            recording.merge(tail)  # sent in time, answered after it
-        everything = [window.recording for window in self._windows] + [tail]
-        unsettled = rule.unsettled(self._windows)
-        counted = self._spec.request_count is not None
+            recording.merge(tail.whole)  # sent in time, answered after it
         return Run(
             load=self._load.as_json(),
             name=str(self._load),
@@ -100,15 +99,17 @@ class Trial:
             answered=answered,
             recording=recording,
             send_rate=self._send_rate,
-            total=sum(part.succeeded + part.failed for part in everything),
-            inferences_per_request=self._spec.batch_size,
+            total=sum(_ended(cut.whole) for cut in [*everything, tail]),
+            inferences_per_request=self._inferences_per_request(models),
+            models=models,
+            levels=self._levels(),
             windows=tuple(self._windows),
             server=self._server,
             metrics=self._metrics.summary() if self._metrics else (),
             boundaries_ns=tuple(self._boundaries_ns),
             cpu=self._cpu,
             verdict=judge(
-                unsettled=None if counted else unsettled,
+                unsettled=self._unsettled(),
                 cpu=self._cpu,
                 recording=recording,
                 wanted_hz=self._wanted_hz(),
@@ -116,9 +117,69 @@ class Trial:
             ),
         )
 
+    def _models(
+        self, length_s: float, counted: Sequence[Cut], tail: Cut
+    ) -> tuple[Part, ...]:
+        """Return the figures of each of several models."""
+        parts = []
+        for index, share in enumerate(self._spec.models):
+            recording = _merged(cut.parts[index] for cut in counted)
+            answered = recording.succeeded
+            if len(counted) == len(self._windows) and tail.parts:
+                recording.merge(tail.parts[index])
+            batch_size = self._spec.parts[index].batch_size
+            which = {
+                "model": share.model,
+                "weight": share.weight,
+                "batch_size": batch_size,
+            }
+            parts.append(
+                Part(
+                    which=which,
+                    name=share.model,
+                    window_s=length_s,
+                    answered=answered,
+                    recording=recording,
+                    inferences_per_request=batch_size,
+                )
+            )
+        return tuple(parts)
+
+    def _levels(self) -> tuple[Part, ...]:
+        """Return the figures of each level of a periodic load: of its window."""
+        if not isinstance(self._load, PeriodicLoad):
+            return ()
+        return tuple(
+            Part(
+                which={"concurrency": level},
+                name=f"concurrency {level}",
+                window_s=window.length_s,
+                answered=window.recording.succeeded,
+                recording=window.recording,
+                inferences_per_request=self._spec.parts[0].batch_size,
+            )
+            for level, window in zip(self._load.levels, self._windows, strict=False)
+        )
+
+    def _inferences_per_request(self, models: Sequence[Part]) -> float:
+        answered = sum(part.answered for part in models)
+        if not answered:
+            return self._spec.parts[0].batch_size
+        inferences = sum(part.answered * part.inferences_per_request for part in models)
+        return inferences / answered
+
+    def _unsettled(self) -> str | None:
+        is_counted = self._spec.request_count is not None
+        if is_counted or isinstance(self._load, PeriodicLoad):
+            return None
+        return self._spec.stop.unsettled(self._windows)
+
     def _wanted_hz(self) -> float | None:
         # A fixed number of requests ends with its last answer, a little late.
-        if isinstance(self._load, ClosedLoad) or self._spec.request_count is not None:
+        if (
+            isinstance(self._load, ClosedLoad | PeriodicLoad)
+            or self._spec.request_count is not None
+        ):
             return None
         return self._load.rate_hz
 
@@ -129,7 +190,7 @@ class Trial:
             self._run_until(end_ns)
             self._end_ns = end_ns
             self._drain()
-        self._engine.recorder.cut()
+        self._engine.cut()
 
     def _measure(self) -> None:
         before = self._watch.sample()
@@ -138,12 +199,14 @@ class Trial:
             self._end_ns = self._start_ns = self._engine.begin(count=count)
             self._boundaries_ns = [self._start_ns]
             with self._ticking():
-                if count is None:
+                if isinstance(self._load, PeriodicLoad):
+                    self._measure_levels(self._load)
+                elif count is None:
                     self._measure_windows()
                 else:
                     self._reactor.run()
                     self._cut_window()
-            if isinstance(self._engine, OpenLoop):
+            if self._engine.sent is not None:
                 length_s = (self._end_ns - self._start_ns) / NS_PER_S
                 self._send_rate = self._engine.sent / length_s if length_s else 0.0
         finally:
@@ -157,12 +220,24 @@ class Trial:
             finally:
                 self._cut_window()
 
+    def _measure_levels(self, load: PeriodicLoad) -> None:
+        """Make each level a window of its own; the load goes on in between."""
+        assert isinstance(self._engine, ClosedLoop)
+        for level in load.levels:
+            self._engine.raise_to(level)
+            try:
+                self._reactor.run()
+            finally:
+                self._cut_window()
+
     def _cut_window(self) -> None:
         start_ns, self._end_ns = self._end_ns, now_ns()
         length_s = (self._end_ns - start_ns) / NS_PER_S
-        recording = self._engine.recorder.cut()
+        cut = self._engine.cut()
         self._boundaries_ns.append(self._end_ns)
-        self._windows.append(Window(length_s=length_s, recording=recording))
+        self._windows.append(
+            Window(length_s=length_s, recording=cut.whole, parts=cut.parts)
+        )
 
     def _run_until(self, end_ns: int) -> None:
         """Run until a time, or until everything that was to be sent is answered."""
@@ -203,7 +278,9 @@ class Trial:
 
     def _progress(self, start_ns: int) -> float:
         if count := self._spec.request_count:
-            return min(self._engine.recorder.finished / count, 1.0)
+            return min(self._engine.ended / count, 1.0)
+        if isinstance(self._load, PeriodicLoad):
+            return len(self._windows) / len(self._load.levels)
         rule = self._spec.stop
         longest_ns = ns(rule.window_s * rule.most_windows)
         return min((now_ns() - start_ns) / longest_ns, 1.0)
@@ -216,29 +293,12 @@ def metrics_watch(spec: PerfSpec) -> MetricsWatch | None:
     return MetricsWatch(spec.metrics_url, interval_s=spec.metrics_interval_s)
 
 
-def _engine(
-    spec: PerfSpec,
-    load: Load,
-    reactor: Reactor,
-    transport: Transport,
-    supply: Supply,
-) -> ClosedLoop | OpenLoop:
-    if isinstance(load, ClosedLoad):
-        return ClosedLoop(
-            reactor,
-            transport,
-            supply.requests,
-            concurrency=load.concurrency,
-            source=supply.source,
-            check=supply.check,
-            keep_times=spec.keep_times,
-        )
-    return OpenLoop(
-        reactor,
-        transport,
-        supply.requests,
-        load.times,
-        most_in_flight=spec.most_in_flight,
-        check=supply.check,
-        keep_times=spec.keep_times,
-    )
+def _merged(recordings: Iterable[Recording]) -> Recording:
+    whole = Recording()
+    for recording in recordings:
+        whole.merge(recording)
+    return whole
+
+
+def _ended(recording: Recording) -> int:
+    return recording.succeeded + recording.failed

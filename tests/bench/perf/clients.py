@@ -29,7 +29,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Job:
-    """One command: `latencies` reads p50 and p99 in us from what it left behind."""
+    """One command: `latencies` reads p50, p99 and mean in us from what it left behind.
+
+    Where a program does not tell one of them, it is None.
+    """
 
     argv: list
     env: dict
@@ -63,7 +66,10 @@ def perf_analyzer(case, server, folder, seconds, *, is_async):
 def _csv_latencies(path):
     with path.open() as lines:
         row = next(csv.DictReader(lines))
-    return float(row["p50 latency"]), float(row["p99 latency"])
+    parts = ("Client Send", "Network+Server Send/Recv", "Server Queue")
+    parts += ("Server Compute Input", "Server Compute Infer", "Server Compute Output")
+    mean = sum(float(row[part]) for part in (*parts, "Client Recv"))
+    return float(row["p50 latency"]), float(row["p99 latency"]), mean
 
 
 def ours(case, server, folder, seconds):
@@ -80,7 +86,7 @@ def _json_latencies(path):
     [run] = json.loads(path.read_text())["runs"]
     if run["errors"]:
         raise RuntimeError(f"requests failed: {run['errors_by_kind']}")
-    return run["latency_us"]["p50"], run["latency_us"]["p99"]
+    return tuple(run["latency_us"][name] for name in ("p50", "p99", "mean"))
 
 
 def request(server):
@@ -104,7 +110,7 @@ def uvloop(case, server, folder, seconds, *, parser):
     argv = [sys.executable, str(HERE / "uvloop_client.py"), url(server, "http")]
     argv += [str(body), str(case.concurrency), str(seconds + 0.2), parser, str(out)]
     env = environment(**tools.uvloop())
-    return Job(argv, env, lambda: tuple(json.loads(out.read_text())["latency_us"]))
+    return Job(argv, env, lambda: (*json.loads(out.read_text())["latency_us"], None))
 
 
 def wrk(case, server, folder, seconds):
@@ -130,11 +136,12 @@ def _wrk_latencies(path):
         raise RuntimeError("wrk: requests failed")
     found = dict(re.findall(r"(50|99)%\s+([\d.]+[a-z]+)", text))
     units = {"us": 1, "ms": 1e3, "s": 1e6}
-    return tuple(
+    p50, p99 = (
         float(re.match(r"[\d.]+", found[share])[0])
         * units[re.search(r"[a-z]+", found[share])[0]]
         for share in ("50", "99")
     )
+    return p50, p99, None
 
 
 def h2load(case, server, folder, seconds, *, rate_hz):
@@ -154,4 +161,4 @@ def h2load(case, server, folder, seconds, *, rate_hz):
     argv += ["-n", str(round(rate_hz * seconds * 1.5)), "-d", "grpc.bin"]
     argv += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
     argv.append(f"http://{server.grpc_url}/inference.GRPCInferenceService/ModelInfer")
-    return Job(argv, environment(), lambda: (None, None))
+    return Job(argv, environment(), lambda: (None, None, None))

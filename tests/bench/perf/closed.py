@@ -72,10 +72,10 @@ def _one(make, case, server, counter, folder, seconds):
             settle_s=_SETTLE_S,
             log=folder / "client.log",
         )
-        p50, p99 = job.latencies()
+        p50, p99, mean = job.latencies()
     except (watch.NoLoadError, RuntimeError, OSError, KeyError, ValueError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
-    return window.as_json() | {"p50_us": p50, "p99_us": p99}
+    return window.as_json() | {"p50_us": p50, "p99_us": p99, "mean_us": mean}
 
 
 def _line(row):

@@ -32,7 +32,8 @@ def markdown(results):
         f"than {QUIET_CORES} of it, the medians are of those.",
     ]
     if closed := results.get("closed"):
-        parts += [_closed(closed), _goals(closed), _failures(closed)]
+        parts += [_closed(closed), _goals(closed), _agreement(closed)]
+        parts.append(_failures(closed))
     if opened := results.get("open"):
         parts += [_open(opened), _failures(opened)]
     if stalls := results.get("stall"):
@@ -119,6 +120,32 @@ def _goals(rows):
         lines.append([case, "client CPU", goal, f"{cost:.2f}x", met])
     return "### Against the better of perf_analyzer's modes, and the C tools\n\n" + (
         table(["case", "figure", "goal", "measured", ""], lines)
+    )
+
+
+def _agreement(rows):
+    """Do the latencies fit the server's counter, and perf_analyzer's?"""
+    groups = grouped(rows)
+    lines = []
+    for case in dict.fromkeys(case for case, _ in groups):
+        ours, rival = groups.get((case, "triton-kit")), groups.get((case, RIVALS[0]))
+        if not ours or not rival:
+            continue
+        lines.append([case, *(f"{_in_flight(group):.2f}" for group in (ours, rival))])
+        for name in ("p50_us", "p99_us"):
+            lines[-1].append(f"{median(ours, name) / median(rival, name):.2f}x")
+    head = ["case", "triton-kit in flight", "perf_analyzer sync in flight"]
+    return (
+        "### Agreement\n\nIn flight is the server's count per second times the mean "
+        "latency that the client tells: less than was asked for is waiting that it "
+        "hides. Beside it p50 and p99 over perf_analyzer's; from 16 at once on they "
+        "differ as the throughputs do.\n\n" + table([*head, "p50", "p99"], lines)
+    )
+
+
+def _in_flight(group):
+    return statistics.median(
+        row["requests_per_s"] * row["mean_us"] / 1e6 for row in group
     )
 
 

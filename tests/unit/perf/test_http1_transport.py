@@ -6,7 +6,7 @@ from scripted_server import serving
 from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address, resolve
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.engine import ClosedLoop
+from triton_kit.perf.closed_loop import ClosedLoop
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.transport.base import Failure, Request
 from triton_kit.perf.transport.http1 import Http1Transport

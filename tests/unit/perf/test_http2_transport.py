@@ -14,7 +14,7 @@ from scripted_server import serving
 from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.engine import ClosedLoop
+from triton_kit.perf.closed_loop import ClosedLoop
 from triton_kit.perf.reactor import Reactor
 from triton_kit.perf.transport.base import Failure, HeaderList, Request
 from triton_kit.perf.transport.http2 import Http2Transport

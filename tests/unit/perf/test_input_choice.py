@@ -173,6 +173,8 @@ def test_a_long_text_is_a_value_and_no_file():
         (["scale:high"], "'high' is no FP16", None),
         (["mask:0:perhaps"], "'perhaps' is no BOOL", "true or false"),
         (["ids:random:5:5"], "need LOW < HIGH", None),
+        (["scale:random:0:inf"], "both finite", None),
+        (["scale:random:nan:1"], "both finite", None),
         (["ids:random:5"], "not of the form ids:random:LOW:HIGH", None),
         (["ids:random:0:5000000000"], "does not fit INT32", None),
         (["text:random:0:5"], "BYTES has no range", "text:value:TEXT"),
@@ -206,7 +208,18 @@ def test_an_npy_that_does_not_fit_is_refused(tmp_path, array, complaint):
         steps_of(f"ids:{path}")
 
 
-@pytest.mark.parametrize("garbage", [b"", b"garbage", b"\x93NUMPY\x01\x00"])
+HUGE = b"{'descr': '<i4', 'fortran_order': False, 'shape': (9999999999999, 3), }\n"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"garbage",
+        b"\x93NUMPY\x01\x00",
+        b"\x93NUMPY\x01\x00" + len(HUGE).to_bytes(2, "little") + HUGE,
+    ],
+)
 def test_an_npy_that_is_none_is_refused(tmp_path, garbage):
     path = tmp_path / "ids.npy"
     path.write_bytes(garbage)
@@ -277,3 +290,37 @@ def test_a_range_holds_its_start_and_not_its_end(low, span, seed):
     assert array.dtype == np.int8
     assert array.min() >= low
     assert array.max() < end
+
+
+def test_half_a_character_is_text_in_no_encoding(tmp_path):
+    path = tmp_path / "text.npy"
+    np.save(path, np.array(["\ud800"]))
+
+    with pytest.raises(SpecError, match="not all text"):
+        steps_of(f"text:{path}")
+
+
+def test_bytes_of_the_command_line_reach_the_model_as_they_are():
+    # This is how Python spells a byte of an argument that is no UTF-8.
+    [step] = steps_of("zero", "text:\udcff")
+
+    assert step.inputs["text"].tolist() == [[b"\xff"]]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "ids:", "text:", "mask:0:"]), st.text())
+        | st.sampled_from([("ids:random:", "0:1"), ("", "zero"), ("ids:", "-1")]),
+        max_size=3,
+    )
+)
+def test_any_words_are_a_choice_or_an_error_for_the_user(parts):
+    words = [start + end for start, end in parts]
+
+    try:
+        choice = choose(words, MODEL, StringData())
+    except SpecError:
+        return
+
+    settled = {*choice.draws, *choice.files}
+    assert choice.path is not None or {"ids", "mask:0", "text"} <= settled

@@ -1,10 +1,12 @@
+import itertools
 import os
 
 import pytest
 
 from triton_kit.perf.clock import AlarmClock, now_ns, ns
-from triton_kit.perf.engine import OpenLoop
+from triton_kit.perf.ledger import Ledger
 from triton_kit.perf.load import RateLoad
+from triton_kit.perf.open_loop import OpenLoop
 from triton_kit.perf.reactor import NEVER, Reactor
 from triton_kit.perf.transport.base import Failure, Request
 from triton_kit.perf.transport.memory import MemoryTransport
@@ -125,3 +127,66 @@ def test_the_alarm_clock_closes_its_descriptor():
 
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
+
+
+def test_requests_of_one_sequence_never_overtake_each_other():
+    made = [[Request(b"%d:%d" % (slot, n)) for n in range(40)] for slot in range(3)]
+    sent = []
+
+    class Noting(MemoryTransport):
+        def send(self, slot, request):
+            assert slot not in busy
+            busy.add(slot)
+            sent.append(request)
+            super().send(slot, request)
+
+    class Freeing(Ledger):
+        def hand_back_to(self, freed):
+            def noting(slot, last_ns):
+                busy.discard(slot)
+                freed(slot, last_ns)
+
+            super().hand_back_to(noting)
+
+    busy = set()
+    with Reactor() as reactor:
+        engine = OpenLoop(
+            reactor,
+            Noting(reactor, service_ns=ns(0.002)),
+            [],
+            lambda: iter([0] * 30),
+            most_in_flight=3,
+            source=lambda slot: iter(made[slot]),
+            ledger=Freeing(),
+        )
+        engine.begin()
+        reactor.run()
+        recording = engine.recorder.cut()
+
+    assert recording.succeeded == 30
+    assert recording.latency.max_ns >= ns(0.02)  # the last waited for nine before it
+    for requests in made:
+        assert [r for r in sent if r in requests] == requests[:10]
+
+
+def test_what_is_due_goes_to_the_sequence_that_has_been_free_longest():
+    used = []
+
+    class Noting(MemoryTransport):
+        def send(self, slot, request):
+            used.append(slot)
+            super().send(slot, request)
+
+    with Reactor() as reactor:
+        engine = OpenLoop(
+            reactor,
+            Noting(reactor),
+            [],
+            lambda: iter(range(0, ns(0.06), ns(0.01))),
+            most_in_flight=3,
+            source=lambda _slot: itertools.repeat(GOOD),
+        )
+        engine.begin()
+        reactor.run()
+
+    assert used == [0, 1, 2, 0, 1, 2]

@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.load import RateLoad
 from triton_kit.perf.sequences import Sequences, sequence_requests
-from triton_kit.perf.spec import PerfSpec, parse_parameter
+from triton_kit.perf.spec import parse_parameter
 from triton_kit.perf.transport.base import Request
 
 
@@ -46,17 +45,12 @@ def test_the_data_is_taken_in_turn():
     assert places == [0, 1, 2, 0, 1, 2, 0]
 
 
-@pytest.mark.parametrize("wrong", [{"length": 0}, {"variation": 1.5}, {"first_id": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"length": 0}, {"variation": 1.5}, {"first_id": 0}, {"at_a_time": 0}]
+)
 def test_impossible_sequences_do_not_exist(wrong):
     with pytest.raises(SpecError):
         Sequences(**wrong)
-
-
-def test_sequences_need_a_closed_loop():
-    with pytest.raises(SpecError, match="closed loop"):
-        PerfSpec(
-            url="x", model="m", sequences=Sequences(), loads=(RateLoad(rate_hz=1),)
-        )
 
 
 @pytest.mark.parametrize(

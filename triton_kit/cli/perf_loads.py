@@ -1,0 +1,96 @@
+"""What the load options of `triton-kit perf` mean: the loads of a PerfSpec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from triton_kit.errors import SpecError
+from triton_kit.perf import schedule
+from triton_kit.perf.load import (
+    Load,
+    ScheduleLoad,
+    concurrency_range,
+    periodic_range,
+    rate_range,
+)
+from triton_kit.perf.trace import read_trace
+
+# What puts the load on: at most one of them.
+_KINDS = (
+    "concurrency_range",
+    "periodic_concurrency_range",
+    "request_rate_range",
+    "request_intervals",
+    "request_times",
+    "replay",
+)
+
+
+def load_part(options: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+    """Take the kinds of load out of `options`, and say what they mean to a PerfSpec.
+
+    `models` is what the options of models mean, as a recording may have data too.
+
+    Raises:
+        SpecError: more than one is given, or one that is impossible.
+    """
+    kinds = {name: options.pop(name) for name in _KINDS}
+    distribution = options.pop("request_distribution")
+    period = options.pop("request_period")
+    speed = options.pop("replay_speed")
+    given = {name: value for name, value in kinds.items() if value is not None}
+    if len(given) > 1:
+        words = " and ".join("--" + name.replace("_", "-") for name in given)
+        raise SpecError(f"{words}: a load is one of them")
+    if speed is not None and "replay" not in given:
+        raise SpecError("--replay-speed, but nothing to replay", hint="--replay FILE")
+    if path := given.get("replay"):
+        return _replay(path, 1.0 if speed is None else speed, options, models)
+    if text := given.get("request_rate_range"):
+        loads: tuple[Load, ...] = rate_range(
+            text, distribution=distribution, seed=options["seed"]
+        )
+    elif text := given.get("periodic_concurrency_range"):
+        loads = (periodic_range(text, period=period),)
+    elif path := given.get("request_intervals"):
+        loads = (_intervals(path),)
+    elif path := given.get("request_times"):
+        loads = (_trace(path),)
+    else:
+        loads = concurrency_range(given.get("concurrency_range", "1"))
+    return {"loads": loads}
+
+
+def _replay(
+    path: Path, speed: float, options: dict[str, Any], models: dict[str, Any]
+) -> dict[str, Any]:
+    """Replay a recording to its end, unless it is said how long to measure."""
+    trace = read_trace(path, speed=speed)
+    how_long = ("request_count", "interval_ms", "stability", "max_trials", "percentile")
+    if all(options[name] is None for name in how_long):
+        options["request_count"] = len(trace.load.times_ns)
+    if not trace.has_inputs:
+        return {"loads": (trace.load,)}
+    for name, given in (
+        ("several models", "models" in models),
+        ("--input-data", "input_data" in models),
+        ("-b", models.get("batch_size", 1) != 1),
+        ("--sequence-length", options["sequence_length"] is not None),
+    ):
+        if given:
+            raise SpecError(
+                f"{path} has the inputs of each request, so no {name}",
+                hint="without inputs in it, only the times are replayed",
+            )
+    return {"loads": (trace.load,), "input_data": str(path)}
+
+
+def _intervals(path: Path) -> ScheduleLoad:
+    gaps = schedule.read_intervals(path)
+    return ScheduleLoad(times_ns=gaps, is_repeated=True, name=f"intervals {path.name}")
+
+
+def _trace(path: Path) -> ScheduleLoad:
+    times = schedule.read_times(path)
+    return ScheduleLoad(times_ns=times, is_repeated=False, name=f"times {path.name}")
