@@ -98,6 +98,12 @@ def inspect_onnx(path: Path) -> OnnxModel:
             ) from error
 
 
+def is_plan(path: Path) -> bool:
+    """Say whether a file begins as a plan or an engine of TensorRT for RTX does."""
+    with path.open("rb") as file:
+        return file.read(4) in _PLAN_MAGIC
+
+
 def inspect_plan(path: Path) -> PlanHeader:
     """Read which TensorRT built a plan.
 
@@ -106,11 +112,19 @@ def inspect_plan(path: Path) -> PlanHeader:
     """
     with _mapped(path, "a TensorRT plan") as view:
         head = bytes(view[:_PLAN_HEADER_BYTES])
+        found_bytes = len(view)
     kind = _PLAN_MAGIC.get(head[:4])
     if kind is None or len(head) < _PLAN_HEADER_BYTES:
         raise ConvertError(
             f"{path}: not a TensorRT plan: it begins with {head[:4]!r}",
             hint="a plan is what trtexec --saveEngine or triton-kit build writes",
+        )
+    stated_bytes = int.from_bytes(head[16:24], "little")
+    # Only RTX was seen to state it.
+    if kind == "tensorrt-rtx" and stated_bytes > found_bytes:
+        raise ConvertError(
+            f"{path}: cut short: {found_bytes} bytes, its header says {stated_bytes}",
+            hint="copy it again",
         )
     major, minor, patch, build = head[24:28]
     return PlanHeader(kind=kind, version=(major, minor, patch, build))

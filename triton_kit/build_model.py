@@ -9,6 +9,7 @@ from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from triton_kit.convert.finished import STATED, is_finished
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.spec import (
     Calibration,
@@ -18,7 +19,7 @@ from triton_kit.convert.spec import (
     ShapeRange,
 )
 from triton_kit.errors import ConvertError, SpecError
-from triton_kit.project.conversion import VerifySpec
+from triton_kit.project.conversion import ConversionSpec, VerifySpec
 from triton_kit.project.fields import config_fields
 from triton_kit.project.spec import (
     EMBEDDED,
@@ -29,6 +30,7 @@ from triton_kit.project.spec import (
 )
 from triton_kit.repository.batch_axis import check_batch_axis
 from triton_kit.repository.config import model_config
+from triton_kit.repository.layout import ARTIFACT_NAMES
 from triton_kit.repository.manifest import sha256
 from triton_kit.repository.warmup import GENERATED, Warmup, add_warmup
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
@@ -65,6 +67,8 @@ def build_model(
         if not source.is_file():
             raise _no_source(name, source)
         built = _build_python(name, spec, source)
+    elif is_finished(source):
+        built = _build_finished(project, name, spec, scratch)
     else:
         built = _build_converted(project, name, spec, scratch, cache)
     return replace(built, files=_add_warmup(project, spec, built.config))
@@ -113,6 +117,45 @@ def _build_python(name: str, spec: ModelSpec, source: Path) -> Built:
     )
 
 
+def _build_finished(
+    project: Project, name: str, spec: ModelSpec, scratch: Path
+) -> Built:
+    """Take a finished plan in: nothing of the conversion can be asked for any more."""
+    order = ConvertSpec(
+        source=project.path(spec.source),
+        output=scratch / name / ARTIFACT_NAMES["tensorrt"],
+        format=_target(project).format,
+        options={n: v for n, v in _options(spec).items() if n == STATED},
+        release=_release(project),
+    )
+    result = convert(order)
+    _check_gpu(project, name, result)
+    fields = config_fields(spec)
+    is_batched = fields["max_batch_size"] > 0
+    is_declared = any(t.dtype for t in (spec.inputs | spec.outputs).values())
+    config = model_config(
+        name,
+        backend=_BACKENDS[order.format],
+        fields=fields,
+        # Where nobody says them, Triton's backend reads them from the plan.
+        inputs=_declared(name, spec.inputs, is_batched=is_batched)
+        if is_declared
+        else result.inputs,
+        outputs=_declared(name, spec.outputs, is_batched=is_batched)
+        if is_declared
+        else result.outputs,
+    )
+    asked = spec.model_fields_set & ConversionSpec.model_fields.keys()
+    given = sorted(asked - ({"builder"} if spec.builder.keys() <= {STATED} else set()))
+    told = f"{', '.join(given)}: not applied, its source is a finished plan"
+    return Built(
+        config=config,
+        artifact=result.artifact,
+        facts=_facts(name, order) | _conversion_facts(result),
+        notes=(*result.notes, *([told] if given else [])),
+    )
+
+
 def _build_converted(
     project: Project, name: str, spec: ModelSpec, scratch: Path, cache: Path | None
 ) -> Built:
@@ -121,7 +164,7 @@ def _build_converted(
             f"model {name!r}: {declared[0]!r} declares a dtype, but its own file does",
             hint="dtype and shape are for Python models; give min, opt and max here",
         )
-    target = project.spec.targets.get(project.target, TargetSpec())
+    target = _target(project)
     # Where TensorRT is absent the container's command reads its ONNX file from here.
     folder = project.path(PLANS) / name if target.format == "plan" else scratch / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,6 +190,15 @@ def _build_converted(
     )
 
 
+def _target(project: Project) -> TargetSpec:
+    return project.spec.targets.get(project.target, TargetSpec())
+
+
+def _release(project: Project) -> str | None:
+    triton = _target(project).triton
+    return None if triton == EMBEDDED else triton
+
+
 def _check_batch(name: str, fields: Mapping[str, Any], order: ConvertSpec) -> None:
     bounds = [
         {tensor: (r.min[0], r.max[0]) for tensor, r in profile.items() if r.min}
@@ -157,7 +209,7 @@ def _check_batch(name: str, fields: Mapping[str, Any], order: ConvertSpec) -> No
 
 def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:
     """A plan runs on the kind of GPU that it was built on, and on no other."""
-    target = project.spec.targets.get(project.target, TargetSpec())
+    target = _target(project)
     built_on = (result.manifest.get("engine") or {}).get("compute_capability")
     if target.compute_capability in (None, built_on) or built_on is None:
         return
@@ -171,7 +223,7 @@ def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:
 def _convert_spec(
     project: Project, name: str, spec: ModelSpec, folder: Path, cache: Path | None
 ) -> ConvertSpec:
-    target = project.spec.targets.get(project.target, TargetSpec())
+    target = _target(project)
     verify = spec.verify or VerifySpec()
     calibration = spec.calibration
     return ConvertSpec(
@@ -201,7 +253,7 @@ def _convert_spec(
         opset=spec.opset,
         # They are the builder's: the same model may also be built as ONNX.
         options=_options(spec) if target.format == "plan" else {},
-        release=None if target.triton == EMBEDDED else target.triton,
+        release=_release(project),
         cache=cache,
     )
 
@@ -221,7 +273,8 @@ def _conversion_facts(result: ConvertResult) -> dict[str, Any]:
     if result.precision != "fp32" or result.format != "onnx":
         told = ("precision", "spec", "accuracy", "kept_fp32", "sparsity", "engine")
         facts |= {name: result.manifest[name] for name in told}
-    tools = {name: result.manifest["tools"][name] for name in ("onnx", "onnxslim")}
+    known = result.manifest["tools"]
+    tools = {name: known[name] for name in ("onnx", "onnxslim") if name in known}
     return {"conversion": facts, "tools": tools}
 
 

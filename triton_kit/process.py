@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 LOG_TAIL_LINES = 20
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +53,21 @@ def run_child(
     env: Mapping[str, str] | None = None,
 ) -> Finished:
     """Run a child to its end, or kill it and all its children at the deadline."""
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=env,
-        start_new_session=True,
-    ) as process:
+    with (
+        _signals_held() as release,
+        subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=env,
+            start_new_session=True,
+        ) as process,
+    ):
         try:
+            release()
             stdout, stderr = process.communicate(stdin, timeout=deadline_s)
             return Finished(process.returncode, stdout, stderr)
         except subprocess.TimeoutExpired:
@@ -86,20 +93,51 @@ def started(
     `stop_within_s` have passed. It has a session of its own, so that Ctrl-C in the
     terminal reaches us alone and the child is stopped once, by us.
     """
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=env,
-            cwd=cwd,
-            start_new_session=True,
-        )
+    with _signals_held() as release:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        try:
+            release()
+            yield process
+        finally:
+            stop(process, within_s=stop_within_s)
+
+
+@contextmanager
+def _signals_held() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C and SIGTERM back until what is yielded is called.
+
+    Their handlers raise wherever the program is. In the middle of Popen, the child is
+    running and nobody knows of it.
+    """
+    came: list[int] = []
+    before: dict[int, Handler] = {}
+
+    def hold(number: int, _: FrameType | None) -> None:
+        came.append(number)
+
+    def release() -> None:
+        while before:
+            signal.signal(*before.popitem())
+        while came:
+            signal.raise_signal(came.pop())
+
     try:
-        yield process
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.getsignal(number)
+                signal.signal(number, hold)
+        yield release
     finally:
-        stop(process, within_s=stop_within_s)
+        release()
 
 
 def stop(process: subprocess.Popen[bytes], *, within_s: float) -> None:

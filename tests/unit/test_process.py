@@ -1,6 +1,7 @@
 """Child processes end in time, with their children, and say how."""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -109,3 +110,35 @@ def test_the_tail_is_the_last_lines(tmp_path):
 def test_no_signal_number_is_without_words():
     assert describe_exit(-200) == "killed by signal 200"
     assert describe_exit(-os.EX_OK) == "exit code 0"
+
+
+STOPPED = """
+import os, signal, sys, threading
+from triton_kit.process import run_child
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+threading.Timer(float(sys.argv[1]), os.kill, [os.getpid(), signal.SIGTERM]).start()
+while True:
+    run_child(["sleep", sys.argv[2]], deadline_s=0.002)
+"""
+
+
+@pytest.mark.parametrize("round_", range(12))
+def test_a_signal_while_a_child_is_started_leaves_no_child(round_):
+    """Started over and over, most of the time goes into starting."""
+    word = f"3{os.getpid()}.{round_}"  # seconds, and a mark to find it by
+    delay_s = 0.2 + 0.0017 * round_
+
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, str(delay_s), word], check=False
+    )
+
+    left = [p for p in psutil.process_iter(["cmdline"]) if is_of(p, word)]
+    for process in left:
+        process.kill()
+    assert done.returncode == 143
+    assert not left
+
+
+def is_of(process, word):
+    return word in (process.info["cmdline"] or [])

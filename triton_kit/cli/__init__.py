@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
@@ -63,12 +66,23 @@ class KitGroup(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; a library error becomes its message, hint and exit code."""
         try:
-            return super().invoke(ctx)
+            with _tidy_at_sigterm():
+                return super().invoke(ctx)
         except TritonKitError as error:
             click.secho(f"Error: {error.message}", fg="red", err=True)
             if error.hint:
                 click.secho(f"  hint: {error.hint}", fg="cyan", err=True)
             sys.exit(error.exit_code)
+
+
+@contextmanager
+def _tidy_at_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that children and scratch folders go as well."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(cls=KitGroup)

@@ -97,8 +97,9 @@ _PATH = click.Path(path_type=Path)
 def command(output: Path, json_file: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Convert SOURCE into a verified artifact and its manifest.
 
-    SOURCE is an .onnx, .pt2 or TorchScript .pt file, a SavedModel folder, or
-    package.module:function that returns a torch module and example inputs.
+    SOURCE is an .onnx, .pt2 or TorchScript .pt file, a SavedModel folder,
+    package.module:function that returns a torch module and example inputs, or a
+    finished plan.
     """
     from triton_kit.convert.manifest import as_text, write_text
     from triton_kit.convert.order import spec_from_options

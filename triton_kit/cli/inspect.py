@@ -10,13 +10,32 @@ import click
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--profile", is_flag=True, help="Run it, and show its slowest nodes.")
+@click.option(
+    "--shapes",
+    multiple=True,
+    metavar="NAME:SHAPE",
+    help="For the profile: x:8x3x224x224.",
+)
+@click.option("--batch", type=int, help="For the profile: of inputs without --shapes.")
+@click.option("--runs", type=int, default=20, show_default=True, help="Measured.")
+@click.option("--warm-up", type=int, default=5, show_default=True, help="Not measured.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-def command(file: Path, profile: bool, as_json: bool) -> None:
+def command(
+    file: Path,
+    profile: bool,
+    shapes: tuple[str, ...],
+    batch: int | None,
+    runs: int,
+    warm_up: int,
+    as_json: bool,
+) -> None:
     """Show what FILE is: an ONNX model, a plan, an RTX engine or a manifest."""
     from triton_kit.convert.describe import describe, description_lines
     from triton_kit.convert.manifest import as_text
+    from triton_kit.convert.order import profile_spec
 
-    facts = describe(file, profile=profile)
+    asked = profile_spec(shapes, batch=batch, runs=runs, warm_up=warm_up)
+    facts = describe(file, profile=asked if profile else None)
     if as_json:
         click.echo(as_text(facts), nl=False)
     else:

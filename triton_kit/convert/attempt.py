@@ -121,7 +121,7 @@ def _without_simplifying(
         _verify(exact, path, precision="fp32")
     except VerifyError as error:
         plain = replace(work.spec, simplify=False)
-        again = prepare(plain, work.source)
+        again = prepare(plain, work.source, work.scratch)
         note = f"kept the graph as it was: simplified, {error.message}"
         prepared = replace(again, notes=(*again.notes, note))
         return attempt(

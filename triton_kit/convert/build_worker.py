@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.convert.builder_options import OPTIONS
+from triton_kit.convert.memory import peak_memory_bytes
 
 Json = Any
 Order = Mapping[str, Json]
@@ -68,12 +68,8 @@ def build(order: Order) -> dict[str, Any]:
     Path(order["engine"]).write_bytes(memoryview(engine))
     report["bytes"] = len(memoryview(engine))
     report["seconds"] = time.monotonic() - started_s
-    report["peak_memory_bytes"] = _peak_memory_bytes()
+    report["peak_memory_bytes"] = peak_memory_bytes()
     return report
-
-
-def _peak_memory_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _tensors(count: int, get: Native) -> list[dict[str, Any]]:

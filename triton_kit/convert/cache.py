@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -86,12 +85,18 @@ def locked_entry(cache: Path, key: str) -> Iterator[Path]:
     Raises:
         ConvertError: the cache cannot be written.
     """
+    lock = FileLock(cache / f"{key}.lock")
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / f"{key}.lock"):
-            yield cache / key
-    except PermissionError as error:
-        raise ConvertError(f"{cache}: cannot write the cache: {error}") from error
+        lock.acquire()
+    except OSError as error:
+        raise ConvertError(
+            f"{cache}: cannot write the cache: {error.strerror or error}",
+            hint="choose another folder (--cache), or none",
+        ) from error
+    with lock:
+        lock.release()  # `with` counts it a second time
+        yield cache / key
 
 
 def read_entry(entry: Path) -> Mapping[str, Json] | None:
@@ -117,17 +122,17 @@ def read_entry(entry: Path) -> Mapping[str, Json] | None:
 
 
 def write_entry(entry: Path, files: Sequence[Path]) -> None:
-    """Copy files into an entry, which appears by rename.
+    """Copy files into an entry, which appears by rename; its lock is held.
 
     Raises:
-        ConvertError: the disk is full.
+        OSError: the disk is full; nothing is left.
     """
+    staged = entry.with_name(f".new-{entry.name}")
+    shutil.rmtree(staged, ignore_errors=True)  # of one that was killed
     try:
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=entry.parent) as folder:
-            staged = Path(folder) / entry.name
-            staged.mkdir()
-            for file in files:
-                shutil.copyfile(file, staged / file.name)
-            staged.rename(entry)
-    except OSError as error:
-        raise ConvertError(f"{entry}: cannot write it: {error.strerror}") from error
+        staged.mkdir()
+        for file in files:
+            shutil.copyfile(file, staged / file.name)
+        staged.rename(entry)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)

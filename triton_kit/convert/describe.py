@@ -12,7 +12,7 @@ from typing import Any
 
 from onnx import ModelProto, TensorProto
 
-from triton_kit.artifact import inspect_onnx, inspect_plan
+from triton_kit.artifact import inspect_onnx, inspect_plan, is_plan
 from triton_kit.convert.engine import installed_backend
 from triton_kit.convert.manifest import sha256
 from triton_kit.convert.onnx_file import (
@@ -21,6 +21,12 @@ from triton_kit.convert.onnx_file import (
     load_onnx,
     value_types,
 )
+from triton_kit.convert.profile import (
+    ProfileSpec,
+    profile_engine,
+    profile_lines,
+    profile_onnx,
+)
 from triton_kit.convert.run import call_worker, ending
 from triton_kit.errors import ConvertError, SpecError
 from triton_kit.releases import all_releases
@@ -28,33 +34,36 @@ from triton_kit.tensors import Tensor
 
 Json = Any
 Facts = dict[str, Json]
-_ENGINE_MAGIC = (b"ftrt", b"vtrt")
-SLOWEST = 20
 
 
-def describe(path: Path, *, profile: bool = False, deadline_s: float = 300.0) -> Facts:
+def describe(
+    path: Path, *, profile: ProfileSpec | None = None, deadline_s: float = 300.0
+) -> Facts:
     """Return what a file says of itself, as JSON.
 
     Args:
         path: an ONNX file, a plan, an RTX engine or a manifest.
-        profile: run it as well and return the time of each of its slowest nodes.
+        profile: run it as well, so, and return the time of each of its nodes.
         deadline_s: longest that a child process may take.
 
     Raises:
         ConvertError: it is none of these, or is cut short.
-        SpecError: there is no such file.
+        SpecError: there is no such file, or it cannot be profiled here.
     """
     if not path.is_file():
         raise SpecError(f"{path}: no such file")
+    if is_plan(path):
+        timed = {"profile": profile_engine(path, profile)} if profile else {}
+        return _engine(path, deadline_s) | timed
     with path.open("rb") as file:
         head = file.read(4)
-    if head in _ENGINE_MAGIC:
-        return _engine(path, deadline_s)
     if head.lstrip()[:1] == b"{":
+        if profile:
+            raise SpecError(f"{path}: a manifest does not run: profile its artifact")
         return _manifest(path)
     facts = _onnx(path, deadline_s)
     if profile:
-        facts["profile"] = _profile(path, deadline_s)
+        facts["profile"] = profile_onnx(path, profile)
     return facts
 
 
@@ -143,16 +152,6 @@ def _engine(path: Path, deadline_s: float) -> Facts:
     return facts | opened
 
 
-def _profile(path: Path, deadline_s: float) -> Facts:
-    order = {"what": "profile", "file": str(path.resolve()), "slowest": SLOWEST}
-    done = call_worker("describe_worker", order, deadline_s=deadline_s)
-    if done.exit_code != 0:
-        raise ConvertError(f"{path}: cannot be profiled: {ending(done)}")
-    found: Facts = json.loads(done.stdout)
-    found["tensorrt"] = "skipped: it needs a GPU; use trtexec --dumpProfile there"
-    return found
-
-
 def _manifest(path: Path) -> Facts:
     """Return a manifest, and whether the files beside it are still those it names."""
     try:
@@ -187,9 +186,11 @@ def _onnx_lines(facts: Facts) -> list[str]:
         f"  values  {_counts(facts['precisions']['values'])}",
         f"  {_tensorrt_line(facts['tensorrt'])}",
     ]
-    for node in facts.get("profile", {}).get("nodes", ()):
-        lines.append(f"  {node['us']:10.0f} us  {node['op']:20} {node['name']}")
-    return lines
+    return lines + _profile_lines(facts)
+
+
+def _profile_lines(facts: Facts) -> list[str]:
+    return profile_lines(facts["profile"]) if "profile" in facts else []
 
 
 def _tensor_line(tensor: Facts) -> str:
@@ -219,7 +220,8 @@ def _engine_lines(facts: Facts) -> list[str]:
         lines.append("  Triton's TensorRT backend does not load it")
     if facts.get("layers") is None:
         return [*lines, f"  layers: not read, {facts['reason']}"]
-    return [*lines, f"  {len(facts['layers'])} layers, {facts['profiles']} profiles"]
+    lines.append(f"  {len(facts['layers'])} layers, {facts['profiles']} profiles")
+    return lines + _profile_lines(facts)
 
 
 def _manifest_lines(facts: Facts) -> list[str]:

@@ -1,27 +1,16 @@
-"""The child of `describe`: asks TensorRT's parser, opens engines, profiles nodes."""
+"""The child of `describe`: asks TensorRT's parser, opens engines."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-import tempfile
-from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from triton_kit.artifact import inspect_onnx
-from triton_kit.convert.samples import random_feed
-from triton_kit.convert.shapes import full_profiles
-
-Json = Any
-RUNS = 20
+from triton_kit.convert.worker import Json, Order, do_order
 
 
-def parse(order: dict[str, Json]) -> dict[str, Json]:
+def parse(order: Order) -> dict[str, Json]:
     """Say whether the parser takes the graph; if not, what it says of each node."""
     trt = _module(order["backend"])
     builder = trt.Builder(trt.Logger(trt.Logger.INTERNAL_ERROR))
@@ -45,7 +34,7 @@ def _module(backend: str) -> Any:  # noqa: ANN401  TensorRT has no types
     return import_module("tensorrt_rtx" if backend == "rtx" else "tensorrt")
 
 
-def layers(order: dict[str, Json]) -> dict[str, Json]:
+def layers(order: Order) -> dict[str, Json]:
     """Open an engine, which takes its GPU, and list its layers."""
     trt = _module(order["backend"])
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
@@ -61,47 +50,8 @@ def layers(order: dict[str, Json]) -> dict[str, Json]:
     }
 
 
-def profile(order: dict[str, Json]) -> dict[str, Json]:
-    """Run an ONNX file on the CPU and add up the time of every node."""
-    import onnxruntime as ort
-
-    inputs = inspect_onnx(Path(order["file"])).inputs
-    shapes = {name: r.opt for name, r in full_profiles((), inputs)[0].items()}
-    feed = random_feed(inputs, shapes, np.random.default_rng(0), {})
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as folder:
-        options = ort.SessionOptions()
-        options.enable_profiling = True
-        options.profile_file_prefix = f"{folder}/profile"
-        options.log_severity_level = 4
-        session = ort.InferenceSession(
-            order["file"], options, providers=["CPUExecutionProvider"]
-        )
-        for _ in range(RUNS):
-            session.run(None, feed)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    total_us: dict[tuple[str, str], float] = defaultdict(float)
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            name = event["name"].removesuffix("_kernel_time")
-            total_us[name, event["args"]["op_name"]] += event["dur"] / RUNS
-    slowest = sorted(total_us.items(), key=lambda item: -item[1])[: order["slowest"]]
-    return {
-        "runtime": f"onnxruntime {ort.__version__}, CPU, mean of {RUNS} runs",
-        "nodes": [{"name": n, "op": op, "us": us} for (n, op), us in slowest],
-    }
-
-
-def main() -> None:
-    """Do one order; libraries talk on stdout, the answer is the last thing there."""
-    order = json.load(sys.stdin)
-    work = {"parse": parse, "layers": layers, "profile": profile}[order["what"]]
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            answer = work(order)
-    except Exception as error:  # a supervisor's border: the parent explains it
-        sys.exit(f"{type(error).__name__}: {error}")
-    json.dump(answer, sys.stdout)
+_WORK = {"parse": parse, "layers": layers}
 
 
 if __name__ == "__main__":
-    main()
+    do_order(lambda order: _WORK[order["what"]](order))

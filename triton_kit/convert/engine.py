@@ -19,7 +19,8 @@ from triton_kit.convert.builder_options import (
     check_backend,
     parse_options,
 )
-from triton_kit.convert.run import call_worker, ending, worker_failed
+from triton_kit.convert.finished import check_fits, container_plan, release_note
+from triton_kit.convert.run import call_worker, worker_failed
 from triton_kit.convert.spec import ConvertSpec, Profile
 from triton_kit.convert.tensorrt_api import known_api
 from triton_kit.errors import ConvertError, MissingExtraError, SpecError
@@ -36,8 +37,9 @@ class Engine:
     """A built engine and what the builder said of it."""
 
     path: Path
-    backend: Backend
-    report: Mapping[str, Any]  # JSON: version, layers, tensors, seconds, memory
+    backend: Backend | None  # None: it was built elsewhere
+    report: Mapping[str, Any] | None  # JSON: version, layers, tensors, seconds, memory
+    notes: tuple[str, ...] = ()
 
 
 def installed_backend(spec_format: str) -> Backend | None:
@@ -115,11 +117,35 @@ def build_engine(
         "profiles": [_bounds(profile) for profile in _varying(onnx, profiles)],
         "options": {name: _plain(value) for name, value in options.items()},
     }
-    done = call_worker("build_worker", order, deadline_s=spec.deadline_s)
-    if done.exit_code != 0:
-        raise _build_failed(onnx, done)
-    facts = json.loads(report.read_text(encoding="utf-8"))
+    facts = build_in_child(order, deadline_s=spec.deadline_s)
     return Engine(path=engine, backend=backend, report=facts)
+
+
+def engine_of_container(plan: Path, spec: ConvertSpec) -> Engine:
+    """Take in the plan that a container built from a verified ONNX file.
+
+    Raises:
+        ConvertError: it is no plan, or the release does not load it.
+    """
+    check_fits(plan, spec)
+    note = "its plan was built in a container: the gate held the ONNX file it is of, "
+    note += "the plan itself was not run, and on which GPU it was built is not known"
+    return Engine(
+        path=plan, backend=None, report=None, notes=(note, *release_note(spec))
+    )
+
+
+def build_in_child(order: Mapping[str, Any], *, deadline_s: float) -> dict[str, Any]:
+    """Give `build_worker` its order, and return its report.
+
+    Raises:
+        ConvertError: TensorRT refused the graph, or its process ended.
+    """
+    done = call_worker("build_worker", dict(order), deadline_s=deadline_s)
+    if done.exit_code != 0:
+        raise _build_failed(Path(order["onnx"]), done)
+    facts: dict[str, Any] = json.loads(Path(order["report"]).read_text("utf-8"))
+    return facts
 
 
 def _plain(value: Value) -> object:
@@ -158,7 +184,7 @@ def _build_failed(onnx: Path, done: Finished) -> ConvertError:
         if any(mark in line for mark in ("[E]", "Error Code", "BuildFailedError"))
     ]
     if not lines or done.exit_code is None or done.exit_code < 0:
-        return worker_failed(onnx, done, f"TensorRT: {ending(done)[:200]}")
+        return worker_failed(onnx, done, "TensorRT does not build it")
     reason = " ".join(dict.fromkeys(lines))[:600]
     hint = None
     if "Plugin not found" in reason or "No importer registered" in reason:
@@ -169,28 +195,29 @@ def _build_failed(onnx: Path, done: Finished) -> ConvertError:
     return ConvertError(f"TensorRT does not build it: {reason}", hint=hint)
 
 
-def container_command(
+def container_plan_and_command(
     spec: ConvertSpec, onnx: Path, profiles: Sequence[Profile]
-) -> str:
-    """Return the command that builds the plan inside the target release's container.
+) -> tuple[Path, str]:
+    """Return the plan that a container is to build, and the command that builds it.
 
     The TensorRT container of a month carries the TensorRT of that month's Triton.
     """
     release = _release(spec) or all_releases()[-1]
-    folder, plan = onnx.parent.resolve(), spec.output.name
-    argv = [
-        *("docker", "run", "--rm", "--gpus", "device=0"),
-        *("-v", f"{folder}:{_MOUNT}"),
-        f"{IMAGE}:{release.release}-py3",
-        "trtexec",
+    image = f"{IMAGE}:{release.release}-py3"
+    words = [
         f"--onnx={_MOUNT}/{onnx.name}",
-        f"--saveEngine={_MOUNT}/{plan}",
         "--skipInference",
         *(["--stronglyTyped"] if backend_of_release(release) == "trt10" else []),
         *_trtexec_shapes(_varying(onnx, profiles)),
         *_trtexec_options(checked_options(spec)),
     ]
-    return shlex.join(argv)
+    plan = container_plan(onnx, [image, *words])
+    argv = [
+        *("docker", "run", "--rm", "--gpus", "device=0"),
+        *("-v", f"{onnx.parent.resolve()}:{_MOUNT}"),
+        *(image, "trtexec", f"--saveEngine={_MOUNT}/{plan.name}", *words),
+    ]
+    return plan, shlex.join(argv)
 
 
 def _trtexec_shapes(profiles: Sequence[Profile]) -> list[str]:

@@ -6,35 +6,22 @@ the same gate as an ONNX file.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from triton_kit.convert.samples import read_feed
+from triton_kit.convert.samples import read_feed, write_arrays
+from triton_kit.convert.worker import Order, do_order
 
 _PROFILE = re.compile(r"profile (\d+) ")
 
 
-def main() -> None:
-    """Do one order; TensorRT talks on stdout, the answer is the last thing there."""
-    order = json.load(sys.stdin)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            outputs = run(order)
-    except Exception as error:  # a supervisor's border: the parent explains it
-        sys.exit(f"{type(error).__name__}: {error}")
-    json.dump({"outputs": outputs}, sys.stdout)
-
-
-def run(order: dict[str, list[str]]) -> list[str]:
+def run(order: Order) -> dict[str, list[str]]:
     """Answer every feed, each under the profile that its label names, else under 0."""
     from polygraphy.backend.trt import EngineFromBytes, TrtRunner
 
-    plan = Path(str(order["model"])).read_bytes()
+    plan = Path(order["model"]).read_bytes()
     outputs: list[str] = []
     with TrtRunner(EngineFromBytes(plan)) as runner:
         for index, path in enumerate(order["feeds"]):
@@ -44,9 +31,9 @@ def run(order: dict[str, list[str]]) -> list[str]:
             answer = runner.infer(feed, copy_outputs_to_host=True)
             outputs = outputs or list(answer)
             arrays = [np.asarray(answer[name]) for name in outputs]
-            np.savez(Path(str(order["answers"])) / f"answer_{index}.npz", *arrays)
-    return outputs
+            write_arrays(Path(order["answers"]) / f"answer_{index}.npz", arrays)
+    return {"outputs": outputs}
 
 
 if __name__ == "__main__":
-    main()
+    do_order(run)

@@ -34,10 +34,7 @@ FP16_SCALE_OPSET = 19  # Q/DQ with float16 scales, and float8 at all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The float32 graph that every precision starts from.
-
-    `ranges` are filled by `observed` where a precision needs them.
-    """
+    """The float32 graph that every precision starts from."""
 
     model: ModelProto
     notes: tuple[str, ...] = ()
@@ -53,7 +50,7 @@ class Candidate:
     notes: tuple[str, ...] = ()
 
 
-def prepare(spec: ConvertSpec, source: Path) -> Prepared:
+def prepare(spec: ConvertSpec, source: Path, scratch: Path) -> Prepared:
     """Read the source and run every pass that is not about precision.
 
     Raises:
@@ -64,11 +61,14 @@ def prepare(spec: ConvertSpec, source: Path) -> Prepared:
     model = inline_functions(model)
     if spec.opset is not None:
         model = to_opset(model, spec.opset)
-    model = apply_user_passes(model, spec.passes, root=spec.root)
+    deadline_s = spec.deadline_s
+    model = apply_user_passes(
+        model, spec.passes, root=spec.root, scratch=scratch, deadline_s=deadline_s
+    )
     notes: tuple[str, ...] = ()
     if spec.simplify:
         try:
-            model = simplify(model)
+            model = simplify(model, scratch=scratch, deadline_s=deadline_s)
         except ConvertError as error:
             notes = (f"kept the graph as it was: {error.message}",)
     name_nodes(model)

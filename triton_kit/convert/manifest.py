@@ -100,14 +100,18 @@ def accuracy_facts(accuracy: Accuracy) -> dict[str, Json]:
     return facts
 
 
-def engine_facts(artifact: Path, report: Mapping[str, Json]) -> dict[str, Json]:
+def engine_facts(artifact: Path, report: Mapping[str, Json] | None) -> dict[str, Json]:
     """Return what an engine says of itself, with the version from its own header.
+
+    `report` is the builder's; None where the kit did not build it.
 
     Raises:
         ConvertError: the header is no engine's, or not of the library that built it.
     """
     header = inspect_plan(artifact)
-    if not header.version_text.startswith(str(report["tensorrt"]).split("+")[0]):
+    if report is None:
+        report = {"layers": None, "compute_capability": None}
+    elif not header.version_text.startswith(str(report["tensorrt"]).split("+")[0]):
         raise ConvertError(
             f"{artifact}: its header says TensorRT {header.version_text}, "
             f"it was built with {report['tensorrt']}"

@@ -39,7 +39,7 @@ def save_onnx(
     """Write a model; weights go to `NAME.onnx.data` where one file cannot hold it.
 
     Raises:
-        ConvertError: the disk is full, or the folder cannot be written.
+        OSError: the disk is full, or the folder cannot be written; nothing is left.
     """
     # Who wrote the file, and when, is no part of the model: the same source has to
     # give the same bytes.
@@ -57,9 +57,10 @@ def save_onnx(
             location=location,
             size_threshold=1024,
         )
-    except OSError as error:
+    except OSError:
         path.unlink(missing_ok=True)
-        raise ConvertError(f"{path}: cannot write it: {error.strerror}") from error
+        (path.parent / (path.name + DATA_SUFFIX)).unlink(missing_ok=True)
+        raise
 
 
 def artifact_files(path: Path) -> list[Path]:

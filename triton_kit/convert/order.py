@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from triton_kit.convert.profile import ProfileSpec
 from triton_kit.convert.shapes import parse_shapes
 from triton_kit.convert.spec import Calibration, ConvertSpec, Gate, Method
 from triton_kit.errors import SpecError
@@ -59,6 +60,21 @@ def spec_from_options(
         options=dict(_key_value(text) for text in options),
         **same,
     )
+
+
+def profile_spec(
+    shapes: Iterable[str], *, batch: int | None, runs: int, warm_up: int
+) -> ProfileSpec:
+    """Make the spec that `triton-kit inspect --profile`'s options ask for.
+
+    Raises:
+        SpecError: an option's text cannot be read, or a number is out of range.
+    """
+    profiles = parse_shapes(shapes)
+    if len(profiles) > 1:
+        raise SpecError("an input has more than one shape, a profile runs one")
+    chosen = profiles[0] if profiles else {}
+    return ProfileSpec(shapes=chosen, batch=batch, runs=runs, warm_up=warm_up)
 
 
 def _range(text: str) -> tuple[str, tuple[float, float]]:

@@ -2,65 +2,80 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-import onnx
 import onnx.inliner
-import onnxslim
 from onnx import ModelProto, version_converter
 
-from triton_kit.convert.onnx_file import opset_of
+from triton_kit.convert.onnx_file import load_onnx, opset_of, save_onnx
+from triton_kit.convert.run import call_worker, ending, hint
 from triton_kit.errors import ConvertError, SpecError
 
-Pass = Callable[[ModelProto], ModelProto]
+Json = Any
 MIN_OPSET = 13  # per-channel Q/DQ and the shapes of today's operators begin here
 
 
-def simplify(model: ModelProto) -> ModelProto:
+def simplify(model: ModelProto, *, scratch: Path, deadline_s: float) -> ModelProto:
     """Fold constants, fuse and drop what changes nothing: onnxslim, else Polygraphy.
 
     Raises:
         ConvertError: neither could do it; the model is as it was.
     """
-    try:
-        return _slim(model)
-    except ConvertError as first:
+    reasons = []
+    for what, name in (("slim", "onnxslim"), ("fold", "Polygraphy")):
         try:
-            return _fold(model)
-        except ConvertError as second:
-            raise ConvertError(f"{first.message}; {second.message}") from second
+            return _in_child(model, {"what": what}, name, scratch, deadline_s)
+        except ConvertError as error:
+            reasons.append(error.message)
+    raise ConvertError("; ".join(reasons))
 
 
-def _slim(model: ModelProto) -> ModelProto:
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    logging.getLogger("onnxslim").setLevel(logging.ERROR)
-    try:
-        slim: ModelProto | None = onnxslim.slim(copy)
-    except Exception as error:  # onnxslim's own border: it raises whatever it meets
-        raise ConvertError(f"onnxslim failed: {error}") from error
-    if slim is None:
-        raise ConvertError("onnxslim returned nothing")
-    return slim
+def apply_user_passes(
+    model: ModelProto,
+    names: Sequence[str],
+    *,
+    root: Path | None,
+    scratch: Path,
+    deadline_s: float,
+) -> ModelProto:
+    """Run the user's passes, `package.module:function`, each on what the last one made.
+
+    A pass takes an `onnx.ModelProto` and returns one; use onnx-graphsurgeon inside
+    (`import_onnx`, `export_onnx`). `root`, or the current folder, is where they are
+    imported from.
+
+    Raises:
+        SpecError: there is no such module or function.
+        ConvertError: a pass fails, ends its process, or returns no valid model.
+    """
+    for name in names:
+        order = {"what": "pass", "pass": name, "root": str(root) if root else None}
+        model = _in_child(model, order, f"pass {name!r}", scratch, deadline_s)
+    return model
 
 
-def _fold(model: ModelProto) -> ModelProto:
-    from polygraphy.backend.onnx import fold_constants
-    from polygraphy.logger import G_LOGGER
-
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    try:
-        with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
-            folded: ModelProto = fold_constants(copy, error_ok=False)
-    except Exception as error:  # Polygraphy's own border, as above
-        raise ConvertError(f"Polygraphy failed: {error}") from error
-    return folded
+def _in_child(
+    model: ModelProto, order: Json, name: str, scratch: Path, deadline_s: float
+) -> ModelProto:
+    """Let `graph_worker` rewrite a model: foreign code, which may end its process."""
+    before, after = scratch / "before_pass.onnx", scratch / "after_pass.onnx"
+    save_onnx(model, before)
+    order |= {"model": str(before), "rewritten": str(after)}
+    done = call_worker("graph_worker", order, deadline_s=deadline_s)
+    if done.exit_code != 0:
+        raise ConvertError(f"{name} failed: {ending(done)}", hint=hint(done))
+    if not done.stdout:
+        raise ConvertError(
+            f"{name} ended without an answer", hint="a pass must not end the process"
+        )
+    if refused := json.loads(done.stdout)["refused"]:
+        raise SpecError(refused)
+    return load_onnx(after)
 
 
 def inline_functions(model: ModelProto) -> ModelProto:
@@ -90,19 +105,6 @@ def at_least_opset(model: ModelProto, wanted: int) -> ModelProto:
     return model if opset_of(model) >= wanted else to_opset(model, wanted)
 
 
-def load_pass(name: str, root: Path | None = None) -> Pass:
-    """Find a user's pass, `package.module:function`.
-
-    The function takes an `onnx.ModelProto` and returns one; use onnx-graphsurgeon
-    inside (`import_onnx`, `export_onnx`). `root`, or the current folder, is on the
-    import path.
-
-    Raises:
-        SpecError: there is no such module or function.
-    """
-    return cast("Pass", load_callable(name, "pass", root))
-
-
 def load_callable(
     name: str, what: str, root: Path | None = None
 ) -> Callable[..., object]:
@@ -124,23 +126,3 @@ def load_callable(
     if not callable(found):
         raise SpecError(f"{what} {name!r} is not a function")
     return cast("Callable[..., object]", found)
-
-
-def apply_user_passes(
-    model: ModelProto, names: tuple[str, ...], *, root: Path | None
-) -> ModelProto:
-    """Run the user's passes, each on the result of the one before it.
-
-    Raises:
-        ConvertError: a pass fails, or returns no valid model.
-    """
-    for name in names:
-        rewrite = load_pass(name, root)
-        try:
-            model = rewrite(model)
-            onnx.checker.check_model(model)
-        except Exception as error:  # the user's code: whatever it raises
-            raise ConvertError(
-                f"pass {name!r} failed: {type(error).__name__}: {error}"
-            ) from error
-    return model

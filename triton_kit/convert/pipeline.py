@@ -18,9 +18,11 @@ from triton_kit.convert.engine import (
     Engine,
     build_engine,
     checked_options,
-    container_command,
+    container_plan_and_command,
+    engine_of_container,
     installed_backend,
 )
+from triton_kit.convert.finished import is_finished, take_in
 from triton_kit.convert.frontends.source import (
     exported,
     source_digests,
@@ -38,7 +40,8 @@ from triton_kit.convert.manifest import (
     write_text,
 )
 from triton_kit.convert.onnx_file import artifact_files, load_onnx, measure, save_onnx
-from triton_kit.convert.place import place
+from triton_kit.convert.passes import apply_user_passes
+from triton_kit.convert.place import place, room_for
 from triton_kit.convert.precision.emulate import lowest_precision
 from triton_kit.convert.result import manifest_facts, result_from_manifest
 from triton_kit.convert.run import FeedFiles, run_onnx
@@ -69,9 +72,20 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         VerifyError: the original does not run, or the artifact's answers differ from
             its answers by more than the gate allows.
     """
-    started_s = time.monotonic()
-    if spec.format != "onnx":
+    is_made = is_finished(spec.source)
+    if spec.format != "onnx" and not is_made:
         checked_options(spec)  # before any work
+    with room_for(spec.source):
+        return _taken_in(spec) if is_made else _converted(spec)
+
+
+def _taken_in(spec: ConvertSpec) -> ConvertResult:
+    with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
+        return take_in(spec, Path(scratch))
+
+
+def _converted(spec: ConvertSpec) -> ConvertResult:
+    started_s = time.monotonic()
     with ExitStack() as stack:
         scratch = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="triton-kit-"))
@@ -123,7 +137,7 @@ def _named(work: Work, done: Attempt, engine: Engine | None) -> list[Path]:
     folder.mkdir()
     artifact = folder / work.spec.output.name
     if engine:
-        shutil.move(engine.path, artifact)
+        shutil.copyfile(engine.path, artifact)
     else:
         save_onnx(done.candidate.model, artifact)  # anew: it names its weight file
     return artifact_files(artifact)
@@ -145,11 +159,14 @@ def _engine(work: Work, done: Attempt) -> Engine:
         save_onnx(done.candidate.model, beside)
         place(artifact_files(beside), spec.output.parent)
         onnx = spec.output.parent / beside.name
-        command = container_command(spec, onnx, work.profiles)
+        plan, command = container_plan_and_command(spec, onnx, work.profiles)
+        if plan.is_file():
+            return engine_of_container(plan, spec)
         raise ConvertError(
             f"{spec.output}: not built, TensorRT is not installed here; "
             f"its verified ONNX file is {onnx}",
-            hint=f"on a machine with the target's GPU:\n  {command}",
+            hint=f"run this on a machine with the target's GPU, then the same again "
+            f"here with {plan.name} beside the ONNX file:\n  {command}",
         )
     engine = build_engine(done.path, spec, work.profiles, scratch=work.scratch)
     if engine.backend != "rtx" and "strip_weights" not in spec.options:
@@ -176,7 +193,7 @@ def _begin(spec: ConvertSpec, source: Path, scratch: Path) -> Work:
     samples = (
         load_samples(spec.verify_data, outside.inputs) if spec.verify_data else None
     )
-    prepared = prepare(spec, source)
+    prepared = prepare(spec, source, scratch)
     trials = _trials(spec, outside.inputs, profiles, samples, calibration)
     return Work(
         spec=spec,
@@ -248,10 +265,15 @@ def _reference_model(
     before = [t.name for t in inspect_onnx(source).outputs]
     if before == [output.name for output in prepared.model.graph.output]:
         return source
-    from triton_kit.convert.passes import apply_user_passes
-
     path = scratch / "after_passes.onnx"
-    save_onnx(apply_user_passes(load_onnx(source), spec.passes, root=spec.root), path)
+    rewritten = apply_user_passes(
+        load_onnx(source),
+        spec.passes,
+        root=spec.root,
+        scratch=scratch,
+        deadline_s=spec.deadline_s,
+    )
+    save_onnx(rewritten, path)
     return path
 
 
@@ -259,7 +281,7 @@ def _result(work: Work, done: Attempt, engine: Engine | None) -> ConvertResult:
     after = inspect_onnx(done.path)
     size = measure(load_onnx(done.path), done.path)
     if engine:
-        size = replace(size, bytes=int(engine.report["bytes"]))
+        size = replace(size, bytes=engine.path.stat().st_size)
     precision = done.spec.precision
     assert precision != "auto"  # settled
     return ConvertResult(
@@ -272,7 +294,12 @@ def _result(work: Work, done: Attempt, engine: Engine | None) -> ConvertResult:
         after=size,
         accuracy=done.accuracy,
         kept_fp32=done.candidate.kept,
-        notes=(*done.notes, *done.accuracy.notes, *_dry_run_note(work.spec)),
+        notes=(
+            *done.notes,
+            *done.accuracy.notes,
+            *(engine.notes if engine else ()),
+            *_dry_run_note(work.spec),
+        ),
     )
 
 

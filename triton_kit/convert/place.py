@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from triton_kit.errors import ConvertError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def room_for(source: Path | str) -> Iterator[None]:
+    """Turn a full disk, or memory that does not suffice, into an error of the kit.
+
+    Raises:
+        ConvertError: there is no room for what the conversion of `source` needs.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise ConvertError(
+            f"{source}: out of memory: {error}", hint="use smaller shapes (--shapes)"
+        ) from error
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise ConvertError(
+            f"{source}: no room to convert it: {error.strerror}", hint=room_hint()
+        ) from error
+
+
+def room_hint() -> str:
+    """Say where room is needed."""
+    return (
+        f"free some disk space in {tempfile.gettempdir()} and at the output, or point "
+        "TMPDIR elsewhere"
+    )
 
 
 def place(files: Sequence[Path], folder: Path) -> None:
@@ -31,7 +64,10 @@ def place(files: Sequence[Path], folder: Path) -> None:
         for partial, target in staged:
             partial.replace(target)
     except OSError as error:
-        raise ConvertError(f"{folder}: cannot write it: {error.strerror}") from error
+        raise ConvertError(
+            f"{folder}: cannot write it: {error.strerror}",
+            hint="what was there before is still there",
+        ) from error
     finally:
         for partial, _ in staged:
             partial.unlink(missing_ok=True)

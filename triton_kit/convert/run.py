@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from triton_kit.convert.place import room_hint
 from triton_kit.convert.samples import Feed, read_feed, write_feed
 from triton_kit.errors import ConvertError, VerifyError
 from triton_kit.process import Finished, run_child
@@ -18,6 +20,12 @@ REASON_LINES = 3
 LEVELS = ("all", "extended", "basic", "off")  # of ONNX Runtime's optimiser
 _NO_KERNEL = re.compile(
     r"Could not find an implementation for ([\w.]+\(\d+\)) node with name '([^']*)'"
+)
+_OUT_OF_MEMORY = re.compile(
+    "bad_alloc|MemoryError|Failed to allocate memory|[Cc]annot allocate memory"
+)
+_DISK_FULL = re.compile(
+    r"No space left|File too large|Disk quota|requested and \d+ written"
 )
 _UNKNOWN_OP = re.compile(r"([\w.]+:[\w.]+)\(-?\d+\) is not a registered function/op")
 
@@ -127,7 +135,7 @@ def explain(model: Path, done: Finished, what: str) -> VerifyError:
             hint="export without it, or replace it by a graph pass (--pass)",
         )
     said = ending(done).replace(f"{model.parent}/", "")  # a scratch folder
-    return VerifyError(f"{what}: {said}", hint=_hint(done))
+    return VerifyError(f"{what}: {said}", hint=hint(done))
 
 
 def ending(done: Finished) -> str:
@@ -136,15 +144,14 @@ def ending(done: Finished) -> str:
     return f"{done.ending}: {reason}" if reason else done.ending
 
 
-def _hint(done: Finished) -> str | None:
+def hint(done: Finished) -> str | None:
+    """Say what may help, from how a worker ended."""
     if done.exit_code is None:
         return "raise --deadline"
-    if (
-        done.exit_code == -9
-        or "bad_alloc" in done.stderr
-        or "MemoryError" in done.stderr
-    ):
+    if done.exit_code == -signal.SIGKILL or _OUT_OF_MEMORY.search(done.stderr):
         return "it ran out of memory, most likely: use smaller shapes or fewer samples"
+    if _DISK_FULL.search(done.stderr):
+        return room_hint()
     if done.exit_code < 0:
         return "the library crashed; nothing was kept"
     return None

@@ -6,10 +6,9 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import onnxruntime as ort
 
-from triton_kit.convert.samples import read_feed
+from triton_kit.convert.samples import read_feed, write_arrays
 
 LEVELS = {
     "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -39,11 +38,8 @@ def main() -> None:
         for index, path in enumerate(order["feeds"]):
             where = order["labels"][index]
             feed = read_feed(Path(path), order["names"])
-            arrays = [
-                a.astype(str) if a.dtype == object else a
-                for a in session.run(outputs, feed)
-            ]
-            np.savez(Path(order["answers"]) / f"answer_{index}.npz", *arrays)
+            answer = session.run(outputs, feed)
+            write_arrays(Path(order["answers"]) / f"answer_{index}.npz", answer)
     except Exception as error:  # a supervisor's border: the parent explains it
         sys.exit(f"at {where}: {type(error).__name__}: {error}")
     json.dump({"outputs": outputs}, sys.stdout)

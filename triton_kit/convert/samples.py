@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,9 +144,21 @@ def _draw(
 
 def write_feed(feed: Feed, path: Path) -> list[str]:
     """Write a feed for a child process; return its names in the file's order."""
-    # By position: an input may be called `file`, which savez takes for its own.
-    np.savez(path, *(a.astype(str) if a.dtype == object else a for a in feed.values()))
+    write_arrays(path, list(feed.values()))
     return list(feed)
+
+
+def write_arrays(path: Path, arrays: Sequence[Array]) -> None:
+    """Write arrays by position, as numpy.savez does; texts become fixed-width ones.
+
+    numpy.savez leaves its file open where the disk is full, and fails once more, on
+    stderr, when that is collected.
+    """
+    with ZipFile(path, "w") as archive:
+        for index, array in enumerate(arrays):
+            plain = array.astype(str) if array.dtype == object else array
+            with archive.open(f"arr_{index}.npy", "w", force_zip64=True) as file:
+                np.save(file, plain, allow_pickle=False)
 
 
 def read_feed(path: Path, names: Sequence[str]) -> Feed:

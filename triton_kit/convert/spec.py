@@ -125,8 +125,8 @@ class ConvertSpec:
     """One model, and where its artifact goes.
 
     Attributes:
-        source: an .onnx, .pt2 or .pt file, a SavedModel folder, or a torch module as
-            `package.module:function`.
+        source: an .onnx, .pt2 or .pt file, a SavedModel folder, a torch module as
+            `package.module:function`, or a finished plan or engine.
         output: the artifact's path; its folder is made at the end.
         profiles: the shapes of inputs that vary, one mapping per optimisation profile.
             An input left out is checked with `DEFAULT_AXIS` for every axis that varies.
@@ -147,7 +147,7 @@ class ConvertSpec:
         sparsity: `2:4` prunes the weights that are smallest in each group of four.
         simplify: fold constants and drop what changes nothing.
         opset: the opset the graph is brought to before anything else.
-        options: of the TensorRT builder, by name (`capabilities.OPTIONS`).
+        options: of the TensorRT builder, by name (`builder_options.OPTIONS`).
         release: the Triton release that a plan is for, such as `26.06`.
         dry_run: check all that can be checked without the real builder, write nothing.
         cache: the folder of finished artifacts by content; None: no cache.
@@ -285,13 +285,14 @@ class ConvertResult:
     """The artifact and what was done for it.
 
     `kept_fp32` are the nodes that stayed fp32 although a lower precision was asked,
-    with the reason. `notes` are sentences for the reader: a pass that was taken back,
+    with the reason. `precision` is None where an engine was taken in that does not say.
+    `notes` are sentences for the reader: a pass that was taken back,
     and why. `manifest` is the artifact's JSON, as written beside it.
     """
 
     artifact: Path
     format: Format
-    precision: Precision
+    precision: Precision | None
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     before: GraphSize

@@ -14,6 +14,9 @@ def result_lines(result: ConvertResult) -> list[str]:
     accuracy = result.accuracy
     before, after = result.before, result.after
     source = "from the cache" if result.from_cache else f"{result.seconds:.1f} s"
+    if result.precision is None:
+        taken = f"{result.artifact}  finished {result.format}, taken in as it is"
+        return [taken, *(f"  note: {note}" for note in result.notes)]
     lines = [
         f"{result.artifact}  {result.precision} {result.format}, {source}",
         f"  size     {_bytes(before.bytes)} -> {_bytes(after.bytes)}"

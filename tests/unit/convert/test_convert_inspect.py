@@ -29,14 +29,6 @@ def test_json_holds_all_of_it(kit, order):
     assert facts["inputs"][0]["axes"] == ["batch", None, None, None]
 
 
-def test_a_profile_names_the_slowest_nodes(kit, networks):
-    result = kit("inspect", networks / "cnn.onnx", "--profile", "--json")
-
-    profile = json.loads(result.stdout)["profile"]
-    assert profile["nodes"][0]["us"] > 0
-    assert "GPU" in profile["tensorrt"]
-
-
 def test_a_plan_tells_the_tensorrt_and_the_triton_that_load_it(kit, tmp_path):
     plan = tmp_path / "model.plan"
     plan.write_bytes(b"ftrt" + bytes(20) + bytes([10, 13, 3, 9]) + bytes(100))

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from triton_kit.convert.passes import load_callable
-from triton_kit.convert.samples import read_feed
+from triton_kit.convert.samples import read_feed, write_arrays
 
 REASON_LINES = 2  # torch goes on with graphs and stacks
 Json = Any
@@ -105,7 +104,7 @@ class Source:
             with torch.no_grad():
                 answer = self.module(*tensors)
             arrays = [tensor.numpy() for tensor in _flat(answer)]
-            np.savez(Path(order["answers"]) / f"answer_{index}.npz", *arrays)
+            write_arrays(Path(order["answers"]) / f"answer_{index}.npz", arrays)
             count = len(arrays)
         return count
 
