@@ -163,9 +163,8 @@ def write_arrays(path: Path, arrays: Sequence[Array]) -> None:
 
 def read_feed(path: Path, names: Sequence[str]) -> Feed:
     """Read what `write_feed` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = [file[f"arr_{index}"] for index in range(len(names))]
+    arrays = read_npz(path)
+    feed = {name: arrays[f"arr_{index}"] for index, name in enumerate(names)}
     return {
-        name: a.astype(object) if a.dtype.kind == "U" else a
-        for name, a in zip(names, arrays, strict=True)
+        name: a.astype(object) if a.dtype.kind == "U" else a for name, a in feed.items()
     }

@@ -41,6 +41,10 @@ _BETWEEN_CONVOLUTIONS = (
     "Transpose",
     "Unsqueeze",
 )
+# These have int8 kernels that answer in float32. With eight bits an answer would be cut
+# off at the largest one in calibration; and where a float32 operator follows, it would
+# be rounded for nothing.
+_FLOAT_ANSWERS = ("Gemm", "MatMul")
 
 
 def quantize_for_cpu(
@@ -84,7 +88,10 @@ def quantize_for_cpu(
             nodes_to_quantize=[],
             nodes_to_exclude=list(kept),
             op_types_to_quantize=types,
-            extra_options={"ForceQuantizeNoInputCheck": False},
+            extra_options={
+                "ForceQuantizeNoInputCheck": False,
+                "OpTypesToExcludeOutputQuantization": list(_FLOAT_ANSWERS),
+            },
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()  # the checker wants it; it comes unsorted

@@ -16,6 +16,7 @@ from triton_kit.convert.onnx_file import save_onnx, value_types
 from triton_kit.convert.run import call_worker, worker_failed, write_feeds
 from triton_kit.convert.samples import Feed
 from triton_kit.errors import ConvertError
+from triton_kit.samples import read_npz
 
 _LEVELS = 128  # of int8 without its sign: what entropy compares against
 
@@ -97,9 +98,9 @@ def _expose(model: ModelProto, path: Path) -> list[str]:
 
 
 def _read(path: Path, names: Sequence[str], feeds: int) -> dict[str, ValueRange]:
-    with np.load(path) as file:
-        lows, highs = file["lows"], file["highs"]
-        histograms = file.get("histograms")
+    found = read_npz(path)
+    lows, highs = found["lows"], found["highs"]
+    histograms = found.get("histograms")
     return {
         name: ValueRange(
             low=float(lows[i]),
