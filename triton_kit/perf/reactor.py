@@ -104,7 +104,8 @@ class Reactor:
     def call_at(self, due_ns: int, callback: Callable[[], None]) -> Timer:
         """Call back at `due_ns` or a little later."""
         timer = Timer(callback)
-        heapq.heappush(self._timers, (due_ns, next(self._order), timer))
+        # The clock takes 0 for never; the past is at once.
+        heapq.heappush(self._timers, (max(due_ns, 1), next(self._order), timer))
         self._timer_clock.set(self._timers[0][0])
         return timer
 

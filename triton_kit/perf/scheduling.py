@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+
+from triton_kit.perf.load import ClosedLoad, Load
 
 _NO_PRIORITY = os.sched_param(0)
+
+
+def scheduling_of(load: Load) -> AbstractContextManager[None]:
+    """Take the core from nobody, unless a due time or a lone request needs it."""
+    if isinstance(load, ClosedLoad) and load.concurrency > 1:
+        return without_preempting()
+    return nullcontext()
 
 
 @contextmanager

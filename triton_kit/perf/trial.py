@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 
 from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
@@ -15,7 +15,7 @@ from triton_kit.perf.part import Part
 from triton_kit.perf.reactor import Reactor, Timer
 from triton_kit.perf.recorder import Recording
 from triton_kit.perf.result import Run
-from triton_kit.perf.scheduling import without_preempting
+from triton_kit.perf.scheduling import scheduling_of
 from triton_kit.perf.server_stats import ModelStats, StatsWatch
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.stability import Window
@@ -59,7 +59,7 @@ class Trial:
         """Warm up, measure, drain; Ctrl-C ends any of them."""
         tail = Cut(Recording())
         try:
-            with self._scheduling():
+            with scheduling_of(self._load):
                 self._warm_up()
                 counters = self._stats.sample()
                 with self._metrics.watching() if self._metrics else nullcontext():
@@ -72,13 +72,6 @@ class Trial:
         finally:
             tail = self._engine.cut()
         return self._result(tail)
-
-    def _scheduling(self) -> AbstractContextManager[None]:
-        """Take the core from nobody, unless a due time or a lone request needs it."""
-        load = self._load
-        if isinstance(load, ClosedLoad) and load.concurrency > 1:
-            return without_preempting()
-        return nullcontext()
 
     def _result(self, tail: Cut) -> Run:
         is_periodic = isinstance(self._load, PeriodicLoad)

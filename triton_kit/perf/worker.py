@@ -11,12 +11,14 @@ import json
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 from triton_kit.errors import TritonKitError
 from triton_kit.perf.closed_loop import ClosedLoop
 from triton_kit.perf.open_loop import OpenLoop
 from triton_kit.perf.recording_wire import cut_to_bytes
+from triton_kit.perf.scheduling import scheduling_of
 from triton_kit.perf.sender import Sender, sender_of
 from triton_kit.perf.spec_wire import spec_from_json
 from triton_kit.perf.target import targets_of
@@ -55,6 +57,7 @@ class Worker:
         self._is_over = False
         self._round = 0
         self._unread = b""
+        self._scheduling = ExitStack()  # as the load wants it
         sender.reactor.watch(_STDIN, self._on_commands)
 
     def run(self) -> None:
@@ -79,6 +82,8 @@ class Worker:
         do, engine = command["do"], self._engine
         if do == "load":
             load = self._sender.spec.loads[command["index"]]
+            self._scheduling.close()
+            self._scheduling.enter_context(scheduling_of(load))
             self._engine = self._sender.engine(load)
             self._engine.open()
             tell("open")
