@@ -72,10 +72,7 @@ def check_fits(path: Path, spec: ConvertSpec) -> PlanHeader:
         raise ConvertError(
             f"{path}: is an engine of {header.kind} {header.version_text}{loads}; "
             f"asked for was {spec.format}",
-            hint=f"--format {other}"
-            if other == "rtx" or spec.format == "rtx"
-            else "a finished plan becomes nothing else: --format plan, or start from "
-            "its ONNX file",
+            hint=f"it can be taken in as what it is, and no more: --format {other}",
         )
     release = find_release(spec.release) if spec.release else None
     if release and spec.format == "plan":
@@ -157,16 +154,16 @@ def _known(source: Path) -> dict[str, Json] | None:
     manifest = source.parent / MANIFEST
     try:
         facts: dict[str, Json] = json.loads(manifest.read_text(encoding="utf-8"))
-        said = facts["files"].get(source.name)
+        digests_of = {name: file["sha256"] for name, file in facts["files"].items()}
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConvertError(
             f"{manifest}: not a manifest: {error!r}", hint="move it away"
         ) from error
-    if said is None or "accuracy" not in facts:
+    if source.name not in digests_of or "accuracy" not in facts:
         return None  # of something else
-    if sha256(source) != said["sha256"]:
+    if sha256(source) != digests_of[source.name]:
         raise ConvertError(
             f"{source}: is not the file that {manifest} names: it has changed since",
             hint="take both from where it was built, or move the manifest away",

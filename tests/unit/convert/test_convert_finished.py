@@ -189,6 +189,18 @@ def test_an_engine_cut_short_is_refused(kit, order, tmp_path):
     assert "cut short" in result.output
 
 
+@pytest.mark.parametrize("text", ["[1]", "{", '{"files": {"theirs.plan": 1}}'])
+def test_a_manifest_that_is_none_is_said(kit, tmp_path, text):
+    plan = write_plan(tmp_path / "theirs.plan")
+    (tmp_path / "manifest.json").write_text(text)
+
+    result = kit("convert", plan, "-o", tmp_path / "out", "--format", "plan")
+
+    assert result.exit_code == ConvertError.exit_code, result.output
+    assert "not a manifest" in result.output
+    assert "Traceback" not in result.output
+
+
 PROJECT = """
 name: taken
 targets:
