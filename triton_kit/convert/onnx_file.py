@@ -131,11 +131,9 @@ def name_nodes(model: ModelProto) -> None:
 
 def value_types(model: ModelProto) -> dict[str, int]:
     """Return the element type of every value of the top graph, as far as known."""
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=False)
-    except ValueError:  # over 2 GB: infer without the weights' content
-        inferred = onnx.shape_inference.infer_shapes(_without_weights(model))
-    graph = inferred.graph
+    # Types do not depend on weights, and every one of their bytes would be copied into
+    # the inference and back.
+    graph = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
     types = {
         value.name: value.type.tensor_type.elem_type
         for value in (*graph.value_info, *graph.input, *graph.output)
@@ -149,7 +147,7 @@ def _without_weights(model: ModelProto) -> ModelProto:
     bare = ModelProto()
     bare.CopyFrom(model)
     for tensor in bare.graph.initializer:
-        if len(tensor.raw_data) > 1024:
+        if len(tensor.raw_data) > 1024:  # smaller ones may be shapes
             tensor.ClearField("raw_data")
             tensor.data_location = TensorProto.EXTERNAL
     return bare
