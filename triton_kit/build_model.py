@@ -239,6 +239,7 @@ def _convert_spec(
             data=project.path(calibration.data),
             method=calibration.method,
             percentile=calibration.percentile,
+            quantizer=calibration.quantizer,
         )
         if calibration
         else None,

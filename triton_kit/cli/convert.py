@@ -49,6 +49,14 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--percentile", type=float, default=99.99, show_default=True)
 @click.option(
+    "--quantizer",
+    type=click.Choice(["own", "modelopt"]),
+    default="own",
+    show_default=True,
+    help="Who puts int8 or fp8 into the graph: the kit, or NVIDIA's ModelOpt "
+    "(triton_kit[quantize], or TRITON_KIT_MODELOPT_PYTHON).",
+)
+@click.option(
     "--symmetric/--asymmetric",
     default=None,
     help="int8 ranges around zero, as TensorRT demands, or free, as CPUs like them.",

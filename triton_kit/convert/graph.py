@@ -166,6 +166,8 @@ def _quantized(
     rest = spec.rest_precision
     needed = BF16_OPSET if rest == "bf16" else FP16_SCALE_OPSET
     model = _to_opset_of(model, needed)
+    if spec.calibration.quantizer == "modelopt":
+        return _quantized_by_modelopt(model, spec, kept, feeds)
     method, percentile = spec.calibration.method, spec.calibration.percentile
     ranges = _observed(model, spec, feeds, histograms=method != "minmax")
     kept_ranges = limits(ranges, method=method, percentile=percentile)
@@ -181,6 +183,29 @@ def _quantized(
         model, lowered_kept = done.model, done.kept
     quantized = quantize_symmetric(model, kept_ranges, to=spec.precision, skip=kept)
     return _checked(quantized.model, lowered_kept | quantized.kept)
+
+
+def _quantized_by_modelopt(
+    model: ModelProto, spec: ConvertSpec, kept: dict[str, str], feeds: Sequence[Feed]
+) -> Candidate:
+    from triton_kit.convert.precision.modelopt import quantize_with_modelopt
+
+    assert spec.calibration is not None
+    if spec.symmetric is False:
+        raise SpecError(
+            f"{spec.source}: ModelOpt's int8 ranges are centred on zero",
+            hint="--quantizer own makes asymmetric ones",
+        )
+    done = quantize_with_modelopt(
+        model,
+        feeds,
+        to=spec.precision,
+        rest=spec.rest_precision,
+        method=spec.calibration.method,
+        skip=kept,
+        deadline_s=spec.deadline_s,
+    )
+    return _checked(done.model, done.kept)
 
 
 def _to_opset_of(model: ModelProto, wanted: int) -> ModelProto:

@@ -14,6 +14,7 @@ from typing import Any
 
 from triton_kit.artifact import inspect_plan
 from triton_kit.convert.onnx_file import artifact_files
+from triton_kit.convert.precision.modelopt import modelopt_version
 from triton_kit.convert.spec import Accuracy, ConvertSpec, GraphSize
 from triton_kit.errors import ConvertError
 
@@ -74,6 +75,8 @@ def spec_facts(spec: ConvertSpec) -> dict[str, Json]:
     facts["verify_data"] = _data(spec.verify_data)
     if spec.calibration:
         facts["calibration"]["data"] = _data(spec.calibration.data)
+        if spec.calibration.quantizer == "modelopt":
+            facts["calibration"]["modelopt"] = modelopt_version()
     return facts
 
 
@@ -168,6 +171,7 @@ def _flags(spec: ConvertSpec) -> list[str]:
         words += ["--calibration", str(spec.calibration.data.resolve())]
         words += ["--calibration-method", spec.calibration.method]
         words += ["--percentile", str(spec.calibration.percentile)]
+        words += ["--quantizer", spec.calibration.quantizer]
     ranges = [f"{n}:{low},{high}" for n, (low, high) in spec.ranges.items()]
     words += _each("--range", ranges)
     words += _each("--keep-fp32", spec.keep_fp32)

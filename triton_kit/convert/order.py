@@ -8,7 +8,7 @@ from typing import Any
 
 from triton_kit.convert.profile import ProfileSpec
 from triton_kit.convert.shapes import parse_shapes
-from triton_kit.convert.spec import Calibration, ConvertSpec, Gate, Method
+from triton_kit.convert.spec import Calibration, ConvertSpec, Gate, Method, Quantizer
 from triton_kit.errors import SpecError
 
 ARTIFACT_NAMES = {"onnx": "model.onnx", "plan": "model.plan", "rtx": "model.engine"}
@@ -22,6 +22,7 @@ def spec_from_options(
     calibration: Path | None,
     calibration_method: Method,
     percentile: float,
+    quantizer: Quantizer,
     ranges: Iterable[str],
     options: Iterable[str],
     min_snr_db: float | None,
@@ -44,7 +45,10 @@ def spec_from_options(
         output=folder / ARTIFACT_NAMES[same["format"]],
         profiles=parse_shapes(shapes),
         calibration=Calibration(
-            data=calibration, method=calibration_method, percentile=percentile
+            data=calibration,
+            method=calibration_method,
+            percentile=percentile,
+            quantizer=quantizer,
         )
         if calibration
         else None,

@@ -88,13 +88,16 @@ def _shapes(path: Path, spec: ProfileSpec) -> Mapping[str, Shape]:
 
 
 def _in_tensorrt(order: Mapping[str, Any], spec: ProfileSpec) -> Facts:
-    """Return TensorRT's times of the same graph, or the reason why there are none."""
+    """Return TensorRT's times of the same graph, or why there are none.
+
+    `skipped`: it cannot run here. `failed`: it can, and did not.
+    """
     if reason := _obstacle("tensorrt"):
         return {"skipped": reason}
     wanted = {**order, "what": "tensorrt", "backend": "tensorrt"}
     done = call_worker("profile_worker", wanted, deadline_s=spec.deadline_s)
     if done.exit_code != 0:
-        return {"skipped": ending(done)}
+        return {"failed": ending(done)}
     found: Facts = json.loads(done.stdout)
     return found
 
@@ -159,12 +162,12 @@ def profile_lines(facts: Facts, *, shown: int = 20) -> list[str]:
         f"  profile: {facts['runtime']}{level}, {shapes}; {facts['runs']} runs after "
         f"{facts['warm_up']}",
         f"  {facts['run_us']:,.0f} us a run, {_memory(facts)}",
-        "     mean us  share  calls  op",
+        "   median us  share  calls  op",
     ]
     for node in facts["nodes"][:shown]:
         on = node["provider"].removesuffix("ExecutionProvider")
         lines.append(
-            f"  {node['mean_us']:10.1f}  {node['share']:5.1%}  {node['calls']:5}  "
+            f"  {node['median_us']:10.1f}  {node['share']:5.1%}  {node['calls']:5}  "
             f"{node['op']:20} {node['name']} ({on})"
         )
     if (more := len(facts["nodes"]) - shown) > 0:
@@ -184,8 +187,9 @@ def _beside(facts: Facts) -> list[str]:
     other = facts.get("tensorrt")
     if other is None:
         return []
-    if "skipped" in other:
-        return [f"  TensorRT: not run, {other['skipped']}"]
+    for end in ("skipped", "failed"):
+        if end in other:
+            return [f"  TensorRT: {end}, {other[end]}"]
     ratio = facts["run_us"] / other["run_us"]
     return [
         f"  TensorRT takes 1/{ratio:.2f} of that:",

@@ -86,12 +86,16 @@ def onnxruntime_times(events: list[Json], *, warm_up: int) -> dict[str, Json]:
 
 
 def _shares(rows: list[dict[str, Json]]) -> list[dict[str, Json]]:
-    """Turn durations into calls, their mean and their share; the slowest first."""
-    total_us = sum(sum(row["durations_us"]) for row in rows) or 1.0
+    """Turn durations into calls, their median and their share; the slowest first.
+
+    A mean would show a node that was held up once as slow.
+    """
     for row in rows:
         us = row.pop("durations_us")
-        row |= {"calls": len(us), "mean_us": sum(us) / len(us)}
-        row["share"] = sum(us) / total_us
+        row |= {"calls": len(us), "median_us": median(us)}
+    total_us = sum(row["calls"] * row["median_us"] for row in rows) or 1.0
+    for row in rows:
+        row["share"] = row["calls"] * row["median_us"] / total_us
     return sorted(rows, key=lambda row: -float(row["share"]))
 
 

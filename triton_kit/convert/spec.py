@@ -13,10 +13,12 @@ from triton_kit.tensors import Shape, Tensor
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 Format = Literal["onnx", "plan", "rtx"]
 Method = Literal["minmax", "entropy", "percentile"]
+Quantizer = Literal["own", "modelopt"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FORMATS: tuple[Format, ...] = get_args(Format)
 METHODS: tuple[Method, ...] = get_args(Method)
+QUANTIZERS: tuple[Quantizer, ...] = get_args(Quantizer)
 AUTO = "auto"
 QUANTIZED = ("int8", "fp8")
 
@@ -104,11 +106,13 @@ class Calibration:
         method: `minmax` takes the largest value seen, `percentile` the value that
             `percentile` per cent of all values stay below, `entropy` the range whose
             histogram loses the least information.
+        quantizer: who puts the Q/DQ pairs in: `own`, or `modelopt`, NVIDIA's.
     """
 
     data: Path
     method: Method = "minmax"
     percentile: float = 99.99
+    quantizer: Quantizer = "own"
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -116,6 +120,7 @@ class Calibration:
                 f"unknown calibration method {self.method!r}",
                 hint=did_you_mean(self.method, METHODS),
             )
+        _check_choice("quantizer", self.quantizer, QUANTIZERS)
         if not 50 < self.percentile <= 100:
             raise SpecError(f"percentile is in (50, 100], got {self.percentile}")
 

@@ -47,8 +47,9 @@ class ClosedLoop:
         self.sent: int | None = None  # what is answered tells it
         self._reactor = reactor
         self._transport: Transport = transport
-        turns = itertools.cycle(requests)
-        self._source = source or (lambda _slot: turns)
+        self._requests = requests
+        self._turns: Iterator[Request] = iter(())
+        self._source = source
         self._first = self._concurrency = concurrency
         self._quota = quota
         if quota is not None:
@@ -59,6 +60,7 @@ class ClosedLoop:
     def open(self) -> None:
         """Connect; raises TransportError where nobody accepts."""
         self._transport.open(self._concurrency, self.ledger)
+        self._turns = itertools.cycle(self._requests)  # a run begins at the first
 
     def begin(self, *, count: int | None = None) -> int:
         """Send the first requests; `count` limits how many are sent in all.
@@ -83,7 +85,7 @@ class ClosedLoop:
         for slot in new:
             self._transport.grow()
             self._due_ns.append(0)
-            self._next.append(self._source(slot))
+            self._next.append(self._requests_of(slot))
             self._start(slot)
         self._concurrency = concurrency
 
@@ -91,11 +93,15 @@ class ClosedLoop:
         """Return where each slot takes its requests from, `count` in all."""
         slots = range(self._concurrency)
         if count is None:
-            return [self._source(slot) for slot in slots]
+            return [self._requests_of(slot) for slot in slots]
         left = iter(range(count))  # one for all: whoever is ready takes the next
         return [
-            map(_SECOND, zip(left, self._source(slot), strict=False)) for slot in slots
+            map(_SECOND, zip(left, self._requests_of(slot), strict=False))
+            for slot in slots
         ]
+
+    def _requests_of(self, slot: int) -> Iterator[Request]:
+        return self._turns if self._source is None else self._source(slot)
 
     def _start(self, slot: int) -> None:
         request = next(self._next[slot], None)

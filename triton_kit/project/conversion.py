@@ -19,6 +19,7 @@ class CalibrationSpec(Spec):
     data: str
     method: Literal["minmax", "entropy", "percentile"] = "minmax"
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    quantizer: Literal["own", "modelopt"] = "own"
 
 
 class VerifySpec(Spec):

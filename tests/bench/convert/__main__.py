@@ -115,7 +115,7 @@ def bench(folder, options):
         p: json.loads((folder / p / "manifest.json").read_text())["accuracy"]
         for p in ("fp32", "int8")
     }
-    functions = speed.variants(module, paths)
+    functions = speed.variants(module, paths, options.threads)
     images = resnet.images(most, resnet.SIZE, seed=20_000)[0]
     results["speed"] = {}
     for batch in (1, most):

@@ -13,17 +13,19 @@ import torch
 from watch import watched
 
 
-def session(path):
+def session(path, threads):
     """Open a session as a server would, but with threads that do not spin.
 
-    Threads that spin after a run would take the next variant's CPU.
+    Threads that spin after a run would take the next variant's CPU. Their number is
+    set: left alone, ONNX Runtime takes every core, those not meant for us too.
     """
     options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def variants(module, paths):
+def variants(module, paths, threads):
     """Return name -> function of a batch: torch eager, then every ONNX file."""
 
     def eager(images):
@@ -34,7 +36,9 @@ def variants(module, paths):
         return lambda images: opened.run(None, {"input": images})[0]
 
     found = {"torch eager": eager}
-    return found | {name: served(session(path)) for name, path in paths.items()}
+    return found | {
+        name: served(session(path, threads)) for name, path in paths.items()
+    }
 
 
 def measured(functions, images, rounds):

@@ -43,6 +43,16 @@ def test_requests_are_taken_in_turn(reactor):
     assert (recording.succeeded, recording.failed) == (5, 5)
 
 
+def test_a_second_start_begins_at_the_first_request(reactor):
+    engine = ClosedLoop(reactor, MemoryTransport(reactor), [GOOD, BAD], concurrency=1)
+
+    for _ in range(2):
+        engine.begin(count=1)
+        reactor.run()
+
+    assert engine.recorder.cut().succeeded == 2
+
+
 def test_ceasing_waits_for_what_is_in_flight(reactor):
     transport = MemoryTransport(reactor, service_ns=ns(0.02))
     engine = ClosedLoop(reactor, transport, [GOOD], concurrency=3)
