@@ -56,6 +56,26 @@ def test_sequences_reach_the_model_in_order_at_times_of_their_own(
     assert sum(stats.requests for stats in run.server) == 150
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("load", [ClosedLoad(4), RateLoad(rate_hz=1000)], ids=str)
+def test_sequences_that_are_cut_short_do_not_hold_up_the_next_load(
+    loaded, load, processes
+):
+    def run(first_id):
+        cut_short = Sequences(length=1000, first_id=first_id)
+        changes = {"sequences": cut_short, "processes": processes, "loads": (load,)}
+        # The model takes 4 sequences, and keeps them until they are idle for 60 s.
+        changes |= {"request_count": 40, "request_timeout_s": 10}
+        [run] = measure(spec(loaded, "grpc", model="counter", **changes)).runs
+        return run
+
+    for first_id in (1000, 2000):
+        measured = run(first_id)
+
+        assert measured.recording.errors == {}
+        assert sum(stats.requests for stats in measured.server) == 40
+
+
 def test_a_stateful_model_asks_for_sequences(loaded):
     with pytest.raises(SpecError, match="keeps state"):
         measure(spec(loaded, "http", model="counter"))

@@ -12,7 +12,7 @@ from triton_kit.perf.ledger import Ledger
 from triton_kit.perf.observed import ObservedTransport
 from triton_kit.perf.quota import Quota
 from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.sequences import Source
+from triton_kit.perf.sequences import Source, Turns
 from triton_kit.perf.transport.base import Failure, Request, Transport
 
 _SECOND = operator.itemgetter(1)
@@ -50,6 +50,7 @@ class ClosedLoop:
         self._requests = requests
         self._turns: Iterator[Request] = iter(())
         self._source = source
+        self._sequences: dict[int, Turns] = {}
         self._first = self._concurrency = concurrency
         self._quota = quota
         if quota is not None:
@@ -101,14 +102,20 @@ class ClosedLoop:
         ]
 
     def _requests_of(self, slot: int) -> Iterator[Request]:
-        return self._turns if self._source is None else self._source(slot)
+        if self._source is None:
+            return self._turns
+        turns = self._sequences[slot] = self._source(slot)
+        return turns.requests
 
     def _start(self, slot: int) -> None:
         request = next(self._next[slot], None)
         if request is not None:
-            self.in_flight += 1
-            self._due_ns[slot] = now_ns()
-            self._transport.send(slot, request)
+            self._send(slot, request)
+
+    def _send(self, slot: int, request: Request) -> None:
+        self.in_flight += 1
+        self._due_ns[slot] = now_ns()
+        self._transport.send(slot, request)
 
     @property
     def ended(self) -> int:
@@ -129,6 +136,14 @@ class ClosedLoop:
         self._next = [iter(())] * len(self._next)
         if not self.in_flight:
             self._reactor.stop()
+
+    def end_sequences(self) -> None:
+        """Send what ends each sequence that has begun, after all else has ended."""
+        self._next = [iter(())] * len(self._next)
+        for slot, turns in self._sequences.items():
+            if turns.ending is not None:
+                self._send(slot, turns.ending)
+        self._sequences.clear()
 
     def abandon(self, failure: Failure) -> None:
         """Give up what is still in flight, and send nothing more."""

@@ -168,6 +168,12 @@ class CrewEngine:
         if self.is_done:
             self._reactor.stop()
 
+    def end_sequences(self) -> None:
+        """Send what ends each sequence that has begun, after all else has ended."""
+        self._busy = {worker.index for worker in self._workers}
+        self._round += 1
+        self._order(do="end_sequences", round=self._round)
+
     def abandon(self, failure: Failure) -> None:
         """Give up what is in flight and what was due, and send nothing more."""
         self._order(do="abandon", failure=asdict(failure))

@@ -50,6 +50,12 @@ class Engine(Protocol):
     def finish(self, end_ns: int) -> None:
         """Send what is due before `end_ns` and no more; stop after the last answer."""
 
+    def end_sequences(self) -> None:
+        """Send what ends each sequence that has begun, after all else has ended.
+
+        Until its end comes, a sequence holds a place in the server.
+        """
+
     def abandon(self, failure: Failure) -> None:
         """Give up what is in flight and what was due, and send nothing more."""
 

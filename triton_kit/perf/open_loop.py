@@ -10,7 +10,7 @@ from triton_kit.perf.clock import now_ns
 from triton_kit.perf.engine import Cut
 from triton_kit.perf.ledger import Ledger
 from triton_kit.perf.reactor import NEVER, Reactor
-from triton_kit.perf.sequences import Source
+from triton_kit.perf.sequences import Source, Turns
 from triton_kit.perf.transport.base import Failure, Request, Transport
 
 # Connections that an open loop has ready; more are opened as they are needed.
@@ -54,6 +54,7 @@ class OpenLoop:
         self._requests = requests
         self._turns: Iterator[Request] = iter(())
         self._source = source
+        self._sequences: dict[int, Turns] = {}
         self._has_sequences = source is not None
         self._next: list[Iterator[Request]] = []
         self._most_in_flight = most_in_flight
@@ -113,6 +114,16 @@ class OpenLoop:
             self._next_ns = NEVER
         self._rearm()
 
+    def end_sequences(self) -> None:
+        """Send what ends each sequence that has begun, after all else has ended."""
+        for slot, turns in self._sequences.items():
+            if turns.ending is not None:
+                self._free.remove(slot)
+                self._due_ns[slot] = now_ns()
+                self.in_flight += 1
+                self._transport.send(slot, turns.ending)
+        self._sequences.clear()
+
     def abandon(self, failure: Failure) -> None:
         """Give up what is in flight, and what was due and could not be sent."""
         while self._next_ns <= now_ns():
@@ -151,7 +162,10 @@ class OpenLoop:
         self._rearm()
 
     def _requests_of(self, slot: int) -> Iterator[Request]:
-        return self._turns if self._source is None else self._source(slot)
+        if self._source is None:
+            return self._turns
+        turns = self._sequences[slot] = self._source(slot)
+        return turns.requests
 
     def _grow(self) -> bool:
         if len(self._due_ns) >= self._most_in_flight:

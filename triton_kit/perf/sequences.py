@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -12,11 +13,29 @@ from triton_kit.errors import SpecError
 from triton_kit.perf.transport.base import Request
 from triton_kit.perf.wire.kserve_http import Parameter
 
+# Requests by whether they start and whether they end a sequence, then by input.
+Encoded = dict[tuple[bool, bool], list[Request]]
+
 # Gives the request at a place in the data, with these parameters.
 RequestAt = Callable[[int, dict[str, Parameter]], Request]
 
+
+@dataclass(slots=True)
+class Turns:
+    """The requests of one slot, endlessly.
+
+    Attributes:
+        requests: to be taken one by one.
+        ending: what ends the sequence of the request taken last; None where that was
+            its end.
+    """
+
+    requests: Iterator[Request]
+    ending: Request | None = None
+
+
 # Gives the requests of one slot.
-Source = Callable[[int], Iterator[Request]]
+Source = Callable[[int], Turns]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,37 +78,46 @@ class Sequences:
             yield int(generator.integers(low, high + 1))
 
 
-def sequence_requests(
-    sequences: Sequences, slot: int, distinct: int, request_at: RequestAt
-) -> Iterator[Request]:
-    """Yield the requests of one slot: one sequence after another, under one id.
+def sequence_source(
+    sequences: Sequences, distinct: int, request_at: RequestAt
+) -> Source:
+    """Return what gives a slot its requests: one sequence after another, under one id.
 
     An id is free again once its sequence has ended, and a slot has one sequence at a
     time, so an id per slot is enough; and every request can be encoded beforehand.
+    Whoever asks for a slot anew gets its sequences from the first one on.
 
     Args:
         sequences: lengths and ids.
-        slot: whose requests these are.
         distinct: how many different inputs there are.
-        request_at: encodes a request; called here for every one that can occur.
+        request_at: encodes a request; called once for every one that can occur.
     """
-    encoded = {
-        (start, end): [
-            request_at(place, _flags(sequences.first_id + slot, start, end))
-            for place in range(distinct)
-        ]
-        for start, end in itertools.product((False, True), repeat=2)
-    }
-    return _walk(sequences, slot, encoded)
+
+    @cache
+    def encoded(slot: int) -> Encoded:
+        return {
+            (start, end): [
+                request_at(place, _flags(sequences.first_id + slot, start, end))
+                for place in range(distinct)
+            ]
+            for start, end in itertools.product((False, True), repeat=2)
+        }
+
+    def source(slot: int) -> Turns:
+        turns = Turns(iter(()))
+        turns.requests = _walk(turns, sequences.lengths(slot), encoded(slot))
+        return turns
+
+    return source
 
 
-def _walk(
-    sequences: Sequences, slot: int, encoded: dict[tuple[bool, bool], list[Request]]
-) -> Iterator[Request]:
-    place = 0
-    for length in sequences.lengths(slot):
+def _walk(turns: Turns, lengths: Iterator[int], encoded: Encoded) -> Iterator[Request]:
+    place, ending = 0, encoded[False, True]
+    for length in lengths:
         for index in range(length):
-            kinds = encoded[index == 0, index == length - 1]
+            is_last = index == length - 1
+            kinds = encoded[index == 0, is_last]
+            turns.ending = None if is_last else ending[(place + 1) % len(ending)]
             yield kinds[place % len(kinds)]
             place += 1
 

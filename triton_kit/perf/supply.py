@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from triton_kit.perf.input_choice import Choice, choose, steps_from_files
 from triton_kit.perf.model import ModelInfo, input_shapes
 from triton_kit.perf.observed import Check
 from triton_kit.perf.protocol import Protocol
-from triton_kit.perf.sequences import Source, sequence_requests
+from triton_kit.perf.sequences import Source, sequence_source
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.steps import Step, batches, shape_of
 from triton_kit.perf.transport.base import Request
@@ -75,10 +74,7 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
         requests = [encode(place, {}) for place in range(len(steps))]
         return Supply(requests=requests, check=check if check else None)
 
-    @cache
-    def source(slot: int) -> Iterator[Request]:
-        return sequence_requests(sequences, slot, len(steps), encode)
-
+    source = sequence_source(sequences, len(steps), encode)
     has_answers = any(step.expected for step in steps)
     return Supply(requests=[], source=source, check=check if has_answers else None)
 

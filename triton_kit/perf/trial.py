@@ -71,6 +71,7 @@ class Trial:
             self._engine.abandon(Failure("interrupted"))
         finally:
             tail = self._engine.cut()
+        self._end_sequences()
         return self._result(tail)
 
     def _result(self, tail: Cut) -> Run:
@@ -183,6 +184,7 @@ class Trial:
             self._run_until(end_ns)
             self._end_ns = end_ns
             self._drain()
+            self._end_sequences()
         self._engine.cut()
 
     def _measure(self) -> None:
@@ -243,11 +245,28 @@ class Trial:
     def _drain(self) -> None:
         """Wait for the answers still due, for a while, then give up on them."""
         self._engine.finish(self._end_ns)
+        self._await_answers()
+
+    def _await_answers(self) -> None:
         if not self._engine.is_done:
             self._run_until(now_ns() + ns(self._spec.drain_within_s))
             self._engine.abandon(
                 Failure("no answer", "still unanswered when the drain time was over")
             )
+
+    def _end_sequences(self) -> None:
+        """Free the server of the sequences that were cut short; counts nowhere.
+
+        It would keep them, and let others wait, until they have been idle for long.
+        """
+        if self._spec.sequences is None:
+            return
+        try:
+            self._engine.end_sequences()
+            self._await_answers()
+        except KeyboardInterrupt:
+            self.was_interrupted = True
+        self._engine.cut()
 
     @contextmanager
     def _ticking(self) -> Iterator[None]:

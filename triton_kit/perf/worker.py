@@ -89,9 +89,8 @@ class Worker:
             tell("open")
         elif engine is None:
             raise AssertionError(f"{do} before a load")
-        elif do == "begin":
-            self._round = command["round"]
-            self._begin(engine, command["at_ns"], command["count"])
+        elif do in ("begin", "end_sequences"):
+            self._start(engine, command)
         elif do == "cut":
             tell("cut", cut_to_bytes(engine.cut()), sent=engine.sent)
         elif do == "finish":
@@ -101,6 +100,15 @@ class Worker:
         elif do == "expire":
             engine.expire(command["before_ns"], Failure(**command["failure"]))
             tell("count", ended=engine.ended)
+
+    def _start(self, engine: ClosedLoop | OpenLoop, command: dict[str, Any]) -> None:
+        self._round = command["round"]
+        if command["do"] == "begin":
+            self._begin(engine, command["at_ns"], command["count"])
+        else:
+            self._has_begun = True
+            engine.end_sequences()
+            self._sender.reactor.stop()  # there may have been none
 
     def _begin(
         self, engine: ClosedLoop | OpenLoop, at_ns: int, count: int | None

@@ -8,6 +8,7 @@ from triton_kit.perf.ledger import Ledger
 from triton_kit.perf.load import RateLoad
 from triton_kit.perf.open_loop import OpenLoop
 from triton_kit.perf.reactor import NEVER, Reactor
+from triton_kit.perf.sequences import Turns
 from triton_kit.perf.transport.base import Failure, Request
 from triton_kit.perf.transport.memory import MemoryTransport
 
@@ -156,7 +157,7 @@ def test_requests_of_one_sequence_never_overtake_each_other():
             [],
             lambda: iter([0] * 30),
             most_in_flight=3,
-            source=lambda slot: iter(made[slot]),
+            source=lambda slot: Turns(iter(made[slot])),
             ledger=Freeing(),
         )
         engine.begin()
@@ -184,7 +185,7 @@ def test_what_is_due_goes_to_the_sequence_that_has_been_free_longest():
             [],
             lambda: iter(range(0, ns(0.06), ns(0.01))),
             most_in_flight=3,
-            source=lambda _slot: itertools.repeat(GOOD),
+            source=lambda _slot: Turns(itertools.repeat(GOOD)),
         )
         engine.begin()
         reactor.run()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.sequences import Sequences, sequence_requests
+from triton_kit.perf.sequences import Sequences, sequence_source
 from triton_kit.perf.spec import parse_parameter
 from triton_kit.perf.transport.base import Request
 
@@ -17,7 +17,7 @@ def walk(sequences, slot, count):
         made.append((Request(b""), place, parameters))
         return made[-1][0]
 
-    requests = sequence_requests(sequences, slot, 3, request_at)
+    requests = sequence_source(sequences, 3, request_at)(slot).requests
     known = {request: (place, parameters) for request, place, parameters in made}
     return [known[request] for request in itertools.islice(requests, count)]
 
@@ -37,6 +37,26 @@ def test_every_sequence_starts_once_and_ends_once(length, variation, slot):
 
     spread = int(length * variation)
     assert all(max(length - spread, 1) <= n <= length + spread for n in lengths)
+
+
+@given(length=st.integers(1, 9), taken=st.integers(0, 30))
+def test_a_sequence_cut_short_can_be_ended(length, taken):
+    made = {}
+
+    def request_at(_place, parameters):
+        request = Request(b"")
+        made[request] = parameters
+        return request
+
+    sequences = Sequences(length=length, variation=0)
+    turns = sequence_source(sequences, 3, request_at)(2)
+    last = [made[request] for request in itertools.islice(turns.requests, taken)][-1:]
+
+    if not last or last[0]["sequence_end"]:
+        assert turns.ending is None
+    else:
+        ending = {"sequence_id": 3, "sequence_start": False, "sequence_end": True}
+        assert made[turns.ending] == ending
 
 
 def test_the_data_is_taken_in_turn():
