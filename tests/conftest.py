@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import signal
 from importlib.resources import files
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from click.testing import CliRunner
 
 from triton_kit.cli import main
 from triton_kit.project.scaffold import scaffold
+
+# A script that runs the tests in the background has the shell ignore Ctrl-C for them;
+# every child would, too, and some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

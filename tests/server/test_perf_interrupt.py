@@ -40,9 +40,12 @@ def test_ctrl_c_prints_what_was_measured(loaded, tmp_path):
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        wait_for_answers(process, loaded, 50)
-        os.kill(process.pid, signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=WITHIN_S)
+        try:
+            wait_for_answers(process, loaded, 50)
+            os.kill(process.pid, signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=WITHIN_S)
+        finally:
+            process.kill()
     [run] = json.loads(path.read_text())["runs"]
 
     assert process.returncode == 130
