@@ -93,12 +93,13 @@ def _serve_until_stopped(spec: ServeSpec, *, as_json: bool) -> None:
         signal.signal(number, signal.default_int_handler)
     try:
         with running(spec) as server:
-            click.echo(_as_json(server) if as_json else _as_text(server))
             click.echo(
                 "warning: the embedded server is Triton 24.10, which has published "
                 "CVEs: for development, on loopback only",
                 err=True,
             )
+            # Last: whoever reads it may use the server, or stop it, at once.
+            click.echo(_as_json(server) if as_json else _as_text(server))
             server.wait()
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
