@@ -20,6 +20,11 @@ class RefusedError(Exception):
     """A request that cannot be answered; the others of its batch can."""
 
 
+def is_plain(data_type: str) -> bool:
+    """Whether Triton and NumPy agree on the values, so that they need no conversion."""
+    return data_type not in _READERS
+
+
 def reader_of(data_type: str) -> Callable[[pb_utils.Tensor], np.ndarray]:
     """Return what gives the values of a request's tensor, shape as sent.
 
