@@ -60,10 +60,11 @@ def perf_analyzer(case, server, folder, seconds, *, is_async):
     # The last three windows are always within 900 % of each other: no repetitions.
     argv += ["-p", str(round(seconds * 1000 / windows)), "-s", "900"]
     argv += ["-r", str(windows), "-f", str(out)]
-    return Job(argv, environment(**env), lambda: _csv_latencies(out))
+    return Job(argv, environment(**env), lambda: csv_latencies(out))
 
 
-def _csv_latencies(path):
+def csv_latencies(path):
+    """Return p50, p99 and mean in us, of perf_analyzer's CSV."""
     with path.open() as lines:
         row = next(csv.DictReader(lines))
     parts = ("Client Send", "Network+Server Send/Recv", "Server Queue")
@@ -79,10 +80,11 @@ def ours(case, server, folder, seconds):
     argv += ["-u", url(server, case.protocol), "-i", case.protocol]
     argv += ["--concurrency-range", str(case.concurrency), "--warm-up", "0.2"]
     argv += ["-p", str(round(seconds * 1000)), "--json", str(out)]
-    return Job(argv, environment(), lambda: _json_latencies(out))
+    return Job(argv, environment(), lambda: json_latencies(out))
 
 
-def _json_latencies(path):
+def json_latencies(path):
+    """Return p50, p99 and mean in us, of the kit's JSON."""
     [run] = json.loads(path.read_text())["runs"]
     if run["errors"]:
         raise RuntimeError(f"requests failed: {run['errors_by_kind']}")

@@ -65,7 +65,7 @@ def _ours(server, folder, protocol, distribution):
     )
 
     def read(stalled_s, waited_s):
-        _, p99_us = clients._json_latencies(folder / "open.json")
+        _, p99_us, _ = clients.json_latencies(folder / "open.json")
         # The slowest hundredth of all requests, among those that were due meanwhile.
         share = 1 - 0.01 * SECONDS / stalled_s
         true_us = 1e6 * float(np.quantile(waited_s, share))
@@ -83,7 +83,7 @@ def _theirs(server, folder, protocol, is_async):
         sent_ns, done_ns = openloop.exported(folder / "export.json")
         due_ns = np.arange(len(sent_ns)) * 1e9 / RATE
         due_ns += (sent_ns - due_ns).min()
-        _, p99_us = clients._csv_latencies(folder / "out.csv")
+        _, p99_us, _ = clients.csv_latencies(folder / "out.csv")
         true_us = float(np.quantile(done_ns - due_ns, 0.99)) / 1e3
         return {"reported_p99_us": p99_us, "true_p99_us": true_us}
 
