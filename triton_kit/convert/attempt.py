@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,7 +59,8 @@ def attempt(
         VerifyError: the gate says no; with `blame`, the nodes that lose most are named.
     """
     candidate = candidate_of(work, extra_kept)
-    path = work.scratch / f"{work.spec.precision}.onnx"
+    # A folder of its own: an attempt that passed is kept while others are tried.
+    path = Path(tempfile.mkdtemp(dir=work.scratch)) / _file_name(work.spec)
     save_onnx(candidate.model, path)
     try:
         accuracy = _verify(work, path)
@@ -71,6 +73,12 @@ def attempt(
     return Attempt(
         spec=work.spec, candidate=candidate, path=path, accuracy=accuracy, notes=notes
     )
+
+
+def _file_name(spec: ConvertSpec) -> str:
+    # Its final name, where it is the artifact: it may name its weight file.
+    is_artifact = spec.format == "onnx"
+    return spec.output.name if is_artifact else spec.output.stem + ".onnx"
 
 
 def candidate_of(work: Work, extra_kept: Mapping[str, str] | None = None) -> Candidate:

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from triton_kit.convert.onnx_file import load_onnx, name_nodes
+from triton_kit.convert.onnx_file import load_onnx, measure, name_nodes
 from triton_kit.convert.passes import (
     MIN_OPSET,
     apply_user_passes,
@@ -24,7 +24,7 @@ from triton_kit.convert.precision.quantize import quantize_symmetric
 from triton_kit.convert.precision.ranges import ValueRange, limits, observe
 from triton_kit.convert.precision.sparsity import SparsityReport, prune_2_4
 from triton_kit.convert.samples import Feed
-from triton_kit.convert.spec import QUANTIZED, ConvertSpec
+from triton_kit.convert.spec import QUANTIZED, ConvertSpec, GraphSize
 from triton_kit.errors import ConvertError, SpecError, did_you_mean
 
 # The first opset whose operators take the type.
@@ -34,9 +34,10 @@ FP16_SCALE_OPSET = 19  # Q/DQ with float16 scales, and float8 at all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The float32 graph that every precision starts from."""
+    """The float32 graph that every precision starts from; `before` is its source."""
 
     model: ModelProto
+    before: GraphSize
     notes: tuple[str, ...] = ()
     sparsity: SparsityReport | None = None
 
@@ -56,9 +57,10 @@ def prepare(spec: ConvertSpec, source: Path, scratch: Path) -> Prepared:
     Raises:
         ConvertError: unreadable, not valid ONNX, or a user's pass fails.
     """
-    model = load_onnx(source)
+    read = load_onnx(source)
     _check(source)
-    model = inline_functions(model)
+    before = measure(read, source)
+    model = inline_functions(read)
     if spec.opset is not None:
         model = to_opset(model, spec.opset)
     deadline_s = spec.deadline_s
@@ -68,12 +70,17 @@ def prepare(spec: ConvertSpec, source: Path, scratch: Path) -> Prepared:
     notes: tuple[str, ...] = ()
     if spec.simplify:
         try:
-            model = simplify(model, scratch=scratch, deadline_s=deadline_s)
+            model = simplify(
+                model,
+                path=source if model is read else None,
+                scratch=scratch,
+                deadline_s=deadline_s,
+            )
         except ConvertError as error:
             notes = (f"kept the graph as it was: {error.message}",)
     name_nodes(model)
     report = prune_2_4(model) if spec.sparsity else None
-    return Prepared(model=model, notes=notes, sparsity=report)
+    return Prepared(model=model, before=before, notes=notes, sparsity=report)
 
 
 def _check(source: Path) -> None:

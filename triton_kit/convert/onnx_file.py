@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx.external_data_helper import load_external_data_for_model
 
 from triton_kit.convert.spec import GraphSize
 from triton_kit.errors import ConvertError
@@ -44,23 +45,39 @@ def save_onnx(
     # Who wrote the file, and when, is no part of the model: the same source has to
     # give the same bytes.
     del model.metadata_props[:]
-    is_large = model.ByteSize() > external_over_bytes
-    location = path.name + DATA_SUFFIX if is_large else None
-    # onnx appends to a data file that is there already
-    (path.parent / (path.name + DATA_SUFFIX)).unlink(missing_ok=True)
+    weights = path.parent / (path.name + DATA_SUFFIX)
+    weights.unlink(missing_ok=True)  # onnx appends to what is there
+    whole = _serialized(model, external_over_bytes)
     try:
+        if whole is not None:
+            path.write_bytes(whole)
+            return
         onnx.save_model(
             model,
             path,
-            save_as_external_data=is_large,
+            save_as_external_data=True,
             all_tensors_to_one_file=True,
-            location=location,
+            location=weights.name,
             size_threshold=1024,
         )
+        # onnx takes the weights out of the model; its owner is not done with it.
+        load_external_data_for_model(model, str(path.parent))
     except OSError:
         path.unlink(missing_ok=True)
-        (path.parent / (path.name + DATA_SUFFIX)).unlink(missing_ok=True)
+        weights.unlink(missing_ok=True)
         raise
+
+
+def _serialized(model: ModelProto, most_bytes: int) -> bytes | None:
+    """Return the model as bytes; None if they are more than `most_bytes`.
+
+    To ask protobuf for the size first would cost as much again.
+    """
+    try:
+        whole = model.SerializeToString()
+    except (EncodeError, ValueError):  # beyond what protobuf can
+        return None
+    return whole if len(whole) <= most_bytes else None
 
 
 def artifact_files(path: Path) -> list[Path]:

@@ -20,8 +20,12 @@ Json = Any
 MIN_OPSET = 13  # per-channel Q/DQ and the shapes of today's operators begin here
 
 
-def simplify(model: ModelProto, *, scratch: Path, deadline_s: float) -> ModelProto:
+def simplify(
+    model: ModelProto, *, scratch: Path, deadline_s: float, path: Path | None = None
+) -> ModelProto:
     """Fold constants, fuse and drop what changes nothing: onnxslim, else Polygraphy.
+
+    `path` is a file that has the model as it is, where there is one already.
 
     Raises:
         ConvertError: neither could do it; the model is as it was.
@@ -29,7 +33,8 @@ def simplify(model: ModelProto, *, scratch: Path, deadline_s: float) -> ModelPro
     reasons = []
     for what, name in (("slim", "onnxslim"), ("fold", "Polygraphy")):
         try:
-            return _in_child(model, {"what": what}, name, scratch, deadline_s)
+            order = {"what": what}
+            return _in_child(model, order, name, scratch, deadline_s, path=path)
         except ConvertError as error:
             reasons.append(error.message)
     raise ConvertError("; ".join(reasons))
@@ -60,11 +65,18 @@ def apply_user_passes(
 
 
 def _in_child(
-    model: ModelProto, order: Json, name: str, scratch: Path, deadline_s: float
+    model: ModelProto,
+    order: Json,
+    name: str,
+    scratch: Path,
+    deadline_s: float,
+    *,
+    path: Path | None = None,
 ) -> ModelProto:
     """Let `graph_worker` rewrite a model: foreign code, which may end its process."""
-    before, after = scratch / "before_pass.onnx", scratch / "after_pass.onnx"
-    save_onnx(model, before)
+    before, after = path or scratch / "before_pass.onnx", scratch / "after_pass.onnx"
+    if path is None:
+        save_onnx(model, before)
     order |= {"model": str(before), "rewritten": str(after)}
     done = call_worker("graph_worker", order, deadline_s=deadline_s)
     if done.exit_code != 0:

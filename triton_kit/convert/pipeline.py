@@ -113,7 +113,7 @@ def _made(
     work = _begin(spec, exported(spec, scratch), scratch)
     done = settle(work)
     engine = _engine(work, done) if spec.format != "onnx" else None
-    made = _named(work, done, engine)
+    made = _files(work, done, engine)
     result = _result(work, done, engine)
     facts = manifest_facts(
         result,
@@ -131,16 +131,15 @@ def _made(
     return replace(result, manifest=facts, seconds=time.monotonic() - started_s)
 
 
-def _named(work: Work, done: Attempt, engine: Engine | None) -> list[Path]:
-    """Give the artifact's files the names that they will have, in a folder apart."""
+def _files(work: Work, done: Attempt, engine: Engine | None) -> list[Path]:
+    """Return the artifact's files, under the names that they will have."""
+    if engine is None:
+        return artifact_files(done.path)
     folder = work.scratch / "made"
     folder.mkdir()
     artifact = folder / work.spec.output.name
-    if engine:
-        shutil.copyfile(engine.path, artifact)
-    else:
-        save_onnx(done.candidate.model, artifact)  # anew: it names its weight file
-    return artifact_files(artifact)
+    shutil.copyfile(engine.path, artifact)
+    return [artifact]
 
 
 def _papers(spec: ConvertSpec, facts: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -155,10 +154,8 @@ def _engine(work: Work, done: Attempt) -> Engine:
     spec = work.spec
     is_here = installed_backend(spec.format) is not None or spec.dry_run
     if spec.format == "plan" and not is_here:
-        beside = work.scratch / spec.output.with_suffix(".onnx").name
-        save_onnx(done.candidate.model, beside)
-        place(artifact_files(beside), spec.output.parent)
-        onnx = spec.output.parent / beside.name
+        place(artifact_files(done.path), spec.output.parent)
+        onnx = spec.output.parent / done.path.name
         plan, command = container_plan_and_command(spec, onnx, work.profiles)
         if plan.is_file():
             return engine_of_container(plan, spec)
@@ -279,7 +276,7 @@ def _reference_model(
 
 def _result(work: Work, done: Attempt, engine: Engine | None) -> ConvertResult:
     after = inspect_onnx(done.path)
-    size = measure(load_onnx(done.path), done.path)
+    size = measure(done.candidate.model, done.path)
     if engine:
         size = replace(size, bytes=engine.path.stat().st_size)
     precision = done.spec.precision
@@ -290,7 +287,7 @@ def _result(work: Work, done: Attempt, engine: Engine | None) -> ConvertResult:
         precision=precision,
         inputs=after.inputs,
         outputs=after.outputs,
-        before=measure(load_onnx(work.source), work.source),
+        before=work.prepared.before,
         after=size,
         accuracy=done.accuracy,
         kept_fp32=done.candidate.kept,

@@ -8,7 +8,7 @@ import pytest
 from convert_networks import Builder, T, cnn, saved
 from onnx import numpy_helper
 
-from triton_kit.convert.onnx_file import load_onnx, save_onnx
+from triton_kit.convert.onnx_file import load_onnx, measure, save_onnx
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.precision.emulate import emulated
 from triton_kit.convert.precision.lower import lower_floats
@@ -220,6 +220,16 @@ def test_bisect_keeps_the_fewest_nodes_that_make_it_pass(order):
     assert quantised
 
 
+@pytest.mark.parametrize("min_snr_db", [43, 45])
+def test_bisect_leaves_the_graph_that_passed_not_the_one_tried_last(order, min_snr_db):
+    gate = Gate(min_snr_db=min_snr_db)
+    spec = order("cnn", precision="int8", symmetric=True, gate=gate, bisect=True)
+
+    result = convert(spec)
+
+    assert result.after == measure(load_onnx(result.artifact), result.artifact)
+
+
 def test_nodes_can_be_kept_by_name_and_by_operator(order):
     result = convert(order("cnn", precision="fp16", keep_fp32=("Gemm", "conv_0")))
 
@@ -231,8 +241,11 @@ def test_large_weights_go_to_a_file_beside_the_graph(order, tmp_path):
     model = load_onnx(order("cnn").source)
     path = tmp_path / "big.onnx"
 
+    weights = [tensor.raw_data for tensor in model.graph.initializer]
+
     save_onnx(model, path, external_over_bytes=1000)
 
+    assert [tensor.raw_data for tensor in model.graph.initializer] == weights
     assert (tmp_path / "big.onnx.data").stat().st_size > 10_000
     assert path.stat().st_size < 12_000
     assert len(load_onnx(path).graph.initializer) == len(model.graph.initializer)
