@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from triton_kit.errors import TransportError
 from triton_kit.perf.control import Control
+
+_RESTS_FOR_S = 0.02
+_RESTS_WITHIN_S = 0.3
 
 # Triton's names of the durations it keeps, and ours.
 _DURATIONS = {
@@ -65,7 +69,21 @@ class StatsWatch:
         self._models = models
 
     def sample(self) -> dict[str, Any] | None:
-        """Return all counters now; None where the server does not tell."""
+        """Return all counters once they rest; None where the server does not tell.
+
+        Triton counts a request after its answer has left. Where others load the server
+        as well, the counters never rest, and are taken as they are.
+        """
+        counters = self._read()
+        deadline_s = time.monotonic() + _RESTS_WITHIN_S
+        while counters is not None and time.monotonic() < deadline_s:
+            time.sleep(_RESTS_FOR_S)
+            before, counters = counters, self._read()
+            if counters == before:
+                break
+        return counters
+
+    def _read(self) -> dict[str, Any] | None:
         try:
             return {
                 model: _summed(self._control.statistics(model))
