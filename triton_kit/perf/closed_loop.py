@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +11,7 @@ from triton_kit.perf.ledger import Ledger
 from triton_kit.perf.observed import ObservedTransport
 from triton_kit.perf.quota import Quota
 from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.sequences import Source, Turns
+from triton_kit.perf.sequences import Source, TurnTaking
 from triton_kit.perf.transport.base import Failure, Request, Transport
 
 _SECOND = operator.itemgetter(1)
@@ -47,10 +46,7 @@ class ClosedLoop:
         self.sent: int | None = None  # what is answered tells it
         self._reactor = reactor
         self._transport: Transport = transport
-        self._requests = requests
-        self._turns: Iterator[Request] = iter(())
-        self._source = source
-        self._sequences: dict[int, Turns] = {}
+        self._turns = TurnTaking(requests, source)
         self._first = self._concurrency = concurrency
         self._quota = quota
         if quota is not None:
@@ -61,7 +57,7 @@ class ClosedLoop:
     def open(self) -> None:
         """Connect; raises TransportError where nobody accepts."""
         self._transport.open(self._concurrency, self.ledger)
-        self._turns = itertools.cycle(self._requests)  # a run begins at the first
+        self._turns.restart()
 
     def begin(self, *, count: int | None = None) -> int:
         """Send the first requests; `count` limits how many are sent in all.
@@ -86,7 +82,7 @@ class ClosedLoop:
         for slot in new:
             self._transport.grow()
             self._due_ns.append(0)
-            self._next.append(self._requests_of(slot))
+            self._next.append(self._turns.requests_of(slot))
             self._start(slot)
         self._concurrency = concurrency
 
@@ -94,18 +90,12 @@ class ClosedLoop:
         """Return where each slot takes its requests from, `count` in all."""
         slots = range(self._concurrency)
         if count is None:
-            return [self._requests_of(slot) for slot in slots]
+            return [self._turns.requests_of(slot) for slot in slots]
         left = iter(range(count))  # one for all: whoever is ready takes the next
         return [
-            map(_SECOND, zip(left, self._requests_of(slot), strict=False))
+            map(_SECOND, zip(left, self._turns.requests_of(slot), strict=False))
             for slot in slots
         ]
-
-    def _requests_of(self, slot: int) -> Iterator[Request]:
-        if self._source is None:
-            return self._turns
-        turns = self._sequences[slot] = self._source(slot)
-        return turns.requests
 
     def _start(self, slot: int) -> None:
         request = next(self._next[slot], None)
@@ -139,11 +129,8 @@ class ClosedLoop:
 
     def end_sequences(self) -> None:
         """Send what ends each sequence that has begun, after all else has ended."""
-        self._next = [iter(())] * len(self._next)
-        for slot, turns in self._sequences.items():
-            if turns.ending is not None:
-                self._send(slot, turns.ending)
-        self._sequences.clear()
+        for slot, request in self._turns.take_endings():
+            self._send(slot, request)
 
     def abandon(self, failure: Failure) -> None:
         """Give up what is still in flight, and send nothing more."""

@@ -10,7 +10,7 @@ from triton_kit.perf.clock import now_ns
 from triton_kit.perf.engine import Cut
 from triton_kit.perf.ledger import Ledger
 from triton_kit.perf.reactor import NEVER, Reactor
-from triton_kit.perf.sequences import Source, Turns
+from triton_kit.perf.sequences import Source, TurnTaking
 from triton_kit.perf.transport.base import Failure, Request, Transport
 
 # Connections that an open loop has ready; more are opened as they are needed.
@@ -51,10 +51,7 @@ class OpenLoop:
         self.sent = 0
         self._reactor = reactor
         self._transport = transport
-        self._requests = requests
-        self._turns: Iterator[Request] = iter(())
-        self._source = source
-        self._sequences: dict[int, Turns] = {}
+        self._turns = TurnTaking(requests, source)
         self._has_sequences = source is not None
         self._next: list[Iterator[Request]] = []
         self._most_in_flight = most_in_flight
@@ -73,10 +70,10 @@ class OpenLoop:
         slots = max(len(self._due_ns), min(first, self._most_in_flight))
         self._transport.open(slots, self.ledger)
         self._due_ns[:] = [0] * slots
-        self._turns = itertools.cycle(self._requests)  # the first at the first time
+        self._turns.restart()
         self._free.clear()
         self._free.extend(range(slots))
-        self._next = [self._requests_of(slot) for slot in range(slots)]
+        self._next = [self._turns.requests_of(slot) for slot in range(slots)]
 
     def begin(self, *, count: int | None = None, at_ns: int | None = None) -> int:
         """Start the schedule anew; `count` limits how many are sent in all.
@@ -116,13 +113,11 @@ class OpenLoop:
 
     def end_sequences(self) -> None:
         """Send what ends each sequence that has begun, after all else has ended."""
-        for slot, turns in self._sequences.items():
-            if turns.ending is not None:
-                self._free.remove(slot)
-                self._due_ns[slot] = now_ns()
-                self.in_flight += 1
-                self._transport.send(slot, turns.ending)
-        self._sequences.clear()
+        for slot, request in self._turns.take_endings():
+            self._free.remove(slot)
+            self._due_ns[slot] = now_ns()
+            self.in_flight += 1
+            self._transport.send(slot, request)
 
     def abandon(self, failure: Failure) -> None:
         """Give up what is in flight, and what was due and could not be sent."""
@@ -161,18 +156,12 @@ class OpenLoop:
             self._advance()
         self._rearm()
 
-    def _requests_of(self, slot: int) -> Iterator[Request]:
-        if self._source is None:
-            return self._turns
-        turns = self._sequences[slot] = self._source(slot)
-        return turns.requests
-
     def _grow(self) -> bool:
         if len(self._due_ns) >= self._most_in_flight:
             return False
         slot = len(self._due_ns)
         self._free.append(slot)
-        self._next.append(self._requests_of(slot))
+        self._next.append(self._turns.requests_of(slot))
         self._due_ns.append(0)
         self._transport.grow()
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -76,6 +76,35 @@ class Sequences:
         low, high = max(self.length - spread, 1), self.length + spread
         while True:
             yield int(generator.integers(low, high + 1))
+
+
+class TurnTaking:
+    """Where each slot of a loop takes its requests from.
+
+    All take the next of `requests`, or each has a `source` of its own.
+    """
+
+    def __init__(self, requests: Sequence[Request], source: Source | None) -> None:
+        self._requests = requests
+        self._source = source
+        self._shared: Iterator[Request] = iter(())
+        self._begun: dict[int, Turns] = {}
+
+    def restart(self) -> None:
+        """Give out requests from the first one on."""
+        self._shared = itertools.cycle(self._requests)
+
+    def requests_of(self, slot: int) -> Iterator[Request]:
+        """Return what a slot sends, one after another, endlessly."""
+        if self._source is None:
+            return self._shared
+        turns = self._begun[slot] = self._source(slot)
+        return turns.requests
+
+    def take_endings(self) -> list[tuple[int, Request]]:
+        """Return what ends each sequence that has begun, with its slot; only once."""
+        begun, self._begun = self._begun, {}
+        return [(slot, t.ending) for slot, t in begun.items() if t.ending is not None]
 
 
 def sequence_source(
