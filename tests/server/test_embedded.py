@@ -16,6 +16,7 @@ from onnx_models import affine
 
 from triton_kit.errors import RepositoryError, ServerError, TransportError
 from triton_kit.serve import control
+from triton_kit.serve.allocator import preload
 from triton_kit.serve.embedded import running
 from triton_kit.serve.ports import choose_ports
 from triton_kit.serve.spec import ServeSpec
@@ -62,6 +63,21 @@ def test_it_listens_on_loopback_only(server):
     assert {address.ip.removeprefix("::ffff:") for address in listeners} == {
         "127.0.0.1"
     }
+
+
+@pytest.mark.parametrize("allocator", ["tcmalloc", "jemalloc"])
+def test_the_server_and_its_python_models_use_the_wanted_allocator(
+    identity_repository, allocator
+):
+    try:
+        preload(allocator)
+    except ServerError as error:
+        pytest.skip(error.message)
+
+    with running(ServeSpec(repository=identity_repository, allocator=allocator)) as it:
+        server = psutil.Process(it.pid)
+        for process in [server, *server.children(recursive=True)]:
+            assert any(allocator in part.path for part in process.memory_maps())
 
 
 def test_nothing_is_left_after_the_stop(identity_repository):
@@ -318,9 +334,9 @@ def test_a_start_that_takes_too_long_says_what_it_waits_for(tmp_path, write_mode
     config = 'backend: "python"'
     write_model(tmp_path, "slow", {"1/model.py": slow}, config=config)
 
-    spec = ServeSpec(repository=tmp_path, ready_within_s=1, stop_within_s=1)
+    spec = ServeSpec(repository=tmp_path, ready_within_s=3, stop_within_s=1)
 
-    late = pytest.raises(ServerError, match=r"not ready after 1 s.*loading slow")
+    late = pytest.raises(ServerError, match=r"not ready after 3 s.*loading slow")
     with late, running(spec):
         pass
 

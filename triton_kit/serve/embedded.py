@@ -21,6 +21,7 @@ from triton_kit.errors import (
 )
 from triton_kit.process import describe_exit, started, tail
 from triton_kit.serve import control
+from triton_kit.serve.allocator import preload
 from triton_kit.serve.backend_directory import cache_folder, compose_backend_directory
 from triton_kit.serve.ports import LOOPBACK, are_opened_by, choose_ports, port_in_use
 from triton_kit.serve.readiness import (
@@ -121,10 +122,12 @@ def running(
     Raises:
         RepositoryError: there is no model to serve.
         MissingExtraError: no tritonserver is installed.
-        ServerError: it did not start, a model did not load, or it died in use.
+        ServerError: its allocator is not installed, it did not start, a model did not
+            load, or it died in use.
     """
     models = _wanted_models(spec)
     tritonserver = find_tritonserver()
+    environment = tritonserver.environment(preload=preload(spec.allocator))
     backends = compose_backend_directory(tritonserver, cache=cache_folder())
     deadline_s = time.monotonic() + spec.ready_within_s
     with tempfile.TemporaryDirectory(prefix="triton-kit-serve-") as folder:
@@ -135,7 +138,6 @@ def running(
             argv = [str(tritonserver.binary), *_flags(spec, ports, backends, prefix)]
             launch = _Launch(spec=spec, models=models, ports=ports, argv=argv, log=log)
             try:
-                environment = tritonserver.environment
                 # In a folder of its own: Python models import from the one they run
                 # in first (24.10), whatever lies around there.
                 with _launched(launch, environment, prefix, Path(folder)) as process:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.serve.allocator import Allocator
 
 ModelControl = Literal["none", "explicit", "poll"]
 
@@ -53,6 +54,7 @@ class ServeSpec:
         strict_model_config: take every config.pbtxt as it is; nothing is filled in.
         ready_within_s: how long starting, and loading every model, may take.
         stop_within_s: how long in-flight requests may take once it shall stop.
+        allocator: what the server allocates memory with.
         log: where the server's output goes; None is a file that ends with it.
         flags: any other tritonserver flags, as written on its command line.
     """
@@ -66,12 +68,15 @@ class ServeSpec:
     strict_model_config: bool = False
     ready_within_s: float = 120.0
     stop_within_s: float = 30.0
+    allocator: Allocator = "system"
     log: Path | None = None
     flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_ports(self.ports)
-        _check_control(self.model_control, self.models)
+        _check_choice("model control mode", self.model_control, get_args(ModelControl))
+        _check_choice("allocator", self.allocator, get_args(Allocator))
+        _check_models(self.model_control, self.models)
         _check_flags(self.flags)
         for name in ("ready_within_s", "stop_within_s"):
             if not getattr(self, name) > 0:
@@ -105,12 +110,12 @@ def _check_ports(ports: dict[str, int | None]) -> None:
         taken[port] = name
 
 
-def _check_control(control: str, models: tuple[str, ...]) -> None:
-    known = get_args(ModelControl)
-    if control not in known:
-        raise SpecError(
-            f"unknown model control mode {control!r}", hint=did_you_mean(control, known)
-        )
+def _check_choice(what: str, choice: str, known: tuple[str, ...]) -> None:
+    if choice not in known:
+        raise SpecError(f"unknown {what} {choice!r}", hint=did_you_mean(choice, known))
+
+
+def _check_models(control: str, models: tuple[str, ...]) -> None:
     if models and control != "explicit":
         raise SpecError(
             f"models to load were named ({', '.join(models)}), "

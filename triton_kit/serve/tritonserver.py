@@ -36,9 +36,12 @@ class Tritonserver:
     python_backend: Path
     stub: Path
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment it runs in: ours, with what it needs in front."""
+    def environment(self, *, preload: str = "") -> dict[str, str]:
+        """Return the environment it runs in: ours, with what it needs in front.
+
+        Args:
+            preload: a shared library to load before all others.
+        """
         libraries = [
             str(self.libraries),
             _python_library_folder(),
@@ -46,8 +49,10 @@ class Tritonserver:
         ]
         # The stub takes its Python, and with it numpy, from the first one on PATH.
         programs = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        first = [preload, os.environ.get("LD_PRELOAD", "")]
         return os.environ | {
             "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
+            "LD_PRELOAD": ":".join(filter(None, first)),
             "PATH": ":".join(filter(None, programs)),
         }
 
@@ -107,7 +112,7 @@ def check_stub(found: Tritonserver, python: str) -> None:
         ServerError: a shared library of it is missing.
     """
     done = run_child(
-        [str(found.stub)], deadline_s=_STUB_WITHIN_S, env=found.environment
+        [str(found.stub)], deadline_s=_STUB_WITHIN_S, env=found.environment()
     )
     if done.exit_code != _CANNOT_START:
         return

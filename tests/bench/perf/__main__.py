@@ -14,6 +14,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import closed
 import openloop
@@ -21,6 +22,9 @@ import report
 import stall
 from target import Counter, served
 from tools import CACHE
+
+from triton_kit.errors import ServerError
+from triton_kit.serve.allocator import Allocator, preload
 
 
 def arguments():
@@ -36,12 +40,27 @@ def arguments():
         action="append",
         help="this part only; may be given several times",
     )
+    parser.add_argument(
+        "--allocator",
+        choices=get_args(Allocator),
+        default=_best_allocator(),
+        help="the server's; tcmalloc where it is installed",
+    )
     parser.add_argument("--out", type=Path, default=CACHE / "results")
     return parser.parse_args()
 
 
-def environment():
+def _best_allocator():
+    try:
+        preload("tcmalloc")
+    except ServerError:
+        return "system"
+    return "tcmalloc"
+
+
+def environment(allocator):
     return {
+        "server_allocator": allocator,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "kernel": platform.release(),
@@ -61,7 +80,7 @@ def main():
     rounds = 2 if options.quick else options.rounds
     seconds = 1.0 if options.quick else 2.0
     options.out.mkdir(parents=True, exist_ok=True)
-    results = {"environment": environment(), "rounds": rounds}
+    results = {"environment": environment(options.allocator), "rounds": rounds}
 
     def keep(part, rows):
         results[part] = rows
@@ -73,7 +92,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="triton-kit-bench-") as folder:
         work = Path(folder) / "work"
         work.mkdir()
-        with served(Path(folder) / "repository") as server:
+        repository = Path(folder) / "repository"
+        with served(repository, allocator=options.allocator) as server:
             counter = Counter(server)
             for name in options.only or parts:
                 measure = parts[name].measure

@@ -26,9 +26,10 @@ def markdown(results):
     parts = [
         "# `scripts/bench perf`",
         f"{seen['measured_at']}, {seen['cpus']} CPUs, {results['rounds']} interleaved "
-        "rounds, medians. Throughput is the server's own counter; CPU is user and "
-        "system time of the client and its children, per request. `foreign` is how "
-        f"many cores other processes used; where {_ENOUGH} runs or more have less "
+        f"rounds, medians; the server's allocator: {seen['server_allocator']}. "
+        "Throughput is the server's own counter; CPU is user and system time of the "
+        "client and its children, per request. `foreign` is how many cores other "
+        f"processes used; where {_ENOUGH} runs or more have less "
         f"than {QUIET_CORES} of it, the medians are of those.",
     ]
     if closed := results.get("closed"):

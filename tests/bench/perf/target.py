@@ -52,13 +52,13 @@ def mlp():
 
 
 @contextmanager
-def served(folder):
+def served(folder, *, allocator):
     """Write the repository and serve it; yields the running server."""
     version = folder / MODEL / "1"
     version.mkdir(parents=True)
     onnx.save(mlp(), version / "model.onnx")
     (folder / MODEL / "config.pbtxt").write_text(CONFIG)
-    with running(ServeSpec(repository=folder)) as server:
+    with running(ServeSpec(repository=folder, allocator=allocator)) as server:
         yield server
 
 

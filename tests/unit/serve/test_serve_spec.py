@@ -26,6 +26,11 @@ def test_an_unknown_control_mode_gets_a_suggestion():
         ServeSpec(repository=HERE, model_control="explict")
 
 
+def test_an_unknown_allocator_gets_a_suggestion():
+    with pytest.raises(SpecError, match="'tcmalloc'"):
+        ServeSpec(repository=HERE, allocator="tcmaloc")
+
+
 def test_naming_models_needs_explicit_control():
     with pytest.raises(SpecError, match=r"digits.*'none'"):
         ServeSpec(repository=HERE, models=("digits",))
