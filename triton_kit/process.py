@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 LOG_TAIL_LINES = 20
 Handler = Callable[[int, FrameType | None], object] | int | None
@@ -53,29 +56,63 @@ def run_child(
     env: Mapping[str, str] | None = None,
 ) -> Finished:
     """Run a child to its end, or kill it and all its children at the deadline."""
-    with (
-        _signals_held() as release,
-        subprocess.Popen(
+    with begun(argv, deadline_s=deadline_s, stdin=stdin, env=env) as finish:
+        return finish()
+
+
+@contextmanager
+def begun(
+    argv: Sequence[str],
+    *,
+    deadline_s: float,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Callable[[], Finished]]:
+    """Start a child and yield what waits for its end; kill it on the way out.
+
+    At the deadline, counted from the start, it is killed with all its children. A
+    child that writes more than a pipe holds waits until somebody waits for it.
+    """
+    end_s = time.monotonic() + deadline_s
+    with _as_file(stdin) as source, _signals_held() as release:
+        process = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             env=env,
             start_new_session=True,
-        ) as process,
-    ):
-        try:
-            release()
-            stdout, stderr = process.communicate(stdin, timeout=deadline_s)
-            return Finished(process.returncode, stdout, stderr)
-        except subprocess.TimeoutExpired:
-            _kill_group(process.pid)
-            stdout, stderr = process.communicate()
-            return Finished(None, stdout, stderr)
-        finally:
-            _kill_group(process.pid)
+        )
+        with process:
+            try:
+                release()
+                yield lambda: _finish(process, end_s)
+            finally:
+                _kill_group(process.pid)
+
+
+@contextmanager
+def _as_file(text: str | None) -> Iterator[IO[str] | int]:
+    """Yield what a child reads `text` from, without anybody who writes it."""
+    if text is None:
+        yield subprocess.DEVNULL
+        return
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+        file.write(text)
+        file.seek(0)
+        yield file
+
+
+def _finish(process: subprocess.Popen[str], end_s: float) -> Finished:
+    try:
+        stdout, stderr = process.communicate(timeout=max(0, end_s - time.monotonic()))
+        return Finished(process.returncode, stdout, stderr)
+    except subprocess.TimeoutExpired:
+        _kill_group(process.pid)
+        stdout, stderr = process.communicate()
+        return Finished(None, stdout, stderr)
 
 
 @contextmanager

@@ -8,12 +8,18 @@ import time
 import psutil
 import pytest
 
-from triton_kit.process import describe_exit, run_child, started, stop, tail
+from triton_kit.process import begun, describe_exit, run_child, started, stop, tail
 
 GRANDCHILD = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid, flush=True)
+time.sleep(600)
+"""
+GRANDCHILD_IN_FILE = """
+import pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path(sys.argv[1]).write_text(str(child.pid))
 time.sleep(600)
 """
 
@@ -57,6 +63,32 @@ def test_a_child_out_of_time_ends_with_its_children():
 
     assert done.ending == "out of time"
     wait_until(lambda: is_gone(int(done.stdout)))
+
+
+def test_a_child_works_while_nobody_waits_for_it(tmp_path):
+    code = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(input())"
+    argv = [*python(code), str(tmp_path / "file")]
+
+    with begun(argv, deadline_s=20, stdin="hello") as finish:
+        wait_until((tmp_path / "file").is_file)
+        assert finish().exit_code == 0
+
+
+def test_a_child_that_nobody_waits_for_ends_with_its_children(tmp_path):
+    log = tmp_path / "log"
+    with begun([*python(GRANDCHILD_IN_FILE), str(log)], deadline_s=20):
+        wait_until(lambda: log.is_file() and log.read_text())
+
+    wait_until(lambda: is_gone(int(log.read_text())))
+
+
+def test_the_deadline_counts_from_the_start():
+    with begun(python("import time; time.sleep(600)"), deadline_s=0.5) as finish:
+        time.sleep(0.5)
+        began_s = time.monotonic()
+        assert finish().ending == "out of time"
+
+    assert time.monotonic() - began_s < 10
 
 
 def test_leaving_the_with_stops_the_child_and_its_children(tmp_path):

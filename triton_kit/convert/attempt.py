@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from onnx import ModelProto
+
 from triton_kit.convert.blame import Suspect, suspects
 from triton_kit.convert.graph import Candidate, Prepared, lowered, prepare
 from triton_kit.convert.onnx_file import save_onnx
@@ -63,7 +65,7 @@ def attempt(
     path = Path(tempfile.mkdtemp(dir=work.scratch)) / _file_name(work.spec)
     save_onnx(candidate.model, path)
     try:
-        accuracy = _verify(work, path)
+        accuracy = _verify(work, path, candidate.model)
     except VerifyError as error:
         simpler = _without_simplifying(work, extra_kept)
         if simpler is not None:
@@ -101,10 +103,13 @@ def _range_feeds(work: Work) -> Sequence[Feed]:
     )
 
 
-def _verify(work: Work, path: Path, *, precision: str | None = None) -> Accuracy:
+def _verify(
+    work: Work, path: Path, model: ModelProto, *, precision: str | None = None
+) -> Accuracy:
     is_served_by_onnxruntime = work.spec.format == "onnx" and precision is None
     return verify(
         path,
+        model,
         work.reference,
         gate=work.spec.gate,
         precision=min(
@@ -126,7 +131,7 @@ def _without_simplifying(
     save_onnx(work.prepared.model, path)
     exact = replace(work, spec=replace(work.spec, gate=type(work.spec.gate)()))
     try:
-        _verify(exact, path, precision="fp32")
+        _verify(exact, path, work.prepared.model, precision="fp32")
     except VerifyError as error:
         plain = replace(work.spec, simplify=False)
         again = prepare(plain, work.source, work.scratch)

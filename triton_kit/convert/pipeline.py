@@ -26,10 +26,8 @@ from triton_kit.convert.finished import is_finished, take_in
 from triton_kit.convert.frontends.source import (
     exported,
     source_digests,
-    source_kind,
 )
-from triton_kit.convert.frontends.torch import run_torch
-from triton_kit.convert.graph import Prepared, prepare
+from triton_kit.convert.graph import prepare
 from triton_kit.convert.ladder import settle
 from triton_kit.convert.manifest import (
     MANIFEST,
@@ -39,23 +37,22 @@ from triton_kit.convert.manifest import (
     reproduce_script,
     write_text,
 )
-from triton_kit.convert.onnx_file import artifact_files, load_onnx, measure, save_onnx
-from triton_kit.convert.passes import apply_user_passes
+from triton_kit.convert.onnx_file import artifact_files, measure
+from triton_kit.convert.original import original_begun
 from triton_kit.convert.place import place, room_for
 from triton_kit.convert.precision.emulate import lowest_precision
 from triton_kit.convert.result import manifest_facts, result_from_manifest
-from triton_kit.convert.run import FeedFiles, run_onnx
 from triton_kit.convert.samples import Feed, load_samples
 from triton_kit.convert.shapes import check_profiles, full_profiles
 from triton_kit.convert.spec import ConvertResult, ConvertSpec, Profile
 from triton_kit.convert.verify import (
-    Reference,
     Trial,
     make_trials,
-    run_original,
+    reference_of,
     verify_plan,
+    write_trials,
 )
-from triton_kit.errors import ConvertError, VerifyError
+from triton_kit.errors import ConvertError
 from triton_kit.tensors import Tensor
 
 
@@ -178,7 +175,7 @@ def _engine(work: Work, done: Attempt) -> Engine:
 
 
 def _begin(spec: ConvertSpec, source: Path, scratch: Path) -> Work:
-    """Read everything that is given, and run the original once."""
+    """Read everything that is given, and run the original once, beside the passes."""
     outside = inspect_onnx(source)
     check_profiles(spec.profiles, outside.inputs, spec.source)
     profiles = full_profiles(spec.profiles, outside.inputs)
@@ -190,15 +187,18 @@ def _begin(spec: ConvertSpec, source: Path, scratch: Path) -> Work:
     samples = (
         load_samples(spec.verify_data, outside.inputs) if spec.verify_data else None
     )
-    prepared = prepare(spec, source, scratch)
     trials = _trials(spec, outside.inputs, profiles, samples, calibration)
+    feeds = write_trials(trials, scratch / "feeds")
+    with original_begun(spec, source, feeds, scratch) as answer:
+        prepared = prepare(spec, source, scratch)
+        answers = answer(prepared)
     return Work(
         spec=spec,
         source=source,
         source_precision=lowest_precision(prepared.model),
         profiles=profiles,
         prepared=prepared,
-        reference=_run_original(spec, source, prepared, trials, scratch),
+        reference=reference_of(feeds, answers, deadline_s=spec.deadline_s),
         calibration=calibration,
         trial_feeds=tuple(trial.feed for trial in trials),
         scratch=scratch,
@@ -220,58 +220,6 @@ def _trials(
         ranges=spec.ranges,
         seed=spec.seed,
     )
-
-
-def _run_original(
-    spec: ConvertSpec,
-    source: Path,
-    prepared: Prepared,
-    trials: Sequence[Trial],
-    scratch: Path,
-) -> Reference:
-    def run(feeds: FeedFiles) -> list[Feed]:
-        answers = scratch / "original"
-        if source_kind(spec.source) == "torch" and not spec.passes:
-            return run_torch(spec, source, feeds, answers=answers)
-        model = _reference_model(spec, source, prepared, scratch)
-        return run_onnx(
-            model, feeds, level="off", answers=answers, deadline_s=spec.deadline_s
-        )
-
-    try:
-        return run_original(run, trials, scratch=scratch, deadline_s=spec.deadline_s)
-    except VerifyError as error:
-        raise VerifyError(
-            f"{spec.source}: the original cannot be verified against: {error.message}",
-            hint=error.hint
-            or "it has to run at min, opt and max of every profile: was it exported "
-            "with these axes free?",
-        ) from error
-
-
-def _reference_model(
-    spec: ConvertSpec, source: Path, prepared: Prepared, scratch: Path
-) -> Path:
-    """Return what the artifact is held against: the source, if its outputs are kept.
-
-    A user's pass may cut outputs or make new ones; then the graph after it, with
-    nothing else done to it, is the reference.
-    """
-    if not spec.passes:
-        return source
-    before = [t.name for t in inspect_onnx(source).outputs]
-    if before == [output.name for output in prepared.model.graph.output]:
-        return source
-    path = scratch / "after_passes.onnx"
-    rewritten = apply_user_passes(
-        load_onnx(source),
-        spec.passes,
-        root=spec.root,
-        scratch=scratch,
-        deadline_s=spec.deadline_s,
-    )
-    save_onnx(rewritten, path)
-    return path
 
 
 def _result(work: Work, done: Attempt, engine: Engine | None) -> ConvertResult:

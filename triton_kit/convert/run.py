@@ -6,7 +6,8 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 from triton_kit.convert.place import room_hint
 from triton_kit.convert.samples import Feed, read_feed, write_feed
 from triton_kit.errors import ConvertError, VerifyError
-from triton_kit.process import Finished, run_child
+from triton_kit.process import Finished, begun
 
+Json = Any
 REASON_LINES = 3
 LEVELS = ("all", "extended", "basic", "off")  # of ONNX Runtime's optimiser
 _NO_KERNEL = re.compile(
@@ -68,7 +70,23 @@ def run_onnx(
         NoKernelError: an operator has no CPU kernel; named with its first node.
         VerifyError: the model does not run, its process died or took too long.
     """
-    return _run("run_worker", model, feeds, level, answers, deadline_s)
+    with begun_onnx(
+        model, feeds, level=level, answers=answers, deadline_s=deadline_s
+    ) as answer:
+        return answer()
+
+
+@contextmanager
+def begun_onnx(
+    model: Path, feeds: FeedFiles, *, level: str, answers: Path, deadline_s: float
+) -> Iterator[Callable[[], list[Feed]]]:
+    """Begin what `run_onnx` does and yield what waits for the answers.
+
+    `model` must stay as it is until then.
+    """
+    order = _order(model, feeds, level, answers)
+    with begun_worker("run_worker", order, deadline_s=deadline_s) as finish:
+        yield lambda: _read_answers(order, finish(), by="ONNX Runtime")
 
 
 def run_plan(
@@ -79,19 +97,14 @@ def run_plan(
     Raises:
         VerifyError: the plan does not run, its process died or took too long.
     """
-    return _run("engine_run_worker", plan, feeds, "off", answers, deadline_s)
+    order = _order(plan, feeds, "off", answers)
+    done = call_worker("engine_run_worker", order, deadline_s=deadline_s)
+    return _read_answers(order, done, by="TensorRT")
 
 
-def _run(
-    worker: str,
-    model: Path,
-    feeds: FeedFiles,
-    level: str,
-    answers: Path,
-    deadline_s: float,
-) -> list[Feed]:
+def _order(model: Path, feeds: FeedFiles, level: str, answers: Path) -> Json:
     answers.mkdir(parents=True, exist_ok=True)
-    order = {
+    return {
         "model": str(model),
         "level": level,
         "names": feeds.names,
@@ -99,27 +112,33 @@ def _run(
         "labels": feeds.labels,
         "answers": str(answers),
     }
-    done = call_worker(worker, order, deadline_s=deadline_s)
+
+
+def _read_answers(order: Json, done: Finished, *, by: str) -> list[Feed]:
     if done.exit_code != 0:
-        by = "ONNX Runtime" if worker == "run_worker" else "TensorRT"
-        raise explain(model, done, f"{by} does not run it")
+        raise explain(Path(order["model"]), done, f"{by} does not run it")
     outputs = json.loads(done.stdout)["outputs"]
+    folder = Path(order["answers"])
     return [
-        read_feed(answers / f"answer_{index}.npz", outputs)
-        for index in range(len(feeds.paths))
+        read_feed(folder / f"answer_{index}.npz", outputs)
+        for index in range(len(order["feeds"]))
     ]
 
 
 def call_worker(
-    module: str,
-    order: dict[str, Any],  # JSON
-    *,
-    deadline_s: float,
-    env: dict[str, str] | None = None,
+    module: str, order: Json, *, deadline_s: float, env: dict[str, str] | None = None
 ) -> Finished:
     """Give an order to a worker module of this package, in a process of its own."""
+    with begun_worker(module, order, deadline_s=deadline_s, env=env) as finish:
+        return finish()
+
+
+def begun_worker(
+    module: str, order: Json, *, deadline_s: float, env: dict[str, str] | None = None
+) -> AbstractContextManager[Callable[[], Finished]]:
+    """Begin what `call_worker` does; see `triton_kit.process.begun`."""
     argv = [sys.executable, "-m", f"triton_kit.convert.{module}"]
-    return run_child(argv, deadline_s=deadline_s, stdin=json.dumps(order), env=env)
+    return begun(argv, deadline_s=deadline_s, stdin=json.dumps(order), env=env)
 
 
 def explain(model: Path, done: Finished, what: str) -> VerifyError:

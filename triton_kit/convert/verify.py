@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from onnx import ModelProto
 
 from triton_kit.convert.compare import Tally, rows_differ_db, tally_all
-from triton_kit.convert.onnx_file import load_onnx, save_onnx
+from triton_kit.convert.onnx_file import save_onnx
 from triton_kit.convert.precision.emulate import emulated, is_low
 from triton_kit.convert.run import (
     LEVELS,
@@ -51,11 +51,15 @@ class Trial:
 class Reference:
     """The original's answers, computed once for every candidate."""
 
-    points: tuple[str, ...]  # one per feed
     feeds: FeedFiles
     answers: tuple[Feed, ...]
     rows_are_independent: bool
     deadline_s: float
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """What each feed belongs to: a shape, or the user's samples."""
+        return self.feeds.labels
 
 
 def make_trials(
@@ -99,37 +103,31 @@ def _repeat_first_row(feed: Feed, profiles: Sequence[Profile]) -> Feed | None:
     return fit(rows, shapes)
 
 
-def run_original(
-    run: Callable[[FeedFiles], list[Feed]],
-    trials: Sequence[Trial],
-    *,
-    scratch: Path,
-    deadline_s: float,
-) -> Reference:
-    """Run the original on every trial.
-
-    Args:
-        run: answers feeds as the original does.
-        trials: what to answer.
-        scratch: a folder for the feeds.
-        deadline_s: longest that one run of a candidate may take.
-
-    Raises:
-        VerifyError: the original itself does not run.
-    """
-    feeds = write_feeds(
+def write_trials(trials: Sequence[Trial], folder: Path) -> FeedFiles:
+    """Write what the original and every candidate answer."""
+    return write_feeds(
         [trial.feed for trial in trials],
-        scratch / "feeds",
+        folder,
         labels=[trial.point for trial in trials],
     )
-    answers = run(feeds)
+
+
+def reference_of(
+    feeds: FeedFiles, answers: Sequence[Feed], *, deadline_s: float
+) -> Reference:
+    """Take the original's answers to `write_trials` as the truth.
+
+    Args:
+        feeds: the trials on disk.
+        answers: one per feed.
+        deadline_s: longest that one run of a candidate may take.
+    """
     independent = [
         rows_differ_db(answer) > 90
-        for trial, answer in zip(trials, answers, strict=True)
-        if trial.point == IDENTICAL
+        for point, answer in zip(feeds.labels, answers, strict=True)
+        if point == IDENTICAL
     ]
     return Reference(
-        points=tuple(trial.point for trial in trials),
         feeds=feeds,
         answers=tuple(answers),
         rows_are_independent=all(independent) and bool(independent),
@@ -139,6 +137,7 @@ def run_original(
 
 def verify(
     artifact: Path,
+    model: ModelProto,
     reference: Reference,
     *,
     gate: Gate,
@@ -150,6 +149,7 @@ def verify(
 
     Args:
         artifact: an ONNX file.
+        model: what is in it.
         levels: the levels of ONNX Runtime's optimiser it may be served at, the highest
             first. The first with right answers is reported.
         scratch: a folder for answers.
@@ -158,7 +158,6 @@ def verify(
         VerifyError: an answer is not what the gate demands; names the output.
     """
     check = _Check(reference, gate, precision)
-    model = load_onnx(artifact)
     honest, method = _honest_form(artifact, model, scratch)
     outputs = check.outputs(_answers(honest, "off", reference, scratch))
     # Levels above `off`; as it is, the artifact was run at `off` just now.

@@ -15,7 +15,7 @@ from triton_kit.convert.compare import Tally, rows_differ_db, tally
 from triton_kit.convert.run import run_onnx
 from triton_kit.convert.shapes import full_profiles
 from triton_kit.convert.spec import Gate, ShapeRange
-from triton_kit.convert.verify import make_trials, run_original, verify
+from triton_kit.convert.verify import make_trials, reference_of, verify, write_trials
 from triton_kit.errors import VerifyError
 
 SHAPES = {"x": ShapeRange(min=(1, 6), opt=(8, 6), max=(16, 6))}
@@ -39,12 +39,14 @@ def gate(tmp_path, original, candidate, precision="fp32", **limits):
     trials = make_trials(
         inputs, profiles, samples=None, has_verify_data=False, ranges={}, seed=0
     )
-    run = partial(
-        run_onnx, source, level="off", answers=tmp_path / "answers", deadline_s=60
+    feeds = write_trials(trials, tmp_path / "feeds")
+    answers = run_onnx(
+        source, feeds, level="off", answers=tmp_path / "answers", deadline_s=60
     )
-    reference = run_original(run, trials, scratch=tmp_path, deadline_s=60)
+    reference = reference_of(feeds, answers, deadline_s=60)
     return verify(
         artifact,
+        onnx.load(artifact),
         reference,
         gate=Gate(**limits),
         precision=precision,

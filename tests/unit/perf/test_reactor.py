@@ -1,9 +1,12 @@
 """Timers ring in their order, whatever time they were set for."""
 
+import os
+from contextlib import contextmanager
+
 import pytest
 
 from triton_kit.perf.clock import now_ns
-from triton_kit.perf.reactor import NEVER, Reactor
+from triton_kit.perf.reactor import NEVER, READ, WRITE, Reactor
 
 
 @pytest.mark.parametrize("due_ns", [0, 1, -5])
@@ -63,3 +66,100 @@ def test_a_disarmed_alarm_does_not_ring():
         reactor.run()
 
     assert rung == []
+
+
+class Pipe:
+    """A descriptor to read from, and how its bytes came in."""
+
+    def __init__(self, reactor, reading, writing):
+        self.reactor, self.reading, self.writing = reactor, reading, writing
+        self.came = []
+
+    def watch(self):
+        self.reactor.watch(self.reading, self.on_ready, wait=self.wait)
+
+    def write(self):
+        os.write(self.writing, b"x")
+
+    def on_ready(self, _events, _woke_ns):
+        os.read(self.reading, 1)
+        self.came.append("ready")
+
+    def wait(self):
+        os.set_blocking(self.reading, False)
+        try:
+            os.read(self.reading, 1)
+        except BlockingIOError:
+            return now_ns()
+        self.came.append("waited for")
+        return now_ns()
+
+
+@contextmanager
+def pipe(reactor):
+    reading, writing = os.pipe()
+    try:
+        yield Pipe(reactor, reading, writing)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def run_for(reactor, wait_ns):
+    reactor.call_at(now_ns() + wait_ns, reactor.stop)
+    reactor.run()
+
+
+def test_one_connection_alone_is_waited_for_and_timers_still_ring():
+    with Reactor() as reactor, pipe(reactor) as only:
+        only.watch()
+        only.write()
+        run_for(reactor, 50_000_000)
+
+    assert only.came == ["waited for"]
+
+
+def test_near_a_timer_nobody_waits_in_a_receive():
+    with Reactor() as reactor, pipe(reactor) as only:
+        only.watch()
+        only.write()
+        run_for(reactor, 2_000_000)
+
+    assert only.came == ["ready"]
+
+
+def test_with_an_alarm_nobody_waits_in_a_receive():
+    with Reactor() as reactor, pipe(reactor) as only:
+        only.watch()
+        only.write()
+        reactor.call_at(now_ns() + 50_000_000, reactor.stop)
+        reactor.set_alarm(now_ns() + 40_000_000)
+        reactor.run()
+
+    assert only.came == ["ready"]
+
+
+def test_two_connections_are_watched_until_one_is_forgotten():
+    with Reactor() as reactor, pipe(reactor) as one, pipe(reactor) as other:
+        for each in (one, other):
+            each.watch()
+            each.write()
+        run_for(reactor, 50_000_000)
+        reactor.forget(other.reading)
+        one.write()
+        run_for(reactor, 50_000_000)
+
+    assert (one.came, other.came) == (["ready", "waited for"], ["ready"])
+
+
+def test_a_connection_that_has_to_write_is_watched():
+    with Reactor() as reactor, pipe(reactor) as only:
+        only.watch()
+        reactor.rewatch(only.reading, events=READ | WRITE, wait=only.wait)
+        only.write()
+        run_for(reactor, 50_000_000)
+        reactor.rewatch(only.reading, events=READ, wait=only.wait)
+        only.write()
+        run_for(reactor, 50_000_000)
+
+    assert only.came == ["ready", "waited for"]

@@ -1,4 +1,4 @@
-"""One TCP connection that never blocks: bytes in by callback, bytes out at once."""
+"""One TCP connection that never holds up: bytes in by callback, bytes out at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import socket
+import struct
 from collections.abc import Callable
 
 from triton_kit.errors import TransportError
@@ -17,6 +18,11 @@ from triton_kit.perf.transport.base import Failure
 # More would be allocated by mmap, and each read would cost 15 us instead of 3.
 _READ_BYTES = 64 * 1024
 _CONNECT_WITHIN_S = 5.0
+# How long `_await` may block; the kernel rounds it up to its ticks. struct timeval.
+_AWAIT_AT_MOST = struct.pack("ll", 0, 5_000)
+# The socket may block in `_await`, and nowhere else.
+_AT_ONCE = socket.MSG_DONTWAIT
+_HUNG_UP = Failure("connection closed", "the server hung up")
 _UNDER_WAY = (0, errno.EINPROGRESS)
 
 # Called with the bytes that came, or with why none will, and the time of the wake-up.
@@ -70,7 +76,7 @@ class Channel:
                 f"cannot connect to {self._endpoint}: {error.strerror or error}",
                 hint="is the server running, and is this its port? (-u HOST:PORT)",
             ) from error
-        connection.setblocking(False)
+        connection.setblocking(True)
         self._adopt(connection, READ)
 
     def begin_connect(self) -> None:
@@ -88,10 +94,13 @@ class Channel:
 
     def _adopt(self, connection: socket.socket, events: int) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _AWAIT_AT_MOST)
         self._socket = connection
         self.is_open = True
         self._send, self._receive = connection.send, connection.recv
-        self._reactor.watch(connection.fileno(), self._on_ready, events=events)
+        self._reactor.watch(
+            connection.fileno(), self._on_ready, events=events, wait=self._await
+        )
 
     def wait(self, within_s: float) -> None:
         """Block until something comes, outside the reactor."""
@@ -117,7 +126,7 @@ class Channel:
             self._keep(memoryview(earlier + data))
             return
         try:
-            written = self._send(data)
+            written = self._send(data, _AT_ONCE)
         except BlockingIOError:
             written = 0
         except OSError:
@@ -132,13 +141,13 @@ class Channel:
 
     def _watch(self, events: int) -> None:
         assert self._socket is not None
-        self._reactor.rewatch(self._socket.fileno(), events=events)
+        self._reactor.rewatch(self._socket.fileno(), events=events, wait=self._await)
 
     def _on_ready(self, events: int, woke_ns: int) -> None:
         if events != READ and self._write_rest(woke_ns, events):
             return
         try:
-            data = self._receive(_READ_BYTES)
+            data = self._receive(_READ_BYTES, _AT_ONCE)
         except BlockingIOError:
             return
         except OSError as error:
@@ -147,7 +156,24 @@ class Channel:
         if data:
             self._on_data(data, woke_ns)
         else:
-            self._lose(Failure("connection closed", "the server hung up"), woke_ns)
+            self._lose(_HUNG_UP, woke_ns)
+
+    def _await(self) -> int:
+        """Receive, waiting for it a little; return the time of the wake-up."""
+        try:
+            data = self._receive(_READ_BYTES)
+        except BlockingIOError:
+            return now_ns()
+        except OSError as error:
+            woke_ns = now_ns()
+            self._lose(Failure("connection reset", str(error)), woke_ns)
+            return woke_ns
+        woke_ns = now_ns()
+        if data:
+            self._on_data(data, woke_ns)
+        else:
+            self._lose(_HUNG_UP, woke_ns)
+        return woke_ns
 
     def _write_rest(self, woke_ns: int, events: int) -> bool:
         """Go on connecting or writing; return whether there is nothing to read."""
@@ -159,6 +185,7 @@ class Channel:
                 self._lose(Failure("connection refused", reason), woke_ns)
                 return True
             self._is_connecting = False
+            self._socket.setblocking(True)
         if events & WRITE:
             if self._unsent is not None:
                 self._write_now(self._unsent)
@@ -168,7 +195,7 @@ class Channel:
 
     def _write_now(self, rest: memoryview) -> None:
         try:
-            written = self._send(rest)
+            written = self._send(rest, _AT_ONCE)
         except BlockingIOError:
             return
         except OSError:

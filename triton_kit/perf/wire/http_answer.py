@@ -12,6 +12,7 @@ LARGEST_HEAD_BYTES = 64 * 1024
 LARGEST_DETAIL_BYTES = 2048
 
 _END_OF_HEAD = b"\r\n\r\n"
+_END_BYTES = len(_END_OF_HEAD)
 
 _BODILESS = (204, 304)
 _LARGEST_CACHE = 256
@@ -49,6 +50,7 @@ class HeadReader:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
+        self._good: dict[bytes, int] = {}  # length of the body, of good answers
 
     def is_good_answer(self, data: bytes) -> bool:
         """Whether `data` is a whole good answer that leaves its connection open.
@@ -56,14 +58,8 @@ class HeadReader:
         The quick look at what nearly all reads of a load are. False means only that
         a closer look is needed.
         """
-        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        head = self._known.get(data[:end])
-        return (
-            head is not None
-            and head.status == HTTP_OK
-            and head.body_bytes == len(data) - end
-            and head.keep_alive
-        )
+        end = data.find(_END_OF_HEAD) + _END_BYTES
+        return self._good.get(data[:end]) == len(data) - end
 
     def read(self, head: bytes) -> Head:
         """Read a whole head, its blank line included.
@@ -76,7 +72,10 @@ class HeadReader:
             return known
         if len(self._known) >= _LARGEST_CACHE:  # a server whose heads all differ
             self._known.clear()
+            self._good.clear()
         parsed = self._known[head] = _parse(head)
+        if parsed.status == HTTP_OK and parsed.keep_alive and parsed.body_bytes:
+            self._good[head] = parsed.body_bytes
         return parsed
 
 
@@ -183,7 +182,7 @@ class AnswerReader:
                 raise MalformedAnswerError(f"a head longer than {LARGEST_HEAD_BYTES}")
             self._unread = data
             return None
-        end += len(_END_OF_HEAD)
+        end += _END_BYTES
         head = self.heads.read(data[:end])
         if head.is_interim:
             self._unread = b""
