@@ -11,7 +11,8 @@ from onnx import ModelProto
 
 from triton_kit.convert.blame import Suspect, suspects
 from triton_kit.convert.graph import Candidate, Prepared, lowered, prepare
-from triton_kit.convert.onnx_file import save_onnx
+from triton_kit.convert.onnx_file import artifact_files, save_onnx
+from triton_kit.convert.place import same_file
 from triton_kit.convert.run import LEVELS
 from triton_kit.convert.samples import Feed, batches
 from triton_kit.convert.spec import SNR_FLOORS_DB, Accuracy, ConvertSpec, Profile
@@ -63,7 +64,7 @@ def attempt(
     candidate = candidate_of(work, extra_kept)
     # A folder of its own: an attempt that passed is kept while others are tried.
     path = Path(tempfile.mkdtemp(dir=work.scratch)) / _file_name(work.spec)
-    save_onnx(candidate.model, path)
+    _write(candidate, path)
     try:
         accuracy = _verify(work, path, candidate.model)
     except VerifyError as error:
@@ -75,6 +76,14 @@ def attempt(
     return Attempt(
         spec=work.spec, candidate=candidate, path=path, accuracy=accuracy, notes=notes
     )
+
+
+def _write(candidate: Candidate, path: Path) -> None:
+    # Weights that are apart are named in the graph: such a file keeps its name.
+    if candidate.file is not None and len(artifact_files(candidate.file)) == 1:
+        same_file(candidate.file, path)
+    else:
+        save_onnx(candidate.model, path)
 
 
 def _file_name(spec: ConvertSpec) -> str:

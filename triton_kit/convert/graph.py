@@ -34,19 +34,27 @@ FP16_SCALE_OPSET = 19  # Q/DQ with float16 scales, and float8 at all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The float32 graph that every precision starts from; `before` is its source."""
+    """The float32 graph that every precision starts from; `before` is its source.
+
+    `file` holds the graph as it is, where one does.
+    """
 
     model: ModelProto
     before: GraphSize
+    file: Path | None = None
     notes: tuple[str, ...] = ()
     sparsity: SparsityReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A graph in its precision, and the nodes that stayed float32, with the reason."""
+    """A graph in its precision, and the nodes that stayed float32, with the reason.
+
+    `file` holds the graph as it is, where one does.
+    """
 
     model: ModelProto
+    file: Path | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -68,9 +76,10 @@ def prepare(spec: ConvertSpec, source: Path, scratch: Path) -> Prepared:
         model, spec.passes, root=spec.root, scratch=scratch, deadline_s=deadline_s
     )
     notes: tuple[str, ...] = ()
+    file: Path | None = None
     if spec.simplify:
         try:
-            model = simplify(
+            model, file = simplify(
                 model,
                 path=source if model is read else None,
                 scratch=scratch,
@@ -78,9 +87,16 @@ def prepare(spec: ConvertSpec, source: Path, scratch: Path) -> Prepared:
             )
         except ConvertError as error:
             notes = (f"kept the graph as it was: {error.message}",)
-    name_nodes(model)
+    if file is None:
+        name_nodes(model)
     report = prune_2_4(model) if spec.sparsity else None
-    return Prepared(model=model, before=before, notes=notes, sparsity=report)
+    return Prepared(
+        model=model,
+        before=before,
+        file=None if spec.sparsity else file,
+        notes=notes,
+        sparsity=report,
+    )
 
 
 def _check(source: Path) -> None:
@@ -117,7 +133,7 @@ def lowered(
     model, kept = prepared.model, _asked_to_keep(prepared.model, spec)
     kept |= extra_kept or {}
     if precision == "fp32":
-        return Candidate(model=model)
+        return Candidate(model=model, file=prepared.file)
     if precision in QUANTIZED:
         return _quantized(model, spec, kept, feeds)
     return _floats(model, spec, precision, kept, feeds)

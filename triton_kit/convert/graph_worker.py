@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from triton_kit.convert.onnx_file import load_onnx, save_onnx
+from triton_kit.convert.onnx_file import load_onnx, name_nodes, save_onnx
 from triton_kit.convert.passes import load_callable
 from triton_kit.convert.worker import Order, do_order
 from triton_kit.errors import SpecError
@@ -58,6 +58,7 @@ def rewritten(order: Order) -> dict[str, str | None]:
         done = _WORK[order["what"]](load_onnx(Path(order["model"])), order)
     except SpecError as error:
         return {"refused": error.message}
+    name_nodes(done)
     save_onnx(done, Path(order["rewritten"]))
     return {"refused": None}
 

@@ -34,16 +34,12 @@ TOOLS = (
     "tensorrt_rtx_cu13",
 )
 Json = Any
-_CHUNK_BYTES = 1 << 20
 
 
 def sha256(path: Path) -> str:
     """Return the hex digest of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digests(path: Path) -> dict[str, str]:

@@ -45,7 +45,7 @@ def save_onnx(
     # Who wrote the file, and when, is no part of the model: the same source has to
     # give the same bytes.
     del model.metadata_props[:]
-    weights = path.parent / (path.name + DATA_SUFFIX)
+    weights = _weights_of(path)
     weights.unlink(missing_ok=True)  # onnx appends to what is there
     whole = _serialized(model, external_over_bytes)
     try:
@@ -63,8 +63,7 @@ def save_onnx(
         # onnx takes the weights out of the model; its owner is not done with it.
         load_external_data_for_model(model, str(path.parent))
     except OSError:
-        path.unlink(missing_ok=True)
-        weights.unlink(missing_ok=True)
+        remove(path)
         raise
 
 
@@ -82,8 +81,18 @@ def _serialized(model: ModelProto, most_bytes: int) -> bytes | None:
 
 def artifact_files(path: Path) -> list[Path]:
     """Return the files that make up a model: itself, and its weights if apart."""
-    data = path.parent / (path.name + DATA_SUFFIX)
+    data = _weights_of(path)
     return [path, data] if data.exists() else [path]
+
+
+def remove(path: Path) -> None:
+    """Remove a model's files, as far as they are there."""
+    path.unlink(missing_ok=True)
+    _weights_of(path).unlink(missing_ok=True)
+
+
+def _weights_of(path: Path) -> Path:
+    return path.parent / (path.name + DATA_SUFFIX)
 
 
 def measure(model: ModelProto, path: Path) -> GraphSize:
@@ -161,10 +170,27 @@ def value_types(model: ModelProto) -> dict[str, int]:
 
 
 def _without_weights(model: ModelProto) -> ModelProto:
-    bare = ModelProto()
-    bare.CopyFrom(model)
-    for tensor in bare.graph.initializer:
+    bare = ModelProto(
+        ir_version=model.ir_version,
+        opset_import=model.opset_import,
+        functions=model.functions,
+        graph=GraphProto(
+            name=model.graph.name,
+            node=model.graph.node,
+            input=model.graph.input,
+            output=model.graph.output,
+            value_info=model.graph.value_info,
+            sparse_initializer=model.graph.sparse_initializer,
+        ),
+    )
+    for tensor in model.graph.initializer:
         if len(tensor.raw_data) > 1024:  # smaller ones may be shapes
-            tensor.ClearField("raw_data")
-            tensor.data_location = TensorProto.EXTERNAL
+            bare.graph.initializer.add(
+                name=tensor.name,
+                data_type=tensor.data_type,
+                dims=tensor.dims,
+                data_location=TensorProto.EXTERNAL,
+            )
+        else:
+            bare.graph.initializer.append(tensor)
     return bare

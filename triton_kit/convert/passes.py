@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any, cast
 import onnx.inliner
 from onnx import ModelProto, version_converter
 
-from triton_kit.convert.onnx_file import load_onnx, opset_of, save_onnx
-from triton_kit.convert.run import call_worker, ending, hint
+from triton_kit.convert.onnx_file import load_onnx, opset_of, remove, save_onnx
+from triton_kit.convert.run import call_worker, ending, hint, no_blas_threads
 from triton_kit.errors import ConvertError, SpecError
 
 Json = Any
@@ -22,13 +23,20 @@ MIN_OPSET = 13  # per-channel Q/DQ and the shapes of today's operators begin her
 
 def simplify(
     model: ModelProto, *, scratch: Path, deadline_s: float, path: Path | None = None
-) -> ModelProto:
+) -> tuple[ModelProto, Path]:
     """Fold constants, fuse and drop what changes nothing: onnxslim, else Polygraphy.
 
-    `path` is a file that has the model as it is, where there is one already.
+    Args:
+        model: it is left as it is.
+        scratch: a folder to work in.
+        deadline_s: longest that either may take.
+        path: a file that has the model as it is, where there is one already.
+
+    Returns:
+        The simpler model, every node of it with a name of its own, and its file.
 
     Raises:
-        ConvertError: neither could do it; the model is as it was.
+        ConvertError: neither could do it.
     """
     reasons = []
     for what, name in (("slim", "onnxslim"), ("fold", "Polygraphy")):
@@ -60,7 +68,8 @@ def apply_user_passes(
     """
     for name in names:
         order = {"what": "pass", "pass": name, "root": str(root) if root else None}
-        model = _in_child(model, order, f"pass {name!r}", scratch, deadline_s)
+        model, path = _in_child(model, order, f"pass {name!r}", scratch, deadline_s)
+        remove(path)
     return model
 
 
@@ -72,13 +81,15 @@ def _in_child(
     deadline_s: float,
     *,
     path: Path | None = None,
-) -> ModelProto:
+) -> tuple[ModelProto, Path]:
     """Let `graph_worker` rewrite a model: foreign code, which may end its process."""
-    before, after = path or scratch / "before_pass.onnx", scratch / "after_pass.onnx"
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    before, after = path or folder / "before.onnx", folder / "after.onnx"
     if path is None:
         save_onnx(model, before)
     order |= {"model": str(before), "rewritten": str(after)}
-    done = call_worker("graph_worker", order, deadline_s=deadline_s)
+    env = None if order["what"] == "pass" else no_blas_threads()
+    done = call_worker("graph_worker", order, deadline_s=deadline_s, env=env)
     if done.exit_code != 0:
         raise ConvertError(f"{name} failed: {ending(done)}", hint=hint(done))
     if not done.stdout:
@@ -87,7 +98,9 @@ def _in_child(
         )
     if refused := json.loads(done.stdout)["refused"]:
         raise SpecError(refused)
-    return load_onnx(after)
+    if path is None:
+        remove(before)
+    return load_onnx(after), after
 
 
 def inline_functions(model: ModelProto) -> ModelProto:

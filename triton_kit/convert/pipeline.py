@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -39,7 +38,7 @@ from triton_kit.convert.manifest import (
 )
 from triton_kit.convert.onnx_file import artifact_files, measure
 from triton_kit.convert.original import original_begun
-from triton_kit.convert.place import place, room_for
+from triton_kit.convert.place import place, room_for, same_file
 from triton_kit.convert.precision.emulate import lowest_precision
 from triton_kit.convert.result import manifest_facts, result_from_manifest
 from triton_kit.convert.samples import Feed, load_samples
@@ -90,7 +89,8 @@ def _converted(spec: ConvertSpec) -> ConvertResult:
         entry = _entry(spec, stack)
         if entry and (facts := read_entry(entry)):
             files = [entry / name for name in facts["files"]]
-            place([*files, *_papers(spec, facts, scratch)], spec.output.parent)
+            files += _papers(spec, facts, scratch)
+            place(files, spec.output.parent, copies=True)
             return result_from_manifest(
                 facts, spec, seconds=time.monotonic() - started_s
             )
@@ -135,7 +135,7 @@ def _files(work: Work, done: Attempt, engine: Engine | None) -> list[Path]:
     folder = work.scratch / "made"
     folder.mkdir()
     artifact = folder / work.spec.output.name
-    shutil.copyfile(engine.path, artifact)
+    same_file(engine.path, artifact)
     return [artifact]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -43,10 +44,22 @@ def room_hint() -> str:
     )
 
 
-def place(files: Sequence[Path], folder: Path) -> None:
-    """Copy files into a folder: all are written beside their names, then renamed.
+def same_file(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where that cannot be.
 
-    The folder is made where it is not there.
+    Whoever writes to one of them may write to both: neither is to be changed.
+    """
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
+def place(files: Sequence[Path], folder: Path, *, copies: bool = False) -> None:
+    """Bring files into a folder: all are put beside their names, then renamed.
+
+    The folder is made where it is not there. With `copies` the files stay apart from
+    those in the folder; without, they are about to be removed.
 
     Raises:
         ConvertError: the disk is full or the folder cannot be written; what was there
@@ -60,7 +73,8 @@ def place(files: Sequence[Path], folder: Path) -> None:
             target = folder / file.name
             partial = target.with_name(f".{target.name}.partial")
             staged.append((partial, target))
-            shutil.copy(file, partial)
+            partial.unlink(missing_ok=True)  # of one that was killed
+            shutil.copy(file, partial) if copies else same_file(file, partial)
         for partial, target in staged:
             partial.replace(target)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -85,7 +86,9 @@ def begun_onnx(
     `model` must stay as it is until then.
     """
     order = _order(model, feeds, level, answers)
-    with begun_worker("run_worker", order, deadline_s=deadline_s) as finish:
+    with begun_worker(
+        "run_worker", order, deadline_s=deadline_s, env=no_blas_threads()
+    ) as finish:
         yield lambda: _read_answers(order, finish(), by="ONNX Runtime")
 
 
@@ -139,6 +142,14 @@ def begun_worker(
     """Begin what `call_worker` does; see `triton_kit.process.begun`."""
     argv = [sys.executable, "-m", f"triton_kit.convert.{module}"]
     return begun(argv, deadline_s=deadline_s, stdin=json.dumps(order), env=env)
+
+
+def no_blas_threads() -> dict[str, str]:
+    """Return the environment of a worker that calls no linear algebra of NumPy's.
+
+    OpenBLAS starts a thread per core as NumPy is imported: 0.1 s of CPU on two.
+    """
+    return {"OPENBLAS_NUM_THREADS": "1"} | os.environ
 
 
 def explain(model: Path, done: Finished, what: str) -> VerifyError:

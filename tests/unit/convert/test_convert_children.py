@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -396,7 +395,7 @@ def test_a_build_that_waits_takes_over_where_the_first_one_is_killed(
     ):
         wait_for_child(first, "graph_worker")
         with converting([*argv, "-o", tmp_path / "b"], temporary[1]) as second:
-            wait_for_lock(second)
+            wait_for_lock(second, temporary[1])
             first.kill()
             (tmp_path / "go_on").touch()
             _, said = second.communicate(timeout=120)
@@ -410,17 +409,12 @@ def test_a_build_that_waits_takes_over_where_the_first_one_is_killed(
     ).read_bytes()
 
 
-def wait_for_lock(process):
+def wait_for_lock(process, folder):
     """Wait until the kit stands at the lock of the cache: it polls for it."""
     deadline = time.monotonic() + 120
     while True:
         assert time.monotonic() < deadline
         assert process.poll() is None, process.stderr.read().decode()
-        if any(Path(process_folder(process)).glob("triton-kit-*")):
+        if any(folder.glob("triton-kit-*")):
             return
         time.sleep(0.005)
-
-
-def process_folder(process):
-    """Return the folder for temporary files that a process was given."""
-    return psutil.Process(process.pid).environ()["TMPDIR"]

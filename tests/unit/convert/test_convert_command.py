@@ -198,7 +198,7 @@ def test_a_full_disk_leaves_nothing_half_done(source, tmp_path):
         "from pathlib import Path\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
         "from triton_kit.errors import ConvertError\n"
-        "try: real([Path(sys.argv[1])], Path(sys.argv[2]))\n"
+        "try: real([Path(sys.argv[1])], Path(sys.argv[2]), copies=True)\n"
         "except ConvertError as error: sys.exit(str(error))\n"
     )
 
