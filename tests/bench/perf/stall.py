@@ -1,11 +1,13 @@
 """The stall test: the server stands still for half a second; who says so?"""
 
+import json
 import os
 import select
 import signal
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 
 import clients
 import numpy as np
@@ -63,15 +65,22 @@ def _ours(server, folder, protocol, distribution):
         is_precise=False,
         protocol=protocol,
     )
+    export = folder / "export.json"
+    export.unlink(missing_ok=True)
 
-    def read(stalled_s, waited_s):
+    def read(stall):
         _, p99_us, _ = clients.json_latencies(folder / "open.json")
-        # The slowest hundredth of all requests, among those that were due meanwhile.
-        share = 1 - 0.01 * SECONDS / stalled_s
-        true_us = 1e6 * float(np.quantile(waited_s, share))
+        true_us = float(np.quantile(stall.waits_s(_due_s(export)), 0.99)) * 1e6
         return {"reported_p99_us": p99_us, "true_p99_us": true_us}
 
-    return clients.Job(job.argv, job.env, read)
+    argv = [*job.argv, "--profile-export-file", str(export)]
+    return clients.Job(argv, job.env, read)
+
+
+def _due_s(export):
+    """Return when our requests were due, in seconds since the epoch."""
+    requests = json.loads(export.read_text())["experiments"][0]["requests"]
+    return np.array([request["due"] for request in requests]) / 1e9
 
 
 def _theirs(server, folder, protocol, is_async):
@@ -79,7 +88,7 @@ def _theirs(server, folder, protocol, is_async):
         server, folder, RATE, SECONDS, is_async=is_async, protocol=protocol
     )
 
-    def read(_stalled_s, _waited_s):
+    def read(_stall):
         sent_ns, done_ns = openloop.exported(folder / "export.json")
         due_ns = np.arange(len(sent_ns)) * 1e9 / RATE
         due_ns += (sent_ns - due_ns).min()
@@ -104,7 +113,7 @@ def _one(job, server, counter, folder):
             while counter.read() < before + 20 and time.monotonic() < deadline_s:
                 time.sleep(0.02)
             time.sleep(_STALL_AFTER_S)
-            stalled_s, waited_s = probes.stall(server.pid)
+            stall = probes.stall(server.pid)
             if process.poll() is not None:
                 raise NoLoadError(f"it ended before the stall: {tail(log)}")
             process.wait(60)
@@ -113,16 +122,35 @@ def _one(job, server, counter, folder):
             if process.poll() is None:
                 process.kill()
             process.wait()
-    figures = job.latencies(stalled_s, waited_s)
+    figures = job.latencies(stall)
     ratio = figures["reported_p99_us"] / figures["true_p99_us"]
-    return figures | {"stalled_s": stalled_s, "reported_to_true": ratio}
+    return figures | {"stalled_s": stall.length_s, "reported_to_true": ratio}
+
+
+@dataclass(frozen=True)
+class Stall:
+    """When the server stood still, since the epoch, and what probes sent then waited.
+
+    `sent_s` is ascending.
+    """
+
+    began_s: float
+    length_s: float
+    sent_s: list[float]
+    waited_s: list[float]
+
+    def waits_s(self, due_s):
+        """Return what requests that were due at these times waited for the stall."""
+        is_meanwhile = (due_s >= self.began_s) & (due_s < self.began_s + self.length_s)
+        waits = np.interp(due_s, self.sent_s, self.waited_s)
+        return np.where(is_meanwhile, waits, 0.0)
 
 
 class Probes:
     """A second, independent client: single requests at known times of the stall.
 
-    What they wait is what any request due at that time waits; they are too few to
-    disturb.
+    What they wait is what any request due at that time waits, and between two of them
+    something between; they are too few to disturb.
     """
 
     def __init__(self, server):
@@ -133,28 +161,27 @@ class Probes:
         ]
 
     def stall(self, pid):
-        """Stop the server for a while; return for how long, and what probes waited."""
-        waiting = {}
+        """Stop the server for a while; return what that was like from outside."""
+        sent_s = {}
         os.kill(pid, signal.SIGSTOP)
         try:
-            began_s = time.monotonic()
+            began_s = time.time()
             for index, probe in enumerate(self._sockets):
-                due_s = began_s + index * STALL_S / _PROBES
-                time.sleep(max(0.0, due_s - time.monotonic()))
-                waiting[probe] = time.monotonic()
+                time.sleep(max(0.0, began_s + index * STALL_S / _PROBES - time.time()))
+                sent_s[probe] = time.time()
                 probe.sendall(self._payload)
-            time.sleep(max(0.0, began_s + STALL_S - time.monotonic()))
+            time.sleep(max(0.0, began_s + STALL_S - time.time()))
         finally:
             os.kill(pid, signal.SIGCONT)
-        stalled_s = time.monotonic() - began_s
-        waited_s = []
-        while waiting:
+        length_s = time.time() - began_s
+        came_s = {}
+        while waiting := sent_s.keys() - came_s.keys():
             ready, _, _ = select.select(list(waiting), [], [], 10)
             if not ready:
                 raise NoLoadError("a probe got no answer")
-            now_s = time.monotonic()
-            waited_s += [now_s - waiting.pop(probe) for probe in ready]
-        return stalled_s, waited_s
+            came_s |= dict.fromkeys(ready, time.time())
+        waited_s = [came_s[probe] - sent_s[probe] for probe in self._sockets]
+        return Stall(began_s, length_s, list(sent_s.values()), waited_s)
 
     def close(self):
         for probe in self._sockets:
