@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,8 +69,9 @@ def begun(
 ) -> Iterator[Callable[[], Finished]]:
     """Start a child and yield what waits for its end; kill it on the way out.
 
-    At the deadline, counted from the start, it is killed with all its children. A
-    child that writes more than a pipe holds waits until somebody waits for it.
+    Whoever waits kills it, with all its children, at the deadline, which counts from
+    the start; one that has ended by then has ended well. A child that writes more than
+    a pipe holds is held up until somebody waits.
     """
     end_s = time.monotonic() + deadline_s
     with _as_file(stdin) as source, _signals_held() as release:
@@ -99,13 +99,20 @@ def _as_file(text: str | None) -> Iterator[IO[str] | int]:
     if text is None:
         yield subprocess.DEVNULL
         return
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+    # In memory: a full disk must not keep a child from starting.
+    with os.fdopen(os.memfd_create("stdin"), "w+", encoding="utf-8") as file:
         file.write(text)
         file.seek(0)
         yield file
 
 
 def _finish(process: subprocess.Popen[str], end_s: float) -> Finished:
+    if process.poll() is not None:
+        # It ended in time, however late somebody asks. Its own children, if any are
+        # left, would keep its output open.
+        _kill_group(process.pid)
+        stdout, stderr = process.communicate()
+        return Finished(process.returncode, stdout, stderr)
     try:
         stdout, stderr = process.communicate(timeout=max(0, end_s - time.monotonic()))
         return Finished(process.returncode, stdout, stderr)

@@ -82,6 +82,29 @@ def test_a_child_that_nobody_waits_for_ends_with_its_children(tmp_path):
     wait_until(lambda: is_gone(int(log.read_text())))
 
 
+def test_a_child_that_ended_in_time_may_be_waited_for_later(tmp_path):
+    code = "import sys, pathlib; print('done'); pathlib.Path(sys.argv[1]).touch()"
+    argv = [*python(code), str(tmp_path / "file")]
+
+    with begun(argv, deadline_s=2) as finish:
+        wait_until((tmp_path / "file").is_file)
+        time.sleep(2)
+        assert (done := finish()).stdout == "done\n"
+
+    assert done.ending == "exit code 0"
+
+
+def test_what_an_ended_child_left_running_holds_nobody_up(tmp_path):
+    """The grandchild has the child's output open."""
+    code = GRANDCHILD_IN_FILE.replace("time.sleep(600)\n", "")
+    with begun([*python(code), str(tmp_path / "file")], deadline_s=2) as finish:
+        wait_until(lambda: (tmp_path / "file").is_file())
+        time.sleep(2)
+        assert finish().exit_code == 0
+
+    wait_until(lambda: is_gone(int((tmp_path / "file").read_text())))
+
+
 def test_the_deadline_counts_from_the_start():
     with begun(python("import time; time.sleep(600)"), deadline_s=0.5) as finish:
         time.sleep(0.5)

@@ -13,7 +13,7 @@ from triton_kit.errors import ServerError
 
 Allocator = Literal["system", "tcmalloc", "jemalloc"]
 
-# In order of preference; the full tcmalloc adds a profiler that costs time.
+# In order of preference; the full tcmalloc carries profilers as well.
 _LIBRARIES = {
     "tcmalloc": ("tcmalloc_minimal", "tcmalloc"),
     "jemalloc": ("jemalloc",),

@@ -110,22 +110,16 @@ def run_for(reactor, wait_ns):
     reactor.run()
 
 
-def test_one_connection_alone_is_waited_for_and_timers_still_ring():
+@pytest.mark.parametrize(
+    ("timer_ns", "came"), [(50_000_000, "waited for"), (2_000_000, "ready")]
+)
+def test_one_connection_alone_is_waited_for_unless_a_timer_is_near(timer_ns, came):
     with Reactor() as reactor, pipe(reactor) as only:
         only.watch()
         only.write()
-        run_for(reactor, 50_000_000)
+        run_for(reactor, timer_ns)
 
-    assert only.came == ["waited for"]
-
-
-def test_near_a_timer_nobody_waits_in_a_receive():
-    with Reactor() as reactor, pipe(reactor) as only:
-        only.watch()
-        only.write()
-        run_for(reactor, 2_000_000)
-
-    assert only.came == ["ready"]
+    assert only.came == [came]
 
 
 def test_with_an_alarm_nobody_waits_in_a_receive():
