@@ -19,7 +19,7 @@ from tritonclient.utils import InferenceServerException
 from triton_kit.build import build
 from triton_kit.errors import MissingExtraError, ServerError, SpecError
 from triton_kit.perf.measure import measure
-from triton_kit.perf.result import PerfResult
+from triton_kit.perf.results.result import PerfResult
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
 from triton_kit.project.load import FILE_NAME, load_project
 from triton_kit.project.scaffold import scaffold

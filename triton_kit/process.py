@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -16,6 +17,7 @@ from typing import IO
 
 LOG_TAIL_LINES = 20
 Handler = Callable[[int, FrameType | None], object] | int | None
+_SETPRIV = shutil.which("setpriv")  # of util-linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def begun(
     end_s = time.monotonic() + deadline_s
     with _as_file(stdin) as source, _signals_held() as release:
         process = subprocess.Popen(
-            argv,
+            _not_outliving_us(argv),
             stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -140,7 +142,7 @@ def started(
     with _signals_held() as release:
         with log.open("wb") as output:
             process = subprocess.Popen(
-                argv,
+                _not_outliving_us(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -153,6 +155,15 @@ def started(
             yield process
         finally:
             stop(process, within_s=stop_within_s)
+
+
+def _not_outliving_us(argv: Sequence[str]) -> list[str]:
+    """Have the kernel end a child whose parent was killed and could not.
+
+    Linux counts the thread that starts a child as its parent. An option of Popen's
+    would have Python code run between fork and exec, which threads do not survive.
+    """
+    return [_SETPRIV, "--pdeathsig", "TERM", "--", *argv] if _SETPRIV else [*argv]
 
 
 @contextmanager

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.closed_loop import ClosedLoop
+from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.engine.observed import Answers, ObservedTransport
 from triton_kit.perf.measure import measure
-from triton_kit.perf.observed import Answers, ObservedTransport
-from triton_kit.perf.protocol import protocol_of
-from triton_kit.perf.reactor import Reactor
+from triton_kit.perf.protocols.protocol import protocol_of
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
+from triton_kit.perf.transport.reactor import Reactor
 from triton_kit.perf.transport_spec import TransportSpec
 
 pytestmark = pytest.mark.server

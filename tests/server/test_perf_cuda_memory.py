@@ -6,10 +6,10 @@ import urllib.request
 import pytest
 
 from triton_kit.errors import ServerError, SpecError
-from triton_kit.perf.control_grpc import GrpcControl
-from triton_kit.perf.control_http import HttpControl
-from triton_kit.perf.cuda_runtime import find_cuda_runtime
 from triton_kit.perf.measure import measure
+from triton_kit.perf.protocols.cuda_runtime import find_cuda_runtime
+from triton_kit.perf.server.control_grpc import GrpcControl
+from triton_kit.perf.server.control_http import HttpControl
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
 from triton_kit.perf.transport_spec import TransportSpec
 

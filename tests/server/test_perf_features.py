@@ -3,9 +3,9 @@ import json
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.load import RateLoad
+from triton_kit.perf.loads.load import RateLoad
+from triton_kit.perf.loads.sequences import Sequences
 from triton_kit.perf.measure import measure
-from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from triton_kit.perf.load import RateLoad, ScheduleLoad
+from triton_kit.perf.loads.load import RateLoad, ScheduleLoad
 from triton_kit.perf.measure import measure
+from triton_kit.perf.record.stability import StopRule
 from triton_kit.perf.spec import PerfSpec
-from triton_kit.perf.stability import StopRule
 
 pytestmark = pytest.mark.server
 

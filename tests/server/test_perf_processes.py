@@ -6,10 +6,10 @@ import psutil
 import pytest
 
 from triton_kit.errors import SpecError, TransportError
-from triton_kit.perf.load import RateLoad
+from triton_kit.perf.loads.load import RateLoad
+from triton_kit.perf.loads.mix import Share
+from triton_kit.perf.loads.sequences import Sequences
 from triton_kit.perf.measure import measure
-from triton_kit.perf.mix import Share
-from triton_kit.perf.sequences import Sequences
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server
@@ -25,7 +25,7 @@ def workers():
     return [
         child
         for child in psutil.Process().children()
-        if "triton_kit.perf.worker" in child.cmdline()
+        if "triton_kit.perf.engine.worker" in child.cmdline()
     ]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from triton_kit.errors import ServerError
-from triton_kit.perf.load import ClosedLoad, RateLoad
+from triton_kit.perf.loads.load import ClosedLoad, RateLoad
 from triton_kit.perf.measure import measure
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.serve.embedded import running

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from triton_kit.errors import ServerError, SpecError
-from triton_kit.perf.control_http import HttpControl
 from triton_kit.perf.measure import measure
+from triton_kit.perf.server.control_http import HttpControl
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
 from triton_kit.perf.transport_spec import TransportSpec
 

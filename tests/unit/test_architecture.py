@@ -37,16 +37,39 @@ MAY_IMPORT = {
     "demo": GROUND | PILLARS | {"build", "report"},
     "cli": GROUND | PILLARS | {"build", "tune", "report", "demo", "doctor"},
 }
+# Each part of a pillar imports those before it.
+PERF = (
+    "clock",
+    "tls",
+    "address",
+    "request",
+    "wire",
+    "transport",
+    "server",
+    "loads",
+    "inputs",
+    "record",
+    "results",
+    "transport_spec",
+    "spec",
+    "spec_wire",
+    "protocols",
+    "engine",
+    "trial",
+    "sweep",
+    "measure",
+)
 # These run inside another process, not inside the kit.
 GUESTS = PACKAGE / "serve" / "backends"
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if GUESTS not in p.parents)
+PERF_FILES = sorted((PACKAGE / "perf").rglob("[!_]*.py"))
 
 
-def part_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def part_of(path, package=PACKAGE):
+    return path.relative_to(package).parts[0].removesuffix(".py")
 
 
-def imported_parts(path):
+def imported_parts(path, package="triton_kit"):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             modules = [node.module or ""]
@@ -55,8 +78,8 @@ def imported_parts(path):
         else:
             continue
         for module in modules:
-            if module.startswith("triton_kit."):
-                yield module.split(".")[1]
+            if module.startswith(f"{package}."):
+                yield module.removeprefix(f"{package}.").split(".")[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -64,6 +87,13 @@ def test_imports_point_down(path):
     part = part_of(path)
 
     assert set(imported_parts(path)) <= MAY_IMPORT[part] | {part}
+
+
+@pytest.mark.parametrize("path", PERF_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_within_perf_point_down(path):
+    layer = PERF.index(part_of(path, PACKAGE / "perf"))
+
+    assert {*imported_parts(path, "triton_kit.perf")} <= {*PERF[: layer + 1]}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -1,6 +1,7 @@
 """Child processes end in time, with their children, and say how."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -145,6 +146,33 @@ def test_a_child_is_stopped_when_the_body_fails(tmp_path):
             _ = 1 / 0
 
     assert process.returncode is not None
+
+
+@pytest.mark.parametrize("way", ["started", "begun"])
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+def test_a_child_ends_when_its_parent_is_killed(way, tmp_path):
+    noted = tmp_path / "pid"
+    child = python(
+        f"import os, pathlib, time; pathlib.Path({str(noted)!r}).write_text("
+        "str(os.getpid())); time.sleep(600)"
+    )
+    options = {
+        "started": f"log=pathlib.Path({str(tmp_path / 'log')!r}), stop_within_s=5",
+        "begun": "deadline_s=600",
+    }
+    parent = subprocess.Popen(
+        python(
+            "import pathlib, time; from triton_kit import process\n"
+            f"with process.{way}({child!r}, {options[way]}): time.sleep(600)"
+        )
+    )
+    wait_until(lambda: noted.exists() and noted.read_text())
+    pid = int(noted.read_text())
+
+    parent.kill()
+    parent.wait()
+
+    wait_until(lambda: is_gone(pid))
 
 
 def test_stopping_twice_is_harmless(tmp_path):

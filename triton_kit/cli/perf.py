@@ -16,7 +16,7 @@ from triton_kit.cli.perf_transport_options import transport_options
 
 if TYPE_CHECKING:
     from triton_kit.perf.measure import Progress
-    from triton_kit.perf.result import PerfResult
+    from triton_kit.perf.results.result import PerfResult
 
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
@@ -139,10 +139,10 @@ def command(
     objective is missed.
     """
     from triton_kit.cli.perf_options import perf_spec
-    from triton_kit.perf import export
-    from triton_kit.perf.hdr import as_hdr_log
     from triton_kit.perf.measure import measure
-    from triton_kit.perf.result import write_text
+    from triton_kit.perf.results import export
+    from triton_kit.perf.results.hdr import as_hdr_log
+    from triton_kit.perf.results.result import write_text
 
     profile_path = options["profile_path"]
     spec = perf_spec(**options)
@@ -189,7 +189,7 @@ def _print(result: PerfResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from triton_kit.perf import table
+    from triton_kit.perf.results import table
 
     console = Console()
     if not console.is_terminal:

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.perf import schedule
-from triton_kit.perf.load import (
+from triton_kit.perf.inputs.trace import read_trace
+from triton_kit.perf.loads import schedule
+from triton_kit.perf.loads.load import (
     Load,
     ScheduleLoad,
     concurrency_range,
     periodic_range,
     rate_range,
 )
-from triton_kit.perf.trace import read_trace
 
 # What puts the load on: at most one of them.
 _KINDS = (

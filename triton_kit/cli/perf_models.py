@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.mix import Share
+from triton_kit.perf.loads.mix import Share
 from triton_kit.perf.spec import parse_shape
 
 

@@ -10,9 +10,9 @@ from triton_kit.cli.perf_loads import load_part
 from triton_kit.cli.perf_models import model_part
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.perf import spec
-from triton_kit.perf.sequences import Sequences
-from triton_kit.perf.slo import parse_slo
-from triton_kit.perf.stability import StopRule
+from triton_kit.perf.loads.sequences import Sequences
+from triton_kit.perf.record.stability import StopRule
+from triton_kit.perf.results.slo import parse_slo
 
 # perf_analyzer's defaults, for whoever asks for its way to stop.
 _INTERVAL_MS = 5000

@@ -11,17 +11,17 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from triton_kit.perf.client_stats import CpuWatch
-from triton_kit.perf.crew import Crew, crew_of
-from triton_kit.perf.load import Load
-from triton_kit.perf.model import ModelInfo
-from triton_kit.perf.result import PerfResult, Run
-from triton_kit.perf.sender import Sender, sender_of
-from triton_kit.perf.server_stats import StatsWatch
-from triton_kit.perf.slo import as_json, missed
+from triton_kit.perf.engine.crew import Crew, crew_of
+from triton_kit.perf.engine.sender import Sender, sender_of
+from triton_kit.perf.engine.target import Targets, targets_of
+from triton_kit.perf.loads.load import Load
+from triton_kit.perf.record.cpu import CpuWatch
+from triton_kit.perf.results.result import PerfResult, Run
+from triton_kit.perf.results.slo import as_json, missed
+from triton_kit.perf.server.model import ModelInfo
+from triton_kit.perf.server.stats import StatsWatch
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.sweep import SEARCHES, Plan
-from triton_kit.perf.target import Targets, targets_of
 from triton_kit.perf.trial import Trial, metrics_watch
 
 

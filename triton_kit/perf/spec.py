@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.address import Address, parse_address
-from triton_kit.perf.draws import StringData
-from triton_kit.perf.load import ClosedLoad as ClosedLoad
-from triton_kit.perf.load import Load as Load
-from triton_kit.perf.load import PeriodicLoad as PeriodicLoad
-from triton_kit.perf.mix import Share as Share
-from triton_kit.perf.sequences import Sequences
-from triton_kit.perf.slo import Objective
-from triton_kit.perf.stability import StopRule, confident, fixed
+from triton_kit.perf.inputs.draws import StringData
+from triton_kit.perf.loads.load import ClosedLoad as ClosedLoad
+from triton_kit.perf.loads.load import Load as Load
+from triton_kit.perf.loads.load import PeriodicLoad as PeriodicLoad
+from triton_kit.perf.loads.mix import Share as Share
+from triton_kit.perf.loads.sequences import Sequences
+from triton_kit.perf.record.stability import StopRule, confident, fixed
+from triton_kit.perf.request import Parameter
+from triton_kit.perf.results.slo import Objective
 from triton_kit.perf.transport_spec import TransportSpec
-from triton_kit.perf.wire.kserve_http import Parameter
 from triton_kit.tensors import Shape
 
 if TYPE_CHECKING:
-    from triton_kit.perf.data import Array
+    from triton_kit.perf.inputs.data import Array
 
 DEFAULT_PORTS = {"http": 8000, "grpc": 8001}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from triton_kit.perf.draws import StringData
-from triton_kit.perf.load import ClosedLoad, PeriodicLoad, RateLoad, ScheduleLoad
-from triton_kit.perf.mix import Share
-from triton_kit.perf.sequences import Sequences
-from triton_kit.perf.slo import Objective
+from triton_kit.perf.inputs.draws import StringData
+from triton_kit.perf.loads.load import ClosedLoad, PeriodicLoad, RateLoad, ScheduleLoad
+from triton_kit.perf.loads.mix import Share
+from triton_kit.perf.loads.sequences import Sequences
+from triton_kit.perf.record.stability import StopRule
+from triton_kit.perf.results.slo import Objective
 from triton_kit.perf.spec import PerfSpec
-from triton_kit.perf.stability import StopRule
 from triton_kit.perf.tls import Tls
 from triton_kit.perf.transport_spec import TransportSpec
 

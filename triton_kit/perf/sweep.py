@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from triton_kit.perf.load import Load
-from triton_kit.perf.result import Run
-from triton_kit.perf.slo import Objective, missed
+from triton_kit.perf.loads.load import Load
+from triton_kit.perf.results.result import Run
+from triton_kit.perf.results.slo import Objective, missed
 
 # Yields the load to measure next and is sent the run that came of it.
 Plan = Generator[Load, Run, None]

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-from triton_kit.perf.client_stats import CpuUse, CpuWatch
 from triton_kit.perf.clock import NS_PER_S, now_ns, ns
-from triton_kit.perf.closed_loop import ClosedLoop
-from triton_kit.perf.engine import Cut, Engine
-from triton_kit.perf.load import ClosedLoad, Load, PeriodicLoad
-from triton_kit.perf.metrics import MetricsWatch
-from triton_kit.perf.part import Part
-from triton_kit.perf.reactor import Reactor, Timer
-from triton_kit.perf.recorder import Recording
-from triton_kit.perf.result import Run
-from triton_kit.perf.scheduling import scheduling_of
-from triton_kit.perf.server_stats import ModelStats, StatsWatch
+from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.engine.engine import Engine
+from triton_kit.perf.engine.scheduling import scheduling_of
+from triton_kit.perf.loads.load import ClosedLoad, Load, PeriodicLoad
+from triton_kit.perf.record.cpu import CpuUse, CpuWatch
+from triton_kit.perf.record.recorder import Cut, Recording
+from triton_kit.perf.record.stability import Window
+from triton_kit.perf.request import Failure
+from triton_kit.perf.results.part import Part
+from triton_kit.perf.results.result import Run
+from triton_kit.perf.results.verdict import judge
+from triton_kit.perf.server.metrics import MetricsWatch
+from triton_kit.perf.server.stats import ModelStats, StatsWatch
 from triton_kit.perf.spec import PerfSpec
-from triton_kit.perf.stability import Window
-from triton_kit.perf.transport.base import Failure
-from triton_kit.perf.verdict import judge
+from triton_kit.perf.transport.reactor import Reactor, Timer
 
 # How often overdue requests are looked for and progress is reported.
 _TICK_NS = 100_000_000

@@ -96,8 +96,8 @@ def request(server):
     import numpy as np
 
     from triton_kit.perf.address import parse_address
-    from triton_kit.perf.control_http import HttpControl
-    from triton_kit.perf.wire.kserve_http import infer_request
+    from triton_kit.perf.protocols.kserve_http import infer_request
+    from triton_kit.perf.server.control_http import HttpControl
 
     address = parse_address(server.http_url, default_port=8000)
     model = HttpControl(address).model(MODEL)

@@ -13,7 +13,7 @@ import httptools
 import uvloop
 
 from triton_kit.perf.clock import now_ns
-from triton_kit.perf.recorder import Recorder
+from triton_kit.perf.record.recorder import Recorder
 from triton_kit.perf.wire.http_answer import AnswerReader, HeadReader
 
 

@@ -1,10 +1,10 @@
 import pytest
 
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.closed_loop import ClosedLoop
-from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.transport.base import Failure, Request
+from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.request import Failure, Request
 from triton_kit.perf.transport.memory import MemoryTransport
+from triton_kit.perf.transport.reactor import Reactor
 
 GOOD, BAD = Request(b"x"), Request(b"")
 

@@ -6,9 +6,10 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.address import Address
-from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.protocols import kserve_grpc, kserve_http
+from triton_kit.perf.server.model import ModelInfo
 from triton_kit.perf.transport_spec import TransportSpec
-from triton_kit.perf.wire import kserve_grpc, kserve_http
+from triton_kit.perf.wire.grpc_call import call_headers
 from triton_kit.perf.wire.grpc_status import PREFIX, PREFIX_BYTES
 from triton_kit.tensors import Tensor, data_type
 
@@ -26,7 +27,7 @@ UNDO = {"gzip": gzip.decompress, "deflate": zlib.decompress}
 
 @pytest.mark.parametrize("algorithm", UNDO)
 def test_a_compressed_call_says_so_and_holds_the_same_message(algorithm):
-    headers = kserve_grpc.call_headers(ADDRESS, "ModelInfer", compression=algorithm)
+    headers = call_headers(ADDRESS, "ModelInfer", compression=algorithm)
     request = kserve_grpc.infer_request(
         headers, MODEL, INPUTS, inferences=1, compression=algorithm
     )

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from triton_kit.perf import decode
-from triton_kit.perf.check import AnswerCheck, flat, joined
-from triton_kit.perf.transport.base import Request
+from triton_kit.perf.protocols import decode
+from triton_kit.perf.protocols.check import AnswerCheck, flat, joined
+from triton_kit.perf.request import Request
 from triton_kit.perf.wire import compression
 from triton_kit.perf.wire.grpc_status import framed
 

@@ -7,13 +7,10 @@ from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.address import Address
-from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.protocols.generate import generate_request
+from triton_kit.perf.server.model import ModelInfo
 from triton_kit.perf.transport_spec import TransportSpec
-from triton_kit.perf.wire.generate import (
-    EventReader,
-    error_in_event,
-    generate_request,
-)
+from triton_kit.perf.wire.server_sent_events import EventReader, error_in_event
 
 ADDRESS = Address(host="h", port=1)
 MODEL = ModelInfo(name="m", version="1", max_batch_size=0, inputs=(), outputs=())

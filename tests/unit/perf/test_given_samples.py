@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.data import check_samples, sample_inputs
-from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.inputs.data import check_samples, sample_inputs
+from triton_kit.perf.server.model import ModelInfo
 from triton_kit.tensors import Tensor, data_type
 
 

@@ -4,8 +4,8 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triton_kit.perf.hdr import encoded
-from triton_kit.perf.histogram import LONGEST_NS, RELATIVE_ERROR, Histogram
+from triton_kit.perf.record.histogram import LONGEST_NS, RELATIVE_ERROR, Histogram
+from triton_kit.perf.results.hdr import encoded
 
 # Half a bucket of ours, and one of three significant digits.
 BOUND = RELATIVE_ERROR + 1e-3

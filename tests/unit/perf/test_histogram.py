@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triton_kit.perf.histogram import RELATIVE_ERROR, Histogram
+from triton_kit.perf.record.histogram import RELATIVE_ERROR, Histogram
 
 values = st.lists(st.integers(1, 10**12), min_size=1, max_size=200)
 

@@ -6,10 +6,10 @@ from scripted_server import serving
 from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address, resolve
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.closed_loop import ClosedLoop
-from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.transport.base import Failure, Request
+from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.request import Failure, Request
 from triton_kit.perf.transport.http1 import Http1Transport
+from triton_kit.perf.transport.reactor import Reactor
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 WITHIN_S = 10.0

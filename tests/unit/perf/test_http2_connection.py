@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triton_kit.perf.transport.base import HeaderList, Request
+from triton_kit.perf.request import HeaderList, Request
 from triton_kit.perf.transport.http2_answers import Answers
 from triton_kit.perf.transport.http2_connection import Http2Connection
 from triton_kit.perf.transport.http2_sender import Stream

@@ -14,10 +14,10 @@ from scripted_server import serving
 from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.closed_loop import ClosedLoop
-from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.transport.base import Failure, HeaderList, Request
+from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.request import Failure, HeaderList, Request
 from triton_kit.perf.transport.http2 import Http2Transport
+from triton_kit.perf.transport.reactor import Reactor
 from triton_kit.perf.wire.grpc_status import framed
 from triton_kit.perf.wire.http2_frames import Kind, frame
 

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.draws import StringData, value
-from triton_kit.perf.input_choice import choose
-from triton_kit.perf.model import ModelInfo
+from triton_kit.perf.engine.supply import input_steps
+from triton_kit.perf.inputs.choice import choose
+from triton_kit.perf.inputs.draws import StringData, value
+from triton_kit.perf.server.model import ModelInfo
 from triton_kit.perf.spec import PerfSpec
-from triton_kit.perf.supply import input_steps
 from triton_kit.tensors import DATA_TYPES, Tensor, data_type
 
 

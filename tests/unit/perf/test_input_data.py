@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.check import AnswerCheck
-from triton_kit.perf.draws import StringData
-from triton_kit.perf.input_choice import choose, steps_from_files
-from triton_kit.perf.model import ModelInfo
-from triton_kit.perf.steps import Step, batches
-from triton_kit.perf.transport.base import Request
+from triton_kit.perf.inputs.choice import choose, steps_from_files
+from triton_kit.perf.inputs.draws import StringData
+from triton_kit.perf.inputs.steps import Step, batches
+from triton_kit.perf.protocols.check import AnswerCheck
+from triton_kit.perf.request import Request
+from triton_kit.perf.server.model import ModelInfo
 from triton_kit.perf.wire.tensor_bytes import from_bytes, to_bytes
 from triton_kit.tensors import Tensor, data_type
 

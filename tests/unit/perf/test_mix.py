@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 from triton_kit.cli.perf_models import model_part
 from triton_kit.errors import SpecError
-from triton_kit.perf.ledger import Ledger
-from triton_kit.perf.mix import Share, deal
-from triton_kit.perf.observed import ObservedTransport, Parts
-from triton_kit.perf.open_loop import OpenLoop
-from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.recorder import Recorder
-from triton_kit.perf.sequences import Sequences
+from triton_kit.perf.engine.ledger import Ledger
+from triton_kit.perf.engine.observed import ObservedTransport, Parts
+from triton_kit.perf.engine.open_loop import OpenLoop
+from triton_kit.perf.loads.mix import Share, deal
+from triton_kit.perf.loads.sequences import Sequences
+from triton_kit.perf.record.recorder import Recorder
+from triton_kit.perf.request import Request
 from triton_kit.perf.spec import PerfSpec
-from triton_kit.perf.transport.base import Request
 from triton_kit.perf.transport.memory import MemoryTransport
+from triton_kit.perf.transport.reactor import Reactor
 
 
 def hands(*sizes):

@@ -4,13 +4,13 @@ import os
 import pytest
 
 from triton_kit.perf.clock import AlarmClock, now_ns, ns
-from triton_kit.perf.ledger import Ledger
-from triton_kit.perf.load import RateLoad
-from triton_kit.perf.open_loop import OpenLoop
-from triton_kit.perf.reactor import NEVER, Reactor
-from triton_kit.perf.sequences import Turns
-from triton_kit.perf.transport.base import Failure, Request
+from triton_kit.perf.engine.ledger import Ledger
+from triton_kit.perf.engine.open_loop import OpenLoop
+from triton_kit.perf.loads.load import RateLoad
+from triton_kit.perf.loads.sequences import Turns
+from triton_kit.perf.request import Failure, Request
 from triton_kit.perf.transport.memory import MemoryTransport
+from triton_kit.perf.transport.reactor import NEVER, Reactor
 
 GOOD = Request(b"x")
 

@@ -2,8 +2,8 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.address import parse_address
-from triton_kit.perf.load import ClosedLoad, concurrency_range
-from triton_kit.perf.model import ModelInfo, input_shapes
+from triton_kit.perf.loads.load import ClosedLoad, concurrency_range
+from triton_kit.perf.server.model import ModelInfo, input_shapes
 from triton_kit.perf.spec import PerfSpec, parse_header, parse_shape
 from triton_kit.tensors import Tensor, data_type
 

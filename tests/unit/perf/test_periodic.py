@@ -2,14 +2,14 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.clock import now_ns
-from triton_kit.perf.closed_loop import ClosedLoop
-from triton_kit.perf.load import PeriodicLoad, periodic_range
-from triton_kit.perf.quota import Quota
-from triton_kit.perf.reactor import Reactor
+from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.engine.quota import Quota
+from triton_kit.perf.loads.load import PeriodicLoad, periodic_range
+from triton_kit.perf.record.stability import fixed
+from triton_kit.perf.request import Request
 from triton_kit.perf.spec import PerfSpec
-from triton_kit.perf.stability import fixed
-from triton_kit.perf.transport.base import Request
 from triton_kit.perf.transport.memory import MemoryTransport
+from triton_kit.perf.transport.reactor import Reactor
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from triton_kit.perf.clock import now_ns
-from triton_kit.perf.reactor import NEVER, READ, WRITE, Reactor
+from triton_kit.perf.transport.reactor import NEVER, READ, WRITE, Reactor
 
 
 @pytest.mark.parametrize("due_ns", [0, 1, -5])

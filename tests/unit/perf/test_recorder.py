@@ -1,5 +1,5 @@
-from triton_kit.perf.recorder import Recorder
-from triton_kit.perf.transport.base import Failure
+from triton_kit.perf.record.recorder import Recorder
+from triton_kit.perf.request import Failure
 
 
 def test_a_late_request_counts_its_wait():

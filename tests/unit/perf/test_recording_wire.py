@@ -1,15 +1,14 @@
 import numpy as np
 
-from triton_kit.perf.engine import Cut
-from triton_kit.perf.load import RateLoad, ScheduleLoad
-from triton_kit.perf.mix import Share
-from triton_kit.perf.recorder import Recorder
-from triton_kit.perf.recording_wire import cut_from_bytes, cut_to_bytes
-from triton_kit.perf.sequences import Sequences
-from triton_kit.perf.slo import parse_slo
+from triton_kit.perf.loads.load import RateLoad, ScheduleLoad
+from triton_kit.perf.loads.mix import Share
+from triton_kit.perf.loads.sequences import Sequences
+from triton_kit.perf.record.recorder import Cut, Recorder
+from triton_kit.perf.record.recording_wire import cut_from_bytes, cut_to_bytes
+from triton_kit.perf.request import Failure
+from triton_kit.perf.results.slo import parse_slo
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.spec_wire import spec_from_json, spec_to_json
-from triton_kit.perf.transport.base import Failure
 
 
 def recording(seed):

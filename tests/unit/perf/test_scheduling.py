@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from triton_kit.perf.scheduling import without_preempting
+from triton_kit.perf.engine.scheduling import without_preempting
 
 
 def test_the_policy_is_back_after_the_load():

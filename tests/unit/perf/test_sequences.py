@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.sequences import Sequences, sequence_source
+from triton_kit.perf.loads.sequences import Sequences, sequence_source
+from triton_kit.perf.request import Request
 from triton_kit.perf.spec import parse_parameter
-from triton_kit.perf.transport.base import Request
 
 
 def walk(sequences, slot, count):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from triton_kit.perf.server_stats import StatsWatch
+from triton_kit.perf.server.stats import StatsWatch
 
 
 class Counters:

@@ -2,8 +2,8 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.perf import sweep
-from triton_kit.perf.load import ClosedLoad, RateLoad, rate_range
-from triton_kit.perf.slo import parse_slo
+from triton_kit.perf.loads.load import ClosedLoad, RateLoad, rate_range
+from triton_kit.perf.results.slo import parse_slo
 
 
 @pytest.mark.parametrize(

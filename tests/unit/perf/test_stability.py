@@ -3,11 +3,17 @@ import math
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.client_stats import CpuUse, CpuWatch, server_process
-from triton_kit.perf.recorder import Recorder
-from triton_kit.perf.stability import StopRule, Window, confident, fixed, half_width
-from triton_kit.perf.transport.base import Failure
-from triton_kit.perf.verdict import judge
+from triton_kit.perf.record.cpu import CpuUse, CpuWatch, server_process
+from triton_kit.perf.record.recorder import Recorder
+from triton_kit.perf.record.stability import (
+    StopRule,
+    Window,
+    confident,
+    fixed,
+    half_width,
+)
+from triton_kit.perf.request import Failure
+from triton_kit.perf.results.verdict import judge
 
 WINDOWS = StopRule(kind="windows", window_s=1, tolerance=0.1, most_windows=5)
 

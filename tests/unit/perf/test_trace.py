@@ -3,12 +3,12 @@ import json
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.model import ModelInfo
-from triton_kit.perf.open_loop import OpenLoop
-from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.trace import read_trace, steps_from_trace
-from triton_kit.perf.transport.base import Request
+from triton_kit.perf.engine.open_loop import OpenLoop
+from triton_kit.perf.inputs.trace import read_trace, steps_from_trace
+from triton_kit.perf.request import Request
+from triton_kit.perf.server.model import ModelInfo
 from triton_kit.perf.transport.memory import MemoryTransport
+from triton_kit.perf.transport.reactor import Reactor
 from triton_kit.tensors import Tensor, data_type
 
 MODEL = ModelInfo(

@@ -5,10 +5,10 @@ import pytest
 import tritonclient.http as oracle
 
 from triton_kit.perf.address import Address
-from triton_kit.perf.data import drawn_inputs, random_array
-from triton_kit.perf.draws import StringData, at_random
-from triton_kit.perf.model import ModelInfo
-from triton_kit.perf.wire.kserve_http import infer_request
+from triton_kit.perf.inputs.data import drawn_inputs, random_array
+from triton_kit.perf.inputs.draws import StringData, at_random
+from triton_kit.perf.protocols.kserve_http import infer_request
+from triton_kit.perf.server.model import ModelInfo
 from triton_kit.perf.wire.tensor_bytes import to_bytes
 from triton_kit.tensors import DATA_TYPES, Tensor, data_type
 

@@ -1,1 +1,1 @@
-"""Ways to send a request; `base` is the protocol they share."""
+"""Connections that send a request; `base` is the protocol they share."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from triton_kit.errors import TransportError
 from triton_kit.perf.address import Endpoint
 from triton_kit.perf.clock import now_ns
-from triton_kit.perf.reactor import READ, WRITE, Reactor
-from triton_kit.perf.transport.base import Failure
+from triton_kit.perf.request import Failure
+from triton_kit.perf.transport.reactor import READ, WRITE, Reactor
 
 # More would be allocated by mmap, and each read would cost 15 us instead of 3.
 _READ_BYTES = 64 * 1024

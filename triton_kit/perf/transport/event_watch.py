@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from triton_kit.perf.transport.base import Failure, OnReply
-from triton_kit.perf.wire.generate import EventReader, error_in_event
+from triton_kit.perf.request import Failure
+from triton_kit.perf.transport.base import OnReply
+from triton_kit.perf.wire.server_sent_events import EventReader, error_in_event
 
 
 class EventWatch:

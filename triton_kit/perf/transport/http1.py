@@ -9,15 +9,10 @@ from typing import Self
 from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address, Endpoint, resolve
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.transport.base import (
-    Failure,
-    OnEnd,
-    OnReply,
-    Request,
-    Sink,
-)
+from triton_kit.perf.request import Failure, Request
+from triton_kit.perf.transport.base import OnEnd, OnReply, Sink
 from triton_kit.perf.transport.event_watch import EventWatch
+from triton_kit.perf.transport.reactor import Reactor
 from triton_kit.perf.transport.tls_channel import open_channel
 from triton_kit.perf.wire.http_answer import (
     HTTP_OK,

@@ -10,11 +10,12 @@ from typing import Self
 from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address, Endpoint, resolve
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.transport.base import Failure, Request, Sink
+from triton_kit.perf.request import Failure, Request
+from triton_kit.perf.transport.base import Sink
 from triton_kit.perf.transport.http2_answers import Answers, Replies
 from triton_kit.perf.transport.http2_connection import Http2Connection
 from triton_kit.perf.transport.http2_sender import Stream
+from triton_kit.perf.transport.reactor import Reactor
 from triton_kit.perf.transport.tls_channel import open_channel
 from triton_kit.perf.wire.http2_frames import ProtocolBrokenError
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from triton_kit.perf.transport.base import Failure, OnReply
+from triton_kit.perf.request import Failure
+from triton_kit.perf.transport.base import OnReply
 from triton_kit.perf.transport.http2_sender import UNKNOWN, Stream
 from triton_kit.perf.wire.grpc_status import (
     PREFIX_BYTES,

@@ -10,7 +10,8 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
-from triton_kit.perf.transport.base import Failure, OnEnd, Request
+from triton_kit.perf.request import Failure, Request
+from triton_kit.perf.transport.base import OnEnd
 from triton_kit.perf.transport.http2_answers import Answers
 from triton_kit.perf.transport.http2_sender import Sender, Stream
 from triton_kit.perf.wire.grpc_answer import OrdinaryAnswer

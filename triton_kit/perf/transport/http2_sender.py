@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from triton_kit.perf.transport.base import Request
+from triton_kit.perf.request import Request
 from triton_kit.perf.wire.http2_frames import (
     DEFAULT_FRAME_BYTES,
     DEFAULT_WINDOW,

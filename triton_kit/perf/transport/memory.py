@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Self
 
 from triton_kit.perf.clock import now_ns
-from triton_kit.perf.reactor import Reactor
-from triton_kit.perf.transport.base import Failure, Request, Sink
+from triton_kit.perf.request import Failure, Request
+from triton_kit.perf.transport.base import Sink
+from triton_kit.perf.transport.reactor import Reactor
 
 
 class MemoryTransport:

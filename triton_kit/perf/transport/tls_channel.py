@@ -6,10 +6,10 @@ import ssl
 
 from triton_kit.perf.address import Endpoint
 from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.reactor import Reactor
+from triton_kit.perf.request import Failure
 from triton_kit.perf.tls import handshake_failed
-from triton_kit.perf.transport.base import Failure
 from triton_kit.perf.transport.channel import Channel, OnData, OnLost
+from triton_kit.perf.transport.reactor import Reactor
 
 _READ_BYTES = 16 * 1024  # the largest record
 _HANDSHAKE_WITHIN_S = 5.0

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import hpack
 
-from triton_kit.perf.transport.base import HeaderList
+from triton_kit.perf.request import HeaderList
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_HEAD = struct.Struct(">HBHL")  # length in 2 + 1 bytes, kind and flags, stream

@@ -1,0 +1,1 @@
+"""What sends the requests: loops over a transport, in one process or several."""

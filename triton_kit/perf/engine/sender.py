@@ -1,0 +1,150 @@
+"""What sends requests from this process: a reactor, a transport and their loops."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.engine.ledger import Ledger
+from triton_kit.perf.engine.observed import Answers, ObservedTransport, Observer, Parts
+from triton_kit.perf.engine.open_loop import OpenLoop
+from triton_kit.perf.engine.quota import Quota
+from triton_kit.perf.engine.supply import Supply
+from triton_kit.perf.engine.target import Targets, supply_for
+from triton_kit.perf.loads.load import ClosedLoad, Load, PeriodicLoad
+from triton_kit.perf.loads.sequences import Source
+from triton_kit.perf.record.recorder import Recorder
+from triton_kit.perf.request import Request
+from triton_kit.perf.spec import PerfSpec
+from triton_kit.perf.transport.base import Transport
+from triton_kit.perf.transport.reactor import Reactor
+
+# How long before a due time the reactor stops sleeping: about what a wake-up takes.
+_AWAKE_NS = 40_000
+# The same where `precise` is asked for: longer than even a late one.
+_AWAKE_PRECISELY_NS = 150_000
+
+
+# Which of how many processes this is.
+Share = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Everything that a load needs to be sent."""
+
+    spec: PerfSpec
+    reactor: Reactor
+    transport: Transport
+    supply: Supply
+    share: Share = (0, 1)
+
+    @property
+    def processes(self) -> list[int]:
+        """The ids of further processes that send: none."""
+        return []
+
+    def engine(self, load: Load) -> ClosedLoop | OpenLoop:
+        """Return what puts a load on the server."""
+        spec = self.spec
+        requests, source = self._requests(), self._source()
+        index, of = self.share
+        ledger = Ledger(keep_times=spec.keep_times)
+        transport = self._observed(ledger)
+        if isinstance(load, ClosedLoad):
+            return ClosedLoop(
+                self.reactor,
+                transport,
+                requests,
+                concurrency=self._part(load.concurrency),
+                source=source,
+                ledger=ledger,
+            )
+        if isinstance(load, PeriodicLoad):
+            return ClosedLoop(
+                self.reactor,
+                transport,
+                requests,
+                concurrency=load.start,
+                source=source,
+                quota=Quota(self.reactor, load.period),
+                ledger=ledger,
+            )
+        sequences = spec.sequences
+        return OpenLoop(
+            self.reactor,
+            transport,
+            requests,
+            lambda: itertools.islice(load.times(), index, None, of),
+            most_in_flight=self._part(
+                sequences.at_a_time if sequences else spec.most_in_flight
+            ),
+            source=source,
+            ledger=ledger,
+        )
+
+    def _part(self, whole: int) -> int:
+        """Return this process's part of so many in flight; at least one."""
+        index, of = self.share
+        return max(whole // of + (index < whole % of), 1)
+
+    def _requests(self) -> Sequence[Request]:
+        """Return every Nth request, of so many rounds that all have the same order."""
+        index, of = self.share
+        return ([*self.supply.requests] * of)[index::of]
+
+    def _source(self) -> Source | None:
+        """Return the sequences of this process's slots, whose ids no other has."""
+        source, (index, of) = self.supply.source, self.share
+        if source is None or of == 1:
+            return source
+        return lambda slot: source(slot * of + index)
+
+    def _observed(self, ledger: Ledger) -> Transport:
+        """Put between a loop and its transport what looks at each request, if any."""
+        observers: list[Observer] = []
+        if self.supply.check is not None:
+            observers.append(Answers(self.supply.check))
+        if self.supply.part_of:
+            ledger.parts += [Recorder() for _ in self.spec.parts]
+            observers.append(Parts(ledger, self.supply.part_of))
+        if not observers:
+            return self.transport
+        return ObservedTransport(self.transport, observers)
+
+
+@contextmanager
+def sender_of(
+    spec: PerfSpec, targets: Targets, *, share: Share = (0, 1)
+) -> Iterator[Sender]:
+    """Encode all requests, and yield what sends them.
+
+    Raises:
+        SpecError: the data, the shapes or the batch do not fit a model.
+    """
+    weights = [share.weight for share in spec.models]
+    supply = supply_for(targets, weights, seed=spec.seed)
+    spin_ns = _AWAKE_PRECISELY_NS if spec.precise else _AWAKE_NS
+    with (
+        Reactor(spin_ns=spin_ns) as reactor,
+        targets.protocol.transport(reactor, supply.check is not None) as transport,
+        _undisturbed(),
+    ):
+        yield Sender(spec, reactor, transport, supply, share)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep the garbage collector out of the hot path, which makes no cycles."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

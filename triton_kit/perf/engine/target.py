@@ -1,0 +1,110 @@
+"""The models that a measurement is about, and how to speak to each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from triton_kit.perf.engine.observed import Check
+from triton_kit.perf.engine.supply import Supply, supply_of
+from triton_kit.perf.loads.mix import deal
+from triton_kit.perf.protocols.protocol import Protocol, protocol_of
+from triton_kit.perf.request import Failure, Request
+from triton_kit.perf.server.control import ServerInfo
+from triton_kit.perf.server.model import ModelInfo
+from triton_kit.perf.spec import PerfSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One model: what to send to it, how, and what it says of itself."""
+
+    spec: PerfSpec
+    protocol: Protocol
+    model: ModelInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """All models of a measurement, and their server."""
+
+    server: ServerInfo
+    each: Sequence[Target]
+
+    @property
+    def protocol(self) -> Protocol:
+        """How to speak to the server; requests are encoded by each target's own."""
+        return self.each[0].protocol
+
+    @property
+    def names(self) -> list[str]:
+        """The models and the steps of those that are pipelines, none twice."""
+        models = [target.model for target in self.each]
+        steps = [step for model in models for step in model.steps]
+        return list(dict.fromkeys([*(model.name for model in models), *steps]))
+
+
+@contextmanager
+def targets_of(spec: PerfSpec) -> Iterator[Targets]:
+    """Ask the server for the models of `spec`; yield what to send their requests by.
+
+    Raises:
+        TransportError: nobody listens at the URL, or not in this protocol.
+        SpecError: the server has no such model.
+        ServerError: a model is not ready.
+    """
+    control = protocol_of(spec).control
+    server = control.server()
+    models = [control.model(part.model, part.version) for part in spec.parts]
+    streaming = spec.streaming or any(model.is_decoupled for model in models)
+    each = [
+        Target(spec=part, protocol=protocol_of(part, streaming=streaming), model=model)
+        for part, model in zip(spec.parts, models, strict=True)
+    ]
+    with ExitStack() as stack:
+        for target in each:
+            if target.protocol.memory is not None:
+                stack.enter_context(target.protocol.memory)
+        yield Targets(server=server, each=each)
+
+
+def supply_for(targets: Targets, weights: Sequence[int], *, seed: int) -> Supply:
+    """Encode every request of every model, and put them into an order.
+
+    Raises:
+        SpecError: the data, the shapes or the batch do not fit a model.
+        ServerError: the server cannot share memory with this process.
+    """
+    supplies = []
+    for target in targets.each:
+        supplies.append(supply_of(target.spec, target.model, target.protocol))
+        if target.protocol.memory is not None:
+            target.protocol.memory.register()
+    if len(supplies) == 1:
+        return supplies[0]
+    part_of = {
+        request: index
+        for index, supply in enumerate(supplies)
+        for request in supply.requests
+    }
+    checks = [supply.check for supply in supplies]
+    return Supply(
+        requests=deal([supply.requests for supply in supplies], weights, seed=seed),
+        check=_MixedCheck(checks, part_of) if any(checks) else None,
+        part_of=part_of,
+    )
+
+
+class _MixedCheck:
+    """Holds an answer against what its own model is expected to say."""
+
+    def __init__(
+        self, checks: Sequence[Check | None], part_of: dict[Request, int]
+    ) -> None:
+        self._checks = checks
+        self._part_of = part_of
+
+    def __call__(self, request: Request, answer: bytes) -> Failure | None:
+        check = self._checks[self._part_of[request]]
+        return None if check is None else check(request, answer)

@@ -1,0 +1,1 @@
+"""What goes into the requests: drawn at random or read from files."""

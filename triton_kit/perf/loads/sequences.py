@@ -1,0 +1,154 @@
+"""Requests that belong together: sequences of a stateful model, one per slot."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from triton_kit.errors import SpecError
+from triton_kit.perf.request import Parameter, Request
+
+# Requests by whether they start and whether they end a sequence, then by input.
+Encoded = dict[tuple[bool, bool], list[Request]]
+
+# Gives the request at a place in the data, with these parameters.
+RequestAt = Callable[[int, dict[str, Parameter]], Request]
+
+
+@dataclass(slots=True)
+class Turns:
+    """The requests of one slot, endlessly.
+
+    Attributes:
+        requests: to be taken one by one.
+        ending: what ends the sequence of the request taken last; None where that was
+            its end.
+    """
+
+    requests: Iterator[Request]
+    ending: Request | None = None
+
+
+# Gives the requests of one slot.
+Source = Callable[[int], Turns]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequences:
+    """How long sequences are, and what their ids are.
+
+    Attributes:
+        length: requests of a sequence, on average.
+        variation: lengths are drawn evenly from within this share of `length`.
+        first_id: the ids of the slots count from here.
+        seed: of the lengths.
+        at_a_time: how many an open loop keeps; in a closed one the concurrency says it.
+    """
+
+    length: int = 20
+    variation: float = 0.2
+    first_id: int = 1
+    seed: int = 0
+    at_a_time: int = 4  # perf_analyzer's
+
+    def __post_init__(self) -> None:
+        for what, value in (
+            ("sequence length", self.length),
+            ("first sequence id", self.first_id),
+            ("number of sequences", self.at_a_time),
+        ):
+            if value < 1:
+                raise SpecError(f"{what} {value}: need 1 or more")
+        if not 0 <= self.variation <= 1:
+            raise SpecError(
+                f"sequence length variation {self.variation:.0%}: need 0 to 100 %"
+            )
+
+    def lengths(self, slot: int) -> Iterator[int]:
+        """Yield the lengths of one slot's sequences, endlessly."""
+        generator = np.random.default_rng((self.seed, slot))
+        spread = int(self.length * self.variation)
+        low, high = max(self.length - spread, 1), self.length + spread
+        while True:
+            yield int(generator.integers(low, high + 1))
+
+
+class TurnTaking:
+    """Where each slot of a loop takes its requests from.
+
+    All take the next of `requests`, or each has a `source` of its own.
+    """
+
+    def __init__(self, requests: Sequence[Request], source: Source | None) -> None:
+        self._requests = requests
+        self._source = source
+        self._shared: Iterator[Request] = iter(())
+        self._begun: dict[int, Turns] = {}
+
+    def restart(self) -> None:
+        """Give out requests from the first one on."""
+        self._shared = itertools.cycle(self._requests)
+
+    def requests_of(self, slot: int) -> Iterator[Request]:
+        """Return what a slot sends, one after another, endlessly."""
+        if self._source is None:
+            return self._shared
+        turns = self._begun[slot] = self._source(slot)
+        return turns.requests
+
+    def take_endings(self) -> list[tuple[int, Request]]:
+        """Return what ends each sequence that has begun, with its slot; only once."""
+        begun, self._begun = self._begun, {}
+        return [(slot, t.ending) for slot, t in begun.items() if t.ending is not None]
+
+
+def sequence_source(
+    sequences: Sequences, distinct: int, request_at: RequestAt
+) -> Source:
+    """Return what gives a slot its requests: one sequence after another, under one id.
+
+    An id is free again once its sequence has ended, and a slot has one sequence at a
+    time, so an id per slot is enough; and every request can be encoded beforehand.
+    Whoever asks for a slot anew gets its sequences from the first one on.
+
+    Args:
+        sequences: lengths and ids.
+        distinct: how many different inputs there are.
+        request_at: encodes a request; called once for every one that can occur.
+    """
+
+    @cache
+    def encoded(slot: int) -> Encoded:
+        return {
+            (start, end): [
+                request_at(place, _flags(sequences.first_id + slot, start, end))
+                for place in range(distinct)
+            ]
+            for start, end in itertools.product((False, True), repeat=2)
+        }
+
+    def source(slot: int) -> Turns:
+        turns = Turns(iter(()))
+        turns.requests = _walk(turns, sequences.lengths(slot), encoded(slot))
+        return turns
+
+    return source
+
+
+def _walk(turns: Turns, lengths: Iterator[int], encoded: Encoded) -> Iterator[Request]:
+    place, ending = 0, encoded[False, True]
+    for length in lengths:
+        for index in range(length):
+            is_last = index == length - 1
+            kinds = encoded[index == 0, is_last]
+            turns.ending = None if is_last else ending[(place + 1) % len(ending)]
+            yield kinds[place % len(kinds)]
+            place += 1
+
+
+def _flags(number: int, start: bool, end: bool) -> dict[str, Parameter]:
+    return {"sequence_id": number, "sequence_start": start, "sequence_end": end}

@@ -1,0 +1,1 @@
+"""What Triton can be asked in: HTTP, gRPC, streams, generate, shared memory."""

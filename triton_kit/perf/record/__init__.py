@@ -1,0 +1,1 @@
+"""What is noted while a load runs: times, windows, whose CPU it took."""

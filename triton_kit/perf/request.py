@@ -1,0 +1,40 @@
+"""A request in wire form, and why one may bring no answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What a request may say beside its tensors.
+Parameter = str | int | bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeaderList:
+    """Header fields in their order; compared by identity, which costs nothing."""
+
+    fields: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """A request already in wire form, so that sending it costs no encoding.
+
+    Compared by identity, so that a transport can remember how it frames one.
+
+    Attributes:
+        payload: what goes to the socket; the transport knows its layout.
+        inferences: how many inferences this request asks for (its batch size).
+        headers: where they go out apart from the payload (HTTP/2).
+    """
+
+    payload: bytes
+    inferences: int = 1
+    headers: HeaderList | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a request brought no answer: a kind to count, and one example in words."""
+
+    kind: str
+    detail: str = ""

@@ -1,0 +1,1 @@
+"""What a run came to: figures, verdict, objectives, and how they are shown."""

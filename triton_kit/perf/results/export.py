@@ -1,0 +1,124 @@
+"""Results in other tools' forms: perf_analyzer's CSV, Prometheus text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from typing import Any
+
+from triton_kit.perf.results.result import PerfResult, Run
+
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+_SERVER_COLUMNS = {
+    "Server Queue": "queue",
+    "Server Compute Input": "compute_input",
+    "Server Compute Infer": "compute_infer",
+    "Server Compute Output": "compute_output",
+}
+
+
+def as_csv(result: PerfResult) -> str:
+    """Return perf_analyzer's `-f` CSV: one row per load, times in microseconds.
+
+    Client send and receive are not told apart here as there; `Network+Server Send/Recv`
+    is what is left of the latency beside the stages that the server counts.
+    """
+    is_closed = all("concurrency" in run.load for run in result.runs)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    head = ["Concurrency" if is_closed else "Request Rate", "Inferences/Second"]
+    head += ["Client Send", "Network+Server Send/Recv", *_SERVER_COLUMNS]
+    head += ["Client Recv"]
+    head += [f"{name} latency" for name in _QUANTILES]
+    writer.writerow([*head, "Avg latency"])
+    for run in result.runs:
+        writer.writerow(_csv_row(run))
+    return text.getvalue()
+
+
+def _csv_row(run: Run) -> list[str]:
+    latency = run.recording.latency
+    stages = run.server[0].mean_us if run.server and not run.models else {}
+    server_us = [stages.get(name, 0.0) for name in _SERVER_COLUMNS.values()]
+    mean_us = latency.mean_ns / 1000
+    lag_us = run.recording.lag.mean_ns / 1000
+    received_us = (latency.mean_ns - run.recording.to_first.mean_ns) / 1000
+    network_us = mean_us - lag_us - received_us - sum(server_us)
+    times = [lag_us, max(network_us, 0.0), *server_us, received_us]
+    times += [latency.quantile_ns(share) / 1000 for share in _QUANTILES.values()]
+    level = run.load.get("concurrency", run.load.get("rate"))
+    return [
+        f"{level:g}",
+        f"{run.throughput:.3f}",
+        *(f"{us:.0f}" for us in [*times, mean_us]),
+    ]
+
+
+def as_profile(result: PerfResult) -> str:
+    """Return perf_analyzer's `--profile-export-file`: the times of every request.
+
+    Nanoseconds of the wall clock, as there; measured on the monotonic clock and
+    shifted. `timestamp` is the actual send, as there; `due` is ours.
+    """
+    shift_ns = time.time_ns() - time.monotonic_ns()
+    experiments = [_experiment(run, shift_ns) for run in result.runs]
+    document = {
+        "experiments": experiments,
+        "version": result.environment["triton_kit"],
+        "service_kind": "triton",
+        "endpoint": "",
+    }
+    return json.dumps(document) + "\n"
+
+
+def _experiment(run: Run, shift_ns: int) -> dict[str, Any]:
+    mode = "concurrency" if "concurrency" in run.load else "request_rate"
+    requests = [
+        {
+            "timestamp": sent + shift_ns,
+            "response_timestamps": [last + shift_ns],
+            "due": due + shift_ns,
+            "first_byte": first + shift_ns,
+        }
+        for times in run.recording.times
+        for due, sent, first, last in times.tolist()
+    ]
+    level = run.load.get("concurrency", run.load.get("rate"))
+    return {
+        "experiment": {"mode": mode, "value": level},
+        "requests": requests,
+        "window_boundaries": [at_ns + shift_ns for at_ns in run.boundaries_ns],
+    }
+
+
+def as_prometheus(result: PerfResult) -> str:
+    """Return the runs as Prometheus text, for a push gateway or a node exporter."""
+    model = result.model["name"]
+    families: dict[str, list[str]] = {}
+    for run in result.runs:
+        labels = f'model="{model}",load="{run.name}"'
+        figures = {
+            "triton_kit_perf_throughput": run.throughput,
+            "triton_kit_perf_requests": run.recording.succeeded,
+            "triton_kit_perf_errors": run.errors,
+            "triton_kit_perf_client_cpu_seconds_per_request": (
+                run.client_cpu_us_per_request / 1e6
+            ),
+        }
+        for name, value in figures.items():
+            families.setdefault(name, []).append(f"{name}{{{labels}}} {value:g}")
+        latency = run.recording.latency
+        name = "triton_kit_perf_latency_seconds"
+        summary = families.setdefault(name, [])
+        for share in (*_QUANTILES.values(), 0.999):
+            value = latency.quantile_ns(share) / 1e9
+            summary.append(f'{name}{{{labels},quantile="{share:g}"}} {value:g}')
+        summary.append(f"{name}_sum{{{labels}}} {latency.sum_ns / 1e9:g}")
+        summary.append(f"{name}_count{{{labels}}} {latency.count}")
+    lines = []
+    for name, samples in families.items():
+        kind = "summary" if name.endswith("latency_seconds") else "gauge"
+        lines += [f"# TYPE {name} {kind}", *samples]
+    return "\n".join([*lines, ""])

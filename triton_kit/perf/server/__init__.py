@@ -1,0 +1,1 @@
+"""What the server says of itself: its models, its counters, its metrics."""
