@@ -46,6 +46,12 @@ def arguments():
         default=_best_allocator(),
         help="the server's; tcmalloc where it is installed",
     )
+    parser.add_argument(
+        "--instances",
+        type=int,
+        default=1,
+        help="of the model; more where the server has more than two CPUs",
+    )
     parser.add_argument("--out", type=Path, default=CACHE / "results")
     return parser.parse_args()
 
@@ -58,9 +64,10 @@ def _best_allocator():
     return "tcmalloc"
 
 
-def environment(allocator):
+def environment(options):
     return {
-        "server_allocator": allocator,
+        "server_allocator": options.allocator,
+        "model_instances": options.instances,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "kernel": platform.release(),
@@ -80,7 +87,7 @@ def main():
     rounds = 2 if options.quick else options.rounds
     seconds = 1.0 if options.quick else 2.0
     options.out.mkdir(parents=True, exist_ok=True)
-    results = {"environment": environment(options.allocator), "rounds": rounds}
+    results = {"environment": environment(options), "rounds": rounds}
 
     def keep(part, rows):
         results[part] = rows
@@ -93,7 +100,9 @@ def main():
         work = Path(folder) / "work"
         work.mkdir()
         repository = Path(folder) / "repository"
-        with served(repository, allocator=options.allocator) as server:
+        with served(
+            repository, allocator=options.allocator, instances=options.instances
+        ) as server:
             counter = Counter(server)
             for name in options.only or parts:
                 measure = parts[name].measure

@@ -18,11 +18,11 @@ WIDTHS = (16, 64, 64, 4)
 CONFIG = """\
 backend: "onnxruntime"
 max_batch_size: 64
-input { name: "x" data_type: TYPE_FP32 dims: [ 16 ] }
-output { name: "y" data_type: TYPE_FP32 dims: [ 4 ] }
-dynamic_batching { }
-instance_group { count: 1 kind: KIND_CPU }
-parameters { key: "intra_op_thread_count" value { string_value: "1" } }
+input {{ name: "x" data_type: TYPE_FP32 dims: [ 16 ] }}
+output {{ name: "y" data_type: TYPE_FP32 dims: [ 4 ] }}
+dynamic_batching {{ }}
+instance_group {{ count: {instances} kind: KIND_CPU }}
+parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
 """
 
 
@@ -52,12 +52,12 @@ def mlp():
 
 
 @contextmanager
-def served(folder, *, allocator):
+def served(folder, *, allocator, instances=1):
     """Write the repository and serve it; yields the running server."""
     version = folder / MODEL / "1"
     version.mkdir(parents=True)
     onnx.save(mlp(), version / "model.onnx")
-    (folder / MODEL / "config.pbtxt").write_text(CONFIG)
+    (folder / MODEL / "config.pbtxt").write_text(CONFIG.format(instances=instances))
     with running(ServeSpec(repository=folder, allocator=allocator)) as server:
         yield server
 
