@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from triton_kit.build_model import Built, build_model
+from triton_kit.build_model import Built, PlansToComeError, PlanToCome, build_model
 from triton_kit.errors import RepositoryError, SpecError
 from triton_kit.project.spec import EMBEDDED, PipelineSpec, Project, TargetSpec
 from triton_kit.repository.check import check_repository
@@ -60,9 +60,15 @@ def build(
     repository = output or project.path(REPOSITORY_NAME)
     with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
         models = []
+        to_come: list[PlanToCome] = []  # told all at once: one trip to the GPU
         for name, spec in project.spec.models.items():
             on_progress(f"building {name} from {spec.source}")
-            models.append(build_model(project, name, spec, Path(scratch), cache))
+            try:
+                models.append(build_model(project, name, spec, Path(scratch), cache))
+            except PlansToComeError as error:
+                to_come += error.plans
+        if to_come:
+            raise PlansToComeError(to_come)
         pipelines = _build_pipelines(project, [model.config for model in models])
         built = [*models, *pipelines]
         drafts = [_draft(model) for model in built]

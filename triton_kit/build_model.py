@@ -10,6 +10,8 @@ from typing import Any
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.convert.finished import STATED, is_finished
+from triton_kit.convert.finished import PlansToComeError as PlansToComeError
+from triton_kit.convert.finished import PlanToCome as PlanToCome
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.spec import (
     Calibration,

@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -50,14 +51,14 @@ def test_a_batch_that_one_model_does_not_take_is_refused(loaded):
 
 
 def test_the_command_shows_every_model(loaded, tmp_path):
-    path = tmp_path / "result.json"
+    path, table = tmp_path / "result.json", tmp_path / "out.csv"
 
     result = CliRunner().invoke(
         main,
         [
             *("perf", "-m", "mlp=1", "-m", "varying=2", "-u", loaded.http_url),
             *("-b", "mlp=4", "--shape", "varying=x:3"),
-            *("--request-count", "60", "--json", str(path)),
+            *("--request-count", "60", "--json", str(path), "-f", str(table)),
         ],
     )
     assert result.exit_code == 0, result.output
@@ -71,5 +72,9 @@ def test_the_command_shows_every_model(loaded, tmp_path):
         ("varying", 40, 1),
     ]
     assert counted == {m["model"]: m["requests"] for m in run["models"]}
+    [row] = csv.DictReader(table.read_text().splitlines())
+    infer_us = {s["model"]: s["mean_us"]["compute_infer"] for s in run["server"]}
+    mean_us = (20 * infer_us["mlp"] + 40 * infer_us["varying"]) / 60
+    assert float(row["Server Compute Infer"]) == round(mean_us)
     assert "\n  mlp " in result.output
     assert "\n  varying " in result.output

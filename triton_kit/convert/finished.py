@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,36 @@ _KINDS = {"plan": "tensorrt", "rtx": "tensorrt-rtx"}
 _TAKEN = ("source", "output", "format", "release", "cache", "root", "deadline_s")
 STATED = "version_compatible"  # the one option that the header does not tell
 _SHORT_DIGEST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class PlanToCome:
+    """A plan that is to be built where TensorRT and the target's GPU are.
+
+    Attributes:
+        output: the plan that was asked for.
+        onnx: the verified ONNX file that it is to be built from.
+        command: what builds it there, and leaves it where it is looked for.
+    """
+
+    output: Path
+    onnx: Path
+    command: str
+
+
+class PlansToComeError(ConvertError):
+    """All that can be done here is done; plans are to be built elsewhere."""
+
+    def __init__(self, plans: Sequence[PlanToCome]) -> None:
+        self.plans = tuple(plans)
+        files = "".join(f"\n  {plan.output} from {plan.onnx}" for plan in plans)
+        commands = "".join(f"\n  {plan.command}" for plan in plans)
+        super().__init__(
+            "TensorRT is not installed here: not built, but verified and ready for it:"
+            + files,
+            hint="run this on a machine with the target's GPU, and the same again here "
+            f"once the plan it saves lies beside the ONNX file:{commands}",
+        )
 
 
 def is_finished(source: Path | str) -> bool:

@@ -21,7 +21,12 @@ from triton_kit.convert.engine import (
     engine_of_container,
     installed_backend,
 )
-from triton_kit.convert.finished import is_finished, take_in
+from triton_kit.convert.finished import (
+    PlansToComeError,
+    PlanToCome,
+    is_finished,
+    take_in,
+)
 from triton_kit.convert.frontends.source import (
     exported,
     source_digests,
@@ -51,7 +56,6 @@ from triton_kit.convert.verify import (
     verify_plan,
     write_trials,
 )
-from triton_kit.errors import ConvertError
 from triton_kit.tensors import Tensor
 
 
@@ -156,12 +160,7 @@ def _engine(work: Work, done: Attempt) -> Engine:
         plan, command = container_plan_and_command(spec, onnx, work.profiles)
         if plan.is_file():
             return engine_of_container(plan, spec)
-        raise ConvertError(
-            f"{spec.output}: not built, TensorRT is not installed here; "
-            f"its verified ONNX file is {onnx}",
-            hint=f"run this on a machine with the target's GPU, then the same again "
-            f"here with {plan.name} beside the ONNX file:\n  {command}",
-        )
+        raise PlansToComeError([PlanToCome(spec.output, onnx, command)])
     engine = build_engine(done.path, spec, work.profiles, scratch=work.scratch)
     if engine.backend != "rtx" and "strip_weights" not in spec.options:
         verify_plan(

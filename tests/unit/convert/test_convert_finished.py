@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
+import yaml
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -290,3 +291,25 @@ def test_a_project_is_published_once_the_container_has_built_its_plan(kit, digit
     config = text_format.Parse((model / "config.pbtxt").read_text(), ModelConfig())
     assert config.backend == "tensorrt"
     assert [i.name for i in config.input] == ["image"]
+
+
+@needs_no_tensorrt
+def test_all_plans_that_are_to_come_are_told_at_once(kit, digits):
+    file = digits / "triton-kit.yaml"
+    project = yaml.safe_load(file.read_text())
+    project["targets"]["gpu"] = {"triton": "25.10", "format": "plan"}
+    project["models"]["again"] = project["models"]["digits"]
+    file.write_text(yaml.safe_dump(project))
+    first = kit("build", digits, "--target", "gpu")
+    lines = [line for line in first.output.splitlines() if "docker run" in line]
+    for line in lines:
+        write_plan(digits / as_the_container_does(shlex.split(line)))
+
+    result = kit("build", digits, "--target", "gpu")
+
+    assert first.exit_code == ConvertError.exit_code
+    assert len(lines) == 2
+    assert not any("model_repository" in line for line in first.output.splitlines())
+    assert result.exit_code == 0, result.output
+    for model in ("digits", "again"):
+        assert (digits / "model_repository" / model / "1" / "model.plan").is_file()

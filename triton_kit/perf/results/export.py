@@ -40,8 +40,7 @@ def as_csv(result: PerfResult) -> str:
 
 def _csv_row(run: Run) -> list[str]:
     latency = run.recording.latency
-    stages = run.server[0].mean_us if run.server and not run.models else {}
-    server_us = [stages.get(name, 0.0) for name in _SERVER_COLUMNS.values()]
+    server_us = [_stage_us(run, stage) for stage in _SERVER_COLUMNS.values()]
     mean_us = latency.mean_ns / 1000
     lag_us = run.recording.lag.mean_ns / 1000
     received_us = (latency.mean_ns - run.recording.to_first.mean_ns) / 1000
@@ -54,6 +53,16 @@ def _csv_row(run: Run) -> list[str]:
         f"{run.throughput:.3f}",
         *(f"{us:.0f}" for us in [*times, mean_us]),
     ]
+
+
+def _stage_us(run: Run, stage: str) -> float:
+    """Return how long a request was in a stage of the server, in the mean."""
+    mean_us = {stats.model: stats.mean_us.get(stage, 0.0) for stats in run.server}
+    if not run.models:
+        return next(iter(mean_us.values()), 0.0)  # the model's, before its steps'
+    answered = {part.name: part.recording.succeeded for part in run.models}
+    weighted = sum(n * mean_us.get(model, 0.0) for model, n in answered.items())
+    return weighted / max(sum(answered.values()), 1)
 
 
 def as_profile(result: PerfResult) -> str:
