@@ -17,6 +17,9 @@ from triton_kit.perf.transport.reactor import READ, WRITE, Reactor
 
 # More would be allocated by mmap, and each read would cost 15 us instead of 3.
 _READ_BYTES = 64 * 1024
+# Until a read is filled: what Python allocates from its own pools (512 bytes with the
+# header of the object), 1 to 2 us cheaper for a load of one request at a time.
+_FIRST_READ_BYTES = 448
 _CONNECT_WITHIN_S = 5.0
 # How long `_await` may block; the kernel rounds it up to its ticks. struct timeval.
 _AWAIT_AT_MOST = struct.pack("ll", 0, 5_000)
@@ -44,6 +47,7 @@ class Channel:
         "_on_data",
         "_on_lost",
         "_reactor",
+        "_read_bytes",
         "_receive",
         "_send",
         "_socket",
@@ -61,6 +65,7 @@ class Channel:
         self._on_lost = on_lost
         self._socket: socket.socket | None = None
         self._unsent: memoryview | None = None
+        self._read_bytes = _FIRST_READ_BYTES
         self._is_connecting = self.is_open = self.is_clogged = False
 
     def connect(self) -> None:
@@ -147,13 +152,15 @@ class Channel:
         if events != READ and self._write_rest(woke_ns, events):
             return
         try:
-            data = self._receive(_READ_BYTES, _AT_ONCE)
+            data = self._receive(self._read_bytes, _AT_ONCE)
         except BlockingIOError:
             return
         except OSError as error:
             self._lose(Failure("connection reset", str(error)), woke_ns)
             return
         if data:
+            if len(data) == self._read_bytes:
+                self._read_bytes = _READ_BYTES  # there is more
             self._on_data(data, woke_ns)
         else:
             self._lose(_HUNG_UP, woke_ns)
@@ -161,7 +168,7 @@ class Channel:
     def _await(self) -> int:
         """Receive, waiting for it a little; return the time of the wake-up."""
         try:
-            data = self._receive(_READ_BYTES)
+            data = self._receive(self._read_bytes)
         except BlockingIOError:
             return now_ns()
         except OSError as error:
@@ -170,6 +177,8 @@ class Channel:
             return woke_ns
         woke_ns = now_ns()
         if data:
+            if len(data) == self._read_bytes:
+                self._read_bytes = _READ_BYTES  # there is more
             self._on_data(data, woke_ns)
         else:
             self._lose(_HUNG_UP, woke_ns)
