@@ -160,10 +160,17 @@ def started(
 def _not_outliving_us(argv: Sequence[str]) -> list[str]:
     """Have the kernel end a child whose parent was killed and could not.
 
-    Linux counts the thread that starts a child as its parent. An option of Popen's
-    would have Python code run between fork and exec, which threads do not survive.
+    Linux takes the thread that starts a child for its parent, so this is for the main
+    thread alone: any other may end before the child should. An option of Popen's would
+    have Python code run between fork and exec, which threads do not survive.
     """
-    return [_SETPRIV, "--pdeathsig", "TERM", "--", *argv] if _SETPRIV else [*argv]
+    if _SETPRIV is None or not _is_main_thread():
+        return [*argv]
+    return [_SETPRIV, "--pdeathsig", "TERM", "--", *argv]
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
@@ -186,7 +193,7 @@ def _signals_held() -> Iterator[Callable[[], None]]:
             signal.raise_signal(came.pop())
 
     try:
-        if threading.current_thread() is threading.main_thread():
+        if _is_main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 before[number] = signal.getsignal(number)
                 signal.signal(number, hold)

@@ -329,6 +329,32 @@ def test_an_unknown_flag_is_named_without_the_usage(identity_repository):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_what_keeps_the_server_from_starting_is_its_reason(identity_repository):
+    flags = ("--cache-config=absent,size=1048576",)
+    reason = "did not start: .*unable to find 'libtritoncache_absent.so'"
+
+    with (
+        pytest.raises(ServerError, match=reason),
+        running(ServeSpec(repository=identity_repository, flags=flags)),
+    ):
+        pass
+
+
+def test_answers_come_from_the_cache_where_one_is_asked_for(identity_repository):
+    config = identity_repository / "identity" / "config.pbtxt"
+    config.write_text(config.read_text() + "response_cache { enable: true }\n")
+    flags = ("--cache-config=local,size=1048576",)
+    x = np.ones((1, 4), np.float32)
+
+    with running(ServeSpec(repository=identity_repository, flags=flags)) as server:
+        answers = [ask(server.http_url, "identity", x) for _ in range(3)]
+        [stats] = control.model_statistics(server.http_url, "identity")["model_stats"]
+
+    assert all((answer == x).all() for answer in answers)
+    assert stats["inference_stats"]["cache_hit"]["count"] == 2
+    assert stats["execution_count"] == 1
+
+
 def test_a_start_that_takes_too_long_says_what_it_waits_for(tmp_path, write_model):
     slow = "import time\ntime.sleep(60)\n"
     config = 'backend: "python"'

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -173,6 +175,28 @@ def test_a_child_ends_when_its_parent_is_killed(way, tmp_path):
     parent.wait()
 
     wait_until(lambda: is_gone(pid))
+
+
+def test_a_child_outlives_the_thread_that_started_it(tmp_path):
+    ready = tmp_path / "ready"
+    child = python(
+        f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(600)"
+    )
+    stack = ExitStack()
+
+    def start():
+        process = stack.enter_context(
+            started(child, log=tmp_path / "log", stop_within_s=5)
+        )
+        wait_until(ready.exists)
+        return process
+
+    with stack:
+        with ThreadPoolExecutor() as pool:
+            process = pool.submit(start).result()
+
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
 
 
 def test_stopping_twice_is_harmless(tmp_path):

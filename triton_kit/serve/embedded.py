@@ -28,6 +28,7 @@ from triton_kit.serve.readiness import (
     hung_model,
     models_in,
     reasons_in_log,
+    start_failure,
     still_loading,
     tidy,
     unready,
@@ -135,7 +136,12 @@ def running(
         while True:
             ports = choose(spec.ports)
             prefix = f"triton-kit-{os.getpid()}-{secrets.token_hex(4)}-"
-            argv = [str(tritonserver.binary), *_flags(spec, ports, backends, prefix)]
+            argv = [
+                str(tritonserver.binary),
+                f"--backend-directory={backends}",
+                f"--cache-directory={tritonserver.caches}",
+                *_flags(spec, ports, prefix),
+            ]
             launch = _Launch(spec=spec, models=models, ports=ports, argv=argv, log=log)
             try:
                 # In a folder of its own: Python models import from the one they run
@@ -193,12 +199,9 @@ def _check_present(wanted: tuple[str, ...], repository: Path) -> None:
             )
 
 
-def _flags(
-    spec: ServeSpec, ports: dict[str, int], backends: Path, prefix: str
-) -> list[str]:
+def _flags(spec: ServeSpec, ports: dict[str, int], prefix: str) -> list[str]:
     flags = [
         f"--model-repository={spec.repository.absolute()}",
-        f"--backend-directory={backends}",
         # A failed model must not take the answer with it: it is asked for its reason.
         "--exit-on-error=false",
         f"--exit-timeout-secs={max(1, round(spec.stop_within_s))}",
@@ -244,7 +247,13 @@ def _late(launch: _Launch) -> ServerError:
 
 def _models_are_ready(launch: _Launch) -> bool:
     """Whether all are; raises for the first that will never be."""
-    waiting = unready(launch.models, control.repository_index(launch.http_url))
+    try:
+        index = control.repository_index(launch.http_url)
+    except ServerError as error:
+        if reason := start_failure(launch.log):
+            raise ServerError(f"tritonserver did not start: {reason}") from error
+        raise
+    waiting = unready(launch.models, index)
     hopeless = {
         name: entry
         for name, entry in waiting.items()

@@ -16,6 +16,8 @@ _STEP_ABSENT = re.compile(r"ensemble (\S+) (contains models that are not .*?)\"?
 _LOAD_FAILED = re.compile(r"failed to load model '([^']*)': (.*?)\"?$")
 # Triton then waits for that process for ever, and answers nobody: up to 24.10 at least.
 _STUB_FAILED = re.compile(r"Failed to preinitialize Python stub: (.*)$")
+# What keeps the server as a whole from starting: it lives on, and is never ready.
+_START_FAILED = re.compile(r"^E\S* .* tritonserver\.cc:\d+\] \"?(.*?)\"?$")
 _LOADING = re.compile(r'"loading: ([^"]+):\d+"$')
 _LOADED = re.compile(r"\"(?:successfully loaded|failed to load) '([^']+)'\"$")
 _PARSE_ERROR = re.compile(r"^\[libprotobuf ERROR .*?\] .*?ModelConfig: (.*)$")
@@ -100,6 +102,12 @@ def hung_model(log: Path, models: Sequence[str]) -> tuple[str, str] | None:
             named = [model for model in models if f"/{model}/" in reason]
             return (max(named, key=len) if named else "?"), reason
     return None
+
+
+def start_failure(log: Path) -> str | None:
+    """Return why the server as a whole did not start, whatever its models."""
+    found = (m[1] for line in _lines(log) if (m := _START_FAILED.search(line)))
+    return next(found, None)
 
 
 def still_loading(log: Path) -> tuple[str, ...]:

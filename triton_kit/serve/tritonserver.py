@@ -27,6 +27,7 @@ class Tritonserver:
         binary: the program.
         libraries: the folder of its shared libraries.
         python_backend: the folder of the Python backend.
+        caches: the folder of its response caches; it has `local`.
         stub: the program that runs Python models, built for this Python.
     """
 
@@ -34,6 +35,7 @@ class Tritonserver:
     binary: Path
     libraries: Path
     python_backend: Path
+    caches: Path
     stub: Path
 
     def environment(self, *, preload: str = "") -> dict[str, str]:
@@ -75,6 +77,7 @@ def find_tritonserver() -> Tritonserver:
         binary=root / "tritonserver" / "bin" / "tritonserver",
         libraries=root.parent / "nvidia_pytriton.libs",
         python_backend=root / "tritonserver" / "backends" / "python",
+        caches=root / "tritonserver" / "caches",
         stub=stubs / python / "triton_python_backend_stub",
     )
     if not found.stub.exists() and stubs.is_dir():
