@@ -274,42 +274,27 @@ def test_conversion_that_a_finished_plan_cannot_have_is_said(kit, taken):
 
 
 @needs_no_tensorrt
-def test_a_project_is_published_once_the_container_has_built_its_plan(kit, digits):
-    file = digits / "triton-kit.yaml"
-    target = 'targets:\n  gpu: {triton: "25.10", format: plan}\n'
-    file.write_text(file.read_text().replace("targets:\n", target, 1))
-    first = kit("build", digits, "--target", "gpu")
-    command = shlex.split(first.output.strip().splitlines()[-1])
-    plan = write_plan(digits / as_the_container_does(command))
-
-    result = kit("build", digits, "--target", "gpu")
-
-    assert first.exit_code == ConvertError.exit_code
-    assert result.exit_code == 0, result.output
-    model = digits / "model_repository" / "digits"
-    assert (model / "1" / "model.plan").read_bytes() == plan.read_bytes()
-    config = text_format.Parse((model / "config.pbtxt").read_text(), ModelConfig())
-    assert config.backend == "tensorrt"
-    assert [i.name for i in config.input] == ["image"]
-
-
-@needs_no_tensorrt
-def test_all_plans_that_are_to_come_are_told_at_once(kit, digits):
+def test_a_project_is_published_once_the_container_has_built_its_plans(kit, digits):
     file = digits / "triton-kit.yaml"
     project = yaml.safe_load(file.read_text())
     project["targets"]["gpu"] = {"triton": "25.10", "format": "plan"}
     project["models"]["again"] = project["models"]["digits"]
     file.write_text(yaml.safe_dump(project))
     first = kit("build", digits, "--target", "gpu")
-    lines = [line for line in first.output.splitlines() if "docker run" in line]
-    for line in lines:
-        write_plan(digits / as_the_container_does(shlex.split(line)))
+    commands = [line for line in first.output.splitlines() if "docker run" in line]
+    plans = [
+        write_plan(digits / as_the_container_does(shlex.split(command)))
+        for command in commands
+    ]
 
     result = kit("build", digits, "--target", "gpu")
 
     assert first.exit_code == ConvertError.exit_code
-    assert len(lines) == 2
-    assert not any("model_repository" in line for line in first.output.splitlines())
+    assert len({plan.parent for plan in plans}) == 2  # told at once, one per model
     assert result.exit_code == 0, result.output
-    for model in ("digits", "again"):
-        assert (digits / "model_repository" / model / "1" / "model.plan").is_file()
+    for name in ("digits", "again"):
+        model = digits / "model_repository" / name
+        assert (model / "1" / "model.plan").read_bytes() == plans[0].read_bytes()
+        config = text_format.Parse((model / "config.pbtxt").read_text(), ModelConfig())
+        assert config.backend == "tensorrt"
+        assert [i.name for i in config.input] == ["image"]
