@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import onnxruntime
     from onnxruntime_graph import Graph
 
-# The server asks this for the type of every tensor that is made. To compare one with
-# all types there are takes 1.4 us; to have been asked before costs the stub 5 % less.
+# The server asks this for the type of every tensor that is made, and it compares with
+# one type after another: 1.4 us. A small model answers 5 % more requests without that.
 pb_utils.numpy_to_triton_type = cache(pb_utils.numpy_to_triton_type)
 
 
