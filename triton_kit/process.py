@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 LOG_TAIL_LINES = 20
 Handler = Callable[[int, FrameType | None], object] | int | None
-_SETPRIV = shutil.which("setpriv")  # of util-linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +164,22 @@ def _not_outliving_us(argv: Sequence[str]) -> list[str]:
     thread alone: any other may end before the child should. An option of Popen's would
     have Python code run between fork and exec, which threads do not survive.
     """
-    if _SETPRIV is None or not _is_main_thread():
-        return [*argv]
-    return [_SETPRIV, "--pdeathsig", "TERM", "--", *argv]
+    return [*_death_signal(), *argv] if _is_main_thread() else [*argv]
+
+
+@cache
+def _death_signal() -> tuple[str, ...]:
+    """Return the words before a command that tie it to us; none where nothing can.
+
+    That setpriv is there is not enough: util-linux before 2.33 (RHEL 8) and busybox
+    have one without this option.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return ()
+    words = (setpriv, "--pdeathsig", "TERM", "--")
+    probe = subprocess.run([*words, "true"], capture_output=True, check=False)
+    return words if probe.returncode == 0 else ()
 
 
 def _is_main_thread() -> bool:

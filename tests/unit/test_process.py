@@ -177,6 +177,27 @@ def test_a_child_ends_when_its_parent_is_killed(way, tmp_path):
     wait_until(lambda: is_gone(pid))
 
 
+@pytest.mark.parametrize(
+    "setpriv", [None, "#!/bin/sh\necho unknown option >&2; exit 1"]
+)
+def test_children_start_where_nothing_ties_them_to_us(setpriv, tmp_path):
+    if setpriv:
+        (tmp_path / "setpriv").write_text(setpriv)
+        (tmp_path / "setpriv").chmod(0o755)
+    code = (
+        "import sys; from triton_kit.process import run_child; "
+        "done = run_child([sys.executable, '-c', 'print(1)'], deadline_s=60); "
+        "print(done.ending, done.stdout, end='')"
+    )
+
+    # None, or one that does not know the option.
+    done = subprocess.run(
+        python(code), env=os.environ | {"PATH": str(tmp_path)}, capture_output=True
+    )
+
+    assert done.stdout == b"exit code 0 1\n", done.stderr
+
+
 def test_a_child_outlives_the_thread_that_started_it(tmp_path):
     ready = tmp_path / "ready"
     child = python(
