@@ -1,5 +1,6 @@
 """The results as Markdown: medians, spread, ratios, and the goals beside them."""
 
+import math
 import statistics
 
 import openloop
@@ -110,12 +111,8 @@ def _goals(rows):
         gains = _ratios(ours, fastest, "requests_per_s")
         costs = _ratios(ours, cheapest, "client_us")
         lines += [
-            _goal(
-                case, "throughput", f">= {least:g}x", gains, lambda x, y=least: x >= y
-            ),
-            _goal(
-                case, "client CPU", f"<= {most:.2f}x", costs, lambda x, y=most: x <= y
-            ),
+            _goal(case, "throughput", gains, least=least),
+            _goal(case, "client CPU", costs, most=most),
         ]
     for (case, client), group in groups.items():
         name = LIMITS[case.split()[0]]
@@ -123,10 +120,8 @@ def _goals(rows):
         if client != "triton-kit" or not limit:
             continue
         costs = _ratios(group, limit, "client_us")
-        goal = f"<= {MOST_CPU_OF_LIMIT}x of {name}"
-        lines.append(
-            _goal(case, "client CPU", goal, costs, lambda x: x <= MOST_CPU_OF_LIMIT)
-        )
+        figure = f"client CPU over {name}"
+        lines.append(_goal(case, figure, costs, most=MOST_CPU_OF_LIMIT))
     return (
         "### Against the better of perf_analyzer's modes, and the C tools\n\n"
         "Ratios within a round, whose runs follow each other closely: their median and "
@@ -141,12 +136,13 @@ def _ratios(ours, others, name):
     return [row[name] / theirs[row["round"]] for row in ours if row["round"] in theirs]
 
 
-def _goal(case, figure, goal, ratios, is_met):
+def _goal(case, figure, ratios, *, least=0.0, most=math.inf):
+    goal = f">= {least:.2f}x" if least else f"<= {most:.2f}x"
     if not ratios:
         return [case, figure, goal, "", "", "0", _met(False)]
     middle = statistics.median(ratios)
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    met = _met(is_met(middle))
+    met = _met(least <= middle <= most)
     return [case, figure, goal, f"{middle:.2f}x", spread, str(len(ratios)), met]
 
 

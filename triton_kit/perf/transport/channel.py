@@ -158,12 +158,7 @@ class Channel:
         except OSError as error:
             self._lose(Failure("connection reset", str(error)), woke_ns)
             return
-        if data:
-            if len(data) == self._read_bytes:
-                self._read_bytes = _READ_BYTES  # there is more
-            self._on_data(data, woke_ns)
-        else:
-            self._lose(_HUNG_UP, woke_ns)
+        self._take(data, woke_ns)
 
     def _await(self) -> int:
         """Receive, waiting for it a little; return the time of the wake-up."""
@@ -176,13 +171,16 @@ class Channel:
             self._lose(Failure("connection reset", str(error)), woke_ns)
             return woke_ns
         woke_ns = now_ns()
+        self._take(data, woke_ns)
+        return woke_ns
+
+    def _take(self, data: bytes, woke_ns: int) -> None:
         if data:
             if len(data) == self._read_bytes:
                 self._read_bytes = _READ_BYTES  # there is more
             self._on_data(data, woke_ns)
         else:
             self._lose(_HUNG_UP, woke_ns)
-        return woke_ns
 
     def _write_rest(self, woke_ns: int, events: int) -> bool:
         """Go on connecting or writing; return whether there is nothing to read."""
