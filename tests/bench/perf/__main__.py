@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -41,6 +42,12 @@ def arguments():
         help="this part only; may be given several times",
     )
     parser.add_argument(
+        "--case",
+        choices=[case.name for case in closed.CASES],
+        action="append",
+        help="of the closed loop, only this; may be given several times",
+    )
+    parser.add_argument(
         "--allocator",
         choices=get_args(Allocator),
         default=_best_allocator(),
@@ -62,6 +69,11 @@ def _best_allocator():
     except ServerError:
         return "system"
     return "tcmalloc"
+
+
+def _cases(names):
+    """Return the cases of these names; all where none is given."""
+    return [case for case in closed.CASES if not names or case.name in names]
 
 
 def environment(options):
@@ -95,7 +107,11 @@ def main():
         (options.out / "perf.json").write_text(text + "\n")
         (options.out / "perf.md").write_text(report.markdown(results))
 
-    parts = {"closed": closed, "open": openloop, "stall": stall}
+    parts = {
+        "closed": partial(closed.measure, cases=_cases(options.case)),
+        "open": openloop.measure,
+        "stall": stall.measure,
+    }
     with tempfile.TemporaryDirectory(prefix="triton-kit-bench-") as folder:
         work = Path(folder) / "work"
         work.mkdir()
@@ -105,8 +121,7 @@ def main():
         ) as server:
             counter = Counter(server)
             for name in options.only or parts:
-                measure = parts[name].measure
-                for rows in measure(server, counter, work, rounds, seconds, say):
+                for rows in parts[name](server, counter, work, rounds, seconds, say):
                     keep(name, rows)
                     if time.monotonic() > deadline_s:
                         break

@@ -31,7 +31,7 @@ def contenders(case, rates):
     return makes
 
 
-def measure(server, counter, folder, rounds, seconds, say):
+def measure(server, counter, folder, rounds, seconds, say, *, cases=CASES):
     """Yield all rows so far after each round; one row per run, failed ones too.
 
     One more round comes first and does not count: it warms the server up, and tells
@@ -39,7 +39,7 @@ def measure(server, counter, folder, rounds, seconds, say):
     """
     rows, rates = [], {}
     for number in range(-1, rounds):
-        for case in CASES:
+        for case in cases:
             for name, make in _turned(contenders(case, rates), number):
                 if number < 0 and name != "triton-kit":
                     continue
