@@ -48,7 +48,9 @@ def tls_proxy(certificate, key, *, to_port):
             task.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
         for writer in writers:
-            writer.transport.abort()
+            # Python 3.11 cannot abort a TLS transport that was closed twice.
+            with suppress(AttributeError):
+                writer.transport.abort()
             with suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), 5)
         await loop.shutdown_asyncgens()
