@@ -13,12 +13,12 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from triton_kit.build_model import Built, PlansToComeError, PlanToCome, build_model
 from triton_kit.errors import RepositoryError, SpecError
 from triton_kit.project.spec import EMBEDDED, PipelineSpec, Project, TargetSpec
-from triton_kit.repository.check import check_repository
-from triton_kit.repository.layout import ARTIFACT_NAMES
-from triton_kit.repository.manifest import write_manifest
-from triton_kit.repository.pipeline import Step, ensemble_config
-from triton_kit.repository.publish import Draft, Published, publish
-from triton_kit.repository.render import render
+from triton_kit.repository.checker.check import check_repository
+from triton_kit.repository.generator.pipeline import Step, ensemble_config
+from triton_kit.repository.pbtxt.render import render
+from triton_kit.repository.publishing.layout import ARTIFACT_NAMES
+from triton_kit.repository.publishing.manifest import write_manifest
+from triton_kit.repository.publishing.publish import Draft, Published, publish
 
 REPOSITORY_NAME = "model_repository"
 

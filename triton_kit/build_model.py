@@ -9,9 +9,9 @@ from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from triton_kit.convert.finished import STATED, is_finished
-from triton_kit.convert.finished import PlansToComeError as PlansToComeError
-from triton_kit.convert.finished import PlanToCome as PlanToCome
+from triton_kit.convert.engines.finished import STATED, is_finished
+from triton_kit.convert.engines.finished import PlansToComeError as PlansToComeError
+from triton_kit.convert.engines.finished import PlanToCome as PlanToCome
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.spec import (
     Calibration,
@@ -30,11 +30,11 @@ from triton_kit.project.spec import (
     TargetSpec,
     TensorSpec,
 )
-from triton_kit.repository.batch_axis import check_batch_axis
-from triton_kit.repository.config import model_config
-from triton_kit.repository.layout import ARTIFACT_NAMES
-from triton_kit.repository.manifest import sha256
-from triton_kit.repository.warmup import GENERATED, Warmup, add_warmup
+from triton_kit.repository.generator.batch_axis import check_batch_axis
+from triton_kit.repository.generator.config import model_config
+from triton_kit.repository.generator.warmup import GENERATED, Warmup, add_warmup
+from triton_kit.repository.publishing.layout import ARTIFACT_NAMES
+from triton_kit.repository.publishing.manifest import sha256
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
 
 PLANS = ".triton-kit/plans"

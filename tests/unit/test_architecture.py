@@ -38,31 +38,58 @@ MAY_IMPORT = {
     "cli": GROUND | PILLARS | {"build", "tune", "report", "demo", "doctor"},
 }
 # Each part of a pillar imports those before it.
-PERF = (
-    "clock",
-    "tls",
-    "address",
-    "request",
-    "wire",
-    "transport",
-    "server",
-    "loads",
-    "inputs",
-    "record",
-    "results",
-    "transport_spec",
-    "spec",
-    "spec_wire",
-    "protocols",
-    "engine",
-    "trial",
-    "sweep",
-    "measure",
-)
+ORDER = {
+    "convert": (
+        "spec",
+        "shapes",
+        "place",
+        "run",
+        "graph",
+        "precision",
+        "results",
+        "frontends",
+        "accuracy",
+        "candidates",
+        "engines",
+        "inspection",
+        "order",
+        "pipeline",
+    ),
+    "perf": (
+        "clock",
+        "tls",
+        "address",
+        "request",
+        "wire",
+        "transport",
+        "server",
+        "loads",
+        "inputs",
+        "record",
+        "results",
+        "transport_spec",
+        "spec",
+        "spec_wire",
+        "protocols",
+        "engine",
+        "trial",
+        "sweep",
+        "measure",
+    ),
+    "repository": (
+        "schema",
+        "pbtxt",
+        "generator",
+        "publishing",
+        "checker",
+        "difference",
+        "drawing",
+    ),
+}
 # These run inside another process, not inside the kit.
 GUESTS = PACKAGE / "serve" / "backends"
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if GUESTS not in p.parents)
-PERF_FILES = sorted((PACKAGE / "perf").rglob("[!_]*.py"))
+ORDERED_FILES = sorted(p for o in ORDER for p in (PACKAGE / o).rglob("[!_]*.py"))
 
 
 def part_of(path, package=PACKAGE):
@@ -89,11 +116,15 @@ def test_imports_point_down(path):
     assert set(imported_parts(path)) <= MAY_IMPORT[part] | {part}
 
 
-@pytest.mark.parametrize("path", PERF_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_within_perf_point_down(path):
-    layer = PERF.index(part_of(path, PACKAGE / "perf"))
+@pytest.mark.parametrize(
+    "path", ORDERED_FILES, ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_imports_within_a_pillar_point_down(path):
+    pillar = part_of(path)
+    order = ORDER[pillar]
+    layer = order.index(part_of(path, PACKAGE / pillar))
 
-    assert {*imported_parts(path, "triton_kit.perf")} <= {*PERF[: layer + 1]}
+    assert {*imported_parts(path, f"triton_kit.{pillar}")} <= {*order[: layer + 1]}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

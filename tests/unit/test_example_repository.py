@@ -8,8 +8,8 @@ import onnxruntime as ort
 
 from triton_kit.build import build
 from triton_kit.project.load import load_project
-from triton_kit.repository.layout import model_names, versions
-from triton_kit.repository.manifest import verify_manifest
+from triton_kit.repository.publishing.layout import model_names, versions
+from triton_kit.repository.publishing.manifest import verify_manifest
 
 EXAMPLE = Path(__file__).parents[2] / "model_repository"
 

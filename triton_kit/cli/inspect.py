@@ -30,9 +30,9 @@ def command(
     as_json: bool,
 ) -> None:
     """Show what FILE is: an ONNX model, a plan, an RTX engine or a manifest."""
-    from triton_kit.convert.describe import describe, description_lines
-    from triton_kit.convert.manifest import as_text
+    from triton_kit.convert.inspection.describe import describe, description_lines
     from triton_kit.convert.order import profile_spec
+    from triton_kit.convert.results.manifest import as_text
 
     asked = profile_spec(shapes, batch=batch, runs=runs, warm_up=warm_up)
     facts = describe(file, profile=asked if profile else None)

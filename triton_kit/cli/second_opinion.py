@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from triton_kit.errors import ServerError, TransportError
 from triton_kit.process import describe_exit
-from triton_kit.repository.findings import CheckReport
+from triton_kit.repository.checker.findings import CheckReport
 from triton_kit.serve import control
 from triton_kit.serve.embedded import Server, running
 from triton_kit.serve.readiness import reasons_in_log, tidy

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from triton_kit.convert.profile import ProfileSpec
+from triton_kit.convert.inspection.profile import ProfileSpec
 from triton_kit.convert.shapes import parse_shapes
 from triton_kit.convert.spec import Calibration, ConvertSpec, Gate, Method, Quantizer
 from triton_kit.errors import SpecError

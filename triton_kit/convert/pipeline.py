@@ -11,9 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.artifact import inspect_onnx
-from triton_kit.convert.attempt import Attempt, Work
-from triton_kit.convert.cache import cache_key, locked_entry, read_entry, write_entry
-from triton_kit.convert.engine import (
+from triton_kit.convert.accuracy.verify import (
+    Trial,
+    make_trials,
+    reference_of,
+    verify_plan,
+    write_trials,
+)
+from triton_kit.convert.candidates.attempt import Attempt, Work
+from triton_kit.convert.candidates.ladder import settle
+from triton_kit.convert.candidates.original import original_begun
+from triton_kit.convert.candidates.recipe import prepare
+from triton_kit.convert.engines.engine import (
     Engine,
     build_engine,
     checked_options,
@@ -21,7 +30,7 @@ from triton_kit.convert.engine import (
     engine_of_container,
     installed_backend,
 )
-from triton_kit.convert.finished import (
+from triton_kit.convert.engines.finished import (
     PlansToComeError,
     PlanToCome,
     is_finished,
@@ -31,9 +40,16 @@ from triton_kit.convert.frontends.source import (
     exported,
     source_digests,
 )
-from triton_kit.convert.graph import prepare
-from triton_kit.convert.ladder import settle
-from triton_kit.convert.manifest import (
+from triton_kit.convert.graph.onnx_file import artifact_files, measure
+from triton_kit.convert.place import place, room_for, same_file
+from triton_kit.convert.precision.emulate import lowest_precision
+from triton_kit.convert.results.cache import (
+    cache_key,
+    locked_entry,
+    read_entry,
+    write_entry,
+)
+from triton_kit.convert.results.manifest import (
     MANIFEST,
     REPRODUCE,
     as_text,
@@ -41,21 +57,10 @@ from triton_kit.convert.manifest import (
     reproduce_script,
     write_text,
 )
-from triton_kit.convert.onnx_file import artifact_files, measure
-from triton_kit.convert.original import original_begun
-from triton_kit.convert.place import place, room_for, same_file
-from triton_kit.convert.precision.emulate import lowest_precision
-from triton_kit.convert.result import manifest_facts, result_from_manifest
-from triton_kit.convert.samples import Feed, load_samples
+from triton_kit.convert.results.result import manifest_facts, result_from_manifest
+from triton_kit.convert.run.samples import Feed, load_samples
 from triton_kit.convert.shapes import check_profiles, full_profiles
 from triton_kit.convert.spec import ConvertResult, ConvertSpec, Profile
-from triton_kit.convert.verify import (
-    Trial,
-    make_trials,
-    reference_of,
-    verify_plan,
-    write_trials,
-)
 from triton_kit.tensors import Tensor
 
 

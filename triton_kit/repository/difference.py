@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triton_kit.errors import RepositoryError
-from triton_kit.repository.folder import CONFIG_NAME
-from triton_kit.repository.parse import parse
-from triton_kit.repository.parse_json import parse_json
-from triton_kit.repository.pbtxt import is_map, quote, scalar_text
+from triton_kit.repository.checker.folder import CONFIG_NAME
+from triton_kit.repository.pbtxt.parse import parse
+from triton_kit.repository.pbtxt.parse_json import parse_json
+from triton_kit.repository.pbtxt.values import is_map, quote, scalar_text
 from triton_kit.repository.schema import FieldType, Message, ModelConfig
 
 # What names the items of a list, so that a new first item does not change all others.

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
-from triton_kit.convert.cache import cache_key
 from triton_kit.convert.pipeline import convert
+from triton_kit.convert.results.cache import cache_key
 from triton_kit.convert.spec import Calibration, Gate
 
 TWO_AT_ONCE = """

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from convert_networks import Builder, T, saved
 
-from triton_kit.convert.engine import build_in_child
-from triton_kit.convert.passes import simplify
+from triton_kit.convert.engines.engine import build_in_child
+from triton_kit.convert.graph.passes import simplify
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.spec import ConvertSpec
 from triton_kit.errors import ConvertError
@@ -338,10 +338,10 @@ def wait_for_child(process, worker):
 @pytest.mark.parametrize(
     "worker",
     [
-        "graph_worker",
-        "run_worker",
+        "graph.passes_worker",
+        "run.onnx_worker",
         "precision.ranges_worker",
-        pytest.param("build_worker", marks=needs_rtx),
+        pytest.param("engines.build_worker", marks=needs_rtx),
     ],
 )
 def test_a_conversion_that_is_stopped_leaves_nothing_and_nobody(
@@ -393,7 +393,7 @@ def test_a_build_that_waits_takes_over_where_the_first_one_is_killed(
         contextlib.chdir(tmp_path),
         converting([*argv, "-o", tmp_path / "a"], temporary[0]) as first,
     ):
-        wait_for_child(first, "graph_worker")
+        wait_for_child(first, "graph.passes_worker")
         with converting([*argv, "-o", tmp_path / "b"], temporary[1]) as second:
             wait_for_lock(second, temporary[1])
             first.kill()

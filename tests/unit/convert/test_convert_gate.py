@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from triton_kit.artifact import inspect_onnx
-from triton_kit.convert.compare import Tally, rows_differ_db, tally
-from triton_kit.convert.run import run_onnx
+from triton_kit.convert.accuracy.compare import Tally, rows_differ_db, tally
+from triton_kit.convert.accuracy.verify import (
+    make_trials,
+    reference_of,
+    verify,
+    write_trials,
+)
+from triton_kit.convert.run.models import run_onnx
 from triton_kit.convert.shapes import full_profiles
 from triton_kit.convert.spec import Gate, ShapeRange
-from triton_kit.convert.verify import make_trials, reference_of, verify, write_trials
 from triton_kit.errors import VerifyError
 
 SHAPES = {"x": ShapeRange(min=(1, 6), opt=(8, 6), max=(16, 6))}

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import triton_kit
-from triton_kit.convert.builder_options import (
+from triton_kit.convert.engines.builder_options import (
     OPTIONS,
     check_backend,
     needed,
     parse_options,
 )
-from triton_kit.convert.tensorrt_api import has, known_api
+from triton_kit.convert.engines.tensorrt_api import has, known_api
 from triton_kit.errors import SpecError
 
 ROOT = Path(triton_kit.__file__).parents[1]
@@ -40,7 +40,7 @@ GONE_IN_11 = ("FP16", "BF16", "INT8", "FP8", "OBEY_PRECISION_CONSTRAINTS")
 
 
 def collected(module, **env):
-    argv = [sys.executable, "-m", "triton_kit.convert.tensorrt_api", module]
+    argv = [sys.executable, "-m", "triton_kit.convert.engines.tensorrt_api", module]
     done = subprocess.run(
         argv, env=os.environ | env, capture_output=True, text=True, check=True
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from triton_kit.convert import original
+from triton_kit.convert.candidates import original
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.place import place, same_file
 

@@ -8,7 +8,7 @@ import pytest
 from convert_networks import Builder, T, cnn, saved
 from onnx import numpy_helper
 
-from triton_kit.convert.onnx_file import load_onnx, measure, save_onnx
+from triton_kit.convert.graph.onnx_file import load_onnx, measure, save_onnx
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.precision.emulate import emulated
 from triton_kit.convert.precision.lower import lower_floats

@@ -8,9 +8,13 @@ from importlib.util import find_spec
 import pytest
 from convert_networks import Builder, T, saved
 
+from triton_kit.convert.inspection.profile import (
+    ProfileSpec,
+    profile_lines,
+    profile_onnx,
+)
+from triton_kit.convert.inspection.profile_worker import onnxruntime_times
 from triton_kit.convert.pipeline import convert
-from triton_kit.convert.profile import ProfileSpec, profile_lines, profile_onnx
-from triton_kit.convert.profile_worker import onnxruntime_times
 from triton_kit.convert.spec import ConvertSpec
 from triton_kit.errors import SpecError
 
@@ -140,7 +144,7 @@ def test_a_manifest_does_not_run(kit, order):
 
 
 CHILD = (
-    "from triton_kit.convert.memory import peak_memory_bytes as p; "
+    "from triton_kit.convert.run.memory import peak_memory_bytes as p; "
     "import resource; "
     "print(p(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
 )

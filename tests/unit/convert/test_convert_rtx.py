@@ -9,8 +9,8 @@ import pytest
 from convert_networks import Builder, T, saved
 
 from triton_kit.artifact import inspect_plan
-from triton_kit.convert.builder_options import parse_options
-from triton_kit.convert.engine import build_engine
+from triton_kit.convert.engines.builder_options import parse_options
+from triton_kit.convert.engines.engine import build_engine
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.spec import ConvertSpec, Gate, ShapeRange
 from triton_kit.errors import ConvertError, SpecError

@@ -11,7 +11,7 @@ import pytest
 from convert_networks import Builder, T, cnn, saved
 from onnx import numpy_helper
 
-from triton_kit.convert.onnx_file import all_nodes
+from triton_kit.convert.graph.onnx_file import all_nodes
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.precision.lower import lower_array
 from triton_kit.convert.precision.ranges import observe

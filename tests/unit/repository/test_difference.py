@@ -3,7 +3,7 @@
 import json
 
 from triton_kit.repository.difference import config_changes
-from triton_kit.repository.parse import parse
+from triton_kit.repository.pbtxt.parse import parse
 
 OLD = """
 name: "m" max_batch_size: 4

@@ -7,7 +7,7 @@ from typing import Literal
 
 from triton_kit.convert.frontends.tensorflow import onnx_from_tensorflow
 from triton_kit.convert.frontends.torch import onnx_from_torch
-from triton_kit.convert.manifest import digests
+from triton_kit.convert.results.manifest import digests
 from triton_kit.convert.spec import ConvertSpec
 from triton_kit.errors import SpecError
 

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from triton_kit.convert.frontends.torch import name_axes
-from triton_kit.convert.onnx_file import load_onnx, save_onnx
-from triton_kit.convert.run import ending
+from triton_kit.convert.graph.onnx_file import load_onnx, save_onnx
+from triton_kit.convert.run.child import ending
 from triton_kit.convert.spec import ConvertSpec
 from triton_kit.errors import ConvertError, MissingExtraError
 from triton_kit.process import run_child

@@ -11,9 +11,10 @@ from typing import Any
 from onnx import ModelProto
 
 from triton_kit.artifact import inspect_onnx
-from triton_kit.convert.onnx_file import load_onnx, save_onnx
-from triton_kit.convert.run import FeedFiles, call_worker, ending
-from triton_kit.convert.samples import Feed, read_feed
+from triton_kit.convert.graph.onnx_file import load_onnx, save_onnx
+from triton_kit.convert.run.child import call_worker, ending
+from triton_kit.convert.run.models import FeedFiles
+from triton_kit.convert.run.samples import Feed, read_feed
 from triton_kit.convert.spec import ConvertSpec, Profile
 from triton_kit.errors import ConvertError, MissingExtraError, VerifyError
 

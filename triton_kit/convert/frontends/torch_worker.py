@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from triton_kit.convert.passes import load_callable
-from triton_kit.convert.samples import read_feed, write_arrays
+from triton_kit.convert.graph.passes import load_callable
+from triton_kit.convert.run.samples import read_feed, write_arrays
 
 REASON_LINES = 2  # torch goes on with graphs and stacks
 Json = Any

@@ -18,7 +18,7 @@ from onnx import (
     numpy_helper,
 )
 
-from triton_kit.convert.onnx_file import value_types
+from triton_kit.convert.graph.onnx_file import value_types
 
 _LOW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 

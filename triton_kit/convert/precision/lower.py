@@ -18,7 +18,7 @@ from onnx import (
     numpy_helper,
 )
 
-from triton_kit.convert.onnx_file import bodies, captured_names, value_types
+from triton_kit.convert.graph.onnx_file import bodies, captured_names, value_types
 from triton_kit.errors import ConvertError
 
 FLOAT = TensorProto.FLOAT

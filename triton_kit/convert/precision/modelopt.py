@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from triton_kit.convert.onnx_file import load_onnx, name_nodes, save_onnx
+from triton_kit.convert.graph.onnx_file import load_onnx, name_nodes, save_onnx
 from triton_kit.convert.precision.quantize import QUANTIZED_OPS, Quantized
-from triton_kit.convert.run import ending
-from triton_kit.convert.samples import Array, Feed, write_feed
+from triton_kit.convert.run.child import ending
+from triton_kit.convert.run.samples import Array, Feed, write_feed
 from triton_kit.errors import ConvertError, MissingExtraError, SpecError
 from triton_kit.process import run_child
 

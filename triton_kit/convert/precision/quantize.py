@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from triton_kit.convert.onnx_file import value_types
+from triton_kit.convert.graph.onnx_file import value_types
 
 QUANTIZED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _INT8_MOST = 127.0

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
-from triton_kit.convert.onnx_file import save_onnx, value_types
-from triton_kit.convert.run import call_worker, worker_failed, write_feeds
-from triton_kit.convert.samples import Feed
+from triton_kit.convert.graph.onnx_file import save_onnx, value_types
+from triton_kit.convert.run.child import call_worker, worker_failed
+from triton_kit.convert.run.models import write_feeds
+from triton_kit.convert.run.samples import Feed
 from triton_kit.errors import ConvertError
 from triton_kit.samples import read_npz
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triton_kit.convert.run_worker import open_session
-from triton_kit.convert.samples import read_feed
+from triton_kit.convert.run.onnx_worker import open_session
+from triton_kit.convert.run.samples import read_feed
 
 HISTOGRAM_BINS = 2048
 

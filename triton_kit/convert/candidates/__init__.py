@@ -1,0 +1,1 @@
+"""Candidates for an artifact: rewritten, tried, and chosen by the accuracy gate."""

@@ -1,0 +1,1 @@
+"""TensorRT plans and RTX engines: options, builds, and those built elsewhere."""

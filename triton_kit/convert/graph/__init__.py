@@ -1,0 +1,1 @@
+"""ONNX files, and passes over their graphs."""

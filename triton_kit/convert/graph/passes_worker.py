@@ -1,0 +1,67 @@
+"""The child of `passes`: runs a user's pass, onnxslim or Polygraphy on a graph.
+
+The first is anybody's code; the others run ONNX Runtime inside, which can end its
+process.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto
+
+from triton_kit.convert.graph.onnx_file import load_onnx, name_nodes, save_onnx
+from triton_kit.convert.graph.passes import load_callable
+from triton_kit.convert.run.worker import Order, do_order
+from triton_kit.errors import SpecError
+
+
+def slim(model: ModelProto, _: Order) -> ModelProto:
+    """Let onnxslim simplify."""
+    import onnxslim
+
+    logging.getLogger("onnxslim").setLevel(logging.ERROR)
+    done: ModelProto | None = onnxslim.slim(model)
+    if done is None:
+        raise ValueError("it returned nothing")
+    return done
+
+
+def fold(model: ModelProto, _: Order) -> ModelProto:
+    """Let Polygraphy fold constants."""
+    from polygraphy.backend.onnx import fold_constants
+    from polygraphy.logger import G_LOGGER
+
+    with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
+        done: ModelProto = fold_constants(model, error_ok=False)
+    return done
+
+
+def user_pass(model: ModelProto, order: Order) -> ModelProto:
+    """Run a user's pass, whose result has to be a valid model."""
+    root = Path(order["root"]) if order["root"] else None
+    done = load_callable(order["pass"], "pass", root)(model)
+    if not isinstance(done, ModelProto):
+        raise TypeError(f"it returned {type(done).__name__}, expected an ONNX model")
+    onnx.checker.check_model(done)
+    return done
+
+
+_WORK = {"slim": slim, "fold": fold, "pass": user_pass}
+
+
+def rewritten(order: Order) -> dict[str, str | None]:
+    """Do one order; `refused` says why it cannot be begun."""
+    try:
+        done = _WORK[order["what"]](load_onnx(Path(order["model"])), order)
+    except SpecError as error:
+        return {"refused": error.message}
+    name_nodes(done)
+    save_onnx(done, Path(order["rewritten"]))
+    return {"refused": None}
+
+
+if __name__ == "__main__":
+    do_order(rewritten)

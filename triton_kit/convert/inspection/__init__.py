@@ -1,0 +1,1 @@
+"""What a file says of itself, and where the time of a model goes."""

@@ -1,0 +1,1 @@
+"""What came of a conversion: the manifest beside an artifact, and the cache."""

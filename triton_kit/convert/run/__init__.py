@@ -1,0 +1,1 @@
+"""Models run in child processes, because the libraries can end their process."""

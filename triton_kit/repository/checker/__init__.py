@@ -1,0 +1,1 @@
+"""What the server would say of a repository, without one."""

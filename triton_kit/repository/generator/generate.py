@@ -1,0 +1,70 @@
+"""A config for one model file, without a project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from triton_kit.artifact import OnnxModel, inspect_onnx
+from triton_kit.errors import SpecError
+from triton_kit.repository.generator.config import model_config
+from triton_kit.repository.schema import Message
+from triton_kit.tensors import DYNAMIC
+
+
+def config_from_onnx(
+    path: Path,
+    *,
+    name: str | None = None,
+    max_batch_size: int | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> Message:
+    """Return the ModelConfig of an ONNX file.
+
+    Args:
+        path: the file.
+        name: the model's name; None takes that of the file, or, for the usual
+            `NAME/1/model.onnx`, of the folder.
+        max_batch_size: None takes 8 if every input and output has a first axis that
+            varies, else 0.
+        fields: other fields by their proto names, as JSON values.
+
+    Raises:
+        ConvertError: the file is no ONNX model.
+        SpecError: a tensor has no shape, or no batch axis where there must be one.
+    """
+    model = inspect_onnx(path)
+    if model.unranked:
+        raise SpecError(
+            f"{path}: no shape is known of {', '.join(sorted(model.unranked))}",
+            hint="run onnx.shape_inference, or write the config by hand",
+        )
+    size = _batch_size(model) if max_batch_size is None else max_batch_size
+    if size < 0:
+        raise SpecError(f"max_batch_size must be >= 0, got {size}")
+    return model_config(
+        name or _name(path),
+        backend="onnxruntime",
+        fields={"max_batch_size": size} | dict(fields or {}),
+        inputs=model.inputs,
+        outputs=model.outputs,
+    )
+
+
+DEFAULT_BATCH_SIZE = 8
+
+
+def _batch_size(model: OnnxModel) -> int:
+    tensors = (*model.inputs, *model.outputs)
+    has_batch_axis = all(t.shape[:1] == (DYNAMIC,) for t in tensors)
+    # A config needs dims beside the batch axis.
+    has_more = all(len(tensor.shape) > 1 for tensor in tensors)
+    return DEFAULT_BATCH_SIZE if has_batch_axis and has_more and tensors else 0
+
+
+def _name(path: Path) -> str:
+    absolute = path.absolute()
+    if path.stem == "model" and absolute.parent.name.isdigit():
+        return absolute.parent.parent.name
+    return path.stem

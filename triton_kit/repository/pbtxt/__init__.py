@@ -1,0 +1,1 @@
+"""config.pbtxt and its JSON: read with the place of every field, written, formatted."""

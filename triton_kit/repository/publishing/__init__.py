@@ -1,0 +1,1 @@
+"""Versions appear in a repository whole, with the manifest of what they are."""
