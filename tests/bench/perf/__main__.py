@@ -27,6 +27,8 @@ from tools import CACHE
 from triton_kit.errors import ServerError
 from triton_kit.serve.allocator import Allocator, preload
 
+_MOST_INSTANCES = 8
+
 
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench perf", description=__doc__)
@@ -56,8 +58,8 @@ def arguments():
     parser.add_argument(
         "--instances",
         type=int,
-        default=1,
-        help="of the model; more where the server has more than two CPUs",
+        default=min(len(os.sched_getaffinity(0)), _MOST_INSTANCES),
+        help="of the model; one per CPU, up to eight, as one alone would be the limit",
     )
     parser.add_argument("--out", type=Path, default=CACHE / "results")
     return parser.parse_args()
