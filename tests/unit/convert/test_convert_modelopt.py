@@ -10,13 +10,13 @@ import onnx
 import pytest
 
 from triton_kit.convert.pipeline import convert
-from triton_kit.convert.precision.modelopt import PYTHON_VARIABLE
+from triton_kit.convert.precision.modelopt import PYTHON
 from triton_kit.convert.spec import Gate
 from triton_kit.errors import ConvertError, MissingExtraError, SpecError
 
-has_modelopt = PYTHON_VARIABLE in os.environ or find_spec("modelopt") is not None
+has_modelopt = PYTHON.variable in os.environ or find_spec("modelopt") is not None
 with_modelopt = pytest.mark.skipif(
-    not has_modelopt, reason=f"{PYTHON_VARIABLE} names no Python with nvidia-modelopt"
+    not has_modelopt, reason=f"{PYTHON.variable} names no Python with nvidia-modelopt"
 )
 
 
@@ -84,7 +84,7 @@ def test_asymmetric_ranges_are_the_kits_own(order):
 
 @pytest.mark.skipif(find_spec("modelopt") is not None, reason="it is installed")
 def test_without_modelopt_the_extra_is_named(order, monkeypatch):
-    monkeypatch.delenv(PYTHON_VARIABLE, raising=False)
+    monkeypatch.delenv(PYTHON.variable, raising=False)
 
     with pytest.raises(MissingExtraError, match="nvidia-modelopt") as raised:
         convert(by_modelopt(order("cnn", precision="int8")))
@@ -95,7 +95,7 @@ def test_without_modelopt_the_extra_is_named(order, monkeypatch):
 def test_a_python_without_modelopt_is_named(order, monkeypatch):
     if find_spec("modelopt") is not None:
         pytest.skip("it is installed")
-    monkeypatch.setenv(PYTHON_VARIABLE, sys.executable)
+    monkeypatch.setenv(PYTHON.variable, sys.executable)
 
     with pytest.raises(MissingExtraError, match=sys.executable):
         convert(by_modelopt(order("cnn", precision="int8")))

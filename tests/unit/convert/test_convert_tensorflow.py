@@ -6,14 +6,14 @@ import subprocess
 import onnx
 import pytest
 
-from triton_kit.convert.frontends.tensorflow import PYTHON_VARIABLE
+from triton_kit.convert.frontends.tensorflow import PYTHON
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.spec import ConvertSpec, ShapeRange
 from triton_kit.errors import ConvertError
 
 pytestmark = pytest.mark.skipif(
-    PYTHON_VARIABLE not in os.environ,
-    reason=f"{PYTHON_VARIABLE} names no Python with tensorflow and tf2onnx",
+    PYTHON.variable not in os.environ,
+    reason=f"{PYTHON.variable} names no Python with tensorflow and tf2onnx",
 )
 MAKE = """
 import keras
@@ -35,7 +35,7 @@ SHAPES = {
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorflow")
     subprocess.run(
-        [os.environ[PYTHON_VARIABLE], "-c", MAKE],
+        [os.environ[PYTHON.variable], "-c", MAKE],
         cwd=folder,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
         check=True,

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from triton_kit.convert.frontends.torch import name_axes
 from triton_kit.convert.graph.onnx_file import load_onnx, save_onnx
 from triton_kit.convert.run.child import ending
+from triton_kit.convert.run.other_python import OtherPython
 from triton_kit.convert.spec import ConvertSpec
-from triton_kit.errors import ConvertError, MissingExtraError
+from triton_kit.errors import ConvertError
 from triton_kit.process import run_child
 
 # TensorFlow wants other versions of NumPy and protobuf than the embedded server does,
 # so it may live in an environment of its own.
-PYTHON_VARIABLE = "TRITON_KIT_TENSORFLOW_PYTHON"
+PYTHON = OtherPython(
+    variable="TRITON_KIT_TENSORFLOW_PYTHON",
+    modules=("tf2onnx", "tensorflow"),
+    what="TensorFlow with tf2onnx",
+    extra="tensorflow",
+)
 DEFAULT_OPSET = 18
 # Keras' own ONNX export wants a model that was called; its SavedModel export does not.
 _SAVE_KERAS = (
@@ -52,19 +56,8 @@ def onnx_from_tensorflow(spec: ConvertSpec, scratch: Path) -> Path:
 
 def _run(spec: ConvertSpec, words: list[str], *, made: Path) -> None:
     env = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    done = run_child([_python(), *words], deadline_s=spec.deadline_s, env=env)
+    done = run_child([PYTHON.program(), *words], deadline_s=spec.deadline_s, env=env)
     if done.exit_code != 0 or not made.exists():
         raise ConvertError(
             f"{spec.source}: TensorFlow does not export it: {ending(done)}"
         )
-
-
-def _python() -> str:
-    if given := os.environ.get(PYTHON_VARIABLE):
-        return given
-    if find_spec("tf2onnx") is None or find_spec("tensorflow") is None:
-        raise MissingExtraError(
-            f"TensorFlow with tf2onnx (or {PYTHON_VARIABLE}, a Python that has them)",
-            extra="tensorflow",
-        )
-    return sys.executable

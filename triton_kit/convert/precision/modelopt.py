@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +15,19 @@ from onnx import ModelProto
 from triton_kit.convert.graph.onnx_file import load_onnx, name_nodes, save_onnx
 from triton_kit.convert.precision.quantize import QUANTIZED_OPS, Quantized
 from triton_kit.convert.run.child import ending
+from triton_kit.convert.run.other_python import OtherPython
 from triton_kit.convert.run.samples import Array, Feed, write_feed
 from triton_kit.errors import ConvertError, MissingExtraError, SpecError
 from triton_kit.process import run_child
 
 # It wants torch, and its own extra other versions of onnx and ONNX Runtime than the
 # kit has, so it may live in an environment of its own.
-PYTHON_VARIABLE = "TRITON_KIT_MODELOPT_PYTHON"
+PYTHON = OtherPython(
+    variable="TRITON_KIT_MODELOPT_PYTHON",
+    modules=("modelopt",),
+    what="nvidia-modelopt",
+    extra="quantize",
+)
 _WORKER = Path(__file__).with_name("modelopt_worker.py")
 _METHODS = {"minmax": "max", "entropy": "entropy"}
 _VERSION = "from importlib.metadata import version; print(version('nvidia-modelopt'))"
@@ -36,12 +40,10 @@ def modelopt_version() -> str:
     Raises:
         MissingExtraError: no Python with ModelOpt is known.
     """
-    done = run_child([_python(), "-c", _VERSION], deadline_s=_VERSION_WITHIN_S)
+    python = PYTHON.program()
+    done = run_child([python, "-c", _VERSION], deadline_s=_VERSION_WITHIN_S)
     if done.exit_code != 0:
-        raise MissingExtraError(
-            f"nvidia-modelopt in {os.environ.get(PYTHON_VARIABLE, sys.executable)}",
-            extra="quantize",
-        )
+        raise MissingExtraError(f"{PYTHON.what} in {python}", extra=PYTHON.extra)
     return done.stdout.strip()
 
 
@@ -98,7 +100,7 @@ def quantize_with_modelopt(
         }
         done = run_child(
             # Without its own folder on the path: that has modules of common names.
-            [_python(), "-P", str(_WORKER)],
+            [PYTHON.program(), "-P", str(_WORKER)],
             deadline_s=deadline_s,
             stdin=json.dumps(order),
             env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
@@ -132,14 +134,3 @@ def _left_alone(model: ModelProto) -> dict[str, str]:
         for node in model.graph.node
         if node.op_type in QUANTIZED_OPS and not back & set(node.input)
     }
-
-
-def _python() -> str:
-    if given := os.environ.get(PYTHON_VARIABLE):
-        return given
-    if find_spec("modelopt") is None:
-        raise MissingExtraError(
-            f"nvidia-modelopt (or {PYTHON_VARIABLE}, a Python that has it)",
-            extra="quantize",
-        )
-    return sys.executable
