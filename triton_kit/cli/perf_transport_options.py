@@ -72,6 +72,14 @@ _OPTIONS = [
         metavar="BYTES",
         help="Room for each output in shared memory; 0 leaves outputs in the answers.",
     ),
+    click.option(
+        "--connections",
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Over gRPC: spread requests over so many, as one ends at a single server "
+        "behind a load balancer. HTTP has one for each request in flight.",
+    ),
     click.option("--ssl-grpc-use-ssl", is_flag=True, help="gRPC over TLS."),
     _file("--ssl-grpc-root-certifications-file", "Authorities to trust, for gRPC."),
     _file("--ssl-grpc-private-key-file", "Our key, if the server asks."),
@@ -112,6 +120,7 @@ def transport_spec(options: dict[str, Any], *, protocol: str) -> TransportSpec:
             "endpoint",
             "shared_memory",
             "output_bytes",
+            "connections",
         )
     }
     grpc = {

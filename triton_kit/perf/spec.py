@@ -112,6 +112,12 @@ class PerfSpec:
                 hint=did_you_mean(self.protocol, DEFAULT_PORTS),
             )
         self.address  # noqa: B018  raises where the URL is none
+        if self.protocol == "http" and self.transport.connections > 1:
+            raise SpecError(
+                f"{self.transport.connections} connections over HTTP, "
+                "which has one for each request in flight",
+                hint="-i grpc, or leave --connections out",
+            )
         self._check_models()
         self._check_loads()
         if self.search != "every" and not self.slo:

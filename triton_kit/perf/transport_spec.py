@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.perf.tls import Tls
+from triton_kit.perf.transport.base import MOST_CONNECTIONS
 
 COMPRESSIONS = ("none", "gzip", "deflate")
 ENDPOINTS = ("infer", "generate", "generate_stream")
@@ -22,6 +23,8 @@ class TransportSpec:
         accept_compression: what the server may compress its answers with, if it will.
         shared_memory: `system` where tensors go through the machine's shared memory,
             `cuda` where through the memory of its first GPU.
+        connections: over gRPC, how many to spread requests over; HTTP has one for each
+            request in flight.
         endpoint: over HTTP, `infer`, or Triton's `generate` or `generate_stream`.
         output_bytes: room for each output in shared memory; 0 leaves outputs in the
             answers.
@@ -33,27 +36,28 @@ class TransportSpec:
     shared_memory: str = "none"
     output_bytes: int = 102_400  # perf_analyzer's
     endpoint: str = "infer"
+    connections: int = 1
 
     def __post_init__(self) -> None:
-        if self.endpoint not in ENDPOINTS:
+        if not 1 <= self.connections <= MOST_CONNECTIONS:
             raise SpecError(
-                f"unknown endpoint {self.endpoint!r}",
-                hint=did_you_mean(self.endpoint, ENDPOINTS),
+                f"{self.connections} connections: need 1 to {MOST_CONNECTIONS}"
             )
-        if self.endpoint != "infer" and self.shared_memory != "none":
-            raise SpecError(f"{self.endpoint} takes no tensors from shared memory")
-        if self.shared_memory not in SHARED_MEMORIES:
-            raise SpecError(
-                f"unknown shared memory {self.shared_memory!r}",
-                hint=did_you_mean(self.shared_memory, SHARED_MEMORIES),
-            )
+        for what, value, known in (
+            ("endpoint", self.endpoint, ENDPOINTS),
+            ("shared memory", self.shared_memory, SHARED_MEMORIES),
+            ("compression", self.compression, COMPRESSIONS),
+            ("compression", self.accept_compression, COMPRESSIONS),
+        ):
+            if value not in known:
+                raise SpecError(
+                    f"unknown {what} {value!r}", hint=did_you_mean(value, known)
+                )
         if self.output_bytes < 0:
             raise SpecError(f"output size {self.output_bytes}: need 0 or more")
-        for algorithm in (self.compression, self.accept_compression):
-            if algorithm not in COMPRESSIONS:
-                raise SpecError(
-                    f"unknown compression {algorithm!r}",
-                    hint=did_you_mean(algorithm, COMPRESSIONS),
-                )
-        if self.endpoint != "infer" and self.accept_compression != "none":
+        if self.endpoint == "infer":
+            return
+        if self.shared_memory != "none":
+            raise SpecError(f"{self.endpoint} takes no tensors from shared memory")
+        if self.accept_compression != "none":
             raise SpecError(f"Triton does not compress the answers of {self.endpoint}")

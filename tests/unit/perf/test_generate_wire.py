@@ -74,6 +74,8 @@ def test_an_error_is_told_from_an_answer():
         {"endpoint": "generate", "shared_memory": "system"},
         {"shared_memory": "cdua"},
         {"output_bytes": -1},
+        {"connections": 0},
+        {"connections": 257},
     ],
 )
 def test_what_cannot_be_is_refused(wrong):

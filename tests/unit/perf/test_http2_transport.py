@@ -15,6 +15,7 @@ from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.engine.open_loop import OpenLoop
 from triton_kit.perf.request import Failure, HeaderList, Request
 from triton_kit.perf.transport.http2 import Http2Transport
 from triton_kit.perf.transport.reactor import Reactor
@@ -118,11 +119,21 @@ def scripted(answer, seen=None, **settings):
     return script
 
 
-def load(script, *, count, concurrency=1, requests=None, expire_after_s=None):
+def load(
+    script,
+    *,
+    count,
+    concurrency=1,
+    connections=1,
+    requests=None,
+    expire_after_s=None,
+):
     with (
         serving(script) as (host, port),
         Reactor() as reactor,
-        Http2Transport(reactor, Address(host=host, port=port)) as transport,
+        Http2Transport(
+            reactor, Address(host=host, port=port), connections=connections
+        ) as transport,
     ):
         engine = ClosedLoop(
             reactor, transport, requests or [request()], concurrency=concurrency
@@ -217,6 +228,43 @@ def test_no_more_calls_at_once_than_the_server_takes():
 
     assert (recording.succeeded, recording.errors) == (200, {})
     assert len(seen) == 3
+
+
+def test_requests_are_spread_over_as_many_connections_as_are_wanted():
+    seen = []
+
+    recording = load(scripted(echo, seen), count=240, concurrency=12, connections=3)
+
+    assert (recording.succeeded, recording.errors) == (240, {})
+    assert len(seen) == 3
+    assert all(len(oracle.bodies) > 40 for oracle in seen)
+
+
+def test_an_open_loop_spreads_its_requests_too():
+    seen = []
+    with (
+        serving(scripted(echo, seen)) as (host, port),
+        Reactor() as reactor,
+        Http2Transport(
+            reactor, Address(host=host, port=port), connections=4
+        ) as transport,
+    ):
+        engine = OpenLoop(
+            reactor,
+            transport,
+            [request()],
+            lambda: iter(range(0, 200_000_000, 1_000_000)),
+            most_in_flight=64,
+            spread=True,
+        )
+        reactor.call_at(now_ns() + ns(WITHIN_S), reactor.stop)
+        engine.begin()
+        reactor.run()
+
+        assert engine.recorder.cut().succeeded == 200
+
+    assert len(seen) == 4
+    assert all(30 < len(oracle.bodies) < 70 for oracle in seen)
 
 
 def test_a_limit_lowered_while_running_is_kept():

@@ -31,7 +31,7 @@ class OpenLoop:
     With a `source`, each of `most_in_flight` slots has requests of its own, which must
     not overtake each other: a sequence. What is due goes to the slot that has been
     free longest. Without one, it goes to the one that was busy last, so that few
-    connections do the work.
+    connections do the work, unless they are to be `spread`.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class OpenLoop:
         schedule: Callable[[], Iterator[int]],
         *,
         most_in_flight: int,
+        spread: bool = False,
         source: Source | None = None,
         ledger: Ledger | None = None,
     ) -> None:
@@ -58,7 +59,8 @@ class OpenLoop:
         self._most_in_flight = most_in_flight
         self._due_ns = self.ledger.due_ns
         self._free: deque[int] = deque()
-        self._take = self._free.popleft if self._has_sequences else self._free.pop
+        in_turn = spread or self._has_sequences
+        self._take = self._free.popleft if in_turn else self._free.pop
         self._schedule = schedule
         self._left: Iterator[int] = iter(())
         self._start_ns = 0

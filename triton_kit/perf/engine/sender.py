@@ -83,6 +83,7 @@ class Sender:
             most_in_flight=self._part(
                 sequences.at_a_time if sequences else spec.most_in_flight
             ),
+            spread=spec.transport.connections > 1,
             source=source,
             ledger=ledger,
         )

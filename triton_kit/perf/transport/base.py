@@ -11,9 +11,11 @@ from triton_kit.perf.request import Failure, Request
 # What a sink's `finished` takes: slot, sent, first, last, failure, answer.
 OnEnd = Callable[[int, int, int, int, Failure | None, bytes], None]
 
-
 # What a sink's `replied` takes: slot, time of the reply before it or 0, its own time.
 OnReply = Callable[[int, int, int], None]
+
+# Of one load over gRPC, however few calls the server takes on each.
+MOST_CONNECTIONS = 256
 
 
 class Sink(Protocol):

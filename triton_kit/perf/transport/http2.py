@@ -11,7 +11,7 @@ from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address, Endpoint, resolve
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.request import Failure, Request
-from triton_kit.perf.transport.base import Sink
+from triton_kit.perf.transport.base import MOST_CONNECTIONS, Sink
 from triton_kit.perf.transport.http2_answers import Answers, Replies
 from triton_kit.perf.transport.http2_connection import Http2Connection
 from triton_kit.perf.transport.http2_sender import Stream
@@ -21,11 +21,12 @@ from triton_kit.perf.wire.http2_frames import ProtocolBrokenError
 
 _RETRY_AFTER_S = 0.05
 _HANDSHAKE_WITHIN_S = 5.0
-_MOST_LINKS = 256
 
 
 class Http2Transport:
-    """Spreads its slots over as many connections as the server's limit demands.
+    """Spreads its slots over `connections`, more where the server's limit demands it.
+
+    A slot keeps its connection, and so its server behind a load balancer.
 
     With `error_in` every call is a stream of messages: the sink is told of each, and
     `error_in` says which of them are errors.
@@ -36,12 +37,14 @@ class Http2Transport:
         reactor: Reactor,
         address: Address,
         *,
+        connections: int = 1,
         keep_answers: bool = False,
         error_in: Callable[[bytes], str] | None = None,
     ) -> None:
         self._reactor = reactor
         self._address = address
         self._endpoint: Endpoint | None = None
+        self._wanted = connections
         self._keep_answers = keep_answers
         self._error_in = error_in
         self._streams: list[Stream] = []
@@ -67,7 +70,7 @@ class Http2Transport:
             link.close()
 
     def open(self, slots: int, sink: Sink, /) -> None:
-        """Connect until the server's limits on concurrent calls allow `slots`."""
+        """Connect as often as is wanted, and the server's limits demand for `slots`."""
         self._sink = sink
         if self._endpoint is None:
             self._endpoint = resolve(self._address, speaks="h2")
@@ -91,9 +94,9 @@ class Http2Transport:
             if not link.connection.is_usable:
                 link.close()
                 self._links[index] = self._connect()
-        while (
-            sum(link.connection.most_streams for link in self._links) < slots
-            and len(self._links) < _MOST_LINKS
+        while len(self._links) < MOST_CONNECTIONS and (
+            len(self._links) < self._wanted
+            or sum(link.connection.most_streams for link in self._links) < slots
         ):
             self._links.append(self._connect())
 
