@@ -102,6 +102,41 @@ def test_a_rate_that_the_server_cannot_keep_is_reported(loaded):
     assert run.total == pytest.approx(200, abs=3)
 
 
+def test_a_trace_that_ends_ends_the_measurement(loaded):
+    times = tuple(range(0, 500_000_001, 10_000_000))
+    load = ScheduleLoad(times_ns=times, is_repeated=False, name="trace")
+    rules = (
+        None,
+        StopRule(kind="windows", window_s=0.2, tolerance=5.0, most_windows=6),
+    )
+    for rule in rules:
+        [run] = measure(
+            spec(
+                loaded,
+                "http",
+                model="mlp",
+                loads=(load,),
+                measurement_interval_s=None,
+                stability=rule,
+            )
+        ).runs
+
+        assert run.total == run.answered == len(times)
+        assert run.window_s == pytest.approx(0.5, abs=0.2)
+        assert run.verdict.kind in ("stable", "disturbed", "server-limited")
+        assert "unanswered" not in run.verdict.reason
+
+
+def test_a_low_draw_of_poisson_is_no_fault_of_the_server(loaded):
+    rate = RateLoad(rate_hz=20, distribution="poisson", seed=9)
+    [run] = measure(
+        spec(loaded, "http", model="mlp", loads=(rate,), measurement_interval_s=1.0)
+    ).runs
+
+    assert run.send_rate < 0.9 * rate.rate_hz
+    assert "unanswered" not in run.verdict.reason
+
+
 def test_windows_are_measured_until_they_agree(loaded):
     rule = StopRule(kind="windows", window_s=0.2, tolerance=5.0, most_windows=6)
 

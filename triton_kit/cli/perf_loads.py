@@ -57,6 +57,7 @@ def load_part(options: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]
         loads = (_intervals(path),)
     elif path := given.get("request_times"):
         loads = (_trace(path),)
+        _play_to_its_end(loads[0], options)
     else:
         loads = concurrency_range(given.get("concurrency_range", "1"))
     return {"loads": loads}
@@ -67,9 +68,7 @@ def _replay(
 ) -> dict[str, Any]:
     """Replay a recording to its end, unless it is said how long to measure."""
     trace = read_trace(path, speed=speed)
-    how_long = ("request_count", "interval_ms", "stability", "max_trials", "percentile")
-    if all(options[name] is None for name in how_long):
-        options["request_count"] = len(trace.load.times_ns)
+    _play_to_its_end(trace.load, options)
     if not trace.has_inputs:
         return {"loads": (trace.load,)}
     for name, given in (
@@ -84,6 +83,13 @@ def _replay(
                 hint="without inputs in it, only the times are replayed",
             )
     return {"loads": (trace.load,), "input_data": str(path)}
+
+
+def _play_to_its_end(load: ScheduleLoad, options: dict[str, Any]) -> None:
+    """Let the last request be the end, unless it is said how long to measure."""
+    how_long = ("request_count", "interval_ms", "stability", "max_trials", "percentile")
+    if all(options[name] is None for name in how_long):
+        options["request_count"] = len(load.times_ns)
 
 
 def _intervals(path: Path) -> ScheduleLoad:

@@ -9,7 +9,7 @@ from triton_kit.perf.clock import NS_PER_S, now_ns, ns
 from triton_kit.perf.engine.closed_loop import ClosedLoop
 from triton_kit.perf.engine.engine import Engine
 from triton_kit.perf.engine.scheduling import scheduling_of
-from triton_kit.perf.loads.load import ClosedLoad, Load, PeriodicLoad
+from triton_kit.perf.loads.load import Load, PeriodicLoad
 from triton_kit.perf.record.cpu import CpuUse, CpuWatch
 from triton_kit.perf.record.recorder import Cut, Recording
 from triton_kit.perf.record.stability import Window
@@ -40,6 +40,7 @@ class Trial:
         report: Callable[[float], None],
     ) -> None:
         self.was_interrupted = False
+        self._has_ended = False
         self._spec = spec
         self._load = load
         self._reactor = reactor
@@ -75,11 +76,10 @@ class Trial:
         return self._result(tail)
 
     def _result(self, tail: Cut) -> Run:
-        is_periodic = isinstance(self._load, PeriodicLoad)
-        rule = self._spec.stop
-        used = self._windows if is_periodic else rule.used(self._windows)
+        used = self._used()
         length_s = sum(window.length_s for window in used)
-        everything = [Cut(window.recording, window.parts) for window in self._windows]
+        total = sum(_ended(window.recording) for window in self._windows)
+        total += _ended(tail.whole)
         counted = [Cut(window.recording, window.parts) for window in used]
         recording = _merged(cut.whole for cut in counted)
         answered = recording.succeeded
@@ -93,7 +93,7 @@ class Trial:
             answered=answered,
             recording=recording,
             send_rate=self._send_rate,
-            total=sum(_ended(cut.whole) for cut in [*everything, tail]),
+            total=total,
             inferences_per_request=self._inferences_per_request(models),
             models=models,
             levels=self._levels(),
@@ -106,10 +106,20 @@ class Trial:
                 unsettled=self._unsettled(),
                 cpu=self._cpu,
                 recording=recording,
-                wanted_hz=self._wanted_hz(),
-                answered_hz=answered / length_s if length_s else 0.0,
+                due=total if self._is_told_when() else None,
+                late=_ended(tail.whole),
+                length_s=sum(window.length_s for window in self._windows),
             ),
         )
+
+    def _is_told_when(self) -> bool:
+        """Whether an open loop was sent, and to its end."""
+        return self._engine.sent is not None and not self.was_interrupted
+
+    def _used(self) -> Sequence[Window]:
+        """Return the windows that make the result: all, where the load had an end."""
+        has_end = isinstance(self._load, PeriodicLoad) or self._has_ended
+        return self._windows if has_end else self._spec.stop.used(self._windows)
 
     def _models(
         self, length_s: float, counted: Sequence[Cut], tail: Cut
@@ -164,18 +174,9 @@ class Trial:
 
     def _unsettled(self) -> str | None:
         is_counted = self._spec.request_count is not None
-        if is_counted or isinstance(self._load, PeriodicLoad):
+        if is_counted or self._has_ended or isinstance(self._load, PeriodicLoad):
             return None
         return self._spec.stop.unsettled(self._windows)
-
-    def _wanted_hz(self) -> float | None:
-        # A fixed number of requests ends with its last answer, a little late.
-        if (
-            isinstance(self._load, ClosedLoad | PeriodicLoad)
-            or self._spec.request_count is not None
-        ):
-            return None
-        return self._load.rate_hz
 
     def _warm_up(self) -> None:
         if self._spec.warm_up_s:
@@ -209,11 +210,13 @@ class Trial:
 
     def _measure_windows(self) -> None:
         rule = self._spec.stop
-        while not rule.is_over(self._windows):
+        while not (rule.is_over(self._windows) or self._has_ended):
             try:
                 self._run_until(self._end_ns + ns(rule.window_s))
             finally:
                 self._cut_window()
+            # Times that are given once may all have come.
+            self._has_ended = self._engine.is_done
 
     def _measure_levels(self, load: PeriodicLoad) -> None:
         """Make each level a window of its own; the load goes on in between."""

@@ -107,8 +107,9 @@ def verdict(**changes):
         "unsettled": None,
         "cpu": quiet,
         "recording": recorder.cut(),
-        "wanted_hz": None,
-        "answered_hz": 100.0,
+        "due": None,
+        "late": 0,
+        "length_s": 1.0,
     }
     return judge(**(facts | changes))
 
@@ -128,9 +129,24 @@ def test_a_client_that_uses_up_its_core_is_the_limit():
 
 
 def test_an_open_loop_that_is_not_answered_is_limited_by_the_server():
-    found = verdict(wanted_hz=200.0)
+    found = verdict(due=200, late=100)
 
-    assert str(found) == "server-limited: 100 of 200 requests/s were answered"
+    assert found.kind == "server-limited"
+    assert found.reason.startswith("100 of 200 requests were still unanswered")
+
+
+def test_what_latency_keeps_in_flight_is_not_behind():
+    recorder = Recorder()
+    for _ in range(100):
+        recorder.times += (0, 0, 1, 200_000_000)
+    recording = recorder.cut()
+
+    assert verdict(due=1000, late=210, recording=recording).kind == "stable"
+    assert verdict(due=1000, late=600, recording=recording).kind == "server-limited"
+
+
+def test_few_requests_with_one_on_its_way_are_not_behind():
+    assert verdict(due=15, late=1).kind == "stable"
 
 
 def test_a_run_that_did_not_settle_says_why():

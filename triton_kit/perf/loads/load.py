@@ -101,9 +101,11 @@ class ScheduleLoad:
 
     @property
     def rate_hz(self) -> float:
-        """Requests per second, on average."""
-        length_ns = sum(self.times_ns) if self.is_repeated else self.times_ns[-1]
-        return len(self.times_ns) * 1e9 / max(length_ns, 1)
+        """Requests per second, on average; 0 where all come at once."""
+        gaps, length_ns = len(self.times_ns), sum(self.times_ns)
+        if not self.is_repeated:
+            gaps, length_ns = gaps - 1, self.times_ns[-1] - self.times_ns[0]
+        return gaps * 1e9 / length_ns if length_ns else 0.0
 
     def times(self) -> Iterator[int]:
         """Yield the send times in ns from the start."""

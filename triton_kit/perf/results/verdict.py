@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from triton_kit.perf.clock import NS_PER_S
 from triton_kit.perf.record.cpu import CpuUse
 from triton_kit.perf.record.recorder import Recording
 
@@ -11,8 +12,10 @@ from triton_kit.perf.record.recorder import Recording
 _CLIENT_CORES = 0.9
 # Others' work beyond this much of a core shows in latencies.
 _FOREIGN_CORES = 0.25
-# An open loop that sent less than this share of what it should has fallen behind.
-_ACHIEVED_SHARE = 0.99
+# An open loop leaves more than this share of its requests to the time after it, beside
+# what latency explains, only where the server has fallen behind.
+_LATE_SHARE = 0.01
+_LATE_REQUESTS = 2
 # The machine has nothing left for a server that runs on it.
 _BUSY_SHARE = 0.95
 
@@ -36,8 +39,9 @@ def judge(
     unsettled: str | None,
     cpu: CpuUse,
     recording: Recording,
-    wanted_hz: float | None,
-    answered_hz: float,
+    due: int | None,
+    late: int,
+    length_s: float,
 ) -> Verdict:
     """Judge a run; the first of these that holds, the worst for the figures first.
 
@@ -45,8 +49,9 @@ def judge(
         unsettled: why the stop rule was not content, if it was not.
         cpu: who used the CPU during the run.
         recording: its requests.
-        wanted_hz: requests per second an open loop was to send; None for a closed one.
-        answered_hz: good answers per second.
+        due: the requests of an open loop; None for a closed one.
+        late: those that had not ended when the measured time was over.
+        length_s: the measured time.
     """
     if cpu.foreign_cores > _FOREIGN_CORES:
         return Verdict(
@@ -59,11 +64,11 @@ def judge(
             reason=f"a client process used {cpu.busiest_cores:.2f} of the one core "
             "it can use",
         )
-    behind = wanted_hz is not None and answered_hz < _ACHIEVED_SHARE * wanted_hz
-    if behind:
+    if due is not None and _is_behind(recording, due, late, length_s):
         return Verdict(
             kind="server-limited",
-            reason=f"{answered_hz:.0f} of {wanted_hz:.0f} requests/s were answered",
+            reason=f"{late} of {due} requests were still unanswered when the time was "
+            "over",
         )
     if recording.failed and not recording.succeeded:
         return Verdict(kind="unstable", reason="no request was answered well")
@@ -75,3 +80,14 @@ def judge(
             reason=f"{cpu.machine_share:.0%} of this machine's CPU is in use",
         )
     return Verdict(kind="stable")
+
+
+def _is_behind(recording: Recording, due: int, late: int, length_s: float) -> bool:
+    """Say whether more is late than what is always in flight at such a latency.
+
+    Latencies grow while a server falls behind, so it is the fast answers that tell.
+    """
+    if not length_s:
+        return False
+    in_flight = due / length_s * recording.latency.quantile_ns(0.25) / NS_PER_S
+    return late > _LATE_REQUESTS + _LATE_SHARE * due + 2 * in_flight
