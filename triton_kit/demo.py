@@ -19,6 +19,7 @@ from tritonclient.utils import InferenceServerException
 from triton_kit.build import build
 from triton_kit.errors import MissingExtraError, ServerError, SpecError
 from triton_kit.perf.measure import measure
+from triton_kit.perf.results.files import write_text
 from triton_kit.perf.results.result import PerfResult
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
 from triton_kit.project.load import FILE_NAME, load_project
@@ -208,8 +209,6 @@ def _write_results(result: DemoResult) -> None:
     results = result.folder / "results"
     results.mkdir(exist_ok=True)
     for model, load in result.loads.items():
-        load.write_json(results / f"{model}.json")
-    text = json.dumps(result.summary(), indent=2) + "\n"
-    staged = result.folder / ".summary.json.new"
-    staged.write_text(text, encoding="utf-8")
-    staged.replace(result.folder / "summary.json")
+        write_text(results / f"{model}.json", load.as_text())
+    summary = json.dumps(result.summary(), indent=2) + "\n"
+    write_text(result.folder / "summary.json", summary)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from triton_kit.perf.loads.load import RateLoad, ScheduleLoad
+from triton_kit.perf.loads.load import ClosedLoad, RateLoad, ScheduleLoad
 from triton_kit.perf.measure import measure
 from triton_kit.perf.record.stability import StopRule
 from triton_kit.perf.spec import PerfSpec
@@ -148,3 +148,14 @@ def test_windows_are_measured_until_they_agree(loaded):
         sum(window.length_s for window in run.windows[-3:])
     )
     assert run.total >= run.answered
+
+
+def test_windows_may_be_of_so_many_requests(loaded):
+    rule = StopRule(
+        kind="windows", window_s=1, window_requests=40, tolerance=9, most_windows=4
+    )
+    [run] = measure(spec(loaded, "http", loads=(ClosedLoad(4),), stability=rule)).runs
+
+    counts = [window.recording.succeeded for window in run.windows]
+    assert 3 <= len(counts) <= 4
+    assert min(counts) >= 40

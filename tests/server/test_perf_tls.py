@@ -129,6 +129,16 @@ def test_a_certificate_for_another_host_is_refused_unless_that_is_wanted(
     assert result.runs[0].errors == 0
 
 
+def test_a_port_that_hangs_up_at_the_handshake_is_recognised(loaded):
+    url = urlsplit(loaded.http_url).netloc
+    spec = PerfSpec(
+        url=url, protocol="grpc", model="mlp", transport=TransportSpec(tls=Tls())
+    )
+
+    with pytest.raises(TransportError, match="no TLS with"):
+        measure(spec)
+
+
 def test_a_port_without_tls_is_recognised(loaded):
     port = loaded.grpc_url.rsplit(":", 1)[1]
     with pytest.raises(TransportError, match="no TLS with"):

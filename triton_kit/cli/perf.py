@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +11,12 @@ import click
 from triton_kit.cli.perf_data_options import data_options
 from triton_kit.cli.perf_load_options import load_options
 from triton_kit.cli.perf_model_options import model_options
+from triton_kit.cli.perf_outputs import (
+    OUTPUTS,
+    check_outputs,
+    output_options,
+    write_outputs,
+)
 from triton_kit.cli.perf_transport_options import transport_options
 
 if TYPE_CHECKING:
@@ -19,7 +24,6 @@ if TYPE_CHECKING:
     from triton_kit.perf.results.result import PerfResult
 
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
-_OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 @click.command(name="perf", short_help="Load-test a served model.")
@@ -50,6 +54,18 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
     type=float,
     metavar="PERCENT",
     help="Measure windows until three in a row lie within this.",
+)
+@click.option(
+    "--measurement-mode",
+    type=click.Choice(["time_windows", "count_windows"]),
+    help="Windows of -p, or of --measurement-request-count requests.",
+)
+@click.option(
+    "--measurement-request-count",
+    "window_requests",
+    type=int,
+    metavar="N",
+    help="A window ends with so many requests (50 with count_windows).",
 )
 @click.option("-r", "--max-trials", type=int, help="At most so many windows.")
 @click.option("--percentile", type=float, help="The latency that must be stable.")
@@ -99,37 +115,12 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 )
 @click.option("--slo", metavar="BOUNDS", help="For example 'p99<20ms,errors<0.1%'.")
 @click.option("--binary-search", is_flag=True, help="Find the highest load that meets.")
-@click.option("--json", "json_path", type=_OUT, help="Write the whole result here.")
-@click.option(
-    "-f", "--filename", "csv_path", type=_OUT, help="Write perf_analyzer's CSV here."
-)
-@click.option(
-    "--profile-export-file",
-    "profile_path",
-    type=_OUT,
-    help="Write the times of every request here, as perf_analyzer does.",
-)
-@click.option(
-    "--hdr-file",
-    "hdr_path",
-    type=_OUT,
-    help="Write the latencies here, for HdrHistogram's tools to read and merge.",
-)
-@click.option(
-    "--prometheus",
-    "prometheus_path",
-    type=_OUT,
-    help="Write the figures here as Prometheus text.",
-)
+@output_options
 @transport_options
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
-    json_path: Path | None,
-    csv_path: Path | None,
-    hdr_path: Path | None,
-    prometheus_path: Path | None,
     **options: Any,  # noqa: ANN401  click gives each option its own type
 ) -> None:
     """Put load on a model and measure what comes back.
@@ -140,25 +131,17 @@ def command(
     """
     from triton_kit.cli.perf_options import perf_spec
     from triton_kit.perf.measure import measure
-    from triton_kit.perf.results import export
-    from triton_kit.perf.results.hdr import as_hdr_log
-    from triton_kit.perf.results.result import write_text
 
-    profile_path = options["profile_path"]
-    spec = perf_spec(**options)
+    outputs = {name: options.pop(name) for name in OUTPUTS}
+    spec = perf_spec(**options, keep_times=outputs["profile_path"] is not None)
+    check_outputs(outputs)
     with _progress() as show:
         result = measure(spec, show)
-    _print(result)
-    if json_path is not None:
-        result.write_json(json_path)
-    for path, form in (
-        (csv_path, export.as_csv),
-        (profile_path, export.as_profile),
-        (hdr_path, as_hdr_log),
-        (prometheus_path, export.as_prometheus),
-    ):
-        if path is not None:
-            write_text(path, form(result))
+    try:
+        # Before the table: whoever reads that may be gone.
+        write_outputs(result, outputs)
+    finally:
+        _print(result)
     ctx.exit(_INTERRUPTED if result.was_interrupted else int(not result.meets_slo))
 
 

@@ -100,10 +100,27 @@ _OPTIONS = [
         help="The ids of sequences count from here.",
     ),
     click.option(
+        "--sequence-id-range",
+        metavar="START:END",
+        help="Only these ids, END excluded; instead of --start-sequence-id.",
+    ),
+    click.option(
         "--num-of-sequences",
         default=4,
         show_default=True,
         help="At a time, where requests have times; else the concurrency says it.",
+    ),
+    # perf_analyzer's, for which there is nothing to choose here.
+    *(
+        click.option(*names, is_flag=True, hidden=True, expose_value=False)
+        for names in (("-a", "--async"), ("--sync",), ("-v", "--verbose"))
+    ),
+    click.option("--max-threads", type=int, hidden=True, expose_value=False),
+    click.option(
+        "--service-kind",
+        type=click.Choice(["triton"]),
+        hidden=True,
+        expose_value=False,
     ),
     click.option(
         "--serial-sequences",

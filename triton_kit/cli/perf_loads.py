@@ -87,7 +87,15 @@ def _replay(
 
 def _play_to_its_end(load: ScheduleLoad, options: dict[str, Any]) -> None:
     """Let the last request be the end, unless it is said how long to measure."""
-    how_long = ("request_count", "interval_ms", "stability", "max_trials", "percentile")
+    how_long = (
+        "request_count",
+        "interval_ms",
+        "stability",
+        "max_trials",
+        "percentile",
+        "measurement_mode",
+        "window_requests",
+    )
     if all(options[name] is None for name in how_long):
         options["request_count"] = len(load.times_ns)
 

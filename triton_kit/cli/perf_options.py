@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from triton_kit.cli.perf_data_options import data_part
 from triton_kit.cli.perf_loads import load_part
 from triton_kit.cli.perf_models import model_part
 from triton_kit.cli.perf_transport_options import transport_spec
+from triton_kit.errors import SpecError
 from triton_kit.perf import spec
-from triton_kit.perf.loads.sequences import Sequences
+from triton_kit.perf.loads.sequences import MOST_ID, Sequences
 from triton_kit.perf.record.stability import StopRule
-from triton_kit.perf.results.slo import parse_slo
+from triton_kit.perf.results.slo import latency_below, parse_slo
 
 # perf_analyzer's defaults, for whoever asks for its way to stop.
 _INTERVAL_MS = 5000
 _STABILITY_PERCENT = 10.0
 _MAX_TRIALS = 10
+_WINDOW_REQUESTS = 50
 
 
 def perf_spec(
@@ -28,7 +29,6 @@ def perf_spec(
     collect_metrics: bool,
     metrics_url: str,
     metrics_ms: int,
-    profile_path: Path | None,
     **same: Any,  # noqa: ANN401  as click checked them
 ) -> spec.PerfSpec:
     """Return the spec that these options ask for.
@@ -45,7 +45,6 @@ def perf_spec(
         parameters=dict(spec.parse_parameter(text) for text in parameters),
         metrics_url=metrics_url if collect_metrics else None,
         metrics_interval_s=metrics_ms / 1000,
-        keep_times=profile_path is not None,
         request_timeout_s=timeout_s,
         **data_part(same),
         headers=dict(spec.parse_header(text) for text in headers),
@@ -61,7 +60,7 @@ def _objective_part(options: dict[str, Any]) -> dict[str, Any]:
     objectives = parse_slo(slo) if slo else ()
     if threshold_ms is not None:
         percentile = options["percentile"] or 95
-        objectives += parse_slo(f"p{percentile:g}<{threshold_ms:g}ms")
+        objectives += (latency_below(percentile, threshold_ms),)
     search = "until-missed" if threshold_ms is not None else "every"
     if options.pop("binary_search"):
         search = "binary"
@@ -74,14 +73,16 @@ def _stop_part(options: dict[str, Any]) -> dict[str, Any]:
     stability = options.pop("stability")
     max_trials = options.pop("max_trials")
     percentile = options.pop("percentile")
+    requests = _window_requests(options)
     windows = None
-    if not stability is max_trials is percentile is None:
+    if not stability is max_trials is percentile is requests is None:
         windows = StopRule(
             kind="windows",
-            window_s=(interval_ms or _INTERVAL_MS) / 1000,
+            window_s=_or_default(interval_ms, _INTERVAL_MS) / 1000,
+            window_requests=requests,
             percentile=percentile,
-            tolerance=(stability or _STABILITY_PERCENT) / 100,
-            most_windows=max_trials or _MAX_TRIALS,
+            tolerance=_or_default(stability, _STABILITY_PERCENT) / 100,
+            most_windows=_MAX_TRIALS if max_trials is None else max_trials,
         )
     return {
         "measurement_interval_s": None if interval_ms is None else interval_ms / 1000,
@@ -89,19 +90,56 @@ def _stop_part(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _window_requests(options: dict[str, Any]) -> int | None:
+    """Take out how many requests a window has, if it is not a time."""
+    mode = options.pop("measurement_mode")
+    requests: int | None = options.pop("window_requests")
+    if mode == "count_windows" and requests is None:
+        return _WINDOW_REQUESTS
+    if mode == "time_windows" and requests is not None:
+        raise SpecError(
+            f"--measurement-request-count {requests}, but windows of time",
+            hint="--measurement-mode count_windows",
+        )
+    return requests
+
+
+def _or_default(given: float | None, default: float) -> float:
+    return default if given is None else given
+
+
 def _sequences(options: dict[str, Any]) -> Sequences | None:
     """Take out the options of sequences."""
     length = options.pop("sequence_length")
     variation = options.pop("sequence_length_variation")
     first_id = options.pop("start_sequence_id")
+    id_range = options.pop("sequence_id_range")
     at_a_time = options.pop("num_of_sequences")
     options.pop("serial_sequences")  # they always are
     if length is None:
         return None
+    last_id = None
+    if id_range is not None:
+        first_id, last_id = _id_range(id_range)
     return Sequences(
         length=length,
         variation=variation / 100,
         first_id=first_id,
+        last_id=last_id,
         at_a_time=at_a_time,
         seed=options["seed"],
     )
+
+
+def _id_range(text: str) -> tuple[int, int]:
+    """Read `START:END`, whose end is excluded as in perf_analyzer, or `START`."""
+    try:
+        start, *end = (int(part) for part in text.split(":"))
+    except ValueError:
+        start, end = 0, [0, 0]
+    if len(end) > 1 or (end and end[0] <= start):
+        raise SpecError(
+            f"sequence id range {text!r}: not of the form START:END, START < END",
+            hint="for example 1000:2000; END itself is not an id",
+        )
+    return start, end[0] - 1 if end else MOST_ID

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -157,6 +158,18 @@ class PerfSpec:
                 "--request-period is the answers of a level",
             )
 
+        if self.sequences is not None:
+            for load in self.loads:
+                each = -(-self._sequences_of(load, self.sequences) // self.processes)
+                self.sequences.check_room(each * self.processes)
+
+    @staticmethod
+    def _sequences_of(load: Load, sequences: Sequences) -> int:
+        """Return how many sequences a load keeps at a time."""
+        if isinstance(load, ClosedLoad):
+            return load.concurrency
+        return load.end if isinstance(load, PeriodicLoad) else sequences.at_a_time
+
     def _check_numbers(self) -> None:
         for what, value, least in (
             ("batch size", self.batch_size, 1),
@@ -167,13 +180,13 @@ class PerfSpec:
             ("most in flight", self.most_in_flight, 1),
             ("processes", self.processes, 1),
         ):
-            if value is not None and value < least:
+            if value is not None and not least <= value < math.inf:
                 raise SpecError(f"{what} {value:g}: need {least} or more")
         for what, value in (
             ("measurement interval", self.measurement_interval_s),
             ("request timeout", self.request_timeout_s),
         ):
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise SpecError(f"{what} {value:g} s: need more than 0")
 
     @property
@@ -232,7 +245,17 @@ def parse_header(text: str) -> tuple[str, str]:
     name, colon, value = (part.strip() for part in text.partition(":"))
     if not colon or not _HEADER_NAME.fullmatch(name) or not value.isprintable():
         raise SpecError(f"header {text!r}: not of the form NAME:VALUE")
+    if not value.isascii():
+        raise SpecError(f"header {text!r}: need ASCII characters")
     return name, value
+
+
+def _int64(text: str) -> int:
+    """Read what fits the protocol's parameters; raises ValueError."""
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(text)
+    return value
 
 
 def parse_parameter(text: str) -> tuple[str, Parameter]:
@@ -245,9 +268,9 @@ def parse_parameter(text: str) -> tuple[str, Parameter]:
     value, _, kind = rest.rpartition(":")
     try:
         if name and kind == "int":
-            return name, int(value)
+            return name, _int64(value)
     except ValueError as error:
-        raise SpecError(f"request parameter {text!r}: {value!r} is no int") from error
+        raise SpecError(f"request parameter {text!r}: {value!r} is no int64") from error
     if name and kind == "bool" and value in ("true", "false"):
         return name, value == "true"
     if name and kind == "string":

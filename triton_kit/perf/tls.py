@@ -63,15 +63,27 @@ def _naming(*paths: str) -> Iterator[None]:
         raise SpecError(f"{named}: {error.strerror}") from error
 
 
-def handshake_failed(name: str, error: ssl.SSLError) -> TransportError:
-    """Say why there is no TLS with the server `name`, and what to do about it."""
+def handshake_failed(name: str, error: ssl.SSLError | str) -> TransportError:
+    """Say why there is no TLS with the server `name`, and what to do about it.
+
+    `error` is the library's, or a reason in words.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
         return TransportError(
             f"{name} is not trusted: {error.verify_message}",
             hint="name its authority: --ssl-https-ca-certificates-file or "
             "--ssl-grpc-root-certifications-file",
         )
-    reason = (error.reason or str(error)).replace("_", " ").lower()
     return TransportError(
-        f"no TLS with {name}: {reason}", hint="does this port speak TLS at all?"
+        f"no TLS with {name}: {handshake_reason(error)}",
+        hint="does this port speak TLS at all?",
     )
+
+
+def handshake_reason(error: ssl.SSLError | str) -> str:
+    """Return OpenSSL's reason in words."""
+    if isinstance(error, str):
+        return error
+    # An error that Python raises itself has no reason.
+    reason = getattr(error, "reason", None) or str(error)
+    return str(reason).replace("_", " ").lower()

@@ -24,6 +24,8 @@ from triton_kit.perf.transport.reactor import Reactor, Timer
 
 # How often overdue requests are looked for and progress is reported.
 _TICK_NS = 100_000_000
+# How often it is looked whether a window has the requests that it is to have.
+_LOOK_NS = 5_000_000
 
 
 class Trial:
@@ -212,7 +214,10 @@ class Trial:
         rule = self._spec.stop
         while not (rule.is_over(self._windows) or self._has_ended):
             try:
-                self._run_until(self._end_ns + ns(rule.window_s))
+                if rule.window_requests is None:
+                    self._run_until(self._end_ns + ns(rule.window_s))
+                else:
+                    self._run_until_ended(rule.window_requests)
             finally:
                 self._cut_window()
             # Times that are given once may all have come.
@@ -244,6 +249,11 @@ class Trial:
             self._reactor.run()
         finally:
             timer.cancel()
+
+    def _run_until_ended(self, requests: int) -> None:
+        """Run until so many requests have ended since the last cut, or all have."""
+        while self._engine.ended < requests and not self._engine.is_done:
+            self._run_until(now_ns() + _LOOK_NS)
 
     def _drain(self) -> None:
         """Wait for the answers still due, for a while, then give up on them."""

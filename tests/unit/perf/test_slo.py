@@ -44,6 +44,8 @@ def test_what_is_no_objective_is_refused(text):
 class FakeObjective:
     """Met by loads up to a limit; stands in for a measured run."""
 
+    what = "latency"
+
     def __init__(self, limit):
         self.limit = limit
 

@@ -182,3 +182,8 @@ def test_a_server_elsewhere_has_no_process_here():
     from triton_kit.perf.address import Address
 
     assert server_process(Address(host="192.0.2.1", port=8000)) is None
+
+
+def test_a_window_has_at_least_one_request():
+    with pytest.raises(SpecError, match="0 requests per window"):
+        StopRule(kind="windows", window_s=1, window_requests=0)

@@ -56,7 +56,10 @@ def steps_from_document(
     if not isinstance(document, dict) or not isinstance(document.get("data"), list):
         raise SpecError(f"{path}: no list named 'data' in it")
     given = _flat(document["data"])
-    expected = _flat(document.get("validation_data", []))
+    answers = document.get("validation_data", [])
+    if not isinstance(answers, list):
+        raise SpecError(f"{path}: 'validation_data' is no list")
+    expected = _flat(answers)
     if expected and len(expected) != len(given):
         raise SpecError(
             f"{path}: {len(given)} steps, but validation_data for {len(expected)}"
@@ -109,7 +112,7 @@ def _tensor(
 ) -> Array:
     shape, content = None, value
     if isinstance(value, dict):
-        shape = tuple(value["shape"]) if "shape" in value else None
+        shape = _shape(value["shape"], where) if "shape" in value else None
         content = value.get("content", [])
     if shape is None:
         shape = _own_shape(tensor, shapes, content)
@@ -123,11 +126,28 @@ def _tensor(
     flat = content if isinstance(content, list) else [content]
     if tensor.dtype.item_bytes is None:
         return strings([_as_bytes(item) for item in _leaves(flat)], shape, where)
+    return reshaped(_array(flat, tensor, where), shape, where)
+
+
+def _shape(value: Any, where: str) -> Shape:  # noqa: ANN401  JSON of the user
+    is_list = isinstance(value, list)
+    if not is_list or not all(type(size) is int and size >= 0 for size in value):
+        raise SpecError(f"{where}: shape {value!r} is no list of sizes")
+    return tuple(value)
+
+
+def _array(flat: list[Any], tensor: Tensor, where: str) -> Array:
+    """Return numbers as the tensor has them; none may change on the way."""
     try:
         array: Array = np.array(flat, tensor.dtype.numpy)
+        plain = np.array(flat)
     except (ValueError, TypeError, OverflowError) as error:
         raise SpecError(f"{where}: not {tensor.dtype.name}: {error}") from error
-    return reshaped(array, shape, where)
+    is_whole = array.dtype.kind in "iu"
+    if is_whole and plain.dtype.kind in "iuf" and not np.array_equal(array, plain):
+        wrong = plain.ravel()[np.flatnonzero(array.ravel() != plain.ravel())[0]]
+        raise SpecError(f"{where}: {wrong} is no {tensor.dtype.name}")
+    return array
 
 
 def _own_shape(

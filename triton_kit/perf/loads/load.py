@@ -12,6 +12,8 @@ from triton_kit.perf.loads import schedule
 
 _MOST_CONCURRENT = 16_384
 _HIGHEST_RATE_HZ = 1e6
+_LOWEST_RATE_HZ = 1e-6
+_MOST_LOADS = 10_000
 
 Distribution = Literal["constant", "poisson"]
 DISTRIBUTIONS = ("constant", "poisson")
@@ -52,7 +54,7 @@ class RateLoad:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate_hz <= _HIGHEST_RATE_HZ or math.isnan(self.rate_hz):
+        if not _LOWEST_RATE_HZ <= self.rate_hz <= _HIGHEST_RATE_HZ:
             raise SpecError(
                 f"request rate {self.rate_hz:g}/s: need more than 0, "
                 f"{_HIGHEST_RATE_HZ:g} at most"
@@ -226,4 +228,11 @@ def _range(what: str, text: str) -> list[float]:
     start, end, step = _three(what, text)
     if step <= 0 or end < start:
         raise SpecError(f"{what} {text!r} is empty: need END >= START and STEP > 0")
-    return [start + index * step for index in range(int((end - start) / step) + 1)]
+    # END is included, though 0.1 + 2 * 0.1 is a little more than 0.3.
+    steps = math.floor((end - start) / step + 1e-9)
+    if steps >= _MOST_LOADS:
+        raise SpecError(
+            f"{what} {text!r}: {steps + 1} loads, {_MOST_LOADS} at most",
+            hint="a larger STEP",
+        )
+    return [min(start + index * step, end) for index in range(steps + 1)]

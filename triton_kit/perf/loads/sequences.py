@@ -12,6 +12,9 @@ import numpy as np
 from triton_kit.errors import SpecError
 from triton_kit.perf.request import Parameter, Request
 
+# Ids are unsigned 64-bit numbers, and 0 is none.
+MOST_ID = 2**64 - 1
+
 # Requests by whether they start and whether they end a sequence, then by input.
 Encoded = dict[tuple[bool, bool], list[Request]]
 
@@ -44,7 +47,8 @@ class Sequences:
     Attributes:
         length: requests of a sequence, on average.
         variation: lengths are drawn evenly from within this share of `length`.
-        first_id: the ids of the slots count from here.
+        first_id: the ids of the slots count from here; each slot keeps its own.
+        last_id: of those that may be used; None is the highest that there is.
         seed: of the lengths.
         at_a_time: how many an open loop keeps; in a closed one the concurrency says it.
     """
@@ -52,6 +56,7 @@ class Sequences:
     length: int = 20
     variation: float = 0.2
     first_id: int = 1
+    last_id: int | None = None
     seed: int = 0
     at_a_time: int = 4  # perf_analyzer's
 
@@ -63,9 +68,30 @@ class Sequences:
         ):
             if value < 1:
                 raise SpecError(f"{what} {value}: need 1 or more")
+        if not self.first_id <= self._last_id <= MOST_ID:
+            raise SpecError(
+                f"sequence ids {self.first_id} to {self._last_id}: need 1 to {MOST_ID}"
+            )
         if not 0 <= self.variation <= 1:
             raise SpecError(
                 f"sequence length variation {self.variation:.0%}: need 0 to 100 %"
+            )
+
+    @property
+    def _last_id(self) -> int:
+        return MOST_ID if self.last_id is None else self.last_id
+
+    def check_room(self, at_a_time: int) -> None:
+        """Hold the ids against how many sequences there will be at a time.
+
+        Raises:
+            SpecError: they are too few.
+        """
+        ids = self._last_id - self.first_id + 1
+        if at_a_time > ids:
+            raise SpecError(
+                f"{at_a_time} sequences at a time need as many ids, and there are "
+                f"{ids} from {self.first_id} on"
             )
 
     def lengths(self, slot: int) -> Iterator[int]:

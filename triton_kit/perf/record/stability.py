@@ -41,7 +41,9 @@ class StopRule:
     Attributes:
         kind: `fixed` (one window), `windows` (perf_analyzer's: until three in a row
             agree) or `confident` (until the 95 % confidence intervals are narrow).
-        window_s: length of a window.
+        window_s: length of a window; where `window_requests` is given, of what
+            progress is told by only.
+        window_requests: a window ends when so many requests have ended instead.
         percentile: the latency that must settle, 0 < percentile < 100; None is the
             mean for `windows` (as with perf_analyzer) and p95 for `confident`.
         tolerance: how far windows may lie apart, or the half-width of an interval,
@@ -51,6 +53,7 @@ class StopRule:
 
     kind: str
     window_s: float
+    window_requests: int | None = None
     percentile: float | None = None
     tolerance: float = 0.1
     most_windows: int = 10
@@ -60,6 +63,10 @@ class StopRule:
             raise SpecError(f"unknown stop rule {self.kind!r}")
         if not self.window_s > 0:
             raise SpecError(f"measurement interval {self.window_s:g} s: need > 0")
+        if self.window_requests is not None and self.window_requests < 1:
+            raise SpecError(
+                f"{self.window_requests} requests per window: need 1 or more"
+            )
         if self.percentile is not None and not 0 < self.percentile < 100:
             raise SpecError(f"percentile {self.percentile:g}: need 0 < it < 100")
         if not self.tolerance > 0:

@@ -107,7 +107,7 @@ def as_prometheus(result: PerfResult) -> str:
     model = result.model["name"]
     families: dict[str, list[str]] = {}
     for run in result.runs:
-        labels = f'model="{model}",load="{run.name}"'
+        labels = f'model="{_escaped(model)}",load="{_escaped(run.name)}"'
         figures = {
             "triton_kit_perf_throughput": run.throughput,
             "triton_kit_perf_requests": run.recording.succeeded,
@@ -131,3 +131,8 @@ def as_prometheus(result: PerfResult) -> str:
         kind = "summary" if name.endswith("latency_seconds") else "gauge"
         lines += [f"# TYPE {name} {kind}", *samples]
     return "\n".join([*lines, ""])
+
+
+def _escaped(label: str) -> str:
+    """Return a label's value as Prometheus text has it."""
+    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from triton_kit.perf.record.cpu import CpuUse
@@ -163,16 +161,6 @@ class PerfResult:
             ],
         }
 
-    def write_json(self, path: Path) -> None:
-        """Write the JSON file; readers see all of it or nothing."""
-        write_text(path, json.dumps(self.as_json(), indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file; readers see all of it or nothing."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        staged.write_text(text)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+    def as_text(self) -> str:
+        """Return the JSON file."""
+        return json.dumps(self.as_json(), indent=2) + "\n"

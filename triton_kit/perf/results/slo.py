@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from triton_kit.errors import SpecError
@@ -55,6 +56,20 @@ class Objective:
         return value > self.bound if self.what == "throughput" else value < self.bound
 
 
+def latency_below(percentile: float, bound_ms: float) -> Objective:
+    """Return the objective that a percentile of the latency is below a bound.
+
+    Raises:
+        SpecError: there is no such percentile, or the bound is none.
+    """
+    text = f"p{percentile:.10g}<{bound_ms:.15g}ms"
+    if not 0 < percentile <= 100 or not 0 < bound_ms < float("inf"):
+        raise SpecError(f"objective {text!r} makes no sense", hint=_HINT)
+    return Objective(
+        text=text, what="latency", share=percentile / 100, bound=bound_ms * _US["ms"]
+    )
+
+
 def parse_slo(text: str) -> tuple[Objective, ...]:
     """Read objectives, separated by commas.
 
@@ -98,8 +113,13 @@ def as_json(objectives: tuple[Objective, ...], run: Run) -> list[dict[str, Any]]
     return [
         {
             "objective": objective.text,
-            "value": objective.value(run),
+            "value": _finite(objective.value(run)),
             "is_met": objective.is_met(run),
         }
         for objective in objectives
     ]
+
+
+def _finite(value: float) -> float | None:
+    """Return a value that JSON has: no latency where no answer was good."""
+    return value if isfinite(value) else None

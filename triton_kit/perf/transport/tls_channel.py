@@ -7,7 +7,7 @@ import ssl
 from triton_kit.perf.address import Endpoint
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.request import Failure
-from triton_kit.perf.tls import handshake_failed
+from triton_kit.perf.tls import handshake_failed, handshake_reason
 from triton_kit.perf.transport.channel import Channel, OnData, OnLost
 from triton_kit.perf.transport.reactor import Reactor
 
@@ -76,10 +76,10 @@ class TlsChannel:
         if self._is_shaking or self._refusal is not None:
             refusal = self._refusal
             self.close()
-            if not isinstance(refusal, ssl.SSLError):
-                reason = refusal.detail if refusal else "the handshake takes too long"
-                refusal = ssl.SSLError(0, reason)
-            raise handshake_failed(str(self._endpoint), refusal) from refusal
+            if isinstance(refusal, ssl.SSLError):
+                raise handshake_failed(str(self._endpoint), refusal) from refusal
+            reason = refusal.detail if refusal else "the handshake takes too long"
+            raise handshake_failed(str(self._endpoint), reason)
 
     def begin_connect(self) -> None:
         """Connect without waiting; what is written meanwhile goes out afterwards."""
@@ -138,8 +138,7 @@ class TlsChannel:
         except ssl.SSLError as error:
             self._send_out()  # an alert tells the server
             self._refusal = error
-            reason = (error.reason or str(error)).replace("_", " ").lower()
-            self._lose(Failure("TLS failed", reason), woke_ns)
+            self._lose(Failure("TLS failed", handshake_reason(error)), woke_ns)
             return
         if plain:
             self._on_data(plain, woke_ns)

@@ -1,0 +1,136 @@
+"""What the words of `triton-kit perf` mean, and what is refused before any request."""
+
+import pytest
+from click.testing import CliRunner
+
+from triton_kit.cli import main
+from triton_kit.cli.perf import command
+from triton_kit.cli.perf_options import perf_spec
+from triton_kit.cli.perf_outputs import OUTPUTS
+from triton_kit.errors import SpecError
+from triton_kit.perf.loads.load import RateLoad, ScheduleLoad, rate_range
+from triton_kit.perf.loads.sequences import Sequences
+from triton_kit.perf.results.export import _escaped
+from triton_kit.perf.results.slo import latency_below, parse_slo
+from triton_kit.perf.spec import parse_header, parse_parameter
+from triton_kit.perf.sweep import binary
+
+
+def spec(*words):
+    options = command.make_context("perf", ["-m", "m", *words]).params
+    for name in OUTPUTS:
+        del options[name]
+    return perf_spec(**options)
+
+
+def test_windows_may_be_of_a_number_of_requests():
+    assert spec("--measurement-mode", "count_windows").stop.window_requests == 50
+    assert spec("--measurement-request-count", "7", "-r", "3").stop.window_requests == 7
+    assert spec("--measurement-mode", "time_windows", "-r", "3").stop.window_s == 5
+
+    with pytest.raises(SpecError, match="windows of time"):
+        spec("--measurement-mode", "time_windows", "--measurement-request-count", "7")
+
+
+@pytest.mark.parametrize("words", [["-s", "0"], ["-r", "0"]])
+def test_nothing_is_no_default(words):
+    with pytest.raises(SpecError):
+        spec(*words)
+
+
+def test_words_that_only_perf_analyzer_needs_change_nothing():
+    words = ("--async", "-v", "--max-threads", "8", "--service-kind", "triton")
+
+    assert spec(*words) == spec()
+
+
+def test_ids_of_sequences_have_a_range():
+    words = ("--sequence-length", "5", "--sequence-id-range", "10:20")
+
+    sequences = spec(*words, "--concurrency-range", "10").sequences
+
+    assert (sequences.first_id, sequences.last_id) == (10, 19)
+    with pytest.raises(SpecError, match="11 sequences at a time"):
+        spec(*words, "--concurrency-range", "11")
+
+
+@pytest.mark.parametrize("text", ["20:10", "a:b", "1:2:3", "0:5", "5:5"])
+def test_what_is_no_range_of_ids_is_refused(text):
+    with pytest.raises(SpecError):
+        spec("--sequence-length", "5", "--sequence-id-range", text)
+
+
+def test_ids_end_at_64_bits():
+    with pytest.raises(SpecError, match="2 sequences at a time"):
+        Sequences(first_id=2**64 - 1).check_room(2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--warm-up", "nan"],
+        ["--warm-up", "inf"],
+        ["--request-timeout", "nan"],
+        ["--request-timeout", "inf"],
+        ["--request-rate-range", "1e-300"],
+        ["--concurrency-range", "1:60000000"],
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(words):
+    result = CliRunner().invoke(main, ["perf", "-m", "m", "-u", "127.0.0.1:1", *words])
+
+    assert result.exit_code == 2, result.output
+    assert result.output.startswith("Error: ")
+
+
+def test_a_range_includes_its_end_however_it_is_rounded():
+    loads = rate_range("0.1:0.3:0.1")
+
+    assert [load.rate_hz for load in loads] == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_the_rate_of_a_trace_is_that_of_its_gaps():
+    def rate(*times_ns):
+        return ScheduleLoad(times_ns=times_ns, is_repeated=False, name="t").rate_hz
+
+    assert rate(*range(0, 500_000_001, 10_000_000)) == pytest.approx(100)
+    assert rate(5) == rate(7, 7) == 0
+
+
+def test_what_does_not_fit_the_protocol_is_refused():
+    with pytest.raises(SpecError, match="no int64"):
+        parse_parameter("p:99999999999999999999:int")
+    with pytest.raises(SpecError, match="ASCII"):
+        parse_header("a:\u65e5\u672c")
+
+
+def test_a_threshold_is_kept_as_it_was_given():
+    assert latency_below(95, 1e7).bound == 1e10
+    assert latency_below(99.9, 1234.5678).text == "p99.9<1234.5678ms"
+
+
+def test_labels_are_escaped():
+    assert _escaped('a"b\\c\nd') == r"a\"b\\c\nd"
+
+
+class _Run:
+    def __init__(self, throughput):
+        self.throughput = throughput
+
+
+def _next(plan, run):
+    try:
+        return plan.send(run)
+    except StopIteration:
+        return None
+
+
+def test_a_throughput_that_is_missed_below_is_looked_for_above():
+    loads = [RateLoad(rate_hz=rate) for rate in (10, 20, 30, 40)]
+    plan = binary(loads, parse_slo("throughput>35"))
+    asked, load = [], next(plan)
+    while load is not None:
+        asked.append(load)
+        load = _next(plan, _Run(load.rate_hz))
+
+    assert [load.rate_hz for load in asked] == [20, 30, 40]

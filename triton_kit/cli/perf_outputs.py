@@ -1,0 +1,123 @@
+"""The files that `triton-kit perf` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from triton_kit.errors import SpecError
+
+if TYPE_CHECKING:
+    from triton_kit.perf.results.result import PerfResult
+
+_OUT = click.Path(dir_okay=False, path_type=Path)
+
+# What click calls each option, how it is written, and what goes into the file.
+OUTPUTS = {
+    "json_path": "--json",
+    "csv_path": "-f",
+    "profile_path": "--profile-export-file",
+    "hdr_path": "--hdr-file",
+    "prometheus_path": "--prometheus",
+}
+
+_OPTIONS = [
+    click.option("--json", "json_path", type=_OUT, help="Write the whole result here."),
+    click.option(
+        "-f",
+        "--filename",
+        "csv_path",
+        type=_OUT,
+        help="Write perf_analyzer's CSV here.",
+    ),
+    click.option(
+        "--profile-export-file",
+        "profile_path",
+        type=_OUT,
+        help="Write the times of every request here, as perf_analyzer does.",
+    ),
+    click.option(
+        "--hdr-file",
+        "hdr_path",
+        type=_OUT,
+        help="Write the latencies here, for HdrHistogram's tools to read and merge.",
+    ),
+    click.option(
+        "--prometheus",
+        "prometheus_path",
+        type=_OUT,
+        help="Write the figures here as Prometheus text.",
+    ),
+]
+
+
+def output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def check_outputs(paths: Mapping[str, Path | None]) -> None:
+    """Try every file before the load: an hour's figures must not end at a typing error.
+
+    Args:
+        paths: by the names of `OUTPUTS`.
+
+    Raises:
+        SpecError: one cannot be written, or two are the same.
+    """
+    from triton_kit.perf.results.files import try_to_write
+
+    taken: dict[Path, str] = {}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        option = OUTPUTS[name]
+        try:
+            try_to_write(path)
+        except OSError as error:
+            raise _unwritable(option, path, error) from None
+        if path.is_file() or not path.exists():
+            other = taken.setdefault(path.resolve(), option)
+            if other != option:
+                raise SpecError(f"{other} and {option} are both {path}")
+
+
+def write_outputs(result: PerfResult, paths: Mapping[str, Path | None]) -> None:
+    """Write every file that can be written.
+
+    Raises:
+        SpecError: one could not; the first of them.
+    """
+    from triton_kit.perf.results import export
+    from triton_kit.perf.results.files import write_text
+    from triton_kit.perf.results.hdr import as_hdr_log
+
+    forms: dict[str, Callable[[PerfResult], str]] = {
+        "json_path": lambda result: result.as_text(),
+        "csv_path": export.as_csv,
+        "profile_path": export.as_profile,
+        "hdr_path": as_hdr_log,
+        "prometheus_path": export.as_prometheus,
+    }
+    failures = []
+    for name, path in paths.items():
+        if path is None:
+            continue
+        try:
+            write_text(path, forms[name](result))
+        except OSError as error:
+            failures.append(_unwritable(OUTPUTS[name], path, error))
+    if failures:
+        raise failures[0]
+
+
+def _unwritable(option: str, path: Path, error: OSError) -> SpecError:
+    return SpecError(
+        f"{option} {path} cannot be written: {error.strerror or error}",
+        hint="does its folder exist, and may you write there?",
+    )

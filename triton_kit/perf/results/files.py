@@ -1,0 +1,47 @@
+"""Files of results: readers see all of one or nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole, beside it first; a pipe or a device is written to.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if _is_special(path):
+        path.write_text(text, encoding="utf-8")
+        return
+    target = path.resolve()  # a link stays one
+    staged = _staged(target)
+    try:
+        staged.write_text(text, encoding="utf-8")
+        staged.replace(target)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def try_to_write(path: Path) -> None:
+    """Find out whether a file could be written, and leave everything as it is.
+
+    Raises:
+        OSError: it could not.
+    """
+    if _is_special(path):
+        return  # to open a pipe would wait for its reader
+    target = path.resolve()
+    target.exists()  # raises where the name is too long
+    staged = _staged(target)
+    staged.touch()
+    staged.unlink()
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _staged(target: Path) -> Path:
+    return target.with_name(f".triton-kit-{os.getpid()}")
