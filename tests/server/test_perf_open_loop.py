@@ -159,3 +159,40 @@ def test_windows_may_be_of_so_many_requests(loaded):
     counts = [window.recording.succeeded for window in run.windows]
     assert 3 <= len(counts) <= 4
     assert min(counts) >= 40
+
+
+def test_what_a_closed_loop_has_in_flight_may_take_as_long_as_any_request(loaded):
+    """30 at once, 50 ms each, one after the other: an answer takes 1.5 s."""
+    [run] = measure(
+        spec(
+            loaded,
+            "grpc",
+            model="slow",
+            loads=(ClosedLoad(30),),
+            measurement_interval_s=0.3,
+            drain_within_s=0.1,
+            warm_up_s=0,
+        )
+    ).runs
+
+    assert run.recording.errors == {}
+    assert run.total >= 30
+
+
+def test_no_answer_is_good_long_after_its_timeout(loaded):
+    """Twice as many as the server can answer, so that the last wait for 1.5 s."""
+    [run] = measure(
+        spec(
+            loaded,
+            "grpc",
+            model="slow",
+            loads=(RateLoad(rate_hz=40),),
+            measurement_interval_s=1.5,
+            request_timeout_s=0.3,
+            warm_up_s=0,
+        )
+    ).runs
+
+    assert run.recording.latency.max_ns < 0.6e9
+    assert run.recording.errors["timeout"].count > 10
+    assert set(run.recording.errors) == {"timeout"}

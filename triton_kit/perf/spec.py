@@ -56,7 +56,8 @@ class PerfSpec:
         warm_up_s: how long each load runs before it is measured.
         most_in_flight: of an open loop; requests beyond it wait, which counts.
         precise: spin before each request is due: less lag, a whole core.
-        drain_within_s: how long to wait for the last answers.
+        drain_within_s: how long an open loop waits for its last answers; a closed one
+            waits for `request_timeout_s`.
         request_timeout_s: a request without an answer by then has failed.
         slo: what every run must keep; the result says where one does not.
         search: `every` load, `until-missed` (an objective), or `binary`, for the

@@ -22,7 +22,7 @@ from triton_kit.perf.server.stats import ModelStats, StatsWatch
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.transport.reactor import Reactor, Timer
 
-# How often overdue requests are looked for and progress is reported.
+# How often overdue requests are looked for and progress is reported, at least.
 _TICK_NS = 100_000_000
 # How often it is looked whether a window has the requests that it is to have.
 _LOOK_NS = 5_000_000
@@ -51,6 +51,8 @@ class Trial:
         self._metrics = metrics_watch(spec)
         self._server: tuple[ModelStats, ...] = ()
         self._report = report
+        # Often enough that a request is hardly longer than its timeout.
+        self._tick_ns = min(_TICK_NS, max(ns(spec.request_timeout_s / 10), _LOOK_NS))
         self._engine = engine
         self._windows: list[Window] = []
         self._boundaries_ns: list[int] = []
@@ -261,11 +263,30 @@ class Trial:
         self._await_answers()
 
     def _await_answers(self) -> None:
+        end_ns = now_ns() + ns(self._drain_within_s())
+        while not self._engine.is_done and now_ns() < end_ns:
+            self._run_until(min(end_ns, now_ns() + self._tick_ns))
+            self._expire()
         if not self._engine.is_done:
-            self._run_until(now_ns() + ns(self._spec.drain_within_s))
             self._engine.abandon(
                 Failure("no answer", "still unanswered when the drain time was over")
             )
+
+    def _drain_within_s(self) -> float:
+        """Return how long to wait for what is unanswered when the time is over.
+
+        What a closed loop has in flight is not more than it ever was, and may take as
+        long as any request; an open loop that is behind could wait for very long.
+        """
+        is_open = self._engine.sent is not None
+        limit_s, timeout_s = self._spec.drain_within_s, self._spec.request_timeout_s
+        return limit_s if is_open else max(limit_s, timeout_s + _TICK_NS / NS_PER_S)
+
+    def _expire(self) -> None:
+        """Fail the requests that are over the timeout."""
+        timeout_s = self._spec.request_timeout_s
+        failure = Failure("timeout", f"no answer in {timeout_s:g} s")
+        self._engine.expire(now_ns() - ns(timeout_s), failure)
 
     def _end_sequences(self) -> None:
         """Free the server of the sequences that were cut short; counts nowhere.
@@ -286,14 +307,12 @@ class Trial:
         """Report progress and fail overdue requests, several times per second."""
         timer: Timer
         start_ns = now_ns()
-        timeout_ns = ns(self._spec.request_timeout_s)
-        overdue = Failure("timeout", f"no answer in {timeout_ns / NS_PER_S:g} s")
 
         def tick() -> None:
             nonlocal timer
             self._report(self._progress(start_ns))
-            self._engine.expire(now_ns() - timeout_ns, overdue)
-            timer = self._reactor.call_at(now_ns() + _TICK_NS, tick)
+            self._expire()
+            timer = self._reactor.call_at(now_ns() + self._tick_ns, tick)
 
         timer = self._reactor.call_at(now_ns(), tick)
         try:

@@ -21,6 +21,7 @@ from triton_kit.perf.record.recorder import Recorder
 from triton_kit.perf.request import Request
 from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.transport.base import Transport
+from triton_kit.perf.transport.open_files import demand_room_for, room_for
 from triton_kit.perf.transport.reactor import Reactor
 
 # How long before a due time the reactor stops sleeping: about what a wake-up takes.
@@ -49,22 +50,29 @@ class Sender:
         return []
 
     def engine(self, load: Load) -> ClosedLoop | OpenLoop:
-        """Return what puts a load on the server."""
+        """Return what puts a load on the server.
+
+        Raises:
+            SpecError: this process may not have as many connections as that takes.
+        """
         spec = self.spec
         requests, source = self._requests(), self._source()
         index, of = self.share
         ledger = Ledger(keep_times=spec.keep_times)
         transport = self._observed(ledger)
         if isinstance(load, ClosedLoad):
+            concurrency = self._part(load.concurrency)
+            self._demand_room(concurrency)
             return ClosedLoop(
                 self.reactor,
                 transport,
                 requests,
-                concurrency=self._part(load.concurrency),
+                concurrency=concurrency,
                 source=source,
                 ledger=ledger,
             )
         if isinstance(load, PeriodicLoad):
+            self._demand_room(load.end)
             return ClosedLoop(
                 self.reactor,
                 transport,
@@ -75,18 +83,25 @@ class Sender:
                 ledger=ledger,
             )
         sequences = spec.sequences
+        most = self._part(sequences.at_a_time if sequences else spec.most_in_flight)
+        if sequences:
+            self._demand_room(most)
         return OpenLoop(
             self.reactor,
             transport,
             requests,
             lambda: itertools.islice(load.times(), index, None, of),
-            most_in_flight=self._part(
-                sequences.at_a_time if sequences else spec.most_in_flight
-            ),
+            # Beyond what the system allows requests wait, which counts.
+            most_in_flight=room_for(most) if spec.protocol == "http" else most,
             spread=spec.transport.connections > 1,
             source=source,
             ledger=ledger,
         )
+
+    def _demand_room(self, slots: int) -> None:
+        """See to it that HTTP may have a connection for each slot."""
+        if self.spec.protocol == "http":
+            demand_room_for(slots)
 
     def _part(self, whole: int) -> int:
         """Return this process's part of so many in flight; at least one."""

@@ -1,0 +1,41 @@
+"""The limit on open files, in a process of its own: it cannot be raised again."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource, sys
+from triton_kit.perf.transport.open_files import demand_room_for, room_for
+from triton_kit.errors import SpecError
+soft, hard, wanted = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+print(room_for(wanted), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+try:
+    demand_room_for(wanted)
+except SpecError as error:
+    print(error.message, error.hint)
+"""
+
+
+def said(soft, hard, wanted):
+    argv = [sys.executable, "-c", SCRIPT, *map(str, (soft, hard, wanted))]
+    return subprocess.run(
+        argv, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"),
+    [(900, 900, "800 900"), (100, 900, "800 864"), (100, 500, "436 500")],
+)
+def test_the_limit_is_raised_as_far_as_it_must_and_may(soft, hard, expected):
+    assert said(soft, hard, 800)[0] == expected
+
+
+def test_more_than_the_system_allows_is_refused():
+    [_, reason] = said(100, 500, 800)
+
+    assert reason.startswith("800 connections at once, but this process may have 436")
+    assert "ulimit -n" in reason
