@@ -12,12 +12,12 @@ from triton_kit.cli import main
 pytestmark = pytest.mark.server
 
 
-def perf(loaded, *words, grpc=True):
+def perf(loaded, *words, grpc=True, model="mlp"):
     url = loaded.grpc_url if grpc else loaded.http_url
     protocol = "grpc" if grpc else "http"
     return CliRunner().invoke(
         main,
-        ["perf", "-m", "mlp", "-i", protocol, "-u", url, "--warm-up", "0.1", *words],
+        ["perf", "-m", model, "-i", protocol, "-u", url, "--warm-up", "0.1", *words],
     )
 
 
@@ -86,15 +86,33 @@ def test_objectives_that_are_met_are_exit_code_0(loaded, tmp_path):
 def test_a_search_measures_a_few_of_many_loads(loaded, tmp_path):
     path = tmp_path / "result.json"
 
-    perf(
+    result = perf(
         loaded,
         *("--concurrency-range", "1:16", "--binary-search", "-l", "60000"),
         *("--request-count", "50", "--json", str(path)),
     )
-    loads = [run["load"]["concurrency"] for run in json.loads(path.read_text())["runs"]]
+    written = json.loads(path.read_text())
+    loads = [run["load"]["concurrency"] for run in written["runs"]]
 
     assert loads[-1] == 16
     assert len(loads) <= 5
+    assert written["highest_load_met"] == "concurrency 16"
+    assert "the highest load that meets the objectives: concurrency 16" in result.output
+
+
+def test_objectives_are_valid_json_where_no_answer_was_good(loaded, tmp_path):
+    path = tmp_path / "result.json"
+
+    perf(
+        loaded,
+        *("--request-timeout", "0.001", "--request-count", "2"),
+        *("--slo", "p99<1ms", "--json", str(path)),
+        model="slow",
+    )
+    text = path.read_text()
+
+    assert "Infinity" not in text
+    assert json.loads(text)["meets_slo"] is False
 
 
 def test_two_loads_at_once_are_refused(loaded):

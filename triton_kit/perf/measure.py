@@ -70,6 +70,7 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         environment=_environment(),
         was_interrupted=was_interrupted,
         objectives=tuple(as_json(spec.slo, run) for run in runs),
+        highest_load_met=_highest_met(spec, runs),
         meets_slo=(all if spec.search == "every" else any)(
             not missed(spec.slo, run) for run in runs
         ),
@@ -97,6 +98,15 @@ def _runs(
             return tuple(runs), True
         load = _after(plan, runs[-1])
     return tuple(runs), False
+
+
+def _highest_met(spec: PerfSpec, runs: tuple[Run, ...]) -> str | None:
+    """Return the name of what a search found: the last of the loads in their order."""
+    if spec.search == "every":
+        return None
+    met = {run.name for run in runs if not missed(spec.slo, run)}
+    names = [str(load) for load in spec.loads if str(load) in met]
+    return names[-1] if names else None
 
 
 def _after(plan: Plan, run: Run) -> Load | None:

@@ -129,7 +129,8 @@ class PerfResult:
     The mappings hold JSON: the spec, the server, the model and this machine; `models`
     has every model, and `model` only the names where there are several.
     `objectives` has a row per run, of each objective's text, value and whether it is
-    met; `meets_slo` is whether every run meets all, or any run in a search.
+    met; `meets_slo` is whether every run meets all, or any run in a search, which
+    found `highest_load_met`, if anything.
     """
 
     runs: tuple[Run, ...]
@@ -141,6 +142,7 @@ class PerfResult:
     was_interrupted: bool = False
     objectives: tuple[Sequence[Mapping[str, Any]], ...] = ()
     meets_slo: bool = True
+    highest_load_met: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as the documented JSON object."""
@@ -155,6 +157,7 @@ class PerfResult:
             "environment": dict(self.environment),
             "was_interrupted": self.was_interrupted,
             "meets_slo": self.meets_slo,
+            "highest_load_met": self.highest_load_met,
             "runs": [
                 run.as_json() | {"slo": list(objectives)}
                 for run, objectives in zip(self.runs, self.objectives, strict=True)

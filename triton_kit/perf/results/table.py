@@ -91,6 +91,9 @@ def remarks(result: PerfResult) -> list[str]:
         for run in result.runs
         if run.recording.replies
     ]
+    if result.spec["search"] != "every":
+        found = result.highest_load_met or "none that was measured"
+        lines.append(f"the highest load that meets the objectives: {found}")
     if result.was_interrupted:
         lines.append("interrupted: the last load was not measured to its end")
     return lines
