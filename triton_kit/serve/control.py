@@ -14,6 +14,8 @@ from triton_kit.errors import ServerError, TransportError
 
 ASK_WITHIN_S = 10.0
 LOAD_WITHIN_S = 600.0
+# Triton takes some of what it could be told by number, such as `=`, literally only.
+_PLAIN_IN_PATHS = "!$&'()*+,;=:@"
 
 # No proxy: a server on loopback is never behind one, whatever the environment says.
 _opener = build_opener(ProxyHandler({}))
@@ -120,8 +122,10 @@ def model_statistics(url: str, model: str | None = None) -> dict[str, Any]:
 
 
 def _model_path(model: str, version: str | None = None) -> str:
-    path = f"/v2/models/{quote(model, safe='')}"
-    return path if version is None else f"{path}/versions/{quote(version, safe='')}"
+    path = f"/v2/models/{quote(model, safe=_PLAIN_IN_PATHS)}"
+    if version is None:
+        return path
+    return f"{path}/versions/{quote(version, safe=_PLAIN_IN_PATHS)}"
 
 
 def _says_yes(url: str, path: str, within_s: float) -> bool:

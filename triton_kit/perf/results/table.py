@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from triton_kit.perf.record.recorder import Recording
 from triton_kit.perf.results.part import Part
 from triton_kit.perf.results.result import PerfResult, Run
 from triton_kit.perf.server.stats import ModelStats
@@ -85,9 +86,7 @@ def remarks(result: PerfResult) -> list[str]:
         if stats.requests
     ]
     lines += [
-        f"{run.name}: {run.recording.replies} replies, first after p50 "
-        f"{_us(run.recording.to_first.quantile_ns(0.5) / 1e3)} us, then every p50 "
-        f"{_us(run.recording.between.quantile_ns(0.5) / 1e3)} us"
+        f"{run.name}: {_replies(run.recording)}"
         for run in result.runs
         if run.recording.replies
     ]
@@ -97,6 +96,18 @@ def remarks(result: PerfResult) -> list[str]:
     if result.was_interrupted:
         lines.append("interrupted: the last load was not measured to its end")
     return lines
+
+
+def _replies(recording: Recording) -> str:
+    """Say how many messages came in streams, and when."""
+    said = [f"{recording.replies} replies"]
+    for when, stretch in (
+        ("first after", recording.to_first),
+        ("then every", recording.between),
+    ):
+        if stretch.count:
+            said.append(f"{when} p50 {_us(stretch.quantile_ns(0.5) / 1e3)} us")
+    return ", ".join(said)
 
 
 def _stages(stats: ModelStats) -> str:

@@ -10,6 +10,9 @@ from urllib.parse import quote
 from triton_kit.errors import SpecError
 from triton_kit.tensors import DYNAMIC, Shape, Tensor, data_type
 
+# Triton takes some of what it could be told by number, such as `=`, literally only.
+_PLAIN_IN_PATHS = "!$&'()*+,;=:@"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
@@ -87,8 +90,10 @@ def _tensor(entry: Mapping[str, Any]) -> Tensor:
 
 def model_path(model: str, version: str = "") -> str:
     """Return the path of a model (version) below the server's own."""
-    path = f"/v2/models/{quote(model, safe='')}"
-    return f"{path}/versions/{quote(version, safe='')}" if version else path
+    path = f"/v2/models/{quote(model, safe=_PLAIN_IN_PATHS)}"
+    return (
+        f"{path}/versions/{quote(version, safe=_PLAIN_IN_PATHS)}" if version else path
+    )
 
 
 def input_shapes(
