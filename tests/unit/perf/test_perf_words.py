@@ -12,6 +12,7 @@ from triton_kit.perf.loads.load import RateLoad, ScheduleLoad, rate_range
 from triton_kit.perf.loads.sequences import Sequences
 from triton_kit.perf.results.export import _escaped
 from triton_kit.perf.results.slo import latency_below, parse_slo
+from triton_kit.perf.server.model import model_path
 from triton_kit.perf.spec import parse_header, parse_parameter
 from triton_kit.perf.sweep import binary
 
@@ -134,3 +135,8 @@ def test_a_throughput_that_is_missed_below_is_looked_for_above():
         load = _next(plan, _Run(load.rate_hz))
 
     assert [load.rate_hz for load in asked] == [20, 30, 40]
+
+
+def test_names_of_models_are_paths_as_the_server_reads_them():
+    assert model_path("a=b") == "/v2/models/a=b"
+    assert model_path("a b/c", "2") == "/v2/models/a%20b%2Fc/versions/2"
