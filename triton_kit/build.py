@@ -16,7 +16,6 @@ from triton_kit.project.spec import EMBEDDED, PipelineSpec, Project, TargetSpec
 from triton_kit.repository.checker.check import check_repository
 from triton_kit.repository.generator.pipeline import Step, ensemble_config
 from triton_kit.repository.pbtxt.render import render
-from triton_kit.repository.publishing.layout import ARTIFACT_NAMES
 from triton_kit.repository.publishing.manifest import write_manifest
 from triton_kit.repository.publishing.publish import Draft, Published, publish
 
@@ -131,15 +130,14 @@ def _build_pipeline(
     ]
     config = ensemble_config(name, steps=steps, outputs=spec.outputs, configs=configs)
     return Built(
-        config=config, artifact=None, facts={"model": name, "kind": "pipeline"}
+        config=config, version_files={}, facts={"model": name, "kind": "pipeline"}
     )
 
 
 def _draft(model: Built) -> Draft:
     def write_version(folder: Path) -> None:
-        if model.artifact:
-            name = ARTIFACT_NAMES[model.config.backend]
-            shutil.copyfile(model.artifact, folder / name)
+        for name, path in model.version_files.items():
+            shutil.copyfile(path, folder / name)
         write_manifest(folder, model.facts)
 
     return Draft(

@@ -1,8 +1,11 @@
 """`triton-kit build` on a whole project, and on what people get wrong."""
 
+import json
+
 import pytest
 
 from triton_kit import check_repository, errors
+from triton_kit.convert.graph.onnx_file import save_onnx
 
 
 def test_a_second_build_changes_nothing(kit, digits):
@@ -31,6 +34,22 @@ def test_the_repository_goes_where_it_is_asked_to(kit, digits, tmp_path):
     assert result.exit_code == 0, result.output
     assert (tmp_path / "a" / "b" / "digits" / "1" / "model.onnx").is_file()
     assert not (digits / "model_repository").exists()
+
+
+def test_weights_beside_the_graph_are_published_with_it(kit, digits, monkeypatch):
+    # Nobody writes 2 GiB in a test: weights go apart from 1000 bytes on.
+    replace_text("source: digits.onnx", "source: digits.onnx\n    precision: fp16")(
+        digits
+    )
+    monkeypatch.setitem(save_onnx.__kwdefaults__, "external_over_bytes", 1000)
+
+    result = kit("build", digits)
+
+    assert result.exit_code == 0, result.output
+    version = digits / "model_repository" / "digits" / "1"
+    said = json.loads((version / "manifest.json").read_text())["files"]
+    assert set(said) == {"model.onnx", "model.onnx.data"}
+    assert (version / "model.onnx.data").stat().st_size > 1000
 
 
 def truncate_model(project):
