@@ -2,7 +2,10 @@
 
 import json
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from triton_kit import check_repository, errors
 from triton_kit.convert.graph.onnx_file import save_onnx
@@ -160,6 +163,65 @@ def test_what_the_server_would_refuse_is_not_published(kit, digits):
     assert "Triton 24.10 would refuse it" in result.output
     assert "(G3)" in result.output
     assert not (digits / "model_repository").exists()
+
+
+def linear(path, *, inputs):
+    """Write a model with one MatMul: `x` of shape [N, inputs] becomes `y`."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", inputs])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
+    weights = numpy_helper.from_array(np.ones((inputs, 3), np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [x], [y], [weights])
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+
+
+@pytest.fixture
+def two_versions(kit, tmp_path):
+    """A project whose model `m` has two versions; the second takes other shapes."""
+    project = tmp_path / "project"
+    project.mkdir()
+    text = "name: p\nmodels:\n  m: {source: m.onnx, batching: {max_batch_size: 4}}\n"
+    (project / "triton-kit.yaml").write_text(text)
+    for inputs in (4, 6):
+        linear(project / "m.onnx", inputs=inputs)
+        result = kit("build", project)
+        assert result.exit_code == 0, result.output
+    return project
+
+
+def test_a_version_that_was_published_before_can_be_pinned(kit, two_versions):
+    replace_text("source: m", "versions: {specific: [2]}, source: m")(two_versions)
+
+    result = kit("build", two_versions)
+
+    assert result.exit_code == 0, result.output
+    assert "m  version 2  new" in result.output
+    config = (two_versions / "model_repository" / "m" / "config.pbtxt").read_text()
+    assert "specific" in config
+
+
+def test_a_config_that_does_not_fit_an_older_version_is_refused(kit, two_versions):
+    before = (two_versions / "model_repository" / "m" / "config.pbtxt").read_text()
+    replace_text("source: m", "versions: {latest: 2}, source: m")(two_versions)
+
+    result = kit("build", two_versions)
+
+    assert result.exit_code == errors.RepositoryError.exit_code
+    assert "version 1: 'x' has shape [-1,4] in the model file" in result.output
+    assert "leave version 1 out of the version policy" in result.output
+    config = (two_versions / "model_repository" / "m" / "config.pbtxt").read_text()
+    assert config == before
+
+
+def test_a_model_file_of_another_name_is_refused(kit, two_versions):
+    config = "config: {default_model_filename: foo.onnx}"
+    replace_text("source: m", f"{config}, source: m")(two_versions)
+
+    result = kit("build", two_versions)
+
+    assert result.exit_code == errors.RepositoryError.exit_code
+    assert "version 2 has no foo.onnx" in result.output
 
 
 NESTED = """

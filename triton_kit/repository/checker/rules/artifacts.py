@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from triton_kit.artifact import OnnxModel, inspect_onnx, inspect_plan
@@ -10,6 +11,7 @@ from triton_kit.errors import ConvertError
 from triton_kit.repository.checker.findings import WARNING
 from triton_kit.repository.checker.rules.case import Case, Problem, Problems
 from triton_kit.repository.checker.rules.sizes import VARIABLE
+from triton_kit.repository.checker.rules.versions import version_number
 from triton_kit.repository.checker.rules.warmup import dims_agree, dims_text
 from triton_kit.repository.pbtxt.places import Step
 from triton_kit.repository.schema import DATA_TYPES, Message
@@ -26,14 +28,24 @@ def check_artifacts(case: Case) -> Problems:
     check = checks.get(case.config.backend)
     if check is None:
         return
+    newest = max((version_number(f) or 0 for f in case.folder.subfolders), default=0)
     for version in case.versions:
         path = model_file(case, version)
-        if path.is_file():
-            stub = _stub(path)
-            if stub is not None:
-                yield stub
-            else:
-                yield from check(case, path)
+        if not path.is_file():
+            continue
+        stub = _stub(path)
+        for problem in check(case, path) if stub is None else [stub]:
+            yield problem if version == newest else _of_older(problem, version)
+
+
+def _of_older(problem: Problem, version: int) -> Problem:
+    """Say of which version it is, where a newer one may be all right."""
+    return replace(
+        problem,
+        message=f"version {version}: {problem.message}",
+        hint="all versions that are served have one config: leave version "
+        f"{version} out of the version policy, or give it a model of its own",
+    )
 
 
 def complete_tensors(case: Case) -> bool:
