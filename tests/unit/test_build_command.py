@@ -224,6 +224,25 @@ def test_a_model_file_of_another_name_is_refused(kit, two_versions):
     assert "version 2 has no foo.onnx" in result.output
 
 
+def test_an_output_of_the_batch_axis_alone_can_be_built(kit, tmp_path):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N"])
+    nodes = [helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)]
+    axes = numpy_helper.from_array(np.array([1], np.int64), "axes")
+    graph = helper.make_graph(nodes, "g", [x], [y], [axes])
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    onnx.save(model, tmp_path / "m.onnx")
+    text = "name: p\nmodels:\n  m: {source: m.onnx, batching: {max_batch_size: 4}}\n"
+    (tmp_path / "triton-kit.yaml").write_text(text)
+
+    result = kit("build", tmp_path)
+
+    assert result.exit_code == 0, result.output
+    config = (tmp_path / "model_repository" / "m" / "config.pbtxt").read_text()
+    assert "dims: [ 1 ] reshape { }" in " ".join(config.split())
+
+
 NESTED = """
   twice:
     steps:
