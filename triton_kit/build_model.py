@@ -32,7 +32,7 @@ from triton_kit.project.spec import (
     TensorSpec,
 )
 from triton_kit.repository.generator.batch_axis import check_batch_axis
-from triton_kit.repository.generator.config import model_config
+from triton_kit.repository.generator.config import config_from_fields, model_config
 from triton_kit.repository.generator.warmup import GENERATED, Warmup, add_warmup
 from triton_kit.repository.publishing.layout import ARTIFACT_NAMES
 from triton_kit.repository.publishing.manifest import sha256
@@ -101,7 +101,7 @@ def _add_warmup(
 
 def _build_python(name: str, spec: ModelSpec, source: Path) -> Built:
     fields = config_fields(spec)
-    is_batched = fields["max_batch_size"] > 0
+    is_batched = _max_batch_size(name, fields) > 0
     config = model_config(
         name,
         backend="python",
@@ -138,7 +138,7 @@ def _build_finished(
     result = convert(order)
     _check_gpu(project, name, result)
     fields = config_fields(spec)
-    is_batched = fields["max_batch_size"] > 0
+    is_batched = _max_batch_size(name, fields) > 0
     is_declared = any(t.dtype for t in (spec.inputs | spec.outputs).values())
     config = model_config(
         name,
@@ -221,7 +221,12 @@ def _check_batch(name: str, fields: Mapping[str, Any], order: ConvertSpec) -> No
         {tensor: (r.min[0], r.max[0]) for tensor, r in profile.items() if r.min}
         for profile in order.profiles
     ]
-    check_batch_axis(name, int(fields["max_batch_size"]), bounds)
+    check_batch_axis(name, _max_batch_size(name, fields), bounds)
+
+
+def _max_batch_size(name: str, fields: Mapping[str, Any]) -> int:
+    # What stands under `config` is whatever YAML holds.
+    return int(config_from_fields(name, fields).max_batch_size)
 
 
 def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:

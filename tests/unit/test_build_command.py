@@ -121,6 +121,30 @@ def replace_text(old, new):
             errors.SpecError,
             "mean 'input'?",
         ),
+        (
+            replace_text(
+                "source: digits.onnx",
+                "source: digits.onnx\n    config: {max_batch_size: x}",
+            ),
+            errors.SpecError,
+            "Failed to parse max_batch_size",
+        ),
+        (
+            replace_text(
+                "source: decode.py",
+                "source: decode.py\n    config: {max_batch_size: x}",
+            ),
+            errors.SpecError,
+            "Failed to parse max_batch_size",
+        ),
+        (
+            replace_text(
+                "source: digits.onnx",
+                "source: digits.onnx\n    config: {backend: pytorch}",
+            ),
+            errors.RepositoryError,
+            "version 1 has no model.pt",
+        ),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_left(kit, digits, spoil, error, words):

@@ -44,15 +44,21 @@ def read_document(path: Path, *, env: Mapping[str, str]) -> Document:
     """Read a YAML mapping; `${VAR}` and `${VAR:-default}` are taken from `env`.
 
     Raises:
-        SpecError: unreadable, not YAML, not a mapping, a key twice, a missing
-            variable; each with its line.
+        SpecError: unreadable, not YAML, not a mapping, a key twice, nested too deeply,
+            a missing variable; each with its line.
     """
     try:
-        root = yaml.compose(_read_text(path), Loader=yaml.SafeLoader)
+        return _document(path, _read_text(path), env)
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(path, error) from error
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: not YAML: {error}") from error
+    except RecursionError as error:
+        raise SpecError(f"{path}: nested too deeply to be read") from error
+
+
+def _document(path: Path, text: str, env: Mapping[str, str]) -> Document:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
         raise SpecError(
             f"{path}: expected a mapping of keys, found "

@@ -42,6 +42,12 @@ def test_a_missing_project_says_how_to_start_one(tmp_path):
     assert "triton-kit new digits" in refusal(tmp_path)
 
 
+def test_a_file_that_is_nested_too_deeply_is_refused(project):
+    deep = "name: p\nmodels: " + "[" * 3000 + "]" * 3000
+
+    assert "nested too deeply" in refusal(project(deep))
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -69,6 +75,8 @@ def test_a_missing_project_says_how_to_start_one(tmp_path):
         (MODEL + "targets: {t: {triton: '24.13'}}\n", 5, "unknown Triton release"),
         (MODEL + "targets: {t: {compute_capability: sm90}}\n", 5, "pattern"),
         (MODEL + "    config: ]\n", 5, "not YAML"),
+        (MODEL + "    verify: {min_snr_db: -.inf}\n", 5, "a finite number, got -inf"),
+        (MODEL + "    ranges: {x: [0, .nan]}\n", 5, "a finite number, got nan"),
         (MODEL.replace("m.onnx", "${NOPE}"), 4, "NOPE is not set"),
         ("name: p\nmodels: {m: {}}\n", 2, "models.m.source is missing"),
         ("name: p\nmodels: {}\n", 2, "at least 1 item"),
