@@ -168,6 +168,21 @@ def _onnx(case: Case, path: Path) -> Problems:
             yield Problem("M5", message=message, hint="copy it too", file=path)
     for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
         yield from _against(case, kind, tensors, model)
+    yield from _completed_batch(case, model)
+
+
+def _completed_batch(case: Case, model: OnnxModel) -> Problems:
+    """A backend that completes tensors refuses a batch that the graph does not have."""
+    config = case.written
+    if not case.completes or config.max_batch_size == 0:
+        return
+    if config.input and config.output:
+        return
+    for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
+        for tensor in () if getattr(config, kind) else tensors:
+            is_fixed = tensor.shape[:1] != (VARIABLE,)
+            if is_fixed and tensor.name not in model.unranked:
+                yield _fixed_batch(case, tensor, ("max_batch_size",))
 
 
 def _against(
@@ -297,14 +312,15 @@ def _shape_hint(shape: Sequence[int], full: Sequence[int], *, is_batched: bool) 
 
 
 def _fixed_batch(case: Case, actual: Tensor, at: tuple[Step, ...]) -> Problem:
+    first = f"a fixed first axis of {actual.shape[0]}" if actual.shape else "no axis"
     return Problem(
         "M10",
         f"model '{case.name}', tensor '{actual.name}': for the model to support "
         "batching the shape should have at least 1 dimension and the first dimension "
         f"must be -1; but shape expected by the model is {dims_text(actual.shape)}",
         at=at,
-        message=f"{actual.name!r} has a fixed first axis of {actual.shape[0]} in the "
-        f"model file, and max_batch_size is {case.config.max_batch_size}",
+        message=f"{actual.name!r} has {first} in the model file, and max_batch_size is "
+        f"{case.config.max_batch_size}",
         hint="export the model with a batch axis that varies, or write "
         "max_batch_size: 0 and the whole shape",
     )
