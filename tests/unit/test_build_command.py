@@ -20,6 +20,14 @@ def test_a_second_build_changes_nothing(kit, digits):
     assert second.output.count("version 1  unchanged") == 3
 
 
+def test_the_command_that_it_ends_with_may_be_pasted(kit, digits, tmp_path):
+    folder = tmp_path / "a repository"
+
+    result = kit("build", digits, "--output", folder)
+
+    assert f"Try: triton-kit serve '{folder}'" in result.output
+
+
 def test_a_changed_model_gets_the_next_version(kit, digits):
     kit("build", digits)
     with (digits / "decode.py").open("a") as file:
