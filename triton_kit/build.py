@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,10 +15,11 @@ from triton_kit.build_model import Built, PlansToComeError, PlanToCome, build_mo
 from triton_kit.errors import RepositoryError, SpecError
 from triton_kit.project.spec import EMBEDDED, PipelineSpec, Project, TargetSpec
 from triton_kit.repository.checker.check import check_repository
+from triton_kit.repository.checker.findings import ERROR
 from triton_kit.repository.generator.pipeline import Step, ensemble_config
 from triton_kit.repository.pbtxt.render import render
-from triton_kit.repository.publishing.layout import ARTIFACT_NAMES
 from triton_kit.repository.publishing.manifest import write_manifest
+from triton_kit.repository.publishing.preview import link_models
 from triton_kit.repository.publishing.publish import Draft, Published, publish
 
 REPOSITORY_NAME = "model_repository"
@@ -25,6 +27,9 @@ REPOSITORY_NAME = "model_repository"
 _EMBEDDED_RELEASE = "24.10"
 _EMBEDDED_BACKENDS = ("onnxruntime", "python")
 _MANY_GPUS = 64
+# Warnings of a check: the server's core accepts a model without its file, a backend
+# does not.
+_NO_MODEL = ("K16", "M2")
 
 Progress = Callable[[str], None]
 
@@ -71,16 +76,21 @@ def build(
             raise PlansToComeError(to_come)
         pipelines = _build_pipelines(project, [model.config for model in models])
         built = [*models, *pipelines]
-        drafts = [_draft(model) for model in built]
-        _check(project, drafts, Path(scratch) / "check")
+        _check(project, repository, built, Path(scratch) / "check")
         on_progress(f"publishing to {repository}")
-        published = publish(repository, drafts)
+        copies = [_draft(model, put=shutil.copyfile) for model in built]
+        published = publish(repository, copies)
     notes = {model.config.name: model.notes for model in built if model.notes}
     return BuildResult(repository=repository, models=tuple(published), notes=notes)
 
 
-def _check(project: Project, drafts: list[Draft], folder: Path) -> None:
+def _check(
+    project: Project, repository: Path, built: Sequence[Built], folder: Path
+) -> None:
     """Refuse what the target's server would refuse, before it is published.
+
+    The repository is judged as it will be: versions that are there are served as well,
+    as the version policy says, and one config is for all of them.
 
     Raises:
         RepositoryError: a model would not load; the server's reason and what to do.
@@ -89,17 +99,19 @@ def _check(project: Project, drafts: list[Draft], folder: Path) -> None:
     is_embedded = target.triton == EMBEDDED
     release = _EMBEDDED_RELEASE if is_embedded else target.triton
     backends = _EMBEDDED_BACKENDS if is_embedded else None
-    publish(folder, drafts)
+    link_models(repository, [model.config.name for model in built], folder)
+    publish(folder, [_draft(model, put=os.symlink) for model in built])
     # How many GPUs the target has is not said: as many as its models ask for.
     report = check_repository(
         folder, server=release, gpus=_MANY_GPUS, backends=backends
     )
-    if report.accepted:
+    refused = [f for f in report.findings if f.severity == ERROR or f.rule in _NO_MODEL]
+    if not refused:
         return
-    lines = [f"model {f.model!r}: {f.message} ({f.rule})" for f in report.errors]
+    lines = [f"model {f.model!r}: {f.message} ({f.rule})" for f in refused]
     raise RepositoryError(
         f"Triton {release} would refuse it:\n" + "\n".join(lines),
-        hint=report.errors[0].hint,
+        hint=refused[0].hint,
     )
 
 
@@ -131,15 +143,16 @@ def _build_pipeline(
     ]
     config = ensemble_config(name, steps=steps, outputs=spec.outputs, configs=configs)
     return Built(
-        config=config, artifact=None, facts={"model": name, "kind": "pipeline"}
+        config=config, version_files={}, facts={"model": name, "kind": "pipeline"}
     )
 
 
-def _draft(model: Built) -> Draft:
+def _draft(model: Built, *, put: Callable[[Path, Path], object]) -> Draft:
+    """Return what to publish; `put` brings a file to where it is to be."""
+
     def write_version(folder: Path) -> None:
-        if model.artifact:
-            name = ARTIFACT_NAMES[model.config.backend]
-            shutil.copyfile(model.artifact, folder / name)
+        for name, path in model.version_files.items():
+            put(path.absolute(), folder / name)
         write_manifest(folder, model.facts)
 
     return Draft(

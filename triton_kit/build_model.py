@@ -12,6 +12,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from triton_kit.convert.engines.finished import STATED, is_finished
 from triton_kit.convert.engines.finished import PlansToComeError as PlansToComeError
 from triton_kit.convert.engines.finished import PlanToCome as PlanToCome
+from triton_kit.convert.graph.onnx_file import artifact_files
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.spec import (
     Calibration,
@@ -31,7 +32,7 @@ from triton_kit.project.spec import (
     TensorSpec,
 )
 from triton_kit.repository.generator.batch_axis import check_batch_axis
-from triton_kit.repository.generator.config import model_config
+from triton_kit.repository.generator.config import config_from_fields, model_config
 from triton_kit.repository.generator.warmup import GENERATED, Warmup, add_warmup
 from triton_kit.repository.publishing.layout import ARTIFACT_NAMES
 from triton_kit.repository.publishing.manifest import sha256
@@ -45,10 +46,14 @@ _GRAPH_LEVELS = {"extended": 1, "basic": -1, "off": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A model that is ready to publish: its config, its file, what to say of it."""
+    """A model that is ready to publish: its config, its files, what to say of it.
+
+    `version_files` are where they are now, by their names in a version's folder;
+    `files` what goes beside the versions.
+    """
 
     config: ModelConfig
-    artifact: Path | None
+    version_files: Mapping[str, Path]
     facts: dict[str, Any]  # JSON for the manifest
     files: dict[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -96,7 +101,7 @@ def _add_warmup(
 
 def _build_python(name: str, spec: ModelSpec, source: Path) -> Built:
     fields = config_fields(spec)
-    is_batched = fields["max_batch_size"] > 0
+    is_batched = _max_batch_size(name, fields) > 0
     config = model_config(
         name,
         backend="python",
@@ -110,7 +115,7 @@ def _build_python(name: str, spec: ModelSpec, source: Path) -> Built:
         raise SpecError(f"model {name!r}: {source} is not Python: {error}") from error
     return Built(
         config=config,
-        artifact=source,
+        version_files={ARTIFACT_NAMES["python"]: source},
         facts={
             "model": name,
             "kind": "python",
@@ -133,7 +138,7 @@ def _build_finished(
     result = convert(order)
     _check_gpu(project, name, result)
     fields = config_fields(spec)
-    is_batched = fields["max_batch_size"] > 0
+    is_batched = _max_batch_size(name, fields) > 0
     is_declared = any(t.dtype for t in (spec.inputs | spec.outputs).values())
     config = model_config(
         name,
@@ -152,7 +157,7 @@ def _build_finished(
     told = f"{', '.join(given)}: not applied, its source is a finished plan"
     return Built(
         config=config,
-        artifact=result.artifact,
+        version_files=_version_files(result),
         facts=_facts(name, order) | _conversion_facts(result),
         notes=(*result.notes, *([told] if given else [])),
     )
@@ -188,8 +193,18 @@ def _build_converted(
     )
     facts = _facts(name, order) | _conversion_facts(result)
     return Built(
-        config=config, artifact=result.artifact, facts=facts, notes=result.notes
+        config=config,
+        version_files=_version_files(result),
+        facts=facts,
+        notes=result.notes,
     )
+
+
+def _version_files(result: ConvertResult) -> dict[str, Path]:
+    # Weights beside the graph keep their name: the graph says it.
+    artifact, *weights = artifact_files(result.artifact)
+    name = ARTIFACT_NAMES[_BACKENDS[result.format]]
+    return {name: artifact} | {path.name: path for path in weights}
 
 
 def _target(project: Project) -> TargetSpec:
@@ -206,7 +221,12 @@ def _check_batch(name: str, fields: Mapping[str, Any], order: ConvertSpec) -> No
         {tensor: (r.min[0], r.max[0]) for tensor, r in profile.items() if r.min}
         for profile in order.profiles
     ]
-    check_batch_axis(name, int(fields["max_batch_size"]), bounds)
+    check_batch_axis(name, _max_batch_size(name, fields), bounds)
+
+
+def _max_batch_size(name: str, fields: Mapping[str, Any]) -> int:
+    # What stands under `config` is whatever YAML holds.
+    return int(config_from_fields(name, fields).max_batch_size)
 
 
 def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from triton_kit.errors import SpecError
+
 LOG_TAIL_LINES = 20
 Handler = Callable[[int, FrameType | None], object] | int | None
 
@@ -138,9 +140,12 @@ def started(
     Its output goes to `log`. It is asked to stop by SIGTERM and killed once
     `stop_within_s` have passed. It has a session of its own, so that Ctrl-C in the
     terminal reaches us alone and the child is stopped once, by us.
+
+    Raises:
+        SpecError: `log` cannot be written.
     """
     with _signals_held() as release:
-        with log.open("wb") as output:
+        with _opened(log) as output:
             process = subprocess.Popen(
                 _not_outliving_us(argv),
                 stdin=subprocess.DEVNULL,
@@ -155,6 +160,16 @@ def started(
             yield process
         finally:
             stop(process, within_s=stop_within_s)
+
+
+def _opened(log: Path) -> IO[bytes]:
+    try:
+        return log.open("wb")
+    except OSError as error:
+        raise SpecError(
+            f"{log}: cannot write a log there: {error.strerror}",
+            hint="name a file in a folder that is there and may be written",
+        ) from error
 
 
 def _not_outliving_us(argv: Sequence[str]) -> list[str]:

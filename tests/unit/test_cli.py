@@ -138,3 +138,10 @@ def test_new_names_the_nearest_recipe(kit, tmp_path):
     assert result.exit_code == 2
     assert "did you mean 'digits'?" in result.output
     assert not (tmp_path / "p").exists()
+
+
+def test_inspect_of_a_folder_says_that_it_reads_files(kit, tmp_path):
+    result = kit("inspect", tmp_path)
+
+    assert result.exit_code == errors.SpecError.exit_code
+    assert "expected a file, found a folder" in result.output

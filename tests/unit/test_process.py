@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import psutil
 import pytest
 
+from triton_kit.errors import SpecError
 from triton_kit.process import begun, describe_exit, run_child, started, stop, tail
 
 GRANDCHILD = """
@@ -270,3 +271,13 @@ def test_a_signal_while_a_child_is_started_leaves_no_child(round_):
 
 def is_of(process, word):
     return word in (process.info["cmdline"] or [])
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path):
+    log = tmp_path / "absent" / "log"
+
+    with (
+        pytest.raises(SpecError, match="cannot write a log there: No such file"),
+        started(python(""), log=log, stop_within_s=5),
+    ):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -40,6 +41,5 @@ def command(
         click.echo(f"{model.name}  version {model.version}  {state}")
         for note in result.notes.get(model.name, ()):
             click.echo(f"  note: {note}")
-    click.echo(
-        f"{result.repository} is ready. Try: triton-kit serve {result.repository}"
-    )
+    quoted = shlex.quote(str(result.repository))
+    click.echo(f"{result.repository} is ready. Try: triton-kit serve {quoted}")

@@ -33,7 +33,13 @@ def command(
     from triton_kit.convert.inspection.describe import describe, description_lines
     from triton_kit.convert.order import profile_spec
     from triton_kit.convert.results.manifest import as_text
+    from triton_kit.errors import SpecError
 
+    if file.is_dir():
+        raise SpecError(
+            f"{file}: expected a file, found a folder",
+            hint="name the model's file in it; triton-kit validate reads repositories",
+        )
     asked = profile_spec(shapes, batch=batch, runs=runs, warm_up=warm_up)
     facts = describe(file, profile=asked if profile else None)
     if as_json:

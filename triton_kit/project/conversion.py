@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, FiniteFloat
 
 from triton_kit.project.serving import Positive, Spec
 
@@ -18,7 +18,7 @@ class CalibrationSpec(Spec):
 
     data: str
     method: Literal["minmax", "entropy", "percentile"] = "minmax"
-    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    percentile: Annotated[FiniteFloat, Field(gt=50, le=100)] = 99.99
     quantizer: Literal["own", "modelopt"] = "own"
 
 
@@ -26,10 +26,10 @@ class VerifySpec(Spec):
     """What the artifact's answers must reach; short: just the file of samples."""
 
     data: str | None = None
-    min_snr_db: float | None = None
-    min_top1_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
-    min_cosine: Annotated[float, Field(ge=-1, le=1)] | None = None
-    max_abs_error: Annotated[float, Field(gt=0)] | None = None
+    min_snr_db: FiniteFloat | None = None
+    min_top1_agreement: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
+    min_cosine: Annotated[FiniteFloat, Field(ge=-1, le=1)] | None = None
+    max_abs_error: Annotated[FiniteFloat, Field(gt=0)] | None = None
 
 
 class ProfileSpec(Spec):
@@ -54,6 +54,6 @@ class ConversionSpec(Spec):
     simplify: bool = True
     sparsity: Literal["2:4"] | None = None
     opset: Positive | None = None
-    ranges: dict[str, tuple[float, float]] = {}
+    ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
     profiles: tuple[dict[str, ProfileSpec], ...] = ()  # besides the one of `inputs`
     builder: dict[str, str | int | bool] = {}  # options of the TensorRT builder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +16,8 @@ Key: TypeAlias = str | int
 Keys: TypeAlias = tuple[Key, ...]
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 
+# YAML's `<<: *base`: the keys of another mapping, where this one does not say them.
+_MERGE = "tag:yaml.org,2002:merge"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -44,15 +46,21 @@ def read_document(path: Path, *, env: Mapping[str, str]) -> Document:
     """Read a YAML mapping; `${VAR}` and `${VAR:-default}` are taken from `env`.
 
     Raises:
-        SpecError: unreadable, not YAML, not a mapping, a key twice, a missing
-            variable; each with its line.
+        SpecError: unreadable, not YAML, not a mapping, a key twice, nested too deeply,
+            a missing variable; each with its line.
     """
     try:
-        root = yaml.compose(_read_text(path), Loader=yaml.SafeLoader)
+        return _document(path, _read_text(path), env)
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(path, error) from error
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: not YAML: {error}") from error
+    except RecursionError as error:
+        raise SpecError(f"{path}: nested too deeply to be read") from error
+
+
+def _document(path: Path, text: str, env: Mapping[str, str]) -> Document:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
         raise SpecError(
             f"{path}: expected a mapping of keys, found "
@@ -85,6 +93,12 @@ def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> SpecError:
     return SpecError(f"{place}: not YAML: {error.problem or error.context}")
 
 
+def _merged_nodes(node: yaml.MappingNode) -> Iterator[yaml.Node]:
+    for key, value in node.value:
+        if key.tag == _MERGE:
+            yield from value.value if isinstance(value, yaml.SequenceNode) else [value]
+
+
 class _Reader:
     """Turns YAML nodes into plain data and notes the line of each."""
 
@@ -97,14 +111,31 @@ class _Reader:
 
     def mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Plain]:
         data: dict[str, Plain] = {}
+        merged = self._merged(node, keys)
         for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                continue
             key = str(key_node.value)
             line = key_node.start_mark.line + 1
             if key in data:
                 raise SpecError(f"{self._path}:{line}: {key!r} is there twice")
             data[key] = self._value(value_node, (*keys, key))
             self.lines[(*keys, key)] = line
-        return data
+        return merged | data
+
+    def _merged(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Plain]:
+        """Return what the merge keys of a mapping bring; the first says a key."""
+        found: dict[str, Plain] = {}
+        line = self.lines.get(keys)
+        for part in _merged_nodes(node):
+            value = self._value(part, keys)
+            if not isinstance(value, dict):
+                place = f"{self._path}:{node.start_mark.line + 1}"
+                raise SpecError(f"{place}: '<<' takes a mapping, or a list of them")
+            found = value | found
+        if line is not None:
+            self.lines[keys] = line  # where this mapping is, not what it takes in
+        return found
 
     def _value(self, node: yaml.Node, keys: Keys) -> Plain:
         self.lines[keys] = node.start_mark.line + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from triton_kit.repository.schema import FieldType, Message, ModelConfig
 
 # What names the items of a list, so that a new first item does not change all others.
 _KEYS = ("name", "model_name", "input_name")
+# A text has none of these; an ONNX file begins with one, a plan soon has zeros.
+_NOT_IN_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_HEAD_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +104,18 @@ def read_configs(path: Path) -> dict[str | None, Message]:
 
 
 def _config(path: Path) -> Message:
+    read = parse_json if path.suffix == ".json" else parse
     try:
-        read = parse_json if path.suffix == ".json" else parse
-        return read(path.read_bytes(), path=path).config
+        content = path.read_bytes()
     except OSError as error:
         raise RepositoryError(f"{path}: cannot be read: {error.strerror}") from error
+    if _NOT_IN_TEXT.search(content[:_HEAD_BYTES]):
+        raise RepositoryError(
+            f"{path}: expected a config, found no text",
+            hint="diff compares configs, models' folders and repositories, not model "
+            "files: triton-kit inspect says what is in those",
+        )
+    return read(content, path=path).config
 
 
 def _flat(message: Message, prefix: str = "") -> Iterator[tuple[str, str]]:

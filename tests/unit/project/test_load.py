@@ -42,6 +42,31 @@ def test_a_missing_project_says_how_to_start_one(tmp_path):
     assert "triton-kit new digits" in refusal(tmp_path)
 
 
+def test_a_model_may_take_the_keys_of_others(project):
+    text = MODEL + (
+        "  a: &a {source: a.onnx, opset: 17, precision: fp16}\n"
+        "  b: &b {source: b.onnx, opset: 18, simplify: false}\n"
+        "  c: {<<: [*a, *b], source: c.onnx}\n"
+    )
+
+    model = load_project(project(text)).spec.models["c"]
+
+    assert (model.source, model.opset) == ("c.onnx", 17)
+    assert (model.precision, model.simplify) == ("fp16", False)
+
+
+def test_a_mistake_beside_a_merge_is_found_with_its_line(project):
+    text = MODEL + "  a: &a {source: a.onnx}\n  b:\n    <<: *a\n    sorce: b\n"
+
+    assert "triton-kit.yaml:8: unknown key 'sorce'" in refusal(project(text))
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(project):
+    deep = "name: p\nmodels: " + "[" * 3000 + "]" * 3000
+
+    assert "nested too deeply" in refusal(project(deep))
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -69,6 +94,10 @@ def test_a_missing_project_says_how_to_start_one(tmp_path):
         (MODEL + "targets: {t: {triton: '24.13'}}\n", 5, "unknown Triton release"),
         (MODEL + "targets: {t: {compute_capability: sm90}}\n", 5, "pattern"),
         (MODEL + "    config: ]\n", 5, "not YAML"),
+        (MODEL + "    <<: 3\n", 4, "'<<' takes a mapping"),
+        (MODEL + "    config: &a {<<: *a}\n", 5, "refers to itself"),
+        (MODEL + "    verify: {min_snr_db: -.inf}\n", 5, "a finite number, got -inf"),
+        (MODEL + "    ranges: {x: [0, .nan]}\n", 5, "a finite number, got nan"),
         (MODEL.replace("m.onnx", "${NOPE}"), 4, "NOPE is not set"),
         ("name: p\nmodels: {m: {}}\n", 2, "models.m.source is missing"),
         ("name: p\nmodels: {}\n", 2, "at least 1 item"),

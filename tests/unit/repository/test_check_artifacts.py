@@ -90,6 +90,25 @@ def test_a_fixed_first_axis_cannot_be_the_batch(findings):
     assert "the first dimension must be -1" in found["M10"].server_text
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "said"),
+    [
+        ({"x": [1, 3]}, {"y": ["n", 10]}, "'x' has a fixed first axis of 1"),
+        ({"x": ["n", 3]}, {"y": []}, "'y' has no axis"),
+    ],
+)
+def test_a_batch_is_not_completed_that_the_file_does_not_have(
+    findings, inputs, outputs, said
+):
+    config = 'backend: "onnxruntime"\nmax_batch_size: 8\n'
+
+    found = findings(config, onnx_bytes(inputs, outputs))
+
+    assert said in found["M10"].message
+    assert found["M10"].line == 2
+    assert "M10" not in findings('backend: "onnxruntime"', onnx_bytes(inputs, outputs))
+
+
 def test_a_missing_input_is_named(findings):
     found = findings(model=onnx_bytes({"x": ["n", 3], "w": ["n"]}, {"y": ["n", 10]}))
 

@@ -2,6 +2,7 @@
 
 import json
 
+from triton_kit.errors import RepositoryError
 from triton_kit.repository.difference import config_changes
 from triton_kit.repository.pbtxt.parse import parse
 
@@ -87,6 +88,16 @@ def test_diff_of_what_cannot_be_compared_is_an_error(kit, tmp_path):
 
     assert "cannot be compared" in kit("diff", root, root / "m").output
     assert "no such file" in kit("diff", root, tmp_path / "none").output
+
+
+def test_diff_of_model_files_says_what_it_compares(kit, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x08:\x02\x00")
+
+    result = kit("diff", tmp_path / "m.onnx", tmp_path / "m.onnx")
+
+    assert result.exit_code == RepositoryError.exit_code
+    assert "expected a config, found no text" in result.output
+    assert "configs, models' folders and repositories" in result.output
 
 
 def test_a_config_as_json_is_compared_as_well(kit, tmp_path):

@@ -49,6 +49,36 @@ def test_without_a_batch_axis_there_is_no_batching(kit, model):
     assert list(config.output[0].dims) == [-1, 10]
 
 
+@pytest.mark.parametrize(
+    "shapes",
+    [(["n", 8, 4], ["k", 3]), (["n"], ["n"])],
+    ids=["an axis of the output's own", "perhaps a length"],
+)
+def test_a_first_axis_that_may_be_no_batch_is_not_taken_for_one(kit, model, shapes):
+    config = generated(kit("generate", model(*shapes)))
+
+    assert config.max_batch_size == 0
+    assert config.output[0].dims[0] == -1
+
+
+def test_a_tensor_of_the_batch_axis_alone_has_one_value_a_request(kit, model):
+    config = generated(kit("generate", model(["n", 3], ["n"])))
+
+    assert config.max_batch_size == 8
+    assert list(config.output[0].dims) == [1]
+    assert config.output[0].HasField("reshape")
+    assert not config.output[0].reshape.shape
+    assert not config.input[0].HasField("reshape")
+
+
+def test_a_scalar_is_one_value(kit, model):
+    config = generated(kit("generate", model(["n", 3], [])))
+
+    assert config.max_batch_size == 0
+    assert list(config.output[0].dims) == [1]
+    assert not config.output[0].HasField("reshape")
+
+
 def test_options_say_what_the_file_cannot(kit, model):
     file = model(["n", 3], ["n", 1], path="resnet/1/model.onnx")
     config = generated(
@@ -68,6 +98,7 @@ def test_options_say_what_the_file_cannot(kit, model):
     ("shapes", "words", "said"),
     [
         (([3], ["n"]), ["--max-batch-size", "4"], "the first axis"),
+        (([], ["n"]), ["--max-batch-size", "4"], "'x' is a scalar: it has no batch"),
         (([3], None), [], "no shape is known of y"),
         (([3], [3]), ["--max-batch-size", "-1"], "must be >= 0"),
     ],

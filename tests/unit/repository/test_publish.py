@@ -61,6 +61,36 @@ def test_other_content_is_the_next_version_and_leaves_the_first(tmp_path):
     assert (root / "m" / "1" / "model.py").read_text() == "one"
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_text("o"),
+        lambda path: path.write_text("two"),
+    ],
+    ids=["missing", "cut short", "other bytes"],
+)
+def test_a_version_that_was_spoilt_is_published_anew(tmp_path, spoil):
+    root = tmp_path / "models"
+    publish(root, [draft()])
+    spoil(root / "m" / "1" / "model.py")
+
+    (published,) = publish(root, [draft()])
+
+    assert (published.version, published.changed) == (2, True)
+    verify_manifest(root / "m" / "2")
+
+
+def test_files_that_a_server_left_do_not_make_a_new_version(tmp_path):
+    root = tmp_path / "models"
+    publish(root, [draft()])
+    (root / "m" / "1" / "engine.cache").write_text("the server's")
+
+    (published,) = publish(root, [draft()])
+
+    assert (published.version, published.changed) == (1, False)
+
+
 def test_a_new_config_alone_keeps_the_version(tmp_path):
     root = tmp_path / "models"
     publish(root, [draft()])

@@ -23,8 +23,8 @@ def model_config(
     """Return the ModelConfig of one model.
 
     `fields` are ModelConfig's by proto name, as JSON values. The tensors have whole
-    shapes: with `max_batch_size` the batch axis is taken off. Tensors that `fields`
-    has stay as they are there.
+    shapes: with `max_batch_size` the batch axis is taken off; where it is the only one,
+    dims are `[1]`, reshaped to none. Tensors that `fields` has stay as they are there.
 
     Raises:
         SpecError: a field does not exist or has a wrong value; a tensor's first axis
@@ -42,7 +42,12 @@ def model_config(
             if config.max_batch_size > 0:
                 dims = _without_batch(name, tensor, config.max_batch_size)
             _check_dims(name, tensor.name, dims)
-            entries.add(name=tensor.name, data_type=tensor.dtype.config, dims=dims)
+            # Every tensor needs dims: one value, where its shape has no axis left.
+            entry = entries.add(
+                name=tensor.name, data_type=tensor.dtype.config, dims=dims or (1,)
+            )
+            if tensor.shape and not dims:
+                entry.reshape.SetInParent()  # to no axis: the model's shape is [batch]
     return config
 
 
@@ -68,7 +73,13 @@ def config_from_fields(name: str, fields: Mapping[str, Any]) -> ModelConfig:
 
 
 def _without_batch(name: str, tensor: Tensor, max_batch_size: int) -> Shape:
-    if not tensor.shape or tensor.shape[0] != DYNAMIC:
+    if not tensor.shape:
+        raise SpecError(
+            f"model {name!r}: max_batch_size is {max_batch_size}, but {tensor.name!r} "
+            "is a scalar: it has no batch axis",
+            hint="export it with a first axis that varies, or leave out batching",
+        )
+    if tensor.shape[0] != DYNAMIC:
         raise SpecError(
             f"model {name!r}: max_batch_size is {max_batch_size}, but the first axis "
             f"of {tensor.name!r} is fixed: its shape is {list(tensor.shape)}",

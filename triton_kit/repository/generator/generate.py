@@ -27,7 +27,7 @@ def config_from_onnx(
         name: the model's name; None takes that of the file, or, for the usual
             `NAME/1/model.onnx`, of the folder.
         max_batch_size: None takes 8 if every input and output has a first axis that
-            varies, else 0.
+            varies, of the same name where it has one; else 0.
         fields: other fields by their proto names, as JSON values.
 
     Raises:
@@ -58,9 +58,12 @@ DEFAULT_BATCH_SIZE = 8
 def _batch_size(model: OnnxModel) -> int:
     tensors = (*model.inputs, *model.outputs)
     has_batch_axis = all(t.shape[:1] == (DYNAMIC,) for t in tensors)
-    # A config needs dims beside the batch axis.
-    has_more = all(len(tensor.shape) > 1 for tensor in tensors)
-    return DEFAULT_BATCH_SIZE if has_batch_axis and has_more and tensors else 0
+    # Another name is another size: of boxes that were found, say.
+    names = {model.axis_names[t.name][0] for t in tensors} if has_batch_axis else set()
+    is_shared = len(names - {None}) <= 1
+    # Where every input has this axis alone, it may as well be a length.
+    has_more = any(len(tensor.shape) > 1 for tensor in model.inputs)
+    return DEFAULT_BATCH_SIZE if has_batch_axis and is_shared and has_more else 0
 
 
 def _name(path: Path) -> str:

@@ -80,6 +80,28 @@ def verify_manifest(version: Path) -> None:
             )
 
 
+def is_whole(version: Path) -> bool:
+    """Whether the files that a version's manifest lists are there, as it lists them.
+
+    Others may be there too: a server leaves files of its own.
+
+    Raises:
+        RepositoryError: the manifest is missing or is not a manifest.
+    """
+    said = read_manifest(version)["files"]
+    return all(_is_as_said(version / name, facts) for name, facts in said.items())
+
+
+def _is_as_said(path: Path, facts: object) -> bool:
+    # The size first: it is known without reading the file.
+    return (
+        isinstance(facts, dict)
+        and path.is_file()
+        and path.stat().st_size == facts.get("bytes")
+        and sha256(path) == facts.get("sha256")
+    )
+
+
 def _files(version: Path) -> list[Path]:
     return sorted(
         path

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from triton_kit.errors import RepositoryError, SpecError
 from triton_kit.repository.publishing.layout import CONFIG_FILE, model_folder, versions
-from triton_kit.repository.publishing.manifest import read_manifest
+from triton_kit.repository.publishing.manifest import is_whole, read_manifest
 
 LOCK_WITHIN_S = 30.0
 
@@ -55,7 +55,8 @@ def publish(root: Path, drafts: list[Draft]) -> list[Published]:
 
     Everything is written beside the repository first (a hidden folder inside would be
     taken for a model) and renamed into place only when all of it is there. A version
-    that was published is never written again: other content gets the next number.
+    that was published is never written again: other content gets the next number, and
+    so does the same content where the published files are not as they were.
 
     Raises:
         RepositoryError: the disk, or another writer, is in the way; nothing changed.
@@ -141,7 +142,9 @@ def _replace_files(model: Path, staged: Path, draft: Draft) -> bool:
 
 def _has_same_content(published: Path, staged: Path) -> bool:
     try:
-        return bool(read_manifest(published)["files"] == read_manifest(staged)["files"])
+        said = read_manifest(published)["files"]
+        # Somebody may have changed the files since, or a copy was cut short.
+        return said == read_manifest(staged)["files"] and is_whole(published)
     except RepositoryError:
         return False  # published by other means: leave it alone
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from triton_kit.artifact import OnnxModel, inspect_onnx, inspect_plan
@@ -10,6 +11,7 @@ from triton_kit.errors import ConvertError
 from triton_kit.repository.checker.findings import WARNING
 from triton_kit.repository.checker.rules.case import Case, Problem, Problems
 from triton_kit.repository.checker.rules.sizes import VARIABLE
+from triton_kit.repository.checker.rules.versions import version_number
 from triton_kit.repository.checker.rules.warmup import dims_agree, dims_text
 from triton_kit.repository.pbtxt.places import Step
 from triton_kit.repository.schema import DATA_TYPES, Message
@@ -26,14 +28,24 @@ def check_artifacts(case: Case) -> Problems:
     check = checks.get(case.config.backend)
     if check is None:
         return
+    newest = max((version_number(f) or 0 for f in case.folder.subfolders), default=0)
     for version in case.versions:
         path = model_file(case, version)
-        if path.is_file():
-            stub = _stub(path)
-            if stub is not None:
-                yield stub
-            else:
-                yield from check(case, path)
+        if not path.is_file():
+            continue
+        stub = _stub(path)
+        for problem in check(case, path) if stub is None else [stub]:
+            yield problem if version == newest else _of_older(problem, version)
+
+
+def _of_older(problem: Problem, version: int) -> Problem:
+    """Say of which version it is, where a newer one may be all right."""
+    return replace(
+        problem,
+        message=f"version {version}: {problem.message}",
+        hint="all versions that are served have one config: leave version "
+        f"{version} out of the version policy, or give it a model of its own",
+    )
 
 
 def complete_tensors(case: Case) -> bool:
@@ -156,6 +168,21 @@ def _onnx(case: Case, path: Path) -> Problems:
             yield Problem("M5", message=message, hint="copy it too", file=path)
     for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
         yield from _against(case, kind, tensors, model)
+    yield from _completed_batch(case, model)
+
+
+def _completed_batch(case: Case, model: OnnxModel) -> Problems:
+    """A backend that completes tensors refuses a batch that the graph does not have."""
+    config = case.written
+    if not case.completes or config.max_batch_size == 0:
+        return
+    if config.input and config.output:
+        return
+    for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
+        for tensor in () if getattr(config, kind) else tensors:
+            is_fixed = tensor.shape[:1] != (VARIABLE,)
+            if is_fixed and tensor.name not in model.unranked:
+                yield _fixed_batch(case, tensor, ("max_batch_size",))
 
 
 def _against(
@@ -285,14 +312,15 @@ def _shape_hint(shape: Sequence[int], full: Sequence[int], *, is_batched: bool) 
 
 
 def _fixed_batch(case: Case, actual: Tensor, at: tuple[Step, ...]) -> Problem:
+    first = f"a fixed first axis of {actual.shape[0]}" if actual.shape else "no axis"
     return Problem(
         "M10",
         f"model '{case.name}', tensor '{actual.name}': for the model to support "
         "batching the shape should have at least 1 dimension and the first dimension "
         f"must be -1; but shape expected by the model is {dims_text(actual.shape)}",
         at=at,
-        message=f"{actual.name!r} has a fixed first axis of {actual.shape[0]} in the "
-        f"model file, and max_batch_size is {case.config.max_batch_size}",
+        message=f"{actual.name!r} has {first} in the model file, and max_batch_size is "
+        f"{case.config.max_batch_size}",
         hint="export the model with a batch axis that varies, or write "
         "max_batch_size: 0 and the whole shape",
     )
