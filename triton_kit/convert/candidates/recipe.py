@@ -17,6 +17,7 @@ from triton_kit.convert.graph.passes import (
     inline_functions,
     simplify,
     to_opset,
+    weights_no_inputs,
 )
 from triton_kit.convert.precision.lower import lower_floats
 from triton_kit.convert.precision.overflow import fp16_obstacles
@@ -68,7 +69,7 @@ def prepare(spec: ConvertSpec, source: Path, scratch: Path) -> Prepared:
     read = load_onnx(source)
     _check(source)
     before = measure(read, source)
-    model = inline_functions(read)
+    model = weights_no_inputs(inline_functions(read))
     if spec.opset is not None:
         model = to_opset(model, spec.opset)
     deadline_s = spec.deadline_s
