@@ -8,8 +8,6 @@ from convert_networks import Builder, T, saved
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.spec import Calibration, ConvertSpec
 
-WHATEVER = ("fp32", "fp16", "bf16", "int8", "auto")
-
 
 def linear(b):
     """float32 x (n, 4) -> y (n, 3)."""
@@ -29,7 +27,8 @@ def spec_of(model, tmp_path, **fields):
             kind = value.type.tensor_type
             dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
             shape = (32, *(axis.dim_value for axis in kind.shape.dim[1:]))
-            samples[value.name] = (4 * rng.random(shape)).astype(dtype)
+            plain = str if dtype == np.dtype(object) else dtype
+            samples[value.name] = (4 * rng.random(shape)).astype(plain)
     np.savez(data, **samples)
     given = {"output": tmp_path / "out" / "model.onnx"}
     return ConvertSpec(
@@ -37,7 +36,7 @@ def spec_of(model, tmp_path, **fields):
     )
 
 
-@pytest.mark.parametrize("precision", WHATEVER)
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
 def test_weights_that_are_inputs_too_become_plain_weights(tmp_path, precision):
     model = linear(Builder())
     model.ir_version = 3
@@ -49,3 +48,60 @@ def test_weights_that_are_inputs_too_become_plain_weights(tmp_path, precision):
     onnx.checker.check_model(made)
     assert [value.name for value in made.graph.input] == ["x"]
     assert made.ir_version >= 4
+
+
+def unread_input(b):
+    b.op("Relu", "x", to="y")
+    inputs = [("x", T.FLOAT, ["n", 4]), ("mask", T.INT64, ["n", 2])]
+    return b.model(inputs, [("y", T.FLOAT, ["n", 4])])
+
+
+def constant_of_floats(b):
+    weight = b.op("Constant", value_floats=[1.0, 2.0, 3.0, 4.0])
+    b.op("Add", b.op("MatMul", "x", b.weight("w", (4, 4))), weight, to="y")
+    return b.model([("x", T.FLOAT, ["n", 4])], [("y", T.FLOAT, ["n", 4])])
+
+
+@pytest.mark.parametrize(
+    ("build", "precision"),
+    [(unread_input, "fp16"), (unread_input, "int8"), (constant_of_floats, "fp16")],
+)
+def test_a_graph_that_simplifying_breaks_is_left_as_it_was(tmp_path, build, precision):
+    model = build(Builder())
+
+    result = convert(spec_of(model, tmp_path, precision=precision))
+
+    assert [tensor.name for tensor in result.inputs] == [
+        value.name for value in model.graph.input
+    ]
+    assert any("kept the graph as it was" in note for note in result.notes)
+
+
+def same(kind):
+    def build(b):
+        b.op("Identity", "x", to="y")
+        return b.model([("x", kind, ["n", 4])], [("y", kind, ["n", 4])])
+
+    return build
+
+
+def rounded(b):
+    b.nodes.append(onnx.helper.make_node("Cast", ["x"], ["y"], to=T.INT64))
+    return b.model([("x", T.FLOAT, ["n", 4])], [("y", T.INT64, ["n", 4])])
+
+
+@pytest.mark.parametrize(
+    ("build", "precision"),
+    [
+        (same(T.FLOAT16), "fp16"),
+        (same(T.STRING), "int8"),
+        (same(T.BOOL), "int8"),
+        (rounded, "fp16"),
+        (rounded, "int8"),
+    ],
+    ids=["float16", "string", "bool", "float32 read only", "float32 in int8"],
+)
+def test_a_graph_without_float32_has_no_ranges(tmp_path, build, precision):
+    result = convert(spec_of(build(Builder()), tmp_path, precision=precision))
+
+    assert result.artifact.is_file()
