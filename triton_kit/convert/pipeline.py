@@ -120,7 +120,8 @@ def _converted(spec: ConvertSpec) -> ConvertResult:
 def _entry(spec: ConvertSpec, stack: ExitStack) -> Path | None:
     if spec.cache is None or spec.dry_run:
         return None
-    return stack.enter_context(locked_entry(spec.cache, cache_key(spec)))
+    key = cache_key(spec)
+    return stack.enter_context(locked_entry(spec.cache, key)) if key else None
 
 
 def _made(

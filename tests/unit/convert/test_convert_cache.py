@@ -12,6 +12,7 @@ import pytest
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.results.cache import cache_key
 from triton_kit.convert.spec import Calibration, Gate
+from triton_kit.errors import SpecError
 
 TWO_AT_ONCE = """
 import sys
@@ -94,6 +95,22 @@ def test_a_users_pass_is_part_of_the_key(order, tmp_path):
     (tmp_path / "my_pass.py").write_text("def f(model): return model  # other\n")
 
     assert cache_key(spec) != before
+
+
+@pytest.mark.parametrize("missing", ["source", "verify_data", "calibration"])
+def test_a_missing_file_is_told_as_without_a_cache(order, tmp_path, missing):
+    nowhere = tmp_path / "nope.npz"
+    is_samples = missing == "calibration"
+    value = Calibration(data=nowhere) if is_samples else nowhere
+    spec = order("cnn", precision="int8", **{missing: value})
+
+    with pytest.raises(SpecError) as plain:
+        convert(spec)
+    with pytest.raises(SpecError) as cached:
+        convert(replace(spec, cache=tmp_path / "cache"))
+
+    assert str(cached.value) == str(plain.value)
+    assert "nope.npz" in cached.value.message
 
 
 def test_a_damaged_entry_is_not_served(order, tmp_path):

@@ -29,14 +29,24 @@ from triton_kit.errors import ConvertError
 Json = Any
 
 
-def cache_key(spec: ConvertSpec) -> str:
+def cache_key(spec: ConvertSpec) -> str | None:
     """Return a digest of all that an artifact depends on.
+
+    None where a file of it cannot be read: who needs the file says so, cache or not.
 
     The bytes of the source, of every sample file and of the modules that user passes
     and torch functions live in; every option; the versions of all tools, and the code
     of this package itself.
     """
-    facts = {
+    try:
+        facts = _facts(spec)
+    except OSError:
+        return None
+    return hashlib.sha256(as_text(facts).encode()).hexdigest()
+
+
+def _facts(spec: ConvertSpec) -> dict[str, Json]:
+    return {
         "source": _source_facts(spec),
         "spec": spec_facts(spec),
         "passes": {name: _module_digest(name, spec.root) for name in spec.passes},
@@ -45,7 +55,6 @@ def cache_key(spec: ConvertSpec) -> str:
         "python": sys.version,
         "code": _own_code(),
     }
-    return hashlib.sha256(as_text(facts).encode()).hexdigest()
 
 
 def _source_facts(spec: ConvertSpec) -> Json:
