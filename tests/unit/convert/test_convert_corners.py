@@ -105,3 +105,34 @@ def test_a_graph_without_float32_has_no_ranges(tmp_path, build, precision):
     result = convert(spec_of(build(Builder()), tmp_path, precision=precision))
 
     assert result.artifact.is_file()
+
+
+def no_weights(b):
+    b.op("Relu", "x", to="y")
+    return b.model([("x", T.FLOAT, ["n", 4])], [("y", T.FLOAT, ["n", 4])])
+
+
+def test_int8_that_quantised_nothing_says_so(tmp_path):
+    result = convert(spec_of(no_weights(Builder()), tmp_path, precision="int8"))
+
+    assert "nothing in it became int8" in result.notes
+
+
+@pytest.mark.parametrize(
+    ("build", "chosen"), [(no_weights, "fp16"), (same(T.INT64), "fp32")]
+)
+def test_auto_chooses_no_precision_that_changes_nothing(tmp_path, build, chosen):
+    result = convert(spec_of(build(Builder()), tmp_path, precision="auto"))
+
+    assert result.precision == chosen
+    assert any("int8 not chosen" in note for note in result.notes)
+    assert not any(note.startswith("nothing in it became") for note in result.notes)
+
+
+def test_int8_for_the_cpu_says_that_the_rest_stays_float32(tmp_path):
+    spec = spec_of(linear(Builder()), tmp_path, precision="int8", rest="fp16")
+
+    result = convert(spec)
+
+    assert any("the rest stays fp32, not fp16" in note for note in result.notes)
+    assert "nothing in it became int8" not in result.notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -19,6 +19,7 @@ from triton_kit.convert.graph.passes import (
     to_opset,
     weights_no_inputs,
 )
+from triton_kit.convert.precision.emulate import holds
 from triton_kit.convert.precision.lower import lower_floats
 from triton_kit.convert.precision.overflow import fp16_obstacles
 from triton_kit.convert.precision.quantize import quantize_symmetric
@@ -136,8 +137,12 @@ def lowered(
     if precision == "fp32":
         return Candidate(model=model, file=prepared.file)
     if precision in QUANTIZED:
-        return _quantized(model, spec, kept, feeds)
-    return _floats(model, spec, precision, kept, feeds)
+        done = _quantized(model, spec, kept, feeds)
+    else:
+        done = _floats(model, spec, precision, kept, feeds)
+    if holds(done.model, precision):
+        return done
+    return replace(done, notes=(*done.notes, f"nothing in it became {precision}"))
 
 
 def _asked_to_keep(model: ModelProto, spec: ConvertSpec) -> dict[str, str]:
@@ -199,7 +204,8 @@ def _quantized(
         from triton_kit.convert.precision.quantize_cpu import quantize_for_cpu
 
         quantized = quantize_for_cpu(model, kept_ranges, skip=kept)
-        return _checked(quantized.model, quantized.kept)
+        checked = _checked(quantized.model, quantized.kept)
+        return replace(checked, notes=_rest_notes(spec))
     lowered_kept: dict[str, str] = {}
     if rest != "fp32":
         obstacles = fp16_obstacles(model, ranges) if rest == "fp16" else {}
@@ -207,6 +213,15 @@ def _quantized(
         model, lowered_kept = done.model, done.kept
     quantized = quantize_symmetric(model, kept_ranges, to=spec.precision, skip=kept)
     return _checked(quantized.model, lowered_kept | quantized.kept)
+
+
+def _rest_notes(spec: ConvertSpec) -> tuple[str, ...]:
+    if spec.rest_precision == "fp32":
+        return ()
+    return (
+        f"the rest stays fp32, not {spec.rest}: this form of int8 is for CPUs; "
+        "--symmetric makes the other, which takes it",
+    )
 
 
 def _quantized_by_modelopt(
