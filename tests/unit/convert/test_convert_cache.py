@@ -97,6 +97,37 @@ def test_a_users_pass_is_part_of_the_key(order, tmp_path):
     assert cache_key(spec) != before
 
 
+@pytest.mark.parametrize("helper", ["my_helper.py", "parts/inner.py"])
+def test_what_a_users_pass_imports_is_part_of_the_key(order, tmp_path, helper):
+    spec = order("cnn", passes=("my_pass:f",), root=tmp_path)
+    (tmp_path / "my_pass.py").write_text("from my_helper import f\n")
+    path = tmp_path / helper
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("def f(model): return model\n")
+    before = cache_key(spec)
+    path.write_text("def f(model): return model  # other\n")
+
+    assert cache_key(spec) != before
+
+
+def test_environments_beside_a_users_pass_are_no_part_of_the_key(order, tmp_path):
+    spec = order("cnn", passes=("my_pass:f",), root=tmp_path)
+    (tmp_path / "my_pass.py").write_text("def f(model): return model\n")
+    before = cache_key(spec)
+    for name in (".hidden", "env"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "library.py").write_text("pass\n")
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+
+    assert cache_key(spec) == before
+
+
+def test_a_function_that_makes_a_torch_module_is_not_cached(order, tmp_path):
+    (tmp_path / "net.py").write_text("def f(): ...\n")
+
+    assert cache_key(order("cnn", source="net:f", root=tmp_path)) is None
+
+
 @pytest.mark.parametrize("missing", ["source", "verify_data", "calibration"])
 def test_a_missing_file_is_told_as_without_a_cache(order, tmp_path, missing):
     nowhere = tmp_path / "nope.npz"
