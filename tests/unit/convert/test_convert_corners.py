@@ -136,3 +136,19 @@ def test_int8_for_the_cpu_says_that_the_rest_stays_float32(tmp_path):
 
     assert any("the rest stays fp32, not fp16" in note for note in result.notes)
     assert "nothing in it became int8" not in result.notes
+
+
+@pytest.mark.parametrize(
+    ("precision", "fields"),
+    [("fp32", {}), ("fp16", {}), ("int8", {}), ("fp32", {"opset": 13})],
+)
+def test_metadata_and_descriptions_stay(tmp_path, precision, fields):
+    model = linear(Builder())
+    onnx.helper.set_model_props(model, {"names": "cat,dog"})
+    model.doc_string, model.graph.doc_string = "of pets", "one layer"
+
+    result = convert(spec_of(model, tmp_path, precision=precision, **fields))
+
+    made = onnx.load(result.artifact)
+    assert {p.key: p.value for p in made.metadata_props} == {"names": "cat,dog"}
+    assert (made.doc_string, made.graph.doc_string) == ("of pets", "one layer")

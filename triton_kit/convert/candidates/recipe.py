@@ -9,7 +9,13 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from triton_kit.convert.graph.onnx_file import load_onnx, measure, name_nodes
+from triton_kit.convert.graph.onnx_file import (
+    keep_words,
+    load_onnx,
+    measure,
+    name_nodes,
+    words_of,
+)
 from triton_kit.convert.graph.passes import (
     MIN_OPSET,
     apply_user_passes,
@@ -73,6 +79,7 @@ def prepare(spec: ConvertSpec, source: Path, scratch: Path) -> Prepared:
     model = weights_no_inputs(inline_functions(read))
     if spec.opset is not None:
         model = to_opset(model, spec.opset)
+    keep_words(model, words_of(read))
     deadline_s = spec.deadline_s
     model = apply_user_passes(
         model, spec.passes, root=spec.root, scratch=scratch, deadline_s=deadline_s
@@ -140,6 +147,7 @@ def lowered(
         done = _quantized(model, spec, kept, feeds)
     else:
         done = _floats(model, spec, precision, kept, feeds)
+    keep_words(done.model, words_of(model))
     if holds(done.model, precision):
         return done
     return replace(done, notes=(*done.notes, f"nothing in it became {precision}"))
