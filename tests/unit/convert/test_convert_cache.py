@@ -75,6 +75,19 @@ def test_one_change_makes_another_key(order, tmp_path, change):
     assert cache_key(change(spec, tmp_path)) != cache_key(spec)
 
 
+def test_weights_beside_the_source_are_part_of_the_key_by_any_name(order, tmp_path):
+    source = tmp_path / "apart.onnx"
+    model = onnx.load(order("cnn").source)
+    onnx.save_model(model, source, save_as_external_data=True, location="weights.bin")
+    spec = order("cnn", source=source)
+    before = cache_key(spec)
+    weights = bytearray((tmp_path / "weights.bin").read_bytes())
+    weights[0] ^= 1
+    (tmp_path / "weights.bin").write_bytes(weights)
+
+    assert cache_key(spec) != before
+
+
 def test_where_the_artifact_goes_is_no_part_of_the_key(order, tmp_path):
     spec = order("cnn", precision="int8")
     moved = tmp_path / "moved.onnx"
