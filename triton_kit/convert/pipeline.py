@@ -40,8 +40,8 @@ from triton_kit.convert.frontends.source import (
     exported,
     source_digests,
 )
-from triton_kit.convert.graph.onnx_file import artifact_files, measure
-from triton_kit.convert.place import place, room_for, same_file
+from triton_kit.convert.graph.onnx_file import DATA_SUFFIX, artifact_files, measure
+from triton_kit.convert.place import keep_apart, place, room_for, same_file
 from triton_kit.convert.precision.emulate import lowest_precision
 from triton_kit.convert.results.cache import (
     cache_key,
@@ -84,6 +84,15 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         return _taken_in(spec) if is_made else _converted(spec)
 
 
+def _written(spec: ConvertSpec) -> list[Path]:
+    """Return every path that may be written; weights may be apart."""
+    artifact = spec.output
+    if spec.format == "plan" and installed_backend("plan") is None:
+        artifact = artifact.with_suffix(".onnx")  # what the plan is built from
+    names = (artifact.name, artifact.name + DATA_SUFFIX, MANIFEST, REPRODUCE)
+    return [spec.output.parent / name for name in names]
+
+
 def _taken_in(spec: ConvertSpec) -> ConvertResult:
     with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
         return take_in(spec, Path(scratch))
@@ -91,6 +100,8 @@ def _taken_in(spec: ConvertSpec) -> ConvertResult:
 
 def _converted(spec: ConvertSpec) -> ConvertResult:
     started_s = time.monotonic()
+    if not spec.dry_run:
+        keep_apart(spec.source, _written(spec))
     with ExitStack() as stack:
         scratch = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="triton-kit-"))
@@ -109,7 +120,8 @@ def _converted(spec: ConvertSpec) -> ConvertResult:
 def _entry(spec: ConvertSpec, stack: ExitStack) -> Path | None:
     if spec.cache is None or spec.dry_run:
         return None
-    return stack.enter_context(locked_entry(spec.cache, cache_key(spec)))
+    key = cache_key(spec)
+    return stack.enter_context(locked_entry(spec.cache, key)) if key else None
 
 
 def _made(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from triton_kit.errors import ConvertError
+from triton_kit.errors import ConvertError, SpecError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -42,6 +42,22 @@ def room_hint() -> str:
         f"free some disk space in {tempfile.gettempdir()} and at the output, or point "
         "TMPDIR elsewhere"
     )
+
+
+def keep_apart(source: Path | str, written: Sequence[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        SpecError: a path that will be written is the source, by whatever name.
+    """
+    if not isinstance(source, Path) or not source.exists():
+        return  # whoever reads it will say so
+    for path in written:
+        if path.exists() and path.samefile(source):
+            raise SpecError(
+                f"{source}: the artifact would be written over it, as {path}",
+                hint="choose another output folder",
+            )
 
 
 def same_file(source: Path, target: Path) -> None:

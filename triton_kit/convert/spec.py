@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -190,6 +191,7 @@ class ConvertSpec:
     def __post_init__(self) -> None:
         _check_choice("format", self.format, FORMATS)
         _check_choice("precision", self.precision, (*PRECISIONS, AUTO))
+        _check_ranges(self.ranges)
         if self.precision in QUANTIZED and self.calibration is None:
             raise SpecError(
                 f"{self.source}: {self.precision} needs calibration samples, got none",
@@ -215,6 +217,16 @@ class ConvertSpec:
     def is_symmetric(self) -> bool:
         """Whether int8 ranges are centred on zero."""
         return self.format != "onnx" if self.symmetric is None else self.symmetric
+
+
+def _check_ranges(ranges: Mapping[str, tuple[float, float]]) -> None:
+    for name, (low, high) in ranges.items():
+        if not (isfinite(low) and isfinite(high) and low <= high):
+            raise SpecError(
+                f"range of {name!r}: need two finite numbers, the lower first, got "
+                f"{low}, {high}",
+                hint=f"--range {name}:0,1",
+            )
 
 
 def _check_choice(what: str, value: str, known: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.results.cache import cache_key
 from triton_kit.convert.spec import Calibration, Gate
+from triton_kit.errors import SpecError
 
 TWO_AT_ONCE = """
 import sys
@@ -74,6 +75,19 @@ def test_one_change_makes_another_key(order, tmp_path, change):
     assert cache_key(change(spec, tmp_path)) != cache_key(spec)
 
 
+def test_weights_beside_the_source_are_part_of_the_key_by_any_name(order, tmp_path):
+    source = tmp_path / "apart.onnx"
+    model = onnx.load(order("cnn").source)
+    onnx.save_model(model, source, save_as_external_data=True, location="weights.bin")
+    spec = order("cnn", source=source)
+    before = cache_key(spec)
+    weights = bytearray((tmp_path / "weights.bin").read_bytes())
+    weights[0] ^= 1
+    (tmp_path / "weights.bin").write_bytes(weights)
+
+    assert cache_key(spec) != before
+
+
 def test_where_the_artifact_goes_is_no_part_of_the_key(order, tmp_path):
     spec = order("cnn", precision="int8")
     moved = tmp_path / "moved.onnx"
@@ -94,6 +108,53 @@ def test_a_users_pass_is_part_of_the_key(order, tmp_path):
     (tmp_path / "my_pass.py").write_text("def f(model): return model  # other\n")
 
     assert cache_key(spec) != before
+
+
+@pytest.mark.parametrize("helper", ["my_helper.py", "parts/inner.py"])
+def test_what_a_users_pass_imports_is_part_of_the_key(order, tmp_path, helper):
+    spec = order("cnn", passes=("my_pass:f",), root=tmp_path)
+    (tmp_path / "my_pass.py").write_text("from my_helper import f\n")
+    path = tmp_path / helper
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("def f(model): return model\n")
+    before = cache_key(spec)
+    path.write_text("def f(model): return model  # other\n")
+
+    assert cache_key(spec) != before
+
+
+def test_environments_beside_a_users_pass_are_no_part_of_the_key(order, tmp_path):
+    spec = order("cnn", passes=("my_pass:f",), root=tmp_path)
+    (tmp_path / "my_pass.py").write_text("def f(model): return model\n")
+    before = cache_key(spec)
+    for name in (".hidden", "env"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "library.py").write_text("pass\n")
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+
+    assert cache_key(spec) == before
+
+
+def test_a_function_that_makes_a_torch_module_is_not_cached(order, tmp_path):
+    (tmp_path / "net.py").write_text("def f(): ...\n")
+
+    assert cache_key(order("cnn", source="net:f", root=tmp_path)) is None
+
+
+@pytest.mark.parametrize("missing", ["source", "verify_data", "calibration"])
+def test_a_missing_file_is_told_as_without_a_cache(order, tmp_path, missing):
+    nowhere = tmp_path / "nope.npz"
+    is_samples = missing == "calibration"
+    value = Calibration(data=nowhere) if is_samples else nowhere
+    spec = order("cnn", precision="int8", **{missing: value})
+
+    with pytest.raises(SpecError) as plain:
+        convert(spec)
+    with pytest.raises(SpecError) as cached:
+        convert(replace(spec, cache=tmp_path / "cache"))
+
+    assert str(cached.value) == str(plain.value)
+    assert "nope.npz" in cached.value.message
 
 
 def test_a_damaged_entry_is_not_served(order, tmp_path):

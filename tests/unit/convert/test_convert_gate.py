@@ -9,6 +9,7 @@ from convert_networks import Builder, T, saved
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from onnx import helper as h
 
 from triton_kit.artifact import inspect_onnx
 from triton_kit.convert.accuracy.compare import Tally, rows_differ_db, tally
@@ -78,6 +79,18 @@ def not_a_number(b):
     b.op("Sub", "limit", b.op("Exp", y), to="y")
 
 
+def zero(b):
+    return b.constant("zero", np.float32(0))
+
+
+def few_are_not_a_number(b):
+    """NaN throughout for one row, values for more."""
+    ones = b.op("Exp", b.op("Mul", "x", zero(b)))
+    count = b.op("ReduceSum", ones, keepdims=0)  # six in a row
+    over = b.op("Sub", count, b.constant("ten", np.float32(10)))
+    b.op("Add", "x", b.op("Log", over), to="y")
+
+
 def as_double(b):
     b.nodes.append(onnx.helper.make_node("Cast", ["x"], ["y"], to=T.DOUBLE))
 
@@ -137,6 +150,46 @@ def test_another_output_does_not_pass(tmp_path):
 
     with pytest.raises(VerifyError, match=r"outputs are \['z'\] instead of \['y'\]"):
         gate(tmp_path, model_of(identity), candidate)
+
+
+def test_answers_without_a_value_prove_nothing(tmp_path):
+    logarithm = model_of(lambda b: b.op("Log", b.op("Mul", "x", zero(b)), to="y"))
+
+    with pytest.raises(VerifyError, match="'y' is NaN or Inf throughout") as caught:
+        gate(tmp_path, logarithm, logarithm)
+
+    assert "--verify-data" in caught.value.hint
+    assert "--range" in caught.value.hint
+
+
+def test_answers_that_are_always_empty_prove_nothing(tmp_path):
+    nowhere = model_of(
+        lambda b: b.op("NonZero", b.op("Mul", "x", zero(b)), to="y"),
+        to=T.INT64,
+        shape=(2, "k"),
+    )
+
+    with pytest.raises(VerifyError, match="'y' is empty throughout"):
+        gate(tmp_path, nowhere, nowhere)
+
+
+def test_one_output_without_a_value_is_noted_where_others_have_some(tmp_path):
+    model = model_of(identity)
+    model.graph.node.append(h.make_node("Sub", ["x", "x"], ["nil"]))
+    model.graph.node.append(h.make_node("NonZero", ["nil"], ["spots"]))
+    model.graph.output.append(h.make_tensor_value_info("spots", T.INT64, [2, "k"]))
+
+    accuracy = gate(tmp_path, model, model)
+
+    assert any("'spots' is empty throughout" in note for note in accuracy.notes)
+
+
+def test_one_sample_with_a_value_is_enough(tmp_path):
+    where_many = model_of(few_are_not_a_number)
+
+    accuracy = gate(tmp_path, where_many, where_many)
+
+    assert not any("throughout" in note for note in accuracy.notes)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from triton_kit.convert.engines.builder_options import (
     parse_options,
 )
 from triton_kit.convert.engines.tensorrt_api import has, known_api
+from triton_kit.convert.spec import ConvertSpec
 from triton_kit.errors import SpecError
 
 ROOT = Path(triton_kit.__file__).parents[1]
@@ -163,3 +164,15 @@ def test_hardware_that_a_backend_lacks_names_what_it_has():
         check_backend(parse_options({"hardware": "9.0"}), "rtx", known_api("rtx"))
 
     assert "8.9" in caught.value.hint
+
+
+@pytest.mark.parametrize("bounds", [(1, 0), (float("nan"), 1), (0, float("inf"))])
+def test_a_range_that_nothing_can_be_drawn_from_is_refused(tmp_path, bounds):
+    with pytest.raises(SpecError, match="range of 'x'") as caught:
+        ConvertSpec(
+            source=tmp_path / "m.onnx",
+            output=tmp_path / "model.onnx",
+            ranges={"x": bounds},
+        )
+
+    assert "--range x:0,1" in caught.value.hint

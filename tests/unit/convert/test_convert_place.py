@@ -9,6 +9,7 @@ import pytest
 from triton_kit.convert.candidates import original
 from triton_kit.convert.pipeline import convert
 from triton_kit.convert.place import place, same_file
+from triton_kit.errors import SpecError
 
 
 def test_a_second_name_is_the_same_file(tmp_path):
@@ -67,3 +68,32 @@ def test_a_source_too_large_to_run_beside_its_passes_runs_after_them(
     after = convert(replace(spec, output=tmp_path / "after" / "model.onnx"))
 
     assert after.accuracy == beside.accuracy
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+@pytest.mark.parametrize("to", ["onnx", "plan"])
+def test_the_source_is_never_written_over(order, tmp_path, is_linked, to):
+    spec = order("cnn", format=to)
+    before = spec.source.read_bytes()
+    target = spec.output.with_suffix(".onnx")
+    if is_linked:
+        target.symlink_to(spec.source)
+    else:
+        target.write_bytes(before)
+        spec = replace(spec, source=target)
+
+    with pytest.raises(SpecError, match="written over it") as caught:
+        convert(spec)
+
+    assert "another output" in caught.value.hint
+    assert target.read_bytes() == before
+    assert target.is_symlink() == is_linked
+
+
+def test_a_dry_run_beside_the_source_writes_nothing_over_it(order, tmp_path):
+    spec = order("cnn", dry_run=True)
+    spec.output.write_bytes(spec.source.read_bytes())
+
+    result = convert(replace(spec, source=spec.output))
+
+    assert any("nothing was written" in note for note in result.notes)

@@ -37,6 +37,7 @@ EXACT_AGREEMENT = {"fp32": 1.0}
 DEFAULT_AGREEMENT = 0.99
 IDENTICAL = "identical rows"
 NOTE_CHARS = 200
+MORE_SAMPLES = "give samples that it has answers to (--verify-data), or a --range"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,11 @@ def reference_of(
         feeds: the trials on disk.
         answers: one per feed.
         deadline_s: longest that one run of a candidate may take.
+
+    Raises:
+        VerifyError: no answer holds a value, so anything would pass.
     """
+    _check_proves_something(answers)
     independent = [
         rows_differ_db(answer) > 90
         for point, answer in zip(feeds.labels, answers, strict=True)
@@ -133,6 +138,25 @@ def reference_of(
         rows_are_independent=all(independent) and bool(independent),
         deadline_s=deadline_s,
     )
+
+
+def _check_proves_something(answers: Sequence[Feed]) -> None:
+    names = list(answers[0])
+    voids = [void for name in names if (void := _void(name, answers))]
+    if voids and len(voids) == len(names):
+        raise VerifyError(
+            f"the original's answers hold no value to compare: {', '.join(voids)}",
+            hint=MORE_SAMPLES,
+        )
+
+
+def _void(name: str, answers: Sequence[Feed]) -> str | None:
+    """Say why an output cannot be compared; None where any feed gives it a value."""
+    arrays = [answer[name] for answer in answers]
+    if any(a.size and (a.dtype.kind != "f" or np.isfinite(a).any()) for a in arrays):
+        return None
+    what = "NaN or Inf" if any(a.size for a in arrays) else "empty"
+    return f"output {name!r} is {what} throughout"
 
 
 def verify(
@@ -328,6 +352,8 @@ def _doubts(reference: Reference, outputs: Sequence[OutputAccuracy]) -> tuple[st
     """Say where the figures prove little."""
     notes = []
     for output in outputs:
+        if void := _void(output.name, reference.answers):
+            notes.append(f"{void}, so its figures prove nothing: {MORE_SAMPLES}")
         values = [
             a[output.name].astype(np.float64)
             for a in reference.answers

@@ -17,7 +17,7 @@ from triton_kit.convert.place import same_file
 from triton_kit.convert.run.models import LEVELS
 from triton_kit.convert.run.samples import Feed, batches
 from triton_kit.convert.spec import SNR_FLOORS_DB, Accuracy, ConvertSpec, Profile
-from triton_kit.errors import TritonKitError, VerifyError
+from triton_kit.errors import ConvertError, TritonKitError, VerifyError
 
 BLAMED = 5
 
@@ -61,7 +61,13 @@ def attempt(
         ConvertError: it cannot be brought there.
         VerifyError: the gate says no; with `blame`, the nodes that lose most are named.
     """
-    candidate = candidate_of(work, extra_kept)
+    try:
+        candidate = candidate_of(work, extra_kept)
+    except ConvertError:
+        simpler = _without_simplifying(work, extra_kept)
+        if simpler is not None:
+            return simpler
+        raise
     # A folder of its own: an attempt that passed is kept while others are tried.
     path = Path(tempfile.mkdtemp(dir=work.scratch)) / _file_name(work.spec)
     _write(candidate, path)
@@ -133,7 +139,7 @@ def _verify(
 def _without_simplifying(
     work: Work, extra_kept: Mapping[str, str] | None
 ) -> Attempt | None:
-    """Try without simplifying, where simplifying is what changed the answers."""
+    """Try without simplifying, where simplifying is what broke the graph."""
     if not work.spec.simplify or work.spec.sparsity:
         return None
     path = work.scratch / "simplified.onnx"

@@ -12,6 +12,7 @@ from triton_kit.convert.candidates.attempt import (
     candidate_of,
     find_suspects,
 )
+from triton_kit.convert.precision.emulate import holds
 from triton_kit.convert.precision.quantize import QUANTIZED_OPS
 from triton_kit.convert.spec import AUTO, QUANTIZED, Precision
 from triton_kit.errors import ConvertError, VerifyError
@@ -47,8 +48,10 @@ def _cheapest(work: Work) -> Attempt:
             )
         except (ConvertError, VerifyError) as error:
             notes.append(f"{precision} does not pass: {error.message}")
-        else:
+            continue
+        if holds(done.candidate.model, precision):
             return replace(done, notes=(*notes, *done.notes))
+        notes.append(f"{precision} not chosen: nothing in it became {precision}")
     raise VerifyError(f"{work.spec.source}: no precision passes: {'; '.join(notes)}")
 
 

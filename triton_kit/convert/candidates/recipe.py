@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
 from onnx import ModelProto
 
-from triton_kit.convert.graph.onnx_file import load_onnx, measure, name_nodes
+from triton_kit.convert.graph.onnx_file import (
+    keep_words,
+    load_onnx,
+    measure,
+    name_nodes,
+    words_of,
+)
 from triton_kit.convert.graph.passes import (
     MIN_OPSET,
     apply_user_passes,
@@ -17,7 +23,9 @@ from triton_kit.convert.graph.passes import (
     inline_functions,
     simplify,
     to_opset,
+    weights_no_inputs,
 )
+from triton_kit.convert.precision.emulate import holds
 from triton_kit.convert.precision.lower import lower_floats
 from triton_kit.convert.precision.overflow import fp16_obstacles
 from triton_kit.convert.precision.quantize import quantize_symmetric
@@ -68,9 +76,10 @@ def prepare(spec: ConvertSpec, source: Path, scratch: Path) -> Prepared:
     read = load_onnx(source)
     _check(source)
     before = measure(read, source)
-    model = inline_functions(read)
+    model = weights_no_inputs(inline_functions(read))
     if spec.opset is not None:
         model = to_opset(model, spec.opset)
+    keep_words(model, words_of(read))
     deadline_s = spec.deadline_s
     model = apply_user_passes(
         model, spec.passes, root=spec.root, scratch=scratch, deadline_s=deadline_s
@@ -135,8 +144,13 @@ def lowered(
     if precision == "fp32":
         return Candidate(model=model, file=prepared.file)
     if precision in QUANTIZED:
-        return _quantized(model, spec, kept, feeds)
-    return _floats(model, spec, precision, kept, feeds)
+        done = _quantized(model, spec, kept, feeds)
+    else:
+        done = _floats(model, spec, precision, kept, feeds)
+    keep_words(done.model, words_of(model))
+    if holds(done.model, precision):
+        return done
+    return replace(done, notes=(*done.notes, f"nothing in it became {precision}"))
 
 
 def _asked_to_keep(model: ModelProto, spec: ConvertSpec) -> dict[str, str]:
@@ -198,7 +212,8 @@ def _quantized(
         from triton_kit.convert.precision.quantize_cpu import quantize_for_cpu
 
         quantized = quantize_for_cpu(model, kept_ranges, skip=kept)
-        return _checked(quantized.model, quantized.kept)
+        checked = _checked(quantized.model, quantized.kept)
+        return replace(checked, notes=_rest_notes(spec))
     lowered_kept: dict[str, str] = {}
     if rest != "fp32":
         obstacles = fp16_obstacles(model, ranges) if rest == "fp16" else {}
@@ -206,6 +221,15 @@ def _quantized(
         model, lowered_kept = done.model, done.kept
     quantized = quantize_symmetric(model, kept_ranges, to=spec.precision, skip=kept)
     return _checked(quantized.model, lowered_kept | quantized.kept)
+
+
+def _rest_notes(spec: ConvertSpec) -> tuple[str, ...]:
+    if spec.rest_precision == "fp32":
+        return ()
+    return (
+        f"the rest stays fp32, not {spec.rest}: this form of int8 is for CPUs; "
+        "--symmetric makes the other, which takes it",
+    )
 
 
 def _quantized_by_modelopt(

@@ -50,6 +50,7 @@ def onnx_from_tensorflow(spec: ConvertSpec, scratch: Path) -> Path:
             if dim.dim_param.startswith("unk__"):
                 dim.dim_param = ""
     name_axes(model)
+    del model.metadata_props[:]  # the exporter's, of this run
     save_onnx(model, path)
     return path
 

@@ -49,6 +49,7 @@ def onnx_from_torch(spec: ConvertSpec, scratch: Path) -> Path:
         )
     model = load_onnx(path)
     name_axes(model)
+    del model.metadata_props[:]  # the exporter's, of this run
     save_onnx(model, path)
     return path
 

@@ -42,9 +42,6 @@ def save_onnx(
     Raises:
         OSError: the disk is full, or the folder cannot be written; nothing is left.
     """
-    # Who wrote the file, and when, is no part of the model: the same source has to
-    # give the same bytes.
-    del model.metadata_props[:]
     weights = _weights_of(path)
     weights.unlink(missing_ok=True)  # onnx appends to what is there
     whole = _serialized(model, external_over_bytes)
@@ -77,6 +74,29 @@ def _serialized(model: ModelProto, most_bytes: int) -> bytes | None:
     except (EncodeError, ValueError):  # beyond what protobuf can
         return None
     return whole if len(whole) <= most_bytes else None
+
+
+def words_of(model: ModelProto) -> ModelProto:
+    """Return a model's metadata and descriptions, and nothing else of it."""
+    return ModelProto(
+        metadata_props=model.metadata_props,
+        doc_string=model.doc_string,
+        graph=GraphProto(doc_string=model.graph.doc_string),
+    )
+
+
+def keep_words(model: ModelProto, words: ModelProto) -> None:
+    """Give a model the words of the one that it was made from, in place.
+
+    Tools drop them, or add who they are and when they ran, which is no part of the
+    model: the same source has to give the same bytes.
+    """
+    del model.metadata_props[:]
+    model.metadata_props.extend(words.metadata_props)
+    for to, text in ((model, words.doc_string), (model.graph, words.graph.doc_string)):
+        to.ClearField("doc_string")
+        if text:
+            to.doc_string = text
 
 
 def artifact_files(path: Path) -> list[Path]:

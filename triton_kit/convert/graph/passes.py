@@ -19,6 +19,7 @@ from triton_kit.errors import ConvertError, SpecError
 
 Json = Any
 MIN_OPSET = 13  # per-channel Q/DQ and the shapes of today's operators begin here
+IR_OF_FREE_WEIGHTS = 4  # before it, a weight is an input as well
 
 
 def simplify(
@@ -108,6 +109,23 @@ def inline_functions(model: ModelProto) -> ModelProto:
     return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
+def weights_no_inputs(model: ModelProto) -> ModelProto:
+    """Take weights out of the inputs, where IR 3 wants them; the result is IR 4.
+
+    Simplifiers do so without a word of the IR, and onnx's converter takes no IR 3.
+    """
+    if model.ir_version >= IR_OF_FREE_WEIGHTS:
+        return model
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    weights = {tensor.name for tensor in copy.graph.initializer}
+    inputs = [value for value in copy.graph.input if value.name not in weights]
+    del copy.graph.input[:]
+    copy.graph.input.extend(inputs)
+    copy.ir_version = IR_OF_FREE_WEIGHTS
+    return copy
+
+
 def to_opset(model: ModelProto, wanted: int) -> ModelProto:
     """Bring a model to an opset.
 
@@ -118,7 +136,7 @@ def to_opset(model: ModelProto, wanted: int) -> ModelProto:
         return model
     try:
         return version_converter.convert_version(model, wanted)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, version_converter.ConvertError) as error:
         raise ConvertError(
             f"cannot bring the model from opset {opset_of(model)} to {wanted}: {error}",
             hint="export it with that opset",

@@ -12,7 +12,13 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from triton_kit.convert.graph.onnx_file import load_onnx, name_nodes, save_onnx
+from triton_kit.convert.graph.onnx_file import (
+    keep_words,
+    load_onnx,
+    name_nodes,
+    save_onnx,
+    words_of,
+)
 from triton_kit.convert.graph.passes import load_callable
 from triton_kit.convert.run.worker import Order, do_order
 from triton_kit.errors import SpecError
@@ -54,10 +60,14 @@ _WORK = {"slim": slim, "fold": fold, "pass": user_pass}
 
 def rewritten(order: Order) -> dict[str, str | None]:
     """Do one order; `refused` says why it cannot be begun."""
+    model = load_onnx(Path(order["model"]))
+    words = words_of(model)
     try:
-        done = _WORK[order["what"]](load_onnx(Path(order["model"])), order)
+        done = _WORK[order["what"]](model, order)
     except SpecError as error:
         return {"refused": error.message}
+    if order["what"] != "pass":  # a user's may change them
+        keep_words(done, words)
     name_nodes(done)
     save_onnx(done, Path(order["rewritten"]))
     return {"refused": None}

@@ -18,7 +18,8 @@ from onnx import (
     numpy_helper,
 )
 
-from triton_kit.convert.graph.onnx_file import value_types
+from triton_kit.convert.graph.onnx_file import all_nodes, value_types
+from triton_kit.convert.spec import QUANTIZED
 
 _LOW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
@@ -34,6 +35,15 @@ def lowest_precision(model: ModelProto) -> str:
     if TensorProto.BFLOAT16 in kinds:
         return "bf16"
     return "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
+
+
+def holds(model: ModelProto, precision: str) -> bool:
+    """Say whether anything in a graph is in a precision; fp32 asks for nothing."""
+    if precision in QUANTIZED:
+        ops = {node.op_type for node in all_nodes(model.graph)}
+        return any(op.endswith("DequantizeLinear") for op in ops)
+    kind = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}.get(precision)
+    return kind is None or kind in value_types(model).values()
 
 
 def emulated(model: ModelProto) -> ModelProto:

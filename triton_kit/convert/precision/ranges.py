@@ -60,6 +60,8 @@ def observe(
         folder = Path(scratch)
         path, answers = folder / "observed.onnx", folder / "ranges.npz"
         names = _expose(model, path)
+        if not names:
+            return {}
         files = write_feeds(feeds, folder / "feeds")
         order = {
             "model": str(path),

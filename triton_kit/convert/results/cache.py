@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,15 +30,29 @@ from triton_kit.errors import ConvertError
 Json = Any
 
 
-def cache_key(spec: ConvertSpec) -> str:
+def cache_key(spec: ConvertSpec) -> str | None:
     """Return a digest of all that an artifact depends on.
 
-    The bytes of the source, of every sample file and of the modules that user passes
-    and torch functions live in; every option; the versions of all tools, and the code
-    of this package itself.
+    None where nobody can say: a function that makes a torch module takes its weights
+    from wherever it likes. None as well where a file cannot be read: who needs the
+    file says so, cache or not.
+
+    The bytes of the source, of every sample file and of the code that user passes may
+    import; every option; the versions of all tools, and the code of this package
+    itself.
     """
-    facts = {
-        "source": _source_facts(spec),
+    if not isinstance(spec.source, Path):
+        return None
+    try:
+        facts = _facts(spec, spec.source)
+    except OSError:
+        return None
+    return hashlib.sha256(as_text(facts).encode()).hexdigest()
+
+
+def _facts(spec: ConvertSpec, source: Path) -> dict[str, Json]:
+    return {
+        "source": digests(source),
         "spec": spec_facts(spec),
         "passes": {name: _module_digest(name, spec.root) for name in spec.passes},
         "option_files": _option_files(spec.options),
@@ -45,27 +60,40 @@ def cache_key(spec: ConvertSpec) -> str:
         "python": sys.version,
         "code": _own_code(),
     }
-    return hashlib.sha256(as_text(facts).encode()).hexdigest()
-
-
-def _source_facts(spec: ConvertSpec) -> Json:
-    if isinstance(spec.source, Path):
-        return digests(spec.source)
-    return {"name": spec.source, "sha256": _module_digest(spec.source, spec.root)}
 
 
 def _module_digest(name: str, root: Path | None) -> str | None:
-    """Return the digest of the file that `package.module:function` lives in."""
-    module = name.partition(":")[0]
-    here = (root or Path.cwd()) / Path(*module.split("."))
-    for path in (here.with_suffix(".py"), here / "__init__.py"):
-        if path.is_file():
-            return sha256(path)
+    """Return a digest of `package.module:function` and of what it may import.
+
+    That is every module below the folder it is imported from; of one that is installed,
+    its own file.
+    """
+    module, folder = name.partition(":")[0], root or Path.cwd()
+    here = folder / Path(*module.split("."))
+    if here.with_suffix(".py").is_file() or (here / "__init__.py").is_file():
+        return _code_digest(folder)
     try:
         found = find_spec(module)
     except (ImportError, ValueError):
         return None
     return sha256(Path(found.origin)) if found and found.origin else None
+
+
+def _code_digest(folder: Path) -> str:
+    facts = {str(p.relative_to(folder)): sha256(p) for p in sorted(_modules(folder))}
+    return hashlib.sha256(as_text(facts).encode()).hexdigest()
+
+
+def _modules(folder: Path) -> Iterator[Path]:
+    """Yield every .py file below a folder, but for hidden and virtual environments'."""
+    for place, folders, files in os.walk(folder):
+        within = Path(place)
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not (within / name / "pyvenv.cfg").exists()
+        ]
+        yield from (within / name for name in files if name.endswith(".py"))
 
 
 def _option_files(options: Mapping[str, str]) -> dict[str, str]:
@@ -74,9 +102,7 @@ def _option_files(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def _own_code() -> str:
-    folder = Path(convert.__file__).parent
-    parts = [sha256(path) for path in sorted(folder.rglob("*.py"))]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
+    return _code_digest(Path(convert.__file__).parent)
 
 
 @contextmanager

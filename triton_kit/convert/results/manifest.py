@@ -12,7 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from triton_kit.artifact import inspect_plan
+from triton_kit.artifact import inspect_onnx, inspect_plan
 from triton_kit.convert.graph.onnx_file import artifact_files
 from triton_kit.convert.precision.modelopt import modelopt_version
 from triton_kit.convert.spec import Accuracy, ConvertSpec, GraphSize
@@ -43,11 +43,17 @@ def sha256(path: Path) -> str:
 
 
 def digests(path: Path) -> dict[str, str]:
-    """Return the digest of a file, or of every file of a folder, by relative name."""
+    """Return the digest of a file, or of every file of a folder, by relative name.
+
+    Of an ONNX file the weights beside it are part, by whatever name.
+    """
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
         return {str(p.relative_to(path)): sha256(p) for p in files}
-    return {file.name: sha256(file) for file in artifact_files(path)}
+    apart = inspect_onnx(path).external_files if path.suffix == ".onnx" else ()
+    found = {file.name: file for file in artifact_files(path)}
+    found |= {name: path.parent / name for name in apart}
+    return {name: sha256(file) for name, file in found.items()}
 
 
 def tool_versions() -> dict[str, str]:
