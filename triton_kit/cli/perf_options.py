@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from triton_kit.cli.perf_data_options import data_part
 from triton_kit.cli.perf_loads import load_part
@@ -19,6 +19,8 @@ _INTERVAL_MS = 5000
 _STABILITY_PERCENT = 10.0
 _MAX_TRIALS = 10
 _WINDOW_REQUESTS = 50
+
+Given = TypeVar("Given", int, float)
 
 
 def perf_spec(
@@ -59,7 +61,7 @@ def _objective_part(options: dict[str, Any]) -> dict[str, Any]:
     slo = options.pop("slo")
     objectives = parse_slo(slo) if slo else ()
     if threshold_ms is not None:
-        percentile = options["percentile"] or 95
+        percentile = _or_default(options["percentile"], 95.0)
         objectives += (latency_below(percentile, threshold_ms),)
     search = "until-missed" if threshold_ms is not None else "every"
     if options.pop("binary_search"):
@@ -82,7 +84,7 @@ def _stop_part(options: dict[str, Any]) -> dict[str, Any]:
             window_requests=requests,
             percentile=percentile,
             tolerance=_or_default(stability, _STABILITY_PERCENT) / 100,
-            most_windows=_MAX_TRIALS if max_trials is None else max_trials,
+            most_windows=_or_default(max_trials, _MAX_TRIALS),
         )
     return {
         "measurement_interval_s": None if interval_ms is None else interval_ms / 1000,
@@ -104,7 +106,7 @@ def _window_requests(options: dict[str, Any]) -> int | None:
     return requests
 
 
-def _or_default(given: float | None, default: float) -> float:
+def _or_default(given: Given | None, default: Given) -> Given:
     return default if given is None else given
 
 
@@ -118,7 +120,7 @@ def _sequences(options: dict[str, Any]) -> Sequences | None:
     options.pop("serial_sequences")  # they always are
     if length is None:
         return None
-    last_id = None
+    last_id = MOST_ID
     if id_range is not None:
         first_id, last_id = _id_range(id_range)
     return Sequences(

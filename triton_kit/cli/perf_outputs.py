@@ -15,49 +15,29 @@ if TYPE_CHECKING:
 
 _OUT = click.Path(dir_okay=False, path_type=Path)
 
-# What click calls each option, how it is written, and what goes into the file.
+# By what click calls each option: how it is written, and its help.
 OUTPUTS = {
-    "json_path": "--json",
-    "csv_path": "-f",
-    "profile_path": "--profile-export-file",
-    "hdr_path": "--hdr-file",
-    "prometheus_path": "--prometheus",
+    "json_path": (("--json",), "Write the whole result here."),
+    "csv_path": (("-f", "--filename"), "Write perf_analyzer's CSV here."),
+    "profile_path": (
+        ("--profile-export-file",),
+        "Write the times of every request here, as perf_analyzer does.",
+    ),
+    "hdr_path": (
+        ("--hdr-file",),
+        "Write the latencies here, for HdrHistogram's tools to read and merge.",
+    ),
+    "prometheus_path": (
+        ("--prometheus",),
+        "Write the figures here as Prometheus text.",
+    ),
 }
-
-_OPTIONS = [
-    click.option("--json", "json_path", type=_OUT, help="Write the whole result here."),
-    click.option(
-        "-f",
-        "--filename",
-        "csv_path",
-        type=_OUT,
-        help="Write perf_analyzer's CSV here.",
-    ),
-    click.option(
-        "--profile-export-file",
-        "profile_path",
-        type=_OUT,
-        help="Write the times of every request here, as perf_analyzer does.",
-    ),
-    click.option(
-        "--hdr-file",
-        "hdr_path",
-        type=_OUT,
-        help="Write the latencies here, for HdrHistogram's tools to read and merge.",
-    ),
-    click.option(
-        "--prometheus",
-        "prometheus_path",
-        type=_OUT,
-        help="Write the figures here as Prometheus text.",
-    ),
-]
 
 
 def output_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
+    for name, (words, text) in reversed(OUTPUTS.items()):
+        command = click.option(*words, name, type=_OUT, help=text)(command)
     return command
 
 
@@ -76,7 +56,7 @@ def check_outputs(paths: Mapping[str, Path | None]) -> None:
     for name, path in paths.items():
         if path is None:
             continue
-        option = OUTPUTS[name]
+        option = _option(name)
         try:
             try_to_write(path)
         except OSError as error:
@@ -111,9 +91,14 @@ def write_outputs(result: PerfResult, paths: Mapping[str, Path | None]) -> None:
         try:
             write_text(path, forms[name](result))
         except OSError as error:
-            failures.append(_unwritable(OUTPUTS[name], path, error))
+            failures.append(_unwritable(_option(name), path, error))
     if failures:
         raise failures[0]
+
+
+def _option(name: str) -> str:
+    words, _ = OUTPUTS[name]
+    return words[0]
 
 
 def _unwritable(option: str, path: Path, error: OSError) -> SpecError:

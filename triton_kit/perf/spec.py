@@ -182,13 +182,13 @@ class PerfSpec:
             ("processes", self.processes, 1),
         ):
             if value is not None and not least <= value < math.inf:
-                raise SpecError(f"{what} {value:g}: need {least} or more")
+                raise SpecError(f"{what} {value:g}: need {least} or more, and finite")
         for what, value in (
             ("measurement interval", self.measurement_interval_s),
             ("request timeout", self.request_timeout_s),
         ):
             if value is not None and not 0 < value < math.inf:
-                raise SpecError(f"{what} {value:g} s: need more than 0")
+                raise SpecError(f"{what} {value:g} s: need more than 0, and finite")
 
     @property
     def parts(self) -> tuple[PerfSpec, ...]:

@@ -1,11 +1,13 @@
 import base64
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.inputs.choice import choose, steps_from_files
+from triton_kit.perf.inputs.documents import steps_from_document
 from triton_kit.perf.inputs.draws import StringData
 from triton_kit.perf.inputs.steps import Step, batches
 from triton_kit.perf.protocols.check import AnswerCheck
@@ -96,6 +98,33 @@ def test_json_that_does_not_fit_is_refused_with_its_place(
 ):
     with pytest.raises(SpecError, match=complaint):
         read(written(tmp_path, document))
+
+
+@pytest.mark.parametrize("value", [2**32 + 3, 1.5, -(2**63) - 1])
+def test_whole_numbers_do_not_change_on_the_way(tmp_path, value):
+    model = replace(MODEL, outputs=(tensor("y", "INT32", 1),))
+    document = {
+        "data": [{"x": [1, 2], "s": ["a"]}],
+        "validation_data": [{"y": [value]}],
+    }
+
+    with pytest.raises(SpecError, match=r"step 0: y: .*INT32"):
+        steps_from_document(document, tmp_path, model, {})
+
+
+@pytest.mark.parametrize("shape", [1, [-1], [1.5], "2", None])
+def test_a_shape_that_is_none_is_refused(tmp_path, shape):
+    step = {"x": [1, 2], "s": {"content": ["a"], "shape": shape}}
+
+    with pytest.raises(SpecError, match="is no list of sizes"):
+        read(written(tmp_path, {"data": [step]}))
+
+
+def test_validation_data_must_be_a_list(tmp_path):
+    data = {"data": [{"x": [1, 2], "s": ["a"]}], "validation_data": 3}
+
+    with pytest.raises(SpecError, match="'validation_data' is no list"):
+        read(written(tmp_path, data))
 
 
 def test_a_folder_holds_a_file_per_input(tmp_path):

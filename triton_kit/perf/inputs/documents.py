@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,12 +140,15 @@ def _shape(value: Any, where: str) -> Shape:  # noqa: ANN401  JSON of the user
 def _array(flat: list[Any], tensor: Tensor, where: str) -> Array:
     """Return numbers as the tensor has them; none may change on the way."""
     try:
-        array: Array = np.array(flat, tensor.dtype.numpy)
+        with warnings.catch_warnings():
+            # What NumPy 2 refuses, 1.26 wraps around with a warning.
+            warnings.simplefilter("error", DeprecationWarning)
+            array: Array = np.array(flat, tensor.dtype.numpy)
         plain = np.array(flat)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError, DeprecationWarning) as error:
         raise SpecError(f"{where}: not {tensor.dtype.name}: {error}") from error
-    is_whole = array.dtype.kind in "iu"
-    if is_whole and plain.dtype.kind in "iuf" and not np.array_equal(array, plain):
+    is_cut = array.dtype.kind in "iu" and plain.dtype.kind == "f"
+    if is_cut and not np.array_equal(array, plain):
         wrong = plain.ravel()[np.flatnonzero(array.ravel() != plain.ravel())[0]]
         raise SpecError(f"{where}: {wrong} is no {tensor.dtype.name}")
     return array

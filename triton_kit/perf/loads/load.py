@@ -56,8 +56,8 @@ class RateLoad:
     def __post_init__(self) -> None:
         if not _LOWEST_RATE_HZ <= self.rate_hz <= _HIGHEST_RATE_HZ:
             raise SpecError(
-                f"request rate {self.rate_hz:g}/s: need more than 0, "
-                f"{_HIGHEST_RATE_HZ:g} at most"
+                f"request rate {self.rate_hz:g}/s: need {_LOWEST_RATE_HZ:g} to "
+                f"{_HIGHEST_RATE_HZ:g}"
             )
         if self.distribution not in DISTRIBUTIONS:
             raise SpecError(

@@ -48,7 +48,7 @@ class Sequences:
         length: requests of a sequence, on average.
         variation: lengths are drawn evenly from within this share of `length`.
         first_id: the ids of the slots count from here; each slot keeps its own.
-        last_id: of those that may be used; None is the highest that there is.
+        last_id: of those that may be used.
         seed: of the lengths.
         at_a_time: how many an open loop keeps; in a closed one the concurrency says it.
     """
@@ -56,7 +56,7 @@ class Sequences:
     length: int = 20
     variation: float = 0.2
     first_id: int = 1
-    last_id: int | None = None
+    last_id: int = MOST_ID
     seed: int = 0
     at_a_time: int = 4  # perf_analyzer's
 
@@ -68,18 +68,14 @@ class Sequences:
         ):
             if value < 1:
                 raise SpecError(f"{what} {value}: need 1 or more")
-        if not self.first_id <= self._last_id <= MOST_ID:
+        if not self.first_id <= self.last_id <= MOST_ID:
             raise SpecError(
-                f"sequence ids {self.first_id} to {self._last_id}: need 1 to {MOST_ID}"
+                f"sequence ids {self.first_id} to {self.last_id}: need 1 to {MOST_ID}"
             )
         if not 0 <= self.variation <= 1:
             raise SpecError(
                 f"sequence length variation {self.variation:.0%}: need 0 to 100 %"
             )
-
-    @property
-    def _last_id(self) -> int:
-        return MOST_ID if self.last_id is None else self.last_id
 
     def check_room(self, at_a_time: int) -> None:
         """Hold the ids against how many sequences there will be at a time.
@@ -87,7 +83,7 @@ class Sequences:
         Raises:
             SpecError: they are too few.
         """
-        ids = self._last_id - self.first_id + 1
+        ids = self.last_id - self.first_id + 1
         if at_a_time > ids:
             raise SpecError(
                 f"{at_a_time} sequences at a time need as many ids, and there are "

@@ -32,14 +32,13 @@ def try_to_write(path: Path) -> None:
     """
     if _is_special(path):
         return  # to open a pipe would wait for its reader
-    target = path.resolve()
-    target.exists()  # raises where the name is too long
-    staged = _staged(target)
+    staged = _staged(path.resolve())
     staged.touch()
     staged.unlink()
 
 
 def _is_special(path: Path) -> bool:
+    """Say whether a path is a pipe, a device or the like; raises OSError for none."""
     return path.exists() and not path.is_file()
 
 
