@@ -3,8 +3,11 @@ import signal
 import threading
 import time
 
+import psutil
 import pytest
 
+from triton_kit.errors import SpecError
+from triton_kit.perf.engine.scheduling import at_real_time
 from triton_kit.perf.loads.load import ClosedLoad, RateLoad, ScheduleLoad
 from triton_kit.perf.measure import measure
 from triton_kit.perf.record.stability import StopRule
@@ -135,6 +138,37 @@ def test_a_low_draw_of_poisson_is_no_fault_of_the_server(loaded):
 
     assert run.send_rate < 0.9 * rate.rate_hz
     assert "unanswered" not in run.verdict.reason
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_real_time_load_is_sent_at_real_time_priority(loaded, processes):
+    try:
+        with at_real_time():
+            pass
+    except SpecError as error:
+        pytest.skip(error.message)
+    policies = set()
+
+    def look(_progress):
+        for process in psutil.Process().children() if processes > 1 else [None]:
+            policies.add(os.sched_getscheduler(process.pid if process else 0))
+
+    [run] = measure(
+        spec(
+            loaded,
+            "grpc",
+            loads=(RateLoad(rate_hz=RATE_HZ, distribution="poisson"),),
+            measurement_interval_s=0.5,
+            real_time=True,
+            processes=processes,
+        ),
+        look,
+    ).runs
+
+    assert os.SCHED_FIFO | os.SCHED_RESET_ON_FORK in policies
+    assert os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_OTHER
+    assert run.errors == 0
+    assert run.answered == pytest.approx(0.5 * RATE_HZ, rel=0.3)
 
 
 def test_windows_are_measured_until_they_agree(loaded):

@@ -75,6 +75,12 @@ _OPTIONS = [
     ),
     click.option("--precise", is_flag=True, help="Spin before each request is due."),
     click.option(
+        "--real-time",
+        is_flag=True,
+        help="Send at real-time priority: on time also where the server keeps the "
+        "cores busy. Needs CAP_SYS_NICE.",
+    ),
+    click.option(
         "--max-in-flight",
         "most_in_flight",
         default=1024,

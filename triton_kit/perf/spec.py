@@ -56,6 +56,8 @@ class PerfSpec:
         warm_up_s: how long each load runs before it is measured.
         most_in_flight: of an open loop; requests beyond it wait, which counts.
         precise: spin before each request is due: less lag, a whole core.
+        real_time: send at real-time priority, so that due times are kept on cores that
+            the server keeps busy; for open loops. The system must grant it.
         drain_within_s: how long an open loop waits for its last answers; a closed one
             waits for `request_timeout_s`.
         request_timeout_s: a request without an answer by then has failed.
@@ -92,6 +94,7 @@ class PerfSpec:
     warm_up_s: float = 0.5
     most_in_flight: int = 1024
     precise: bool = False
+    real_time: bool = False
     drain_within_s: float = 10.0
     request_timeout_s: float = 60.0
     slo: tuple[Objective, ...] = ()
@@ -159,10 +162,27 @@ class PerfSpec:
                 "--request-period is the answers of a level",
             )
 
+        if self.real_time:
+            self._check_real_time()
         if self.sequences is not None:
             for load in self.loads:
                 each = -(-self._sequences_of(load, self.sequences) // self.processes)
                 self.sequences.check_room(each * self.processes)
+
+    def _check_real_time(self) -> None:
+        closed = [x for x in self.loads if isinstance(x, ClosedLoad | PeriodicLoad)]
+        if closed:
+            raise SpecError(
+                f"real-time priority is for requests that are due at a time, "
+                f"those of {closed[0]} are not",
+                hint="--request-rate-range, or leave --real-time out",
+            )
+        if self.precise:
+            raise SpecError(
+                "a client that spins at real-time priority would keep the server "
+                "from its core",
+                hint="--precise or --real-time, not both",
+            )
 
     @staticmethod
     def _sequences_of(load: Load, sequences: Sequences) -> int:

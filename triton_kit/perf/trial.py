@@ -64,7 +64,7 @@ class Trial:
         """Warm up, measure, drain; Ctrl-C ends any of them."""
         tail = Cut(Recording())
         try:
-            with scheduling_of(self._load):
+            with scheduling_of(self._load, real_time=self._spec.real_time):
                 self._warm_up()
                 counters = self._stats.sample()
                 with self._metrics.watching() if self._metrics else nullcontext():

@@ -33,10 +33,10 @@ def _contenders():
     """Return name -> maker; perf_analyzer tells no Poisson times to hold it to."""
     makes = {}
     for distribution in ("constant", "poisson"):
-        for is_precise in (False, True):
-            name = f"triton-kit {distribution}" + (" --precise" if is_precise else "")
-            makes[name] = lambda *at, d=distribution, p=is_precise: ours(
-                *at, distribution=d, is_precise=p
+        for flags in ((), ("--precise",), ("--real-time",)):
+            name = " ".join(("triton-kit", distribution, *flags))
+            makes[name] = lambda *at, d=distribution, f=flags: ours(
+                *at, distribution=d, flags=f
             )
     for is_async in (False, True):
         name = f"perf_analyzer {'async' if is_async else 'sync'} constant"
@@ -44,7 +44,7 @@ def _contenders():
     return makes
 
 
-def ours(server, folder, rate, seconds, *, distribution, is_precise, protocol="grpc"):
+def ours(server, folder, rate, seconds, *, distribution, flags=(), protocol="grpc"):
     """Return our open loop; its lag is its own record."""
     out = folder / "open.json"
     out.unlink(missing_ok=True)
@@ -52,8 +52,7 @@ def ours(server, folder, rate, seconds, *, distribution, is_precise, protocol="g
     argv += ["-u", clients.url(server, protocol), "-i", protocol]
     argv += ["--request-rate-range", str(rate), "--warm-up", "0.2"]
     argv += ["--request-distribution", distribution]
-    argv += ["-p", str(round(seconds * 1000)), "--json", str(out)]
-    argv += ["--precise"] if is_precise else []
+    argv += ["-p", str(round(seconds * 1000)), "--json", str(out), *flags]
     return clients.Job(argv, clients.environment(), lambda: _own_lag(out))
 
 

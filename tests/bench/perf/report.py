@@ -195,8 +195,9 @@ def _open(rows):
     ]
     return (
         "## Open loop, gRPC\n\nGoal: lag p50 <= 50 us and p99 <= 300 us; p50 <= 15 us "
-        "with `--precise`. perf_analyzer's lag is fitted from its export, with the "
-        "start that flatters it most.\n\n" + table(head, lines)
+        "with `--precise`; `--real-time` needs CAP_SYS_NICE. perf_analyzer's lag is "
+        "fitted from its export, with the start that flatters it most.\n\n"
+        + table(head, lines)
     )
 
 

@@ -62,7 +62,6 @@ def _ours(server, folder, protocol, distribution):
         RATE,
         SECONDS,
         distribution=distribution,
-        is_precise=False,
         protocol=protocol,
     )
     export = folder / "export.json"

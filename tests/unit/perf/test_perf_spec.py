@@ -2,7 +2,12 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.address import parse_address
-from triton_kit.perf.loads.load import ClosedLoad, concurrency_range
+from triton_kit.perf.loads.load import (
+    ClosedLoad,
+    PeriodicLoad,
+    RateLoad,
+    concurrency_range,
+)
 from triton_kit.perf.server.model import ModelInfo, input_shapes
 from triton_kit.perf.spec import PerfSpec, parse_header, parse_shape
 from triton_kit.tensors import Tensor, data_type
@@ -134,3 +139,18 @@ def test_a_batch_beyond_the_limit_is_refused():
         model(3).check_batch_size(9)
     with pytest.raises(SpecError, match="does not batch"):
         model(3, batches=0).check_batch_size(2)
+
+
+@pytest.mark.parametrize(
+    "load", [ClosedLoad(2), PeriodicLoad(start=1, end=2, step=1, period=3)]
+)
+def test_real_time_priority_wants_due_times(load):
+    with pytest.raises(SpecError, match="due at a time, those of"):
+        PerfSpec(url="h:1", model="m", loads=(load,), real_time=True)
+
+
+def test_a_client_may_not_spin_at_real_time_priority():
+    loads = (RateLoad(rate_hz=10),)
+
+    with pytest.raises(SpecError, match="spins at real-time priority"):
+        PerfSpec(url="h:1", model="m", loads=loads, real_time=True, precise=True)

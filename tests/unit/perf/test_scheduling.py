@@ -1,19 +1,75 @@
 """The scheduling policy is the client's for a load, and its own again afterwards."""
 
+import multiprocessing
 import os
+import resource
+from contextlib import suppress
 
 import pytest
 
-from triton_kit.perf.engine.scheduling import without_preempting
+from triton_kit.errors import SpecError
+from triton_kit.perf.engine.scheduling import at_real_time, without_preempting
+
+NOBODY = 65534
 
 
-def test_the_policy_is_back_after_the_load():
-    before = os.sched_getscheduler(0)
+def unmarked_policy():
+    return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
 
-    with without_preempting():
-        assert os.sched_getscheduler(0) == os.SCHED_BATCH
 
-    assert os.sched_getscheduler(0) == before
+@pytest.fixture
+def policy_within():
+    """Return the policy within `context`, in a process that `prepare` was called in."""
+
+    def policy(context, prepare=lambda: None):
+        processes = multiprocessing.get_context("fork")
+        ours, theirs = processes.Pipe()
+
+        def tell():
+            prepare()
+            before = unmarked_policy()
+            try:
+                with context():
+                    within = os.sched_getscheduler(0)
+                theirs.send((within, unmarked_policy() == before))
+            except SpecError as error:
+                theirs.send((error, None))
+
+        child = processes.Process(target=tell)
+        child.start()
+        theirs.close()
+        within, is_back = ours.recv()
+        child.join()
+        if isinstance(within, SpecError):
+            raise within
+        assert is_back
+        return within
+
+    return policy
+
+
+@pytest.fixture
+def _granted():
+    """Skip where this process may have no real-time priority."""
+    try:
+        with at_real_time():
+            pass
+    except SpecError as error:
+        pytest.skip(error.message)
+
+
+def at_real_time_already():
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
+def without_privileges():
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+    with suppress(PermissionError):  # then there are none
+        os.setuid(NOBODY)
+
+
+def test_the_policy_is_back_after_the_load(policy_within):
+    assert policy_within(without_preempting) == os.SCHED_BATCH
 
 
 def test_the_policy_is_back_after_an_interruption():
@@ -23,3 +79,37 @@ def test_the_policy_is_back_after_an_interruption():
         raise KeyboardInterrupt
 
     assert os.sched_getscheduler(0) == before
+
+
+@pytest.mark.usefixtures("_granted")
+def test_a_policy_that_somebody_chose_stays(policy_within):
+    """As with `chrt -f 1 triton-kit perf`."""
+    policy = policy_within(without_preempting, prepare=at_real_time_already)
+
+    assert policy == os.SCHED_FIFO
+
+
+@pytest.mark.usefixtures("_granted")
+def test_real_time_is_for_this_thread_alone(policy_within):
+    policy = policy_within(at_real_time)
+
+    assert policy == os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+
+
+@pytest.mark.usefixtures("_granted")
+def test_a_closed_loop_after_real_time_takes_the_core_from_nobody(policy_within):
+    def prepare():
+        with at_real_time():
+            pass
+
+    policy = policy_within(without_preempting, prepare=prepare)
+
+    assert policy & ~os.SCHED_RESET_ON_FORK == os.SCHED_BATCH
+
+
+def test_real_time_that_is_not_granted_says_what_grants_it(policy_within):
+    with pytest.raises(SpecError) as caught:
+        policy_within(at_real_time, prepare=without_privileges)
+
+    assert "does not grant it" in caught.value.message
+    assert "CAP_SYS_NICE" in caught.value.hint

@@ -144,13 +144,18 @@ def sender_of(
     """
     weights = [share.weight for share in spec.models]
     supply = supply_for(targets, weights, seed=spec.seed)
-    spin_ns = _AWAKE_PRECISELY_NS if spec.precise else _AWAKE_NS
     with (
-        Reactor(spin_ns=spin_ns) as reactor,
+        Reactor(spin_ns=_awake_ns(spec)) as reactor,
         targets.protocol.transport(reactor, supply.check is not None) as transport,
         _undisturbed(),
     ):
         yield Sender(spec, reactor, transport, supply, share)
+
+
+def _awake_ns(spec: PerfSpec) -> int:
+    if spec.real_time:
+        return 0  # it wakes soon enough, and nobody else could run meanwhile
+    return _AWAKE_PRECISELY_NS if spec.precise else _AWAKE_NS
 
 
 @contextmanager

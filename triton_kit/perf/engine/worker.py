@@ -83,7 +83,8 @@ class Worker:
         if do == "load":
             load = self._sender.spec.loads[command["index"]]
             self._scheduling.close()
-            self._scheduling.enter_context(scheduling_of(load))
+            real_time = self._sender.spec.real_time
+            self._scheduling.enter_context(scheduling_of(load, real_time=real_time))
             self._engine = self._sender.engine(load)
             self._engine.open()
             tell("open")
