@@ -105,6 +105,33 @@ def test_a_rate_that_the_server_cannot_keep_is_reported(loaded):
     assert run.total == pytest.approx(200, abs=3)
 
 
+@pytest.mark.parametrize(
+    ("rate_hz", "how"),
+    [
+        (40, {"most_in_flight": 8}),
+        (160, {"most_in_flight": 8}),
+        (40, {"request_count": 80}),
+        (160, {"processes": 2}),
+    ],
+)
+def test_a_server_that_falls_behind_is_the_limit(loaded, rate_hz, how):
+    """It answers 20 per second, and what it is sent in spite of that in the end too."""
+    how = {"most_in_flight": 80, "drain_within_s": 5.0} | how
+    [run] = measure(
+        spec(
+            loaded,
+            "grpc",
+            model="slow",
+            loads=(RateLoad(rate_hz=rate_hz),),
+            measurement_interval_s=1.5,
+            warm_up_s=0,
+            **how,
+        )
+    ).runs
+
+    assert run.verdict.kind in ("server-limited", "disturbed")
+
+
 def test_a_trace_that_ends_ends_the_measurement(loaded):
     times = tuple(range(0, 500_000_001, 10_000_000))
     load = ScheduleLoad(times_ns=times, is_repeated=False, name="trace")

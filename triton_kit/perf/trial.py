@@ -10,6 +10,7 @@ from triton_kit.perf.engine.closed_loop import ClosedLoop
 from triton_kit.perf.engine.engine import Engine
 from triton_kit.perf.engine.scheduling import scheduling_of
 from triton_kit.perf.loads.load import Load, PeriodicLoad
+from triton_kit.perf.record.backlog import Backlog
 from triton_kit.perf.record.cpu import CpuUse, CpuWatch
 from triton_kit.perf.record.recorder import Cut, Recording
 from triton_kit.perf.record.stability import Window
@@ -55,6 +56,7 @@ class Trial:
         self._tick_ns = min(_TICK_NS, max(ns(spec.request_timeout_s / 10), _LOOK_NS))
         self._engine = engine
         self._windows: list[Window] = []
+        self._backlog = Backlog()
         self._boundaries_ns: list[int] = []
         self._cpu = CpuUse(0.0, 0.0, 0.0, None)
         self._start_ns = self._end_ns = 0
@@ -110,15 +112,9 @@ class Trial:
                 unsettled=self._unsettled(),
                 cpu=self._cpu,
                 recording=recording,
-                due=total if self._is_told_when() else None,
-                late=_ended(tail.whole),
-                length_s=sum(window.length_s for window in self._windows),
+                backlog=self._backlog,
             ),
         )
-
-    def _is_told_when(self) -> bool:
-        """Whether an open loop was sent, and to its end."""
-        return self._engine.sent is not None and not self.was_interrupted
 
     def _used(self) -> Sequence[Window]:
         """Return the windows that make the result: all, where the load had an end."""
@@ -238,6 +234,7 @@ class Trial:
     def _cut_window(self) -> None:
         start_ns, self._end_ns = self._end_ns, now_ns()
         length_s = (self._end_ns - start_ns) / NS_PER_S
+        self._note_backlog()
         cut = self._engine.cut()
         self._boundaries_ns.append(self._end_ns)
         self._windows.append(
@@ -311,6 +308,7 @@ class Trial:
         def tick() -> None:
             nonlocal timer
             self._report(self._progress(start_ns))
+            self._note_backlog()
             self._expire()
             timer = self._reactor.call_at(now_ns() + self._tick_ns, tick)
 
@@ -319,6 +317,11 @@ class Trial:
             yield
         finally:
             timer.cancel()
+
+    def _note_backlog(self) -> None:
+        owed = self._engine.owed
+        if owed is not None:
+            self._backlog.note(now_ns(), owed)
 
     def _progress(self, start_ns: int) -> float:
         if count := self._spec.request_count:

@@ -1,8 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 
 from triton_kit.errors import SpecError
+from triton_kit.perf.record.backlog import Backlog, Owed
 from triton_kit.perf.record.cpu import CpuUse, CpuWatch, server_process
 from triton_kit.perf.record.recorder import Recorder
 from triton_kit.perf.record.stability import (
@@ -107,9 +109,7 @@ def verdict(**changes):
         "unsettled": None,
         "cpu": quiet,
         "recording": recorder.cut(),
-        "due": None,
-        "late": 0,
-        "length_s": 1.0,
+        "backlog": Backlog(),
     }
     return judge(**(facts | changes))
 
@@ -128,25 +128,68 @@ def test_a_client_that_uses_up_its_core_is_the_limit():
     assert verdict(cpu=CpuUse(1.0, 1.0, 0.95, 0.0)).kind == "client-limited"
 
 
-def test_an_open_loop_that_is_not_answered_is_limited_by_the_server():
-    found = verdict(due=200, late=100)
+def owed(counts, per_tick=lambda tick: 1000):
+    backlog, due = Backlog(), 0
+    for tick, count in enumerate(counts):
+        due += per_tick(tick)
+        backlog.note(tick, Owed(due, count))
+    return backlog
+
+
+def test_a_server_that_falls_behind_is_the_limit():
+    found = verdict(backlog=owed(range(0, 202, 2)))
 
     assert found.kind == "server-limited"
-    assert found.reason.startswith("100 of 200 requests were still unanswered")
+    assert found.reason == (
+        "75 requests were due and unanswered in the second quarter of the time, "
+        "175 in the last"
+    )
 
 
-def test_what_latency_keeps_in_flight_is_not_behind():
-    recorder = Recorder()
-    for _ in range(100):
-        recorder.times += (0, 0, 1, 200_000_000)
-    recording = recorder.cut()
+@pytest.mark.parametrize("overload", [1.1, 2, 20])
+def test_any_overload_is_noticed(overload):
+    per_tick = 100 * (1 - 1 / overload)
 
-    assert verdict(due=1000, late=210, recording=recording).kind == "stable"
-    assert verdict(due=1000, late=600, recording=recording).kind == "server-limited"
+    assert verdict(backlog=owed(round(n * per_tick) for n in range(50))).kind == (
+        "server-limited"
+    )
 
 
-def test_few_requests_with_one_on_its_way_are_not_behind():
-    assert verdict(due=15, late=1).kind == "stable"
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [0] * 50,
+        [1, 0] * 25,
+        [min(10 * n, 100) for n in range(50)],  # a request takes a fifth of the run
+        [100] * 49 + [400],  # it stood still at the very end
+        np.random.default_rng(1).poisson(100, 50).tolist(),
+        [0, 3],
+        [],
+    ],
+)
+def test_a_server_that_keeps_up_is_not_behind(counts):
+    assert str(verdict(backlog=owed(counts))) == "stable"
+
+
+def test_requests_as_long_as_half_the_run_leave_it_open():
+    found = verdict(backlog=owed(min(10 * n, 250) for n in range(50)))
+
+    assert found.kind == "unstable"
+
+
+def test_a_run_may_last_for_days():
+    growth = owed(n // 100 for n in range(100_000)).growth()
+
+    assert growth.second_quarter == pytest.approx(375, rel=0.05)
+    assert growth.last_quarter == pytest.approx(875, rel=0.05)
+    assert growth.rate == pytest.approx(1, rel=0.05)
+
+
+def test_a_trace_that_asks_ever_more_is_owed_more():
+    """A request takes ten ticks, and ever more are sent."""
+    backlog = owed((10 * n for n in range(100)), per_tick=lambda tick: tick)
+
+    assert verdict(backlog=backlog).kind == "stable"
 
 
 def test_a_run_that_did_not_settle_says_why():

@@ -10,6 +10,7 @@ from triton_kit.perf.engine.ledger import Ledger
 from triton_kit.perf.engine.observed import ObservedTransport
 from triton_kit.perf.engine.quota import Quota
 from triton_kit.perf.loads.sequences import Source, TurnTaking
+from triton_kit.perf.record.backlog import Owed
 from triton_kit.perf.record.recorder import Cut
 from triton_kit.perf.request import Failure, Request
 from triton_kit.perf.transport.base import Transport
@@ -44,7 +45,9 @@ class ClosedLoop:
         self.ledger.hand_back_to(self._freed)
         self.recorder = self.ledger.recorder
         self.in_flight = 0
-        self.sent: int | None = None  # what is answered tells it
+        # What is answered tells both.
+        self.sent: int | None = None
+        self.owed: Owed | None = None
         self._reactor = reactor
         self._transport: Transport = transport
         self._turns = TurnTaking(requests, source)

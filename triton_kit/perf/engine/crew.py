@@ -24,6 +24,7 @@ from triton_kit import errors
 from triton_kit.errors import ServerError, SpecError, TransportError, TritonKitError
 from triton_kit.perf.clock import now_ns
 from triton_kit.perf.loads.load import ClosedLoad, Load
+from triton_kit.perf.record.backlog import Owed
 from triton_kit.perf.record.recorder import Cut, Recording
 from triton_kit.perf.record.recording_wire import cut_from_bytes
 from triton_kit.perf.request import Failure
@@ -138,6 +139,7 @@ class CrewEngine:
         self._busy: set[int] = set()
         self._round = 0
         self._ended: dict[int, int] = {}
+        self._owed: dict[int, Owed | None] = {}
         self.sent: int | None = None if isinstance(load, ClosedLoad) else 0
 
     def begin(self, *, count: int | None = None) -> int:
@@ -145,6 +147,7 @@ class CrewEngine:
         start_ns = now_ns() + _LEAD_NS
         self._busy = {worker.index for worker in self._workers}
         self._ended.clear()
+        self._owed.clear()
         self._round += 1
         for worker in self._workers:
             share = None if count is None else _share(count, worker, self._workers)
@@ -160,6 +163,18 @@ class CrewEngine:
     def ended(self) -> int:
         """Requests that had ended when the workers were last asked."""
         return sum(self._ended.values())
+
+    @property
+    def owed(self) -> Owed | None:
+        """Requests that were due and had no answer when the workers were last asked.
+
+        None for a closed loop, and once a worker has sent its last one.
+        """
+        owed = [self._owed.get(worker.index) for worker in self._workers]
+        known = [each for each in owed if each is not None]
+        if len(known) < len(owed):
+            return None
+        return Owed(*map(sum, zip(*known, strict=True)))
 
     def finish(self, end_ns: int) -> None:
         """Send what is due before `end_ns` and no more; stop after the last answer."""
@@ -207,6 +222,8 @@ class CrewEngine:
                     self._busy.discard(worker.index)
                 elif event["is"] == "count":
                     self._ended[worker.index] = event["ended"]
+                    owed = event["owed"]
+                    self._owed[worker.index] = Owed(*owed) if owed else None
             worker.events = [e for e in worker.events if e[0]["is"] == "cut"]
         if was_busy and not self._busy:
             self._reactor.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from triton_kit.perf.record.backlog import Owed
 from triton_kit.perf.record.recorder import Cut
 from triton_kit.perf.request import Failure
 
@@ -32,6 +33,13 @@ class Engine(Protocol):
     @property
     def ended(self) -> int:
         """Requests that ended since the last cut, well or not."""
+
+    @property
+    def owed(self) -> Owed | None:
+        """Requests that are due and have no answer, while more are to come.
+
+        None for a closed loop, and once the last request of an open one has left.
+        """
 
     def finish(self, end_ns: int) -> None:
         """Send what is due before `end_ns` and no more; stop after the last answer."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from triton_kit.perf.clock import now_ns
 from triton_kit.perf.engine.ledger import Ledger
 from triton_kit.perf.loads.sequences import Source, TurnTaking
+from triton_kit.perf.record.backlog import Owed
 from triton_kit.perf.record.recorder import Cut
 from triton_kit.perf.request import Failure, Request
 from triton_kit.perf.transport.base import Transport
@@ -97,6 +98,19 @@ class OpenLoop:
     def ended(self) -> int:
         """Requests that ended since the last cut, well or not."""
         return self.recorder.finished
+
+    @property
+    def owed(self) -> Owed | None:
+        """Requests that are due and have no answer, while more are to come.
+
+        How many of them wait for a slot is told from the rate of those before.
+        """
+        if self._next_ns == NEVER:
+            return None
+        waited_ns = max(0, now_ns() - self._next_ns)
+        so_far_ns = self._next_ns - self._start_ns
+        waiting = round(self.sent * waited_ns / so_far_ns) if so_far_ns else 0
+        return Owed(due=self.sent + waiting, unanswered=self.in_flight + waiting)
 
     def cut(self) -> Cut:
         """Return what was recorded since the last cut, and begin anew."""

@@ -100,7 +100,7 @@ class Worker:
             engine.abandon(Failure(**command["failure"]))
         elif do == "expire":
             engine.expire(command["before_ns"], Failure(**command["failure"]))
-            tell("count", ended=engine.ended)
+            tell("count", ended=engine.ended, owed=engine.owed)
 
     def _start(self, engine: ClosedLoop | OpenLoop, command: dict[str, Any]) -> None:
         self._round = command["round"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from triton_kit.perf.clock import NS_PER_S
+from triton_kit.perf.record.backlog import Backlog, Growth
 from triton_kit.perf.record.cpu import CpuUse
 from triton_kit.perf.record.recorder import Recording
 
@@ -12,10 +13,13 @@ from triton_kit.perf.record.recorder import Recording
 _CLIENT_CORES = 0.9
 # Others' work beyond this much of a core shows in latencies.
 _FOREIGN_CORES = 0.25
-# An open loop leaves more than this share of its requests to the time after it, beside
-# what latency explains, only where the server has fallen behind.
-_LATE_SHARE = 0.01
-_LATE_REQUESTS = 2
+# A server that keeps up may owe more at the end by chance: so many standard deviations
+# of what it owes, and some at any rate.
+_DEVIATIONS = 2
+_FEW_REQUESTS = 2
+# One that falls behind owes 2.3 times as much. Less may come of requests that take
+# half as long as the run.
+_BEHIND = 1.5
 # The machine has nothing left for a server that runs on it.
 _BUSY_SHARE = 0.95
 
@@ -39,9 +43,7 @@ def judge(
     unsettled: str | None,
     cpu: CpuUse,
     recording: Recording,
-    due: int | None,
-    late: int,
-    length_s: float,
+    backlog: Backlog,
 ) -> Verdict:
     """Judge a run; the first of these that holds, the worst for the figures first.
 
@@ -49,9 +51,7 @@ def judge(
         unsettled: why the stop rule was not content, if it was not.
         cpu: who used the CPU during the run.
         recording: its requests.
-        due: the requests of an open loop; None for a closed one.
-        late: those that had not ended when the measured time was over.
-        length_s: the measured time.
+        backlog: what an open loop was owed over its time; empty for a closed one.
     """
     if cpu.foreign_cores > _FOREIGN_CORES:
         return Verdict(
@@ -64,11 +64,13 @@ def judge(
             reason=f"a client process used {cpu.busiest_cores:.2f} of the one core "
             "it can use",
         )
-    if due is not None and _is_behind(recording, due, late, length_s):
+    growth = backlog.growth()
+    if growth and _has_grown(growth, 1, _DEVIATIONS):
+        is_behind = _has_grown(growth, _BEHIND, 0)
         return Verdict(
-            kind="server-limited",
-            reason=f"{late} of {due} requests were still unanswered when the time was "
-            "over",
+            kind="server-limited" if is_behind else "unstable",
+            reason=f"{growth.second_quarter:.0f} requests were due and unanswered in "
+            f"the second quarter of the time, {growth.last_quarter:.0f} in the last",
         )
     if recording.failed and not recording.succeeded:
         return Verdict(kind="unstable", reason="no request was answered well")
@@ -82,12 +84,8 @@ def judge(
     return Verdict(kind="stable")
 
 
-def _is_behind(recording: Recording, due: int, late: int, length_s: float) -> bool:
-    """Say whether more is late than what is always in flight at such a latency.
-
-    Latencies grow while a server falls behind, so it is the fast answers that tell.
-    """
-    if not length_s:
-        return False
-    in_flight = due / length_s * recording.latency.quantile_ns(0.25) / NS_PER_S
-    return late > _LATE_REQUESTS + _LATE_SHARE * due + 2 * in_flight
+def _has_grown(growth: Growth, factor: float, deviations: float) -> bool:
+    """Say whether more is owed than the rate, `factor` and chance make of it."""
+    expected = factor * growth.second_quarter * max(growth.rate, 1)
+    chance = _FEW_REQUESTS + deviations * math.sqrt(growth.last_quarter)
+    return growth.last_quarter > expected + chance
