@@ -58,8 +58,8 @@ def arguments():
     parser.add_argument(
         "--instances",
         type=int,
-        default=min(len(os.sched_getaffinity(0)), _MOST_INSTANCES),
-        help="of the model; one per CPU, up to eight, as one alone would be the limit",
+        default=max(1, min(len(os.sched_getaffinity(0)) // 2, _MOST_INSTANCES)),
+        help="of the model; one for two CPUs, which is what it keeps busy, up to eight",
     )
     parser.add_argument("--out", type=Path, default=CACHE / "results")
     return parser.parse_args()
