@@ -21,7 +21,7 @@ import closed
 import openloop
 import report
 import stall
-from target import Counter, served
+from target import WAITING, Counter, served
 from tools import CACHE
 
 from triton_kit.errors import ServerError
@@ -61,6 +61,11 @@ def arguments():
         default=max(1, min(len(os.sched_getaffinity(0)) // 2, _MOST_INSTANCES)),
         help="of the model; one for two CPUs, which is what it keeps busy, up to eight",
     )
+    parser.add_argument(
+        "--batches-wait",
+        action="store_true",
+        help="up to 1 ms for 24 requests: best with two instances and 64 in flight",
+    )
     parser.add_argument("--out", type=Path, default=CACHE / "results")
     return parser.parse_args()
 
@@ -82,6 +87,7 @@ def environment(options):
     return {
         "server_allocator": options.allocator,
         "model_instances": options.instances,
+        "batches_wait": options.batches_wait,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "kernel": platform.release(),
@@ -119,7 +125,10 @@ def main():
         work.mkdir()
         repository = Path(folder) / "repository"
         with served(
-            repository, allocator=options.allocator, instances=options.instances
+            repository,
+            allocator=options.allocator,
+            instances=options.instances,
+            batcher=WAITING if options.batches_wait else "",
         ) as server:
             counter = Counter(server)
             for name in options.only or parts:

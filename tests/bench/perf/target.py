@@ -20,10 +20,12 @@ backend: "onnxruntime"
 max_batch_size: 64
 input {{ name: "x" data_type: TYPE_FP32 dims: [ 16 ] }}
 output {{ name: "y" data_type: TYPE_FP32 dims: [ 4 ] }}
-dynamic_batching {{ }}
+dynamic_batching {{ {batcher} }}
 instance_group {{ count: {instances} kind: KIND_CPU }}
 parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
 """
+# For many in flight: two instances work on halves of them at the same time.
+WAITING = "preferred_batch_size: [ 24 ] max_queue_delay_microseconds: 1000"
 
 
 def mlp():
@@ -52,12 +54,13 @@ def mlp():
 
 
 @contextmanager
-def served(folder, *, allocator, instances=1):
+def served(folder, *, allocator, instances=1, batcher=""):
     """Write the repository and serve it; yields the running server."""
     version = folder / MODEL / "1"
     version.mkdir(parents=True)
     onnx.save(mlp(), version / "model.onnx")
-    (folder / MODEL / "config.pbtxt").write_text(CONFIG.format(instances=instances))
+    config = CONFIG.format(instances=instances, batcher=batcher)
+    (folder / MODEL / "config.pbtxt").write_text(config)
     with running(ServeSpec(repository=folder, allocator=allocator)) as server:
         yield server
 
