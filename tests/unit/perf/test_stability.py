@@ -177,6 +177,14 @@ def test_requests_as_long_as_half_the_run_leave_it_open():
     assert found.kind == "unstable"
 
 
+def test_notes_of_one_moment_are_no_error():
+    backlog = Backlog()
+    for _ in range(9):
+        backlog.note(5, Owed(1, 1))
+
+    assert str(verdict(backlog=backlog)) == "stable"
+
+
 def test_a_run_may_last_for_days():
     growth = owed(n // 100 for n in range(100_000)).growth()
 

@@ -77,4 +77,4 @@ class Backlog:
 
 def _rate(notes: list[_Note]) -> float:
     first, last = notes[0], notes[-1]
-    return (last.owed.due - first.owed.due) / (last.at_ns - first.at_ns)
+    return (last.owed.due - first.owed.due) / max(last.at_ns - first.at_ns, 1)
