@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from triton_kit.cli import main
+from triton_kit.errors import SpecError
+from triton_kit.perf.engine.scheduling import at_real_time
 from triton_kit.project.scaffold import scaffold
 
 # A script that runs the tests in the background has the shell ignore Ctrl-C for them;
@@ -31,6 +33,16 @@ def digits(tmp_path):
     folder = tmp_path / "digits"
     scaffold("digits", folder)
     return folder
+
+
+@pytest.fixture
+def real_time_granted():
+    """Skip where this process may have no real-time priority."""
+    try:
+        with at_real_time():
+            pass
+    except SpecError as error:
+        pytest.skip(error.message)
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,4 @@
+import math
 import os
 import signal
 import threading
@@ -6,11 +7,10 @@ import time
 import psutil
 import pytest
 
-from triton_kit.errors import SpecError
-from triton_kit.perf.engine.scheduling import at_real_time
 from triton_kit.perf.loads.load import ClosedLoad, RateLoad, ScheduleLoad
 from triton_kit.perf.measure import measure
 from triton_kit.perf.record.stability import StopRule
+from triton_kit.perf.results import verdict
 from triton_kit.perf.spec import PerfSpec
 
 pytestmark = pytest.mark.server
@@ -86,6 +86,13 @@ def test_every_request_of_a_schedule_is_sent_and_counted_by_the_server(
     assert (run.recording.succeeded, run.errors, run.total) == (200, 0, 200)
 
 
+@pytest.fixture
+def _others_do_not_count(monkeypatch):
+    """Judge as on a machine where no other test runs."""
+    monkeypatch.setattr(verdict, "_FOREIGN_CORES", math.inf)
+
+
+@pytest.mark.usefixtures("_others_do_not_count")
 def test_a_rate_that_the_server_cannot_keep_is_reported(loaded):
     result = measure(
         spec(
@@ -100,11 +107,12 @@ def test_a_rate_that_the_server_cannot_keep_is_reported(loaded):
     )
     run = result.runs[0]
 
-    assert run.verdict.kind in ("server-limited", "disturbed")
+    assert run.verdict.kind == "server-limited"
     assert run.recording.errors["no answer"].count > 50
     assert run.total == pytest.approx(200, abs=3)
 
 
+@pytest.mark.usefixtures("_others_do_not_count")
 @pytest.mark.parametrize(
     ("rate_hz", "how"),
     [
@@ -129,7 +137,7 @@ def test_a_server_that_falls_behind_is_the_limit(loaded, rate_hz, how):
         )
     ).runs
 
-    assert run.verdict.kind in ("server-limited", "disturbed")
+    assert run.verdict.kind == "server-limited"
 
 
 def test_a_trace_that_ends_ends_the_measurement(loaded):
@@ -167,13 +175,9 @@ def test_a_low_draw_of_poisson_is_no_fault_of_the_server(loaded):
     assert "unanswered" not in run.verdict.reason
 
 
+@pytest.mark.usefixtures("real_time_granted")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_real_time_load_is_sent_at_real_time_priority(loaded, processes):
-    try:
-        with at_real_time():
-            pass
-    except SpecError as error:
-        pytest.skip(error.message)
     policies = set()
 
     def look(_progress):

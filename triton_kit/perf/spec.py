@@ -173,7 +173,7 @@ class PerfSpec:
         closed = [x for x in self.loads if isinstance(x, ClosedLoad | PeriodicLoad)]
         if closed:
             raise SpecError(
-                f"real-time priority is for requests that are due at a time, "
+                "real-time priority is for requests that are due at a time, "
                 f"those of {closed[0]} are not",
                 hint="--request-rate-range, or leave --real-time out",
             )

@@ -48,16 +48,6 @@ def policy_within():
     return policy
 
 
-@pytest.fixture
-def _granted():
-    """Skip where this process may have no real-time priority."""
-    try:
-        with at_real_time():
-            pass
-    except SpecError as error:
-        pytest.skip(error.message)
-
-
 def at_real_time_already():
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
@@ -81,7 +71,7 @@ def test_the_policy_is_back_after_an_interruption():
     assert os.sched_getscheduler(0) == before
 
 
-@pytest.mark.usefixtures("_granted")
+@pytest.mark.usefixtures("real_time_granted")
 def test_a_policy_that_somebody_chose_stays(policy_within):
     """As with `chrt -f 1 triton-kit perf`."""
     policy = policy_within(without_preempting, prepare=at_real_time_already)
@@ -89,14 +79,14 @@ def test_a_policy_that_somebody_chose_stays(policy_within):
     assert policy == os.SCHED_FIFO
 
 
-@pytest.mark.usefixtures("_granted")
+@pytest.mark.usefixtures("real_time_granted")
 def test_real_time_is_for_this_thread_alone(policy_within):
     policy = policy_within(at_real_time)
 
     assert policy == os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
 
 
-@pytest.mark.usefixtures("_granted")
+@pytest.mark.usefixtures("real_time_granted")
 def test_a_closed_loop_after_real_time_takes_the_core_from_nobody(policy_within):
     def prepare():
         with at_real_time():

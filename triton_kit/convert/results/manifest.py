@@ -17,6 +17,7 @@ from triton_kit.convert.graph.onnx_file import artifact_files
 from triton_kit.convert.precision.modelopt import modelopt_version
 from triton_kit.convert.spec import Accuracy, ConvertSpec, GraphSize
 from triton_kit.errors import ConvertError
+from triton_kit.whole_file import write_whole
 
 SCHEMA = 1
 MANIFEST, REPRODUCE = "manifest.json", "reproduce.sh"
@@ -130,15 +131,14 @@ def engine_facts(artifact: Path, report: Mapping[str, Json] | None) -> dict[str,
 
 
 def write_text(path: Path, text: str, *, executable: bool = False) -> None:
-    """Write a small file so that it is there as a whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write a small file so that it is there as a whole or not at all.
+
+    Raises:
+        ConvertError: it cannot be written.
+    """
     try:
-        partial.write_text(text, encoding="utf-8")
-        if executable:
-            partial.chmod(0o755)
-        partial.replace(path)
+        write_whole(path, text, executable=executable)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ConvertError(f"{path}: cannot write it: {error.strerror}") from error
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from triton_kit.whole_file import staged_beside, write_whole
 
 
 def write_text(path: Path, text: str) -> None:
@@ -14,14 +15,8 @@ def write_text(path: Path, text: str) -> None:
     """
     if _is_special(path):
         path.write_text(text, encoding="utf-8")
-        return
-    target = path.resolve()  # a link stays one
-    staged = _staged(target)
-    try:
-        staged.write_text(text, encoding="utf-8")
-        staged.replace(target)
-    finally:
-        staged.unlink(missing_ok=True)
+    else:
+        write_whole(path, text)
 
 
 def try_to_write(path: Path) -> None:
@@ -32,7 +27,7 @@ def try_to_write(path: Path) -> None:
     """
     if _is_special(path):
         return  # to open a pipe would wait for its reader
-    staged = _staged(path.resolve())
+    staged = staged_beside(path.resolve())
     staged.touch()
     staged.unlink()
 
@@ -40,7 +35,3 @@ def try_to_write(path: Path) -> None:
 def _is_special(path: Path) -> bool:
     """Say whether a path is a pipe, a device or the like; raises OSError for none."""
     return path.exists() and not path.is_file()
-
-
-def _staged(target: Path) -> Path:
-    return target.with_name(f".triton-kit-{os.getpid()}")

@@ -12,6 +12,7 @@ from triton_kit.repository.pbtxt.parse import ParsedConfig, parse
 from triton_kit.repository.pbtxt.places import Node, Step
 from triton_kit.repository.pbtxt.render import render
 from triton_kit.repository.pbtxt.tokens import END, tokenize
+from triton_kit.whole_file import write_whole
 
 _COMMENT = re.compile(r"#[^\n]*")
 _CLOSING = ("}", "]", ">")
@@ -131,13 +132,12 @@ def format_file(path: Path, *, write: bool = True) -> bool:
     """
     try:
         before = path.read_bytes()
-        after = format_config(before, path=path).encode()
-        if write and after != before:
-            stage = path.with_name(f".{path.name}.new")
-            stage.write_bytes(after)
-            stage.replace(path)
+        after = format_config(before, path=path)
+        is_other = after.encode() != before
+        if write and is_other:
+            write_whole(path, after)
     except OSError as error:
         raise RepositoryError(
             f"{path}: cannot be formatted: {error.strerror}"
         ) from error
-    return after != before
+    return is_other
