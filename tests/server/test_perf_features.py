@@ -6,6 +6,7 @@ from triton_kit.errors import SpecError
 from triton_kit.perf.loads.load import RateLoad
 from triton_kit.perf.loads.sequences import Sequences
 from triton_kit.perf.measure import measure
+from triton_kit.perf.results.export import as_profile
 from triton_kit.perf.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server
@@ -119,6 +120,33 @@ def test_every_reply_of_a_decoupled_model_is_counted(loaded, tmp_path):
     assert recording.replies == 560
     assert recording.between.count == 560 - 30  # the first of a stream has no gap
     assert recording.to_first.max_ns <= recording.latency.max_ns
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_profile_has_every_reply_of_every_good_stream(loaded, tmp_path, processes):
+    result = measure(
+        spec(
+            loaded,
+            "grpc",
+            model="repeat",
+            input_data=counts(tmp_path, 0, 1, 5, 101),  # 101 are refused
+            loads=(ClosedLoad(4),),
+            request_count=40,
+            processes=processes,
+            keep_times=True,
+        )
+    )
+    [experiment] = json.loads(as_profile(result))["experiments"]
+    requests = experiment["requests"]
+    replies = [request["response_timestamps"] for request in requests]
+
+    assert len(requests) == result.runs[0].answered
+    assert {len(times) for times in replies} == {0, 1, 5}
+    assert sum(map(len, replies)) == 60
+    for request, times in zip(requests, replies, strict=True):
+        assert times == sorted(times)
+        assert all(at_ns >= request["first_byte"] for at_ns in times)
+        assert not times or request["first_byte"] == times[0]
 
 
 def test_an_error_in_a_stream_is_counted(loaded, tmp_path):

@@ -149,15 +149,18 @@ def test_what_generate_cannot_carry_is_refused(loaded):
 
 
 def test_the_command_streams(loaded, kit, tmp_path):
-    out = tmp_path / "out.json"
+    out, profile = tmp_path / "out.json", tmp_path / "profile.json"
     result = kit(
         *("perf", "-m", "repeat", "-u", loaded.http_url, "--request-count", 10),
         *("--endpoint", "generate_stream", "--input-data", counts(tmp_path, 4)),
-        *("--json", out),
+        *("--json", out, "--profile-export-file", profile),
     )
     [run] = json.loads(out.read_text())["runs"]
+    [experiment] = json.loads(profile.read_text())["experiments"]
 
     assert result.exit_code == 0, result.output
     assert run["replies"] == 40
     assert run["between_replies_us"]["p50"] >= 0
     assert run["first_byte_us"]["p50"] <= run["latency_us"]["p50"]
+    replies = [request["response_timestamps"] for request in experiment["requests"]]
+    assert [len(times) for times in replies] == [4] * 10

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 # What a request may say beside its tensors.
 Parameter = str | int | bool
 
+# The kind of failure of a request that had no answer within its time.
+TIMEOUT = "timeout"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeaderList:

@@ -64,7 +64,8 @@ class PerfSpec:
         slo: what every run must keep; the result says where one does not.
         search: `every` load, `until-missed` (an objective), or `binary`, for the
             highest load that meets the objectives.
-        keep_times: keep the times of every request, 32 bytes each, for an export.
+        keep_times: keep the times of every request, 32 bytes each, and of every reply
+            of a stream, for an export.
         seed: of the random data; the same seed sends the same bytes.
         headers: further HTTP headers, or gRPC metadata.
         parameters: of every request, such as `priority` or `timeout`.

@@ -14,7 +14,7 @@ from triton_kit.perf.record.backlog import Backlog
 from triton_kit.perf.record.cpu import CpuUse, CpuWatch
 from triton_kit.perf.record.recorder import Cut, Recording
 from triton_kit.perf.record.stability import Window
-from triton_kit.perf.request import Failure
+from triton_kit.perf.request import TIMEOUT, Failure
 from triton_kit.perf.results.part import Part
 from triton_kit.perf.results.result import Run
 from triton_kit.perf.results.verdict import judge
@@ -45,6 +45,7 @@ class Trial:
         self.was_interrupted = False
         self._has_ended = False
         self._spec = spec
+        self._rule = spec.stop
         self._load = load
         self._reactor = reactor
         self._watch = watch
@@ -84,8 +85,8 @@ class Trial:
     def _result(self, tail: Cut) -> Run:
         used = self._used()
         length_s = sum(window.length_s for window in used)
-        total = sum(_ended(window.recording) for window in self._windows)
-        total += _ended(tail.whole)
+        total = sum(window.recording.total for window in self._windows)
+        total += tail.whole.total
         counted = [Cut(window.recording, window.parts) for window in used]
         recording = _merged(cut.whole for cut in counted)
         answered = recording.succeeded
@@ -119,7 +120,7 @@ class Trial:
     def _used(self) -> Sequence[Window]:
         """Return the windows that make the result: all, where the load had an end."""
         has_end = isinstance(self._load, PeriodicLoad) or self._has_ended
-        return self._windows if has_end else self._spec.stop.used(self._windows)
+        return self._windows if has_end else self._rule.used(self._windows)
 
     def _models(
         self, length_s: float, counted: Sequence[Cut], tail: Cut
@@ -176,7 +177,7 @@ class Trial:
         is_counted = self._spec.request_count is not None
         if is_counted or self._has_ended or isinstance(self._load, PeriodicLoad):
             return None
-        return self._spec.stop.unsettled(self._windows)
+        return self._rule.unsettled(self._windows)
 
     def _warm_up(self) -> None:
         if self._spec.warm_up_s:
@@ -209,7 +210,7 @@ class Trial:
             self._cpu = self._watch.since(before)
 
     def _measure_windows(self) -> None:
-        rule = self._spec.stop
+        rule = self._rule
         while not (rule.is_over(self._windows) or self._has_ended):
             try:
                 if rule.window_requests is None:
@@ -282,7 +283,7 @@ class Trial:
     def _expire(self) -> None:
         """Fail the requests that are over the timeout."""
         timeout_s = self._spec.request_timeout_s
-        failure = Failure("timeout", f"no answer in {timeout_s:g} s")
+        failure = Failure(TIMEOUT, f"no answer in {timeout_s:g} s")
         self._engine.expire(now_ns() - ns(timeout_s), failure)
 
     def _end_sequences(self) -> None:
@@ -328,7 +329,7 @@ class Trial:
             return min(self._engine.ended / count, 1.0)
         if isinstance(self._load, PeriodicLoad):
             return len(self._windows) / len(self._load.levels)
-        rule = self._spec.stop
+        rule = self._rule
         longest_ns = ns(rule.window_s * rule.most_windows)
         return min((now_ns() - start_ns) / longest_ns, 1.0)
 
@@ -345,7 +346,3 @@ def _merged(recordings: Iterable[Recording]) -> Recording:
     for recording in recordings:
         whole.merge(recording)
     return whole
-
-
-def _ended(recording: Recording) -> int:
-    return recording.succeeded + recording.failed

@@ -16,6 +16,7 @@ def recording(seed):
     generator = np.random.default_rng(seed)
     for _ in range(500):
         recorder.times += np.cumsum(generator.integers(1, 10**7, 4)).tolist()
+        recorder.keep_replies(list(range(len(recorder.times) % 7)))
     recorder.reply(None)
     recorder.reply(123)
     recorder.fail(Failure("timeout", "no answer"))
@@ -35,6 +36,9 @@ def test_a_recording_arrives_as_it_was():
         assert other.between.max_ns == 123
         assert (other.replies, other.errors) == (one.replies, one.errors)
         assert np.concatenate(other.times).tolist() == one.times[0].tolist()
+        assert [a.tolist() for a in other.replied_at] == [
+            a.tolist() for a in one.replied_at
+        ]
 
 
 def test_a_spec_arrives_as_it_was():

@@ -128,6 +128,31 @@ def test_a_client_that_uses_up_its_core_is_the_limit():
     assert verdict(cpu=CpuUse(1.0, 1.0, 0.95, 0.0)).kind == "client-limited"
 
 
+def answered(good, late):
+    recorder = Recorder()
+    recorder.times += (0, 0, 1, 100) * good
+    for _ in range(late):
+        recorder.fail(Failure("timeout"))
+    return recorder.cut()
+
+
+@pytest.mark.parametrize(("good", "late"), [(98, 2), (0, 100)])
+def test_a_server_that_answers_too_late_is_the_limit(good, late):
+    """However little it owes in the end, as requests were given up."""
+    found = verdict(
+        recording=answered(good, late),
+        unsettled="it wavers",
+        backlog=owed([100] * 30 + [140] * 20),
+    )
+
+    assert found.kind == "server-limited"
+    assert found.reason == f"{late} of 100 requests had no answer in time"
+
+
+def test_one_late_answer_in_a_hundred_may_be_an_accident():
+    assert str(verdict(recording=answered(99, 1))) == "stable"
+
+
 def owed(counts, per_tick=lambda tick: 1000):
     backlog, due = Backlog(), 0
     for tick, count in enumerate(counts):

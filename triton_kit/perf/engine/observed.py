@@ -21,8 +21,8 @@ class Observer(Protocol):
     def sent(self, slot: int, request: Request, /) -> None:
         """Take note of a request that leaves now."""
 
-    def replied(self, slot: int, /) -> None:
-        """Take note of one response of many."""
+    def replied(self, slot: int, at_ns: int, /) -> None:
+        """Take note of one response of many, and when it came."""
 
     def ended(
         self,
@@ -46,7 +46,7 @@ class Answers:
         """Remember what a slot asked."""
         self._asked[slot] = request
 
-    def replied(self, _slot: int, /) -> None:
+    def replied(self, _slot: int, _at_ns: int, /) -> None:
         """Streams are not checked."""
 
     def ended(
@@ -74,7 +74,7 @@ class Parts:
         """Remember whose request a slot has."""
         self._recorders[slot] = self._parts[self._part_of[request]]
 
-    def replied(self, _slot: int, /) -> None:
+    def replied(self, _slot: int, _at_ns: int, /) -> None:
         """Streams are timed as a whole."""
 
     def ended(
@@ -87,6 +87,38 @@ class Parts:
     ) -> Failure | None:
         """Record the end a second time, where it belongs."""
         record(self._recorders[slot], self._due_ns[slot], stamps_ns, failure)
+        return failure
+
+
+class ReplyTimes:
+    """Keeps when each response of each good stream came, in the ledger's recorder.
+
+    It must be the last of several observers: any of them may call a stream bad.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._recorder = ledger.recorder
+        self._came_ns: dict[int, list[int]] = {}  # by slot
+
+    def sent(self, slot: int, _request: Request, /) -> None:
+        """Forget what the slot had before."""
+        self._came_ns[slot] = []
+
+    def replied(self, slot: int, at_ns: int, /) -> None:
+        """Note one response of a stream."""
+        self._came_ns[slot].append(at_ns)
+
+    def ended(
+        self,
+        slot: int,
+        _stamps_ns: tuple[int, int, int],
+        failure: Failure | None,
+        _answer: bytes,
+        /,
+    ) -> Failure | None:
+        """Keep the times of a good stream."""
+        if failure is None:
+            self._recorder.keep_replies(self._came_ns[slot])
         return failure
 
 
@@ -148,7 +180,7 @@ class ObservedTransport:
     def replied(self, slot: int, before_ns: int, at_ns: int, /) -> None:
         """Pass one response of many on."""
         for observer in self._observers:
-            observer.replied(slot)
+            observer.replied(slot, at_ns)
         self._sink.replied(slot, before_ns, at_ns)
 
     def finished(

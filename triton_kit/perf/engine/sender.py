@@ -10,7 +10,13 @@ from dataclasses import dataclass
 
 from triton_kit.perf.engine.closed_loop import ClosedLoop
 from triton_kit.perf.engine.ledger import Ledger
-from triton_kit.perf.engine.observed import Answers, ObservedTransport, Observer, Parts
+from triton_kit.perf.engine.observed import (
+    Answers,
+    ObservedTransport,
+    Observer,
+    Parts,
+    ReplyTimes,
+)
 from triton_kit.perf.engine.open_loop import OpenLoop
 from triton_kit.perf.engine.quota import Quota
 from triton_kit.perf.engine.supply import Supply
@@ -42,6 +48,7 @@ class Sender:
     reactor: Reactor
     transport: Transport
     supply: Supply
+    is_stream: bool = False
     share: Share = (0, 1)
 
     @property
@@ -128,6 +135,8 @@ class Sender:
         if self.supply.part_of:
             ledger.parts += [Recorder() for _ in self.spec.parts]
             observers.append(Parts(ledger, self.supply.part_of))
+        if self.spec.keep_times and self.is_stream:
+            observers.append(ReplyTimes(ledger))
         if not observers:
             return self.transport
         return ObservedTransport(self.transport, observers)
@@ -149,7 +158,14 @@ def sender_of(
         targets.protocol.transport(reactor, supply.check is not None) as transport,
         _undisturbed(),
     ):
-        yield Sender(spec, reactor, transport, supply, share)
+        yield Sender(
+            spec,
+            reactor,
+            transport,
+            supply,
+            is_stream=targets.protocol.is_stream,
+            share=share,
+        )
 
 
 def _awake_ns(spec: PerfSpec) -> int:

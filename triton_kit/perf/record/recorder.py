@@ -33,6 +33,8 @@ class Recording:
         errors: failed requests by kind; they are in no histogram.
         times: due, sent, first and last of every good request, int64 arrays of shape
             (n, 4); only where the recorder was asked to keep them.
+        replied_at: of the same requests in the same order, when each of their replies
+            came, int64 arrays of shape (replies,); only of streams.
     """
 
     latency: Histogram = field(default_factory=Histogram)
@@ -43,6 +45,7 @@ class Recording:
     replies: int = 0
     errors: dict[str, ErrorTally] = field(default_factory=dict)
     times: list[NDArray[np.int64]] = field(default_factory=list)
+    replied_at: list[NDArray[np.int64]] = field(default_factory=list)
 
     @property
     def succeeded(self) -> int:
@@ -54,6 +57,11 @@ class Recording:
         """Requests without one."""
         return sum(tally.count for tally in self.errors.values())
 
+    @property
+    def total(self) -> int:
+        """Requests that ended, well or not."""
+        return self.succeeded + self.failed
+
     def merge(self, other: Recording) -> None:
         """Add another stretch of time, or another process, to this one."""
         self.latency.merge(other.latency)
@@ -63,6 +71,7 @@ class Recording:
         self.between.merge(other.between)
         self.replies += other.replies
         self.times += other.times
+        self.replied_at += other.replied_at
         for kind, tally in other.errors.items():
             mine = self.errors.setdefault(kind, ErrorTally(example=tally.example))
             mine.count += tally.count
@@ -105,6 +114,10 @@ class Recorder:
         self._recording.replies += 1
         if gap_ns is not None:
             self._gaps_ns.append(gap_ns)
+
+    def keep_replies(self, came_ns: list[int]) -> None:
+        """Keep when each reply of a good stream came."""
+        self._recording.replied_at.append(np.array(came_ns, np.int64))
 
     def fail(self, failure: Failure) -> None:
         """Record a request without a good answer."""

@@ -33,6 +33,10 @@ def cut_to_bytes(cut: Cut) -> bytes:
             ]
         if recording.times:
             arrays[f"{index}.times"] = np.concatenate(recording.times)
+        if recording.replied_at:
+            arrays[f"{index}.replied_at"] = np.concatenate(recording.replied_at)
+            counts = [len(came_ns) for came_ns in recording.replied_at]
+            arrays[f"{index}.replied_at.counts"] = np.array(counts, np.int64)
         errors = {k: [t.count, t.example] for k, t in recording.errors.items()}
         front.append(
             {"replies": recording.replies, "errors": errors, "moments": moments}
@@ -72,6 +76,9 @@ def _recording(
         ) = front["moments"][name]
     if f"{index}.times" in arrays:
         recording.times.append(arrays[f"{index}.times"])
+    if f"{index}.replied_at" in arrays:
+        ends = np.cumsum(arrays[f"{index}.replied_at.counts"])
+        recording.replied_at += np.split(arrays[f"{index}.replied_at"], ends[:-1])
     for kind, (count, example) in front["errors"].items():
         recording.errors[kind] = ErrorTally(count=count, example=example)
     return recording

@@ -84,14 +84,18 @@ def as_profile(result: PerfResult) -> str:
 
 def _experiment(run: Run, shift_ns: int) -> dict[str, Any]:
     mode = "concurrency" if "concurrency" in run.load else "request_rate"
+    recording = run.recording
+    replied_at = (times.tolist() for times in recording.replied_at)
     requests = [
         {
             "timestamp": sent + shift_ns,
-            "response_timestamps": [last + shift_ns],
+            "response_timestamps": [
+                at_ns + shift_ns for at_ns in next(replied_at, [last])
+            ],
             "due": due + shift_ns,
             "first_byte": first + shift_ns,
         }
-        for times in run.recording.times
+        for times in recording.times
         for due, sent, first, last in times.tolist()
     ]
     level = run.load.get("concurrency", run.load.get("rate"))

@@ -48,7 +48,7 @@ class Part:
             "throughput": self.throughput,
             "requests_per_s": self.requests_per_s,
             "window_s": self.window_s,
-            "requests": recording.succeeded + recording.failed,
+            "requests": recording.total,
             "latency_us": quantiles_us(recording.latency),
             "latency_from_send_us": quantiles_us(recording.from_send),
             "first_byte_us": quantiles_us(recording.to_first),

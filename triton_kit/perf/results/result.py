@@ -91,7 +91,7 @@ class Run:
             "requests_per_s": self.requests_per_s,
             "send_rate": self.send_rate,
             "window_s": self.window_s,
-            "requests": recording.succeeded + recording.failed,
+            "requests": recording.total,
             "latency_us": quantiles_us(recording.latency),
             "latency_from_send_us": quantiles_us(recording.from_send),
             "first_byte_us": quantiles_us(recording.to_first),

@@ -40,7 +40,7 @@ class Objective:
         if self.what == "throughput":
             return run.throughput
         if self.what == "errors":
-            requests = run.recording.succeeded + run.recording.failed
+            requests = run.recording.total
             return run.errors / requests if requests else 1.0
         latency = run.recording.latency
         if not latency.count:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from triton_kit.perf.record.backlog import Backlog, Growth
 from triton_kit.perf.record.cpu import CpuUse
 from triton_kit.perf.record.recorder import Recording
+from triton_kit.perf.request import TIMEOUT
 
 # A single thread cannot use more than one core; from here on it is the limit.
 _CLIENT_CORES = 0.9
@@ -20,6 +21,9 @@ _FEW_REQUESTS = 2
 # One that falls behind owes 2.3 times as much. Less may come of requests that take
 # half as long as the run.
 _BEHIND = 1.5
+# More timeouts than this share of all requests are no accident. They also hide that a
+# server falls behind: whoever gives up owes nothing any more.
+_TIMEOUTS = 0.01
 # The machine has nothing left for a server that runs on it.
 _BUSY_SHARE = 0.95
 
@@ -64,6 +68,11 @@ def judge(
             reason=f"a client process used {cpu.busiest_cores:.2f} of the one core "
             "it can use",
         )
+    if late := _late(recording):
+        return Verdict(
+            kind="server-limited",
+            reason=f"{late} of {recording.total} requests had no answer in time",
+        )
     growth = backlog.growth()
     if growth and _has_grown(growth, 1, _DEVIATIONS):
         is_behind = _has_grown(growth, _BEHIND, 0)
@@ -82,6 +91,14 @@ def judge(
             reason=f"{cpu.machine_share:.0%} of this machine's CPU is in use",
         )
     return Verdict(kind="stable")
+
+
+def _late(recording: Recording) -> int:
+    """Return how many requests timed out, if that is more than an accident."""
+    timeouts = recording.errors.get(TIMEOUT)
+    if timeouts is None or timeouts.count <= _TIMEOUTS * recording.total:
+        return 0
+    return timeouts.count
 
 
 def _has_grown(growth: Growth, factor: float, deviations: float) -> bool:

@@ -29,8 +29,10 @@ Await = Callable[[], int]
 
 NEVER = 2**62
 
-# So long before a timer nobody waits but epoll; well above what an Await may take.
-_NO_TIMER_WITHIN_NS = 20_000_000
+# So long before a timer nobody waits but epoll. An Await that takes longer makes the
+# timer late by a few milliseconds, which timers may be; ten of them per second must
+# not cost a load of short requests a system call for many of its requests.
+_NO_TIMER_WITHIN_NS = 2_000_000
 
 _CLOCKS = 2  # descriptors of the reactor's own
 
@@ -83,6 +85,7 @@ class Reactor:
         self._timer_clock = AlarmClock()
         self._timers: list[tuple[int, int, Timer]] = []
         self._order = itertools.count()
+        self._is_running_due = False
         self._after_wake: list[Callable[[], None]] = []
         self._is_stopping = False
         self.watch(self._alarm_clock.fileno(), self._stay_awake)
@@ -137,11 +140,12 @@ class Reactor:
         self._only = next(iter(self._awaits.values())) if is_alone else None
 
     def call_at(self, due_ns: int, callback: Callable[[], None]) -> Timer:
-        """Call back at `due_ns` or a little later."""
+        """Call back at `due_ns` or a few milliseconds later."""
         timer = Timer(callback)
         # The clock takes 0 for never; the past is at once.
         heapq.heappush(self._timers, (max(due_ns, 1), next(self._order), timer))
-        self._set_timer_clock()
+        if not self._is_running_due:
+            self._set_timer_clock()
         return timer
 
     def on_alarm(self, callback: Callable[[int], None]) -> None:
@@ -212,8 +216,11 @@ class Reactor:
         self._arm()  # only now: what was due has waited long enough
 
     def _arm(self) -> None:
-        self._wait_s = _LONGEST_WAIT_S
         due_ns = self._alarm_ns
+        if due_ns - self._spin_ns <= now_ns():
+            self._wait_s = 0.0  # too near to sleep, so no clock need be set for it
+            return
+        self._wait_s = _LONGEST_WAIT_S
         self._alarm_clock.set(0 if due_ns == NEVER else due_ns - self._spin_ns)
 
     def _stay_awake(self, _events: int, woke_ns: int) -> None:
@@ -222,10 +229,14 @@ class Reactor:
             self._wait_s = 0.0
 
     def _run_due(self, _events: int, woke_ns: int) -> None:
-        while self._timers and self._timers[0][0] <= woke_ns:
-            _, _, timer = heapq.heappop(self._timers)
-            timer.fire()
-        self._set_timer_clock()
+        self._is_running_due = True
+        try:
+            while self._timers and self._timers[0][0] <= woke_ns:
+                _, _, timer = heapq.heappop(self._timers)
+                timer.fire()
+        finally:
+            self._is_running_due = False
+            self._set_timer_clock()
 
     def _set_timer_clock(self) -> None:
         due_ns = self._timers[0][0] if self._timers else NEVER
