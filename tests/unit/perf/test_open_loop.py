@@ -170,7 +170,12 @@ def test_requests_of_one_sequence_never_overtake_each_other():
         assert [r for r in sent if r in requests] == requests[:10]
 
 
-def test_what_is_due_goes_to_the_sequence_that_has_been_free_longest():
+@pytest.mark.parametrize(
+    "how",
+    [{"source": lambda _slot: Turns(itertools.repeat(GOOD))}, {"spread": True}],
+    ids=lambda how: next(iter(how)),
+)
+def test_what_is_due_goes_where_nothing_was_for_longest(how):
     used = []
 
     class Noting(MemoryTransport):
@@ -182,10 +187,10 @@ def test_what_is_due_goes_to_the_sequence_that_has_been_free_longest():
         engine = OpenLoop(
             reactor,
             Noting(reactor),
-            [],
+            [GOOD],
             lambda: iter(range(0, ns(0.06), ns(0.01))),
             most_in_flight=3,
-            source=lambda _slot: Turns(itertools.repeat(GOOD)),
+            **how,
         )
         engine.begin()
         reactor.run()
