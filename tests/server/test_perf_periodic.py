@@ -56,5 +56,6 @@ def test_responses_of_a_decoupled_model_make_the_levels(loaded, tmp_path):
 
     assert [level["concurrency"] for level in run["levels"]] == [1, 2, 3]
     assert run["replies"] == 20 * run["requests"]
-    # The first level has 30 responses, of which 20 make a request.
-    assert run["levels"][0]["requests"] == 1
+    # The first level has 30 responses, of which 20 make a request; the rest of the
+    # second request may come along with them.
+    assert run["levels"][0]["requests"] in (1, 2)

@@ -53,6 +53,8 @@ def test_windows_are_merged_and_the_rate_is_kept(loaded):
     )
     [run] = result.runs
     due_ns = np.sort(np.concatenate(run.recording.times)[:, 0])
+    # One of them may have sent a little more until it heard of the end.
+    due_ns = due_ns[due_ns < run.boundaries_ns[-1]]
 
     assert run.recording.errors == {}
     assert len(due_ns) >= 200
