@@ -89,7 +89,7 @@ def test_every_request_of_a_schedule_is_sent_and_counted_by_the_server(
 @pytest.fixture
 def _others_do_not_count(monkeypatch):
     """Judge as on a machine where no other test runs."""
-    monkeypatch.setattr(verdict, "_FOREIGN_CORES", math.inf)
+    monkeypatch.setattr(verdict, "_LOST_CORES", math.inf)
 
 
 @pytest.mark.usefixtures("_others_do_not_count")

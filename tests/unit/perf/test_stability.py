@@ -124,6 +124,28 @@ def test_the_work_of_others_is_named():
     assert str(found) == "disturbed: other processes used 0.50 cores"
 
 
+@pytest.mark.parametrize(
+    ("busy_s", "stolen_s", "reason"),
+    [
+        (2.0, 1.0, "the host gave 0.50 cores to other machines (steal)"),
+        # More than was lost: this kernel counts it for the processes, too.
+        (2.0, 1.5, "the host gave 0.50 cores to other machines (steal)"),
+        (
+            2.0,
+            0.4,
+            "other processes used 0.30 cores, "
+            "the host gave 0.20 cores to other machines (steal)",
+        ),
+        (2.0, 0.01, "other processes used 0.49 cores"),
+    ],
+)
+def test_what_the_host_takes_is_told_from_the_work_of_others(busy_s, stolen_s, reason):
+    used = CpuUse(2.0, busy_s, 0.5, 0.5, stolen_s=stolen_s)
+
+    assert str(verdict(cpu=used)) == f"disturbed: {reason}"
+    assert used.foreign_cores + used.stolen_cores == pytest.approx(used.lost_cores)
+
+
 def test_a_client_that_uses_up_its_core_is_the_limit():
     assert verdict(cpu=CpuUse(1.0, 1.0, 0.95, 0.0)).kind == "client-limited"
 
@@ -251,7 +273,7 @@ def test_our_own_work_is_not_foreign():
 
     assert found is not None
     assert used.client_s > 0
-    assert used.machine_s >= 0
+    assert used.machine_s >= used.stolen_s >= 0
 
 
 def test_a_server_elsewhere_has_no_process_here():

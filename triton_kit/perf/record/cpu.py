@@ -1,4 +1,8 @@
-"""Whose CPU time it was: ours, the server's where it runs here, or somebody else's."""
+"""Whose CPU time it was: ours, the server's where it runs here, or somebody else's.
+
+Somebody else is a process of this machine or, where that is a virtual one, another
+machine of its host: time in which a core had work and did not run ("steal").
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from triton_kit.perf.clock import NS_PER_S, now_ns
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _IDLE_FIELDS = (3, 4)  # idle and waiting for a disk, in /proc/stat
+_STOLEN_FIELD = 7
 _GUEST_FIELDS = 8  # from here on, counted in the fields before already
 
 
@@ -22,11 +27,13 @@ _GUEST_FIELDS = 8  # from here on, counted in the fields before already
 class CpuSample:
     """CPU seconds since some time in the past, each ever growing.
 
+    `machine_s` is not idle, `stolen_s` the part of it that the host gave to others.
     `server_s` is None where the server is on another machine, or not ours to see.
     """
 
     at_ns: int
     machine_s: float
+    stolen_s: float
     client_s: float
     server_s: float | None
     workers_s: tuple[float, ...] = ()
@@ -41,32 +48,49 @@ class CpuUse:
     client_s: float
     server_s: float | None
     busiest_s: float | None = None  # of the client's processes; None: it has one
+    stolen_s: float = 0.0
 
     @property
     def busiest_cores(self) -> float:
         """Cores kept busy by the busiest process of the client, which has one."""
         spent_s = self.client_s if self.busiest_s is None else self.busiest_s
-        return spent_s / self.length_s if self.length_s else 0.0
+        return self._cores(spent_s)
 
     @property
-    def foreign_cores(self) -> float:
-        """Cores kept busy by others than this process and the server.
+    def lost_cores(self) -> float:
+        """Cores that were not idle and that neither this process nor the server had.
 
         Counted from clock ticks of 10 ms, so short stretches are coarse.
         """
         ours_s = self.client_s + (self.server_s or 0.0)
-        return max(self.machine_s - ours_s, 0.0) / self.length_s if self.length_s else 0
+        return self._cores(max(self.machine_s - ours_s, 0.0))
+
+    @property
+    def stolen_cores(self) -> float:
+        """Lost cores that the host of a virtual machine gave to other machines.
+
+        Not more than were lost: some kernels count stolen time for a process, too.
+        """
+        return min(self._cores(self.stolen_s), self.lost_cores)
+
+    @property
+    def foreign_cores(self) -> float:
+        """Lost cores that other processes of this machine kept busy."""
+        return self.lost_cores - self.stolen_cores
 
     @property
     def client_cores(self) -> float:
         """Cores kept busy by this process; more than 0.9 is all that it can use."""
-        return self.client_s / self.length_s if self.length_s else 0.0
+        return self._cores(self.client_s)
 
     @property
     def machine_share(self) -> float:
         """How much of the whole machine was busy, 0 to 1."""
         cores = os.cpu_count() or 1
-        return self.machine_s / self.length_s / cores if self.length_s else 0.0
+        return self._cores(self.machine_s) / cores
+
+    def _cores(self, spent_s: float) -> float:
+        return spent_s / self.length_s if self.length_s else 0.0
 
 
 class CpuWatch:
@@ -80,7 +104,7 @@ class CpuWatch:
         """Read all counters now."""
         return CpuSample(
             now_ns(),
-            _machine_s(),
+            *_machine_s(),
             time.process_time_ns() / NS_PER_S,
             self._server_s(),
             tuple(_spent_s(worker) for worker in self._workers),
@@ -103,6 +127,7 @@ class CpuWatch:
             own_s + sum(workers_s),
             server_s,
             max([own_s, *workers_s]),
+            now.stolen_s - before.stolen_s,
         )
 
     def _server_s(self) -> float | None:
@@ -150,9 +175,10 @@ def _is_local(host: str) -> bool:
     return True
 
 
-def _machine_s() -> float:
-    """Return the busy CPU seconds of the whole machine since it started."""
+def _machine_s() -> tuple[float, float]:
+    """Return the whole machine's CPU seconds that were not idle, and those stolen."""
     with open("/proc/stat") as stat:  # noqa: PTH123  a fresh read of one line
         ticks = [int(field) for field in stat.readline().split()[1:]]
     used = ticks[:_GUEST_FIELDS]
-    return (sum(used) - sum(used[field] for field in _IDLE_FIELDS)) / _TICKS_PER_S
+    busy = sum(used) - sum(used[field] for field in _IDLE_FIELDS)
+    return busy / _TICKS_PER_S, used[_STOLEN_FIELD] / _TICKS_PER_S

@@ -104,6 +104,7 @@ class Run:
             "client_cpu_us_per_request": self.client_cpu_us_per_request,
             "client_cores": self.cpu.client_cores,
             "foreign_cores": self.cpu.foreign_cores,
+            "stolen_cores": self.cpu.stolen_cores,
             "server_cpu_s": self.cpu.server_s,
             "verdict": {"kind": self.verdict.kind, "reason": self.verdict.reason},
             "server": [model.as_json() for model in self.server],

@@ -12,8 +12,9 @@ from triton_kit.perf.request import TIMEOUT
 
 # A single thread cannot use more than one core; from here on it is the limit.
 _CLIENT_CORES = 0.9
-# Others' work beyond this much of a core shows in latencies.
-_FOREIGN_CORES = 0.25
+# What others take beyond this much of a core shows in latencies.
+_LOST_CORES = 0.25
+_LITTLE = 0.1  # a share of them that is not worth a word
 # A server that keeps up may owe more at the end by chance: so many standard deviations
 # of what it owes, and some at any rate.
 _DEVIATIONS = 2
@@ -57,11 +58,8 @@ def judge(
         recording: its requests.
         backlog: what an open loop was owed over its time; empty for a closed one.
     """
-    if cpu.foreign_cores > _FOREIGN_CORES:
-        return Verdict(
-            kind="disturbed",
-            reason=f"other processes used {cpu.foreign_cores:.2f} cores",
-        )
+    if cpu.lost_cores > _LOST_CORES:
+        return Verdict(kind="disturbed", reason=_lost(cpu))
     if cpu.busiest_cores > _CLIENT_CORES:
         return Verdict(
             kind="client-limited",
@@ -91,6 +89,20 @@ def judge(
             reason=f"{cpu.machine_share:.0%} of this machine's CPU is in use",
         )
     return Verdict(kind="stable")
+
+
+def _lost(cpu: CpuUse) -> str:
+    """Say who took the cores."""
+    takers = {
+        "other processes used {:.2f} cores": cpu.foreign_cores,
+        "the host gave {:.2f} cores to other machines (steal)": cpu.stolen_cores,
+    }
+    told = [
+        text.format(cores)
+        for text, cores in takers.items()
+        if cores > _LITTLE * cpu.lost_cores
+    ]
+    return ", ".join(told)
 
 
 def _late(recording: Recording) -> int:
