@@ -20,7 +20,7 @@ from pathlib import Path
 
 from triton_kit.process import started, stop
 
-READY_WITHIN_S = 30
+READY_WITHIN_S = 120
 VERDICT_WITHIN_S = 10
 
 NO_OP_BACKEND = """

@@ -41,7 +41,7 @@ def serving(repository, *options):
 
 def still_running(processes):
     """Those that have not ended; a zombie has, its parent only did not ask."""
-    _, left = psutil.wait_procs(processes, timeout=1)
+    _, left = psutil.wait_procs(processes, timeout=10)
     return [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
 
 

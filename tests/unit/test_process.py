@@ -26,13 +26,15 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 pathlib.Path(sys.argv[1]).write_text(str(child.pid))
 time.sleep(600)
 """
+# What a busy machine may need to start Python, twice.
+START_S = 5
 
 
 def python(code):
     return [sys.executable, "-c", code]
 
 
-def wait_until(condition, *, within_s=20):
+def wait_until(condition, *, within_s=60):
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
@@ -48,7 +50,7 @@ def is_gone(pid):
 
 def test_a_child_gives_its_output_and_exit_code():
     done = run_child(
-        python("import sys; print(input()); sys.exit(3)"), deadline_s=20, stdin="hello"
+        python("import sys; print(input()); sys.exit(3)"), deadline_s=60, stdin="hello"
     )
 
     assert (done.stdout, done.exit_code, done.ending) == ("hello\n", 3, "exit code 3")
@@ -56,14 +58,14 @@ def test_a_child_gives_its_output_and_exit_code():
 
 def test_a_child_that_is_killed_says_by_what():
     done = run_child(
-        python("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"), deadline_s=20
+        python("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"), deadline_s=60
     )
 
     assert done.ending == "killed by SIGSEGV"
 
 
 def test_a_child_out_of_time_ends_with_its_children():
-    done = run_child(python(GRANDCHILD), deadline_s=2)
+    done = run_child(python(GRANDCHILD), deadline_s=START_S)
 
     assert done.ending == "out of time"
     wait_until(lambda: is_gone(int(done.stdout)))
@@ -73,14 +75,14 @@ def test_a_child_works_while_nobody_waits_for_it(tmp_path):
     code = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(input())"
     argv = [*python(code), str(tmp_path / "file")]
 
-    with begun(argv, deadline_s=20, stdin="hello") as finish:
+    with begun(argv, deadline_s=60, stdin="hello") as finish:
         wait_until((tmp_path / "file").is_file)
         assert finish().exit_code == 0
 
 
 def test_a_child_that_nobody_waits_for_ends_with_its_children(tmp_path):
     log = tmp_path / "log"
-    with begun([*python(GRANDCHILD_IN_FILE), str(log)], deadline_s=20):
+    with begun([*python(GRANDCHILD_IN_FILE), str(log)], deadline_s=60):
         wait_until(lambda: log.is_file() and log.read_text())
 
     wait_until(lambda: is_gone(int(log.read_text())))
@@ -90,9 +92,9 @@ def test_a_child_that_ended_in_time_may_be_waited_for_later(tmp_path):
     code = "import sys, pathlib; print('done'); pathlib.Path(sys.argv[1]).touch()"
     argv = [*python(code), str(tmp_path / "file")]
 
-    with begun(argv, deadline_s=2) as finish:
+    with begun(argv, deadline_s=START_S) as finish:
         wait_until((tmp_path / "file").is_file)
-        time.sleep(2)
+        time.sleep(START_S)
         assert (done := finish()).stdout == "done\n"
 
     assert done.ending == "exit code 0"
@@ -101,9 +103,9 @@ def test_a_child_that_ended_in_time_may_be_waited_for_later(tmp_path):
 def test_what_an_ended_child_left_running_holds_nobody_up(tmp_path):
     """The grandchild has the child's output open."""
     code = GRANDCHILD_IN_FILE.replace("time.sleep(600)\n", "")
-    with begun([*python(code), str(tmp_path / "file")], deadline_s=2) as finish:
+    with begun([*python(code), str(tmp_path / "file")], deadline_s=START_S) as finish:
         wait_until(lambda: (tmp_path / "file").is_file())
-        time.sleep(2)
+        time.sleep(START_S)
         assert finish().exit_code == 0
 
     wait_until(lambda: is_gone(int((tmp_path / "file").read_text())))
@@ -115,7 +117,7 @@ def test_the_deadline_counts_from_the_start():
         began_s = time.monotonic()
         assert finish().ending == "out of time"
 
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 60
 
 
 def test_leaving_the_with_stops_the_child_and_its_children(tmp_path):

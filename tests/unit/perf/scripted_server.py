@@ -5,7 +5,7 @@ import struct
 import threading
 from contextlib import contextmanager, suppress
 
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 
 
 class Peer:

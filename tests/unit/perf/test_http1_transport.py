@@ -12,7 +12,7 @@ from triton_kit.perf.transport.http1 import Http1Transport
 from triton_kit.perf.transport.reactor import Reactor
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 
 
 def request(body=b"hello"):
