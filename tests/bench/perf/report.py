@@ -31,9 +31,10 @@ def markdown(results):
         f"instances of the model: {seen['model_instances']}"
         f"{', batches wait' if seen['batches_wait'] else ''}. "
         "Throughput is the server's own counter; CPU is user and system time of the "
-        "client and its children, per request. `foreign` is how many cores other "
-        f"processes used; where {_ENOUGH} runs or more have less "
-        f"than {QUIET_CORES} of it, the medians are of those.",
+        "client and its children, per request. `foreign` is how many cores others "
+        "had: other processes, or other machines of the host (steal); where "
+        f"{_ENOUGH} runs or more have less than {QUIET_CORES} of it, the medians are "
+        "of those.",
     ]
     if closed := results.get("closed"):
         parts += [_closed(closed), _goals(closed), _agreement(closed)]
