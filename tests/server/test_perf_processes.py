@@ -22,12 +22,15 @@ def spec(loaded, protocol="grpc", **changes):
     return PerfSpec(**(fixed | {"processes": 2} | changes))
 
 
+def is_worker(process):
+    try:
+        return "triton_kit.perf.engine.worker" in process.cmdline()
+    except psutil.Error:  # a zombie has no command line
+        return False
+
+
 def workers():
-    return [
-        child
-        for child in psutil.Process().children()
-        if "triton_kit.perf.engine.worker" in child.cmdline()
-    ]
+    return [child for child in psutil.Process().children() if is_worker(child)]
 
 
 @pytest.mark.parametrize("load", [ClosedLoad(5), RateLoad(rate_hz=300)], ids=str)
