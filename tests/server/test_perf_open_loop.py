@@ -92,9 +92,10 @@ def _others_do_not_count(monkeypatch):
     monkeypatch.setattr(verdict, "_LOST_CORES", math.inf)
 
 
-def is_behind(verdict):
+def is_behind(run):
     """Say so of the server; where the machine pauses, it may only be `unstable`."""
-    return verdict.kind == "server-limited" or "due and unanswered" in verdict.reason
+    found = run.verdict
+    return found.kind == "server-limited" or "due and unanswered" in found.reason
 
 
 @pytest.mark.usefixtures("_others_do_not_count")
@@ -112,7 +113,7 @@ def test_a_rate_that_the_server_cannot_keep_is_reported(loaded):
     )
     run = result.runs[0]
 
-    assert is_behind(run.verdict)
+    assert is_behind(run)
     assert run.recording.errors["no answer"].count > 50
     # Those that were due and never sent, too; a busy machine's window ends late.
     assert run.total == pytest.approx(200 * run.window_s, rel=0.2)
@@ -143,7 +144,7 @@ def test_a_server_that_falls_behind_is_the_limit(loaded, rate_hz, how):
         )
     ).runs
 
-    assert is_behind(run.verdict)
+    assert is_behind(run)
 
 
 def test_a_trace_that_ends_ends_the_measurement(loaded):

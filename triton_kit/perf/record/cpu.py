@@ -17,11 +17,6 @@ import psutil
 from triton_kit.perf.address import Address
 from triton_kit.perf.clock import NS_PER_S, now_ns
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_IDLE_FIELDS = (3, 4)  # idle and waiting for a disk, in /proc/stat
-_STOLEN_FIELD = 7
-_GUEST_FIELDS = 8  # from here on, counted in the fields before already
-
 
 @dataclass(frozen=True, slots=True)
 class CpuSample:
@@ -102,9 +97,11 @@ class CpuWatch:
 
     def sample(self) -> CpuSample:
         """Read all counters now."""
+        machine_s, stolen_s = _machine_s()
         return CpuSample(
             now_ns(),
-            *_machine_s(),
+            machine_s,
+            stolen_s,
             time.process_time_ns() / NS_PER_S,
             self._server_s(),
             tuple(_spent_s(worker) for worker in self._workers),
@@ -177,8 +174,6 @@ def _is_local(host: str) -> bool:
 
 def _machine_s() -> tuple[float, float]:
     """Return the whole machine's CPU seconds that were not idle, and those stolen."""
-    with open("/proc/stat") as stat:  # noqa: PTH123  a fresh read of one line
-        ticks = [int(field) for field in stat.readline().split()[1:]]
-    used = ticks[:_GUEST_FIELDS]
-    busy = sum(used) - sum(used[field] for field in _IDLE_FIELDS)
-    return busy / _TICKS_PER_S, used[_STOLEN_FIELD] / _TICKS_PER_S
+    spent = psutil.cpu_times()
+    worked_s = spent.user + spent.nice + spent.system + spent.irq + spent.softirq
+    return worked_s + spent.steal, spent.steal
