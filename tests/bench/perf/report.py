@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import defaultdict
 
 import openloop
 from watch import QUIET_CORES
@@ -227,11 +228,15 @@ def _stalls(rows):
 
 
 def _failures(rows):
+    rounds = defaultdict(list)
+    for row in rows:
+        if "error" in row:
+            what = " ".join([row.get("case", ""), row["client"]]).strip()
+            why = " ".join(row["error"].split())[:300]
+            rounds[what, why].append(str(row["round"] + 1))
     lines = [
-        f"* {row.get('case', '')} {row['client']}, round {row['round'] + 1}: "
-        + " ".join(row["error"].split())[:300]
-        for row in rows
-        if "error" in row
+        f"* {what}, round {', '.join(numbers)}: {why}"
+        for (what, why), numbers in rounds.items()
     ]
     return "Runs that failed:\n\n" + "\n".join(lines) if lines else ""
 

@@ -15,9 +15,14 @@ from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.engine.sender import Sender
+from triton_kit.perf.engine.supply import Supply
+from triton_kit.perf.loads.load import RateLoad
 from triton_kit.perf.request import Failure, HeaderList, Request
+from triton_kit.perf.spec import PerfSpec
 from triton_kit.perf.transport.http2 import Http2Transport
 from triton_kit.perf.transport.reactor import Reactor
+from triton_kit.perf.transport_spec import TransportSpec
 from triton_kit.perf.wire.grpc_status import framed
 from triton_kit.perf.wire.http2_frames import Kind, frame
 
@@ -238,6 +243,34 @@ def test_requests_are_spread_over_as_many_connections_as_are_wanted():
     assert len(seen) == 3
     # Each has a third of the slots; what more comes of it is up to the machine.
     assert all(len(oracle.bodies) >= 4 for oracle in seen)
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_the_requests_of_an_open_loop_are_spread_as_the_spec_wants(connections):
+    seen = []
+    rate = RateLoad(rate_hz=1000.0)
+    spec = PerfSpec(
+        url="localhost:1",
+        model="echo",
+        protocol="grpc",
+        loads=(rate,),
+        transport=TransportSpec(connections=connections),
+    )
+    with (
+        serving(scripted(echo, seen)) as (host, port),
+        Reactor() as reactor,
+        Http2Transport(
+            reactor, Address(host=host, port=port), connections=connections
+        ) as transport,
+    ):
+        supply = Supply(requests=[request()])
+        engine = Sender(spec, reactor, transport, supply).engine(rate)
+        reactor.call_at(now_ns() + ns(WITHIN_S), reactor.stop)
+        engine.begin(count=30)
+        reactor.run()
+        assert engine.recorder.cut().succeeded == 30
+
+    assert [len(oracle.bodies) for oracle in seen] == [30 // connections] * connections
 
 
 def test_a_limit_lowered_while_running_is_kept():

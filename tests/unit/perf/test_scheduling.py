@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from triton_kit.errors import SpecError
 from triton_kit.perf.engine.scheduling import at_real_time, without_preempting
 
 NOBODY = 65534
+CONTROL_GROUPS = Path("/sys/fs/cgroup/cpu")
 
 
 def unmarked_policy():
@@ -103,3 +105,35 @@ def test_real_time_that_is_not_granted_says_what_grants_it(policy_within):
 
     assert "does not grant it" in caught.value.message
     assert "CAP_SYS_NICE" in caught.value.hint
+
+
+@pytest.fixture
+def group_without_real_time(tmp_path):
+    """Return a control group whose threads the kernel gives no real-time priority."""
+    group = CONTROL_GROUPS / tmp_path.name
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("needs to make control groups")
+    try:
+        runtime = group / "cpu.rt_runtime_us"
+        if not runtime.exists() or runtime.read_text().strip() != "0":
+            pytest.skip("this kernel gives every control group real-time priorities")
+        yield group
+    finally:
+        group.rmdir()
+
+
+def test_real_time_that_a_control_group_denies_says_so(
+    policy_within, group_without_real_time
+):
+    """Whoever has the capability is not told to get it."""
+
+    def prepare():
+        (group_without_real_time / "tasks").write_text(str(os.getpid()))
+
+    with pytest.raises(SpecError) as caught:
+        policy_within(at_real_time, prepare=prepare)
+
+    assert caught.value.hint.startswith("CAP_SYS_NICE is there")
+    assert "cpu.rt_runtime_us" in caught.value.hint

@@ -224,6 +224,37 @@ def test_requests_as_long_as_half_the_run_leave_it_open():
     assert found.kind == "unstable"
 
 
+def owed_beside_pauses(is_paused, count_at):
+    """A machine that stands still at times, and the client on it: no notes then."""
+    backlog = Backlog()
+    for tick in range(101):
+        if not is_paused(tick):
+            backlog.note(tick, Owed(1000 * tick, count_at(tick)))
+    return backlog
+
+
+@pytest.mark.parametrize("quarter", [1, 3])
+def test_a_server_that_falls_behind_on_a_machine_that_pauses_is_the_limit(quarter):
+    paused = range(25 * quarter - 2, min(25 * quarter + 26, 100))
+    found = verdict(
+        backlog=owed_beside_pauses(paused.__contains__, lambda tick: 2 * tick)
+    )
+
+    assert found.kind == "server-limited"
+    assert found.reason == (
+        "75 requests were due and unanswered in the second quarter of the time, "
+        "175 in the last"
+    )
+
+
+@pytest.mark.parametrize("quarter", [1, 3])
+def test_a_server_that_keeps_up_on_a_machine_that_pauses_is_not_behind(quarter):
+    paused = range(25 * quarter - 2, min(25 * quarter + 26, 100))
+    backlog = owed_beside_pauses(paused.__contains__, lambda tick: 100)
+
+    assert str(verdict(backlog=backlog)) == "stable"
+
+
 def test_notes_of_one_moment_are_no_error():
     backlog = Backlog()
     for _ in range(9):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.loads.load import ClosedLoad, Load
@@ -13,6 +15,7 @@ from triton_kit.perf.loads.load import ClosedLoad, Load
 _LOWEST_REAL_TIME = os.sched_param(1)
 # Threads that are started meanwhile, such as the one that reads metrics, are as usual.
 _NOT_INHERITED = os.SCHED_RESET_ON_FORK
+_CAP_SYS_NICE = 1 << 23
 
 
 def scheduling_of(load: Load, *, real_time: bool) -> AbstractContextManager[None]:
@@ -63,11 +66,30 @@ def at_real_time() -> Iterator[None]:
         raise SpecError(
             "real-time priority was asked for, and the system does not grant it "
             "to this process",
-            hint="CAP_SYS_NICE grants it (root has it; docker run --cap-add SYS_NICE), "
-            "or a limit of 1 or more in `ulimit -r`",
+            hint=_what_grants_it(),
         ) from None
     try:
         yield
     finally:
         # Without the capability the flag is not given back; it does no harm.
         os.sched_setscheduler(0, before | _NOT_INHERITED, priority)
+
+
+def _what_grants_it() -> str:
+    if _may_have_any_priority():
+        return (
+            "CAP_SYS_NICE is there; its control group may have no time for real-time "
+            "threads (cpu.rt_runtime_us; docker run --cpu-rt-runtime), or it may be in "
+            "a user namespace, where the capability is not the host's"
+        )
+    return (
+        "CAP_SYS_NICE grants it (root has it; docker run --cap-add SYS_NICE), or a "
+        "limit of 1 or more in `ulimit -r`"
+    )
+
+
+def _may_have_any_priority() -> bool:
+    """Return whether this thread has the capability that the kernel looks at first."""
+    status = Path("/proc/thread-self/status").read_text("utf-8")
+    [capabilities] = re.findall(r"^CapEff:\s*(\w+)$", status, re.MULTILINE)
+    return bool(int(capabilities, 16) & _CAP_SYS_NICE)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import fmean
 from typing import NamedTuple
+
+import numpy as np
 
 # Beyond this many notes only every second one is kept: a run may last for days.
 _MOST_NOTES = 512
+_FEWEST_NOTES = 8  # tell nothing yet
+# A quarter is looked at in so many places: a machine that pauses notes nothing
+# meanwhile, and what was owed then is between what the notes beside the pause say.
+_LOOKS = 64
 
 
 class Owed(NamedTuple):
@@ -56,25 +61,22 @@ class Backlog:
 
     def growth(self) -> Growth | None:
         """Return what became of it; None where a run was too short to tell."""
-        second, last = self._quarter(1), self._quarter(3)
-        if min(len(second), len(last)) < 2:
+        if len(self._notes) < _FEWEST_NOTES:
             return None
-        before = _rate(second)
+        start_ns = self._notes[0].at_ns
+        times = np.array([note.at_ns - start_ns for note in self._notes])
+        due, unanswered = np.array([note.owed for note in self._notes]).T
+
+        def owed_in(quarter: int) -> tuple[float, float]:
+            """Return how many came due, and how many were unanswered on average."""
+            looks = (quarter + np.linspace(0, 1, _LOOKS)) * times[-1] / 4
+            came = np.interp(looks[[0, -1]], times, due)
+            return came[1] - came[0], np.interp(looks, times, unanswered).mean()
+
+        came_before, before = owed_in(1)
+        came_last, last = owed_in(3)
         return Growth(
-            second_quarter=fmean(owed.unanswered for _, owed in second),
-            last_quarter=fmean(owed.unanswered for _, owed in last),
-            rate=_rate(last) / before if before else 1.0,
+            second_quarter=float(before),
+            last_quarter=float(last),
+            rate=float(came_last / came_before) if came_before else 1.0,
         )
-
-    def _quarter(self, number: int) -> list[_Note]:
-        if not self._notes:
-            return []
-        start_ns, end_ns = self._notes[0].at_ns, self._notes[-1].at_ns
-        from_ns = start_ns + number * (end_ns - start_ns) / 4
-        to_ns = start_ns + (number + 1) * (end_ns - start_ns) / 4
-        return [note for note in self._notes if from_ns <= note.at_ns <= to_ns]
-
-
-def _rate(notes: list[_Note]) -> float:
-    first, last = notes[0], notes[-1]
-    return (last.owed.due - first.owed.due) / max(last.at_ns - first.at_ns, 1)
