@@ -21,7 +21,7 @@ import closed
 import openloop
 import report
 import stall
-from target import WAITING, Counter, served
+from target import BACKENDS, WAITING, Counter, served
 from tools import CACHE
 
 from triton_kit.errors import ServerError
@@ -56,6 +56,13 @@ def arguments():
         help="the server's; tcmalloc where it is installed",
     )
     parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="python",
+        help="of the model: the kit's own in Python, or one in C, which leaves more of "
+        "the machine to the clients (needs cc)",
+    )
+    parser.add_argument(
         "--instances",
         type=int,
         default=max(1, min(len(os.sched_getaffinity(0)) // 2, _MOST_INSTANCES)),
@@ -86,6 +93,7 @@ def _cases(names):
 def environment(options):
     return {
         "server_allocator": options.allocator,
+        "model_backend": options.backend,
         "model_instances": options.instances,
         "batches_wait": options.batches_wait,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -127,6 +135,7 @@ def main():
         with served(
             repository,
             allocator=options.allocator,
+            backend=options.backend,
             instances=options.instances,
             batcher=WAITING if options.batches_wait else "",
         ) as server:

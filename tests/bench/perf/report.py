@@ -28,7 +28,8 @@ def markdown(results):
     parts = [
         "# `scripts/bench perf`",
         f"{seen['measured_at']}, {seen['cpus']} CPUs, {results['rounds']} interleaved "
-        f"rounds, medians; the server's allocator: {seen['server_allocator']}; "
+        f"rounds, medians; the server's allocator: {seen['server_allocator']}; the "
+        f"model's backend: {seen['model_backend']}; "
         f"instances of the model: {seen['model_instances']}"
         f"{', batches wait' if seen['batches_wait'] else ''}. "
         "Throughput is the server's own counter; CPU is user and system time of the "

@@ -104,7 +104,7 @@ def test_an_impossible_rule_does_not_exist(wrong):
 def verdict(**changes):
     recorder = Recorder()
     recorder.times += (0, 0, 1, 100)
-    quiet = CpuUse(1.0, 0.5, 0.2, 0.3)
+    quiet = CpuUse(1.0, 0.5, 0.2, 0.3, cores=2)
     facts = {
         "unsettled": None,
         "cpu": quiet,
@@ -119,9 +119,25 @@ def test_a_quiet_settled_run_is_stable():
 
 
 def test_the_work_of_others_is_named():
-    found = verdict(cpu=CpuUse(2.0, 2.0, 0.5, 0.5))
+    found = verdict(cpu=CpuUse(2.0, 2.0, 0.5, 0.5, cores=2))
 
     assert str(found) == "disturbed: other processes used 0.50 cores"
+
+
+@pytest.mark.parametrize(
+    ("cores", "lost", "kind"),
+    [
+        (1, 0.2, "stable"),
+        (1, 0.3, "disturbed"),
+        (4, 0.3, "disturbed"),
+        (16, 0.76, "stable"),
+        (16, 0.9, "disturbed"),
+        (64, 3.0, "stable"),
+        (64, 3.5, "disturbed"),
+    ],
+)
+def test_how_much_others_may_take_depends_on_the_machine(cores, lost, kind):
+    assert verdict(cpu=CpuUse(1.0, lost + 0.4, 0.2, 0.2, cores=cores)).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -140,14 +156,14 @@ def test_the_work_of_others_is_named():
     ],
 )
 def test_what_the_host_takes_is_told_from_the_work_of_others(busy_s, stolen_s, reason):
-    used = CpuUse(2.0, busy_s, 0.5, 0.5, stolen_s=stolen_s)
+    used = CpuUse(2.0, busy_s, 0.5, 0.5, stolen_s=stolen_s, cores=2)
 
     assert str(verdict(cpu=used)) == f"disturbed: {reason}"
     assert used.foreign_cores + used.stolen_cores == pytest.approx(used.lost_cores)
 
 
 def test_a_client_that_uses_up_its_core_is_the_limit():
-    assert verdict(cpu=CpuUse(1.0, 1.0, 0.95, 0.0)).kind == "client-limited"
+    assert verdict(cpu=CpuUse(1.0, 1.0, 0.95, 0.0, cores=2)).kind == "client-limited"
 
 
 def answered(good, late):

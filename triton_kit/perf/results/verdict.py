@@ -12,8 +12,10 @@ from triton_kit.perf.request import TIMEOUT
 
 # A single thread cannot use more than one core; from here on it is the limit.
 _CLIENT_CORES = 0.9
-# What others take beyond this much of a core shows in latencies.
+# What others take beyond this much of a core, and of the machine, shows in latencies.
+# Of a large one as much is counted as lost that was not: up to 0.76 of 16 idle cores.
 _LOST_CORES = 0.25
+_LOST_SHARE = 0.05
 _LITTLE = 0.1  # a share of them that is not worth a word
 # A server that keeps up may owe more at the end by chance: so many standard deviations
 # of what it owes, and some at any rate.
@@ -58,7 +60,7 @@ def judge(
         recording: its requests.
         backlog: what an open loop was owed over its time; empty for a closed one.
     """
-    if cpu.lost_cores > _LOST_CORES:
+    if cpu.lost_cores > max(_LOST_CORES, _LOST_SHARE * cpu.cores):
         return Verdict(kind="disturbed", reason=_lost(cpu))
     if cpu.busiest_cores > _CLIENT_CORES:
         return Verdict(
