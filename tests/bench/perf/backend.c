@@ -107,7 +107,7 @@ Error *TRITONBACKEND_ModelInitialize(Model *model) {
   return TRITONBACKEND_ModelSetState(model, session);
 }
 
-/* Put the rows of a request behind those of the ones before; return how many they are. */
+/* Put the rows of a request behind those before it, and say how many and how wide they are. */
 static Error *gather(Request *request, char **joined, uint64_t *used, int64_t *rows, int64_t *width) {
   Input *input;
   const char *name;
@@ -161,7 +161,7 @@ static Error *answer(Request *request, const float *values, int64_t rows) {
   return TRITONBACKEND_ResponseSend(response, FINAL, NULL);
 }
 
-/* An error before the first answer makes Triton answer, and keep, all of the requests. */
+/* An error ends the batch; Triton tells its requests. */
 Error *TRITONBACKEND_ModelInstanceExecute(Instance *instance, Request **requests, uint32_t count) {
   const uint64_t start_ns = now_ns();
   int64_t rows[count], width = 0, total = 0;
