@@ -9,7 +9,7 @@ import numpy as np
 
 # Beyond this many notes only every second one is kept: a run may last for days.
 _MOST_NOTES = 512
-_FEWEST_NOTES = 8  # tell nothing yet
+_FEWEST_NOTES = 8  # fewer tell nothing yet
 # A quarter is looked at in so many places: a machine that pauses notes nothing
 # meanwhile, and what was owed then is between what the notes beside the pause say.
 _LOOKS = 64

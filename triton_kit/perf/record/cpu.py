@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psutil
 
@@ -44,7 +44,7 @@ class CpuUse:
     server_s: float | None
     busiest_s: float | None = None  # of the client's processes; None: it has one
     stolen_s: float = 0.0
-    cores: int = field(default_factory=lambda: os.cpu_count() or 1)  # of the machine
+    cores: int = os.cpu_count() or 1  # of the machine
 
     @property
     def busiest_cores(self) -> float:
@@ -56,9 +56,8 @@ class CpuUse:
     def lost_cores(self) -> float:
         """Cores that were not idle and that neither this process nor the server had.
 
-        Counted from clock ticks of 10 ms, so short stretches are coarse. A large
-        machine that mostly idles may seem to lose some: a tick finds it at work on
-        the tick.
+        Counted from clock ticks of 10 ms, so short stretches are coarse, and a large
+        machine that mostly idles may seem to lose some.
         """
         ours_s = self.client_s + (self.server_s or 0.0)
         return self._cores(max(self.machine_s - ours_s, 0.0))

@@ -13,7 +13,7 @@ from triton_kit.perf.request import TIMEOUT
 # A single thread cannot use more than one core; from here on it is the limit.
 _CLIENT_CORES = 0.9
 # What others take beyond this much of a core, and of the machine, shows in latencies.
-# Of a large one as much is counted as lost that was not: up to 0.76 of 16 idle cores.
+# On a large one as much may be counted that nobody took: up to 0.76 of 16 idle cores.
 _LOST_CORES = 0.25
 _LOST_SHARE = 0.05
 _LITTLE = 0.1  # a share of them that is not worth a word
