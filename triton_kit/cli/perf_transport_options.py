@@ -74,11 +74,11 @@ _OPTIONS = [
     ),
     click.option(
         "--connections",
-        default=1,
-        show_default=True,
+        type=int,
         metavar="N",
         help="Over gRPC: spread requests over so many, as one ends at a single server "
-        "behind a load balancer. HTTP has one for each request in flight.",
+        "behind a load balancer. HTTP has one for each request in flight. "
+        "[default: one for every four CPUs, at most four]",
     ),
     click.option("--ssl-grpc-use-ssl", is_flag=True, help="gRPC over TLS."),
     _file("--ssl-grpc-root-certifications-file", "Authorities to trust, for gRPC."),

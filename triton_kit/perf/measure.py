@@ -127,6 +127,7 @@ def _spec_as_json(spec: PerfSpec) -> dict[str, Any]:
     return asdict(replace(spec, samples={}, loads=spec.loads[:1])) | {
         "samples": {name: list(rows.shape) for name, rows in spec.samples.items()},
         "loads": [load.as_json() for load in spec.loads],
+        "connections": spec.connections if spec.protocol == "grpc" else None,
         "slo": [objective.text for objective in spec.slo],
         "headers": sorted(spec.headers),  # their values may be secrets
     }

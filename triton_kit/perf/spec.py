@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from triton_kit.perf.loads.sequences import Sequences
 from triton_kit.perf.record.stability import StopRule, confident, fixed
 from triton_kit.perf.request import Parameter
 from triton_kit.perf.results.slo import Objective
-from triton_kit.perf.transport_spec import TransportSpec
+from triton_kit.perf.transport_spec import TransportSpec, connections_for
 from triton_kit.tensors import Shape
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class PerfSpec:
                 hint=did_you_mean(self.protocol, DEFAULT_PORTS),
             )
         self.address  # noqa: B018  raises where the URL is none
-        if self.protocol == "http" and self.transport.connections > 1:
+        if self.protocol == "http" and (self.transport.connections or 1) > 1:
             raise SpecError(
                 f"{self.transport.connections} connections over HTTP, "
                 "which has one for each request in flight",
@@ -234,6 +235,12 @@ class PerfSpec:
         if self.measurement_interval_s is None:
             return confident()
         return fixed(self.measurement_interval_s)
+
+    @property
+    def connections(self) -> int:
+        """Over gRPC, how many each process has; fewer where fewer are in flight."""
+        wanted = self.transport.connections
+        return wanted or connections_for(os.cpu_count() or 1, self.processes)
 
     @property
     def address(self) -> Address:

@@ -12,6 +12,17 @@ COMPRESSIONS = ("none", "gzip", "deflate")
 ENDPOINTS = ("infer", "generate", "generate_stream")
 SHARED_MEMORIES = ("none", "system", "cuda")
 
+# Triton's gRPC reads and writes a connection with one thread at a time. Where cores are
+# idle, more connections get more out of it; where there are two, each costs CPU.
+_CPUS_PER_CONNECTION = 4
+_MOST_CHOSEN = 4
+
+
+def connections_for(cpus: int, processes: int) -> int:
+    """Return how many gRPC connections each of `processes` best has."""
+    suit = min(cpus // _CPUS_PER_CONNECTION, _MOST_CHOSEN)
+    return max(suit // processes, 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportSpec:
@@ -23,8 +34,8 @@ class TransportSpec:
         accept_compression: what the server may compress its answers with, if it will.
         shared_memory: `system` where tensors go through the machine's shared memory,
             `cuda` where through the memory of its first GPU.
-        connections: over gRPC, how many to spread requests over; HTTP has one for each
-            request in flight.
+        connections: over gRPC, how many to spread requests over; None is as many as
+            suit this machine. HTTP has one for each request in flight.
         endpoint: over HTTP, `infer`, or Triton's `generate` or `generate_stream`.
         output_bytes: room for each output in shared memory; 0 leaves outputs in the
             answers.
@@ -36,13 +47,12 @@ class TransportSpec:
     shared_memory: str = "none"
     output_bytes: int = 102_400  # perf_analyzer's
     endpoint: str = "infer"
-    connections: int = 1
+    connections: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.connections <= MOST_CONNECTIONS:
-            raise SpecError(
-                f"{self.connections} connections: need 1 to {MOST_CONNECTIONS}"
-            )
+        wanted = self.connections
+        if wanted is not None and not 1 <= wanted <= MOST_CONNECTIONS:
+            raise SpecError(f"{wanted} connections: need 1 to {MOST_CONNECTIONS}")
         for what, value, known in (
             ("endpoint", self.endpoint, ENDPOINTS),
             ("shared memory", self.shared_memory, SHARED_MEMORIES),

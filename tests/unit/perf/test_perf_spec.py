@@ -10,6 +10,7 @@ from triton_kit.perf.loads.load import (
 )
 from triton_kit.perf.server.model import ModelInfo, input_shapes
 from triton_kit.perf.spec import PerfSpec, parse_header, parse_shape
+from triton_kit.perf.transport_spec import TransportSpec
 from triton_kit.tensors import Tensor, data_type
 
 
@@ -43,6 +44,32 @@ def test_shapes_are_read_in_both_notations(text, expected):
 def test_what_is_no_shape_is_refused(text):
     with pytest.raises(SpecError, match="not of the form"):
         parse_shape(text)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "processes", "connections"),
+    [
+        *[(1, 1, 1), (2, 1, 1), (4, 1, 1), (8, 1, 2), (16, 1, 4), (96, 1, 4)],
+        *[(16, 2, 2), (16, 4, 1), (16, 8, 1)],
+    ],
+)
+def test_as_many_connections_as_suit_the_machine(
+    monkeypatch, cpus, processes, connections
+):
+    monkeypatch.setattr("os.cpu_count", lambda: cpus)
+
+    spec = PerfSpec(url="h", model="m", protocol="grpc", processes=processes)
+
+    assert spec.connections == connections
+
+
+def test_as_many_connections_as_are_asked_for(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    transport = TransportSpec(connections=1)
+
+    spec = PerfSpec(url="h", model="m", protocol="grpc", transport=transport)
+
+    assert spec.connections == 1
 
 
 @pytest.mark.parametrize("text", ["x", "a b:c", "a:b\r\nInjected: yes", ":v", "a:\x00"])

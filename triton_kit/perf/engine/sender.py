@@ -100,7 +100,7 @@ class Sender:
             lambda: itertools.islice(load.times(), index, None, of),
             # Beyond what the system allows requests wait, which counts.
             most_in_flight=room_for(most) if spec.protocol == "http" else most,
-            spread=spec.transport.connections > 1,
+            spread=(spec.transport.connections or 1) > 1,
             source=source,
             ledger=ledger,
         )

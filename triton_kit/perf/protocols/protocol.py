@@ -166,7 +166,7 @@ def _grpc(spec: PerfSpec, streaming: bool) -> Protocol:
         transport=lambda reactor, keep: Http2Transport(
             reactor,
             address,
-            connections=spec.transport.connections,
+            connections=spec.connections,
             keep_answers=keep,
             error_in=error_in_stream if streaming else None,
         ),

@@ -70,7 +70,10 @@ class Http2Transport:
             link.close()
 
     def open(self, slots: int, sink: Sink, /) -> None:
-        """Connect as often as is wanted, and the server's limits demand for `slots`."""
+        """Connect as often as is wanted, and the server's limits demand for `slots`.
+
+        A connection that no slot would use is left out.
+        """
         self._sink = sink
         if self._endpoint is None:
             self._endpoint = resolve(self._address, speaks="h2")
@@ -95,7 +98,7 @@ class Http2Transport:
                 link.close()
                 self._links[index] = self._connect()
         while len(self._links) < MOST_CONNECTIONS and (
-            len(self._links) < self._wanted
+            len(self._links) < min(self._wanted, slots)
             or sum(link.connection.most_streams for link in self._links) < slots
         ):
             self._links.append(self._connect())
