@@ -77,6 +77,34 @@ def test_sequences_that_are_cut_short_do_not_hold_up_the_next_load(
         assert sum(stats.requests for stats in measured.server) == 40
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("load", "request_count"),
+    [(ClosedLoad(8), 40), (ClosedLoad(8), None), (RateLoad(rate_hz=1000), 60)],
+    ids=str,
+)
+def test_more_sequences_than_the_server_has_places_wait_for_the_others_to_end(
+    loaded, load, request_count, processes
+):
+    [run] = measure(
+        spec(
+            loaded,
+            "grpc",
+            model="counter",  # takes 4 sequences
+            sequences=Sequences(length=10, first_id=3000, at_a_time=8),
+            processes=processes,
+            loads=(load,),
+            request_count=request_count,
+            measurement_interval_s=0.5,
+            request_timeout_s=20,
+        )
+    ).runs
+
+    assert run.recording.errors == {}
+    if request_count is not None:
+        assert run.recording.succeeded == request_count
+
+
 def test_a_stateful_model_asks_for_sequences(loaded):
     with pytest.raises(SpecError, match="keeps state"):
         measure(spec(loaded, "http", model="counter"))

@@ -27,6 +27,9 @@ from triton_kit.perf.transport.reactor import Reactor, Timer
 _TICK_NS = 100_000_000
 # How often it is looked whether a window has the requests that it is to have.
 _LOOK_NS = 5_000_000
+# So long without any answer, requests may wait for places in the server that sequences
+# hold which send nothing more.
+_STILL_NS = 200_000_000
 
 
 class Trial:
@@ -56,6 +59,7 @@ class Trial:
         # Often enough that a request is hardly longer than its timeout.
         self._tick_ns = min(_TICK_NS, max(ns(spec.request_timeout_s / 10), _LOOK_NS))
         self._engine = engine
+        self._last_ended = (-1, 0)  # how many, and since when
         self._windows: list[Window] = []
         self._backlog = Backlog()
         self._boundaries_ns: list[int] = []
@@ -265,6 +269,7 @@ class Trial:
         while not self._engine.is_done and now_ns() < end_ns:
             self._run_until(min(end_ns, now_ns() + self._tick_ns))
             self._expire()
+            self._give_place()
         if not self._engine.is_done:
             self._engine.abandon(
                 Failure("no answer", "still unanswered when the drain time was over")
@@ -286,8 +291,17 @@ class Trial:
         failure = Failure(TIMEOUT, f"no answer in {timeout_s:g} s")
         self._engine.expire(now_ns() - ns(timeout_s), failure)
 
+    def _give_place(self) -> None:
+        """End the sequences that send nothing more, where nothing moves any more."""
+        count, since_ns = self._last_ended
+        if self._engine.ended != count:
+            self._last_ended = self._engine.ended, now_ns()
+        elif self._spec.sequences is not None and now_ns() - since_ns > _STILL_NS:
+            self._last_ended = count, now_ns()
+            self._engine.end_sequences()
+
     def _end_sequences(self) -> None:
-        """Free the server of the sequences that were cut short; counts nowhere.
+        """Wait until the server is free of the sequences that were cut short.
 
         It would keep them, and let others wait, until they have been idle for long.
         """
@@ -311,6 +325,8 @@ class Trial:
             self._report(self._progress(start_ns))
             self._note_backlog()
             self._expire()
+            if self._spec.request_count is not None:
+                self._give_place()
             timer = self._reactor.call_at(now_ns() + self._tick_ns, tick)
 
         timer = self._reactor.call_at(now_ns(), tick)

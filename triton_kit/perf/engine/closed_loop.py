@@ -43,6 +43,8 @@ class ClosedLoop:
     ) -> None:
         self.ledger = ledger or Ledger()
         self.ledger.hand_back_to(self._freed)
+        if source is not None:
+            self.ledger.leave_out(self._sequence_ended)
         self.recorder = self.ledger.recorder
         self.in_flight = 0
         # What is answered tells both.
@@ -56,6 +58,8 @@ class ClosedLoop:
         if quota is not None:
             self._transport = ObservedTransport(transport, [quota])
         self._due_ns = self.ledger.due_ns
+        self._uncounted = self.ledger.uncounted
+        self._ends_sequences = False
         self._next: list[Iterator[Request]] = []
 
     def open(self) -> None:
@@ -70,6 +74,7 @@ class ClosedLoop:
             When the load began.
         """
         self._concurrency = self._first
+        self._ends_sequences = False
         self.open()
         self._due_ns[:] = [0] * self._concurrency
         start_ns = now_ns()
@@ -123,7 +128,7 @@ class ClosedLoop:
     @property
     def is_done(self) -> bool:
         """Whether everything that was to be sent has ended."""
-        return not self.in_flight
+        return not (self.in_flight or self._uncounted)
 
     def finish(self, _end_ns: int) -> None:
         """Send nothing more; the reactor stops when the last answer is there."""
@@ -132,9 +137,22 @@ class ClosedLoop:
             self._reactor.stop()
 
     def end_sequences(self) -> None:
-        """Send what ends each sequence that has begun, after all else has ended."""
-        for slot, request in self._turns.take_endings():
-            self._send(slot, request)
+        """End the sequence of each slot that sends nothing more; counts nowhere."""
+        self._ends_sequences = True
+        for slot, due_ns in enumerate(self._due_ns):
+            if not due_ns:
+                self._end_sequence(slot)
+
+    def _end_sequence(self, slot: int) -> None:
+        request = self._turns.take_ending(slot)
+        if request is not None:
+            self._uncounted.add(slot)
+            self._due_ns[slot] = now_ns()
+            self._transport.send(slot, request)
+
+    def _sequence_ended(self) -> None:
+        if self.is_done:
+            self._reactor.stop()
 
     def abandon(self, failure: Failure) -> None:
         """Give up what is still in flight, and send nothing more."""
@@ -154,5 +172,7 @@ class ClosedLoop:
             return
         self._due_ns[slot] = 0
         self.in_flight -= 1
+        if self._ends_sequences:
+            self._end_sequence(slot)
         if not self.in_flight:
             self._reactor.stop()

@@ -183,7 +183,7 @@ class CrewEngine:
             self._reactor.stop()
 
     def end_sequences(self) -> None:
-        """Send what ends each sequence that has begun, after all else has ended."""
+        """End the sequence of each slot that sends nothing more; counts nowhere."""
         self._busy = {worker.index for worker in self._workers}
         self._round += 1
         self._order(do="end_sequences", round=self._round)

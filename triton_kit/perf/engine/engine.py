@@ -45,7 +45,7 @@ class Engine(Protocol):
         """Send what is due before `end_ns` and no more; stop after the last answer."""
 
     def end_sequences(self) -> None:
-        """Send what ends each sequence that has begun, after all else has ended.
+        """End the sequence of each slot that sends nothing more; counts nowhere.
 
         Until its end comes, a sequence holds a place in the server.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from triton_kit.perf.record.recorder import Cut, Recorder
 from triton_kit.perf.request import Failure
@@ -21,6 +22,7 @@ class Ledger:
         recorder: everything that ended.
         parts: the same, told apart, where an observer does so (`observed.Parts`).
         due_ns: of each slot's request; 0 where the slot is free.
+        uncounted: slots whose request is recorded nowhere; its end frees no slot.
         finished: takes the end of a request, once a loop has asked to be handed back.
     """
 
@@ -28,14 +30,31 @@ class Ledger:
         self.recorder = Recorder(keep_times=keep_times)
         self.parts: list[Recorder] = []
         self.due_ns: list[int] = []
+        self.uncounted: set[int] = set()
         self.finished: OnEnd
 
     def hand_back_to(self, freed: Freed) -> None:
         """Have the loop told of every slot that is free again."""
         self.finished = _finished(self.recorder, self.due_ns, freed)
 
-    def replied(self, _slot: int, before_ns: int, at_ns: int, /) -> None:
+    def leave_out(self, ended: Callable[[], None]) -> None:
+        """Allow requests that count nowhere; the loop is told with `ended` of each."""
+        finished = self.finished
+
+        def either(slot: int, *end: Any) -> None:  # noqa: ANN401  as `finished` has it
+            if slot not in self.uncounted:
+                finished(slot, *end)
+                return
+            self.uncounted.discard(slot)
+            self.due_ns[slot] = 0
+            ended()
+
+        self.finished = either
+
+    def replied(self, slot: int, before_ns: int, at_ns: int, /) -> None:
         """Record one response of many: when it came, and when the one before did."""
+        if slot in self.uncounted:
+            return
         self.recorder.reply(at_ns - before_ns if before_ns else None)
 
     def expire(self, transport: Transport, before_ns: int, failure: Failure) -> None:

@@ -98,6 +98,7 @@ class ReplyTimes:
 
     def __init__(self, ledger: Ledger) -> None:
         self._recorder = ledger.recorder
+        self._uncounted = ledger.uncounted
         self._came_ns: dict[int, list[int]] = {}  # by slot
 
     def sent(self, slot: int, _request: Request, /) -> None:
@@ -117,7 +118,7 @@ class ReplyTimes:
         /,
     ) -> Failure | None:
         """Keep the times of a good stream."""
-        if failure is None:
+        if failure is None and slot not in self._uncounted:
             self._recorder.keep_replies(self._came_ns[slot])
         return failure
 

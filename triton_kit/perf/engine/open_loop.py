@@ -49,6 +49,8 @@ class OpenLoop:
     ) -> None:
         self.ledger = ledger or Ledger()
         self.ledger.hand_back_to(self._freed)
+        if source is not None:
+            self.ledger.leave_out(self._sequence_ended)
         self.recorder = self.ledger.recorder
         self.in_flight = 0
         self.sent = 0
@@ -59,6 +61,8 @@ class OpenLoop:
         self._next: list[Iterator[Request]] = []
         self._most_in_flight = most_in_flight
         self._due_ns = self.ledger.due_ns
+        self._uncounted = self.ledger.uncounted
+        self._ends_sequences = False
         self._free: deque[int] = deque()
         in_turn = spread or self._has_sequences
         self._take = self._free.popleft if in_turn else self._free.pop
@@ -86,6 +90,7 @@ class OpenLoop:
             When the schedule starts: at `at_ns`, or a little later than now.
         """
         self.open()
+        self._ends_sequences = False
         self._left = itertools.islice(self._schedule(), count)
         self._start_ns = now_ns() + _LEAD_NS if at_ns is None else at_ns
         self._end_ns = NEVER
@@ -119,7 +124,8 @@ class OpenLoop:
     @property
     def is_done(self) -> bool:
         """Whether everything that was to be sent has ended."""
-        return not self.in_flight and self._next_ns == NEVER
+        in_flight = self.in_flight or self._uncounted
+        return not in_flight and self._next_ns == NEVER
 
     def finish(self, end_ns: int) -> None:
         """Send what is due before `end_ns` and no more; stop after the last answer."""
@@ -129,12 +135,23 @@ class OpenLoop:
         self._rearm()
 
     def end_sequences(self) -> None:
-        """Send what ends each sequence that has begun, after all else has ended."""
-        for slot, request in self._turns.take_endings():
-            self._free.remove(slot)
-            self._due_ns[slot] = now_ns()
-            self.in_flight += 1
-            self._transport.send(slot, request)
+        """End the sequence of each slot that sends nothing more; counts nowhere."""
+        self._ends_sequences = True
+        self._end_free_sequences()
+
+    def _end_free_sequences(self) -> None:
+        if self._next_ns != NEVER:
+            return
+        for slot in self._free:
+            request = self._turns.take_ending(slot)
+            if request is not None:
+                self._uncounted.add(slot)
+                self._due_ns[slot] = now_ns()
+                self._transport.send(slot, request)
+
+    def _sequence_ended(self) -> None:
+        if self.is_done:
+            self._reactor.stop()
 
     def abandon(self, failure: Failure) -> None:
         """Give up what is in flight, and what was due and could not be sent."""
@@ -155,6 +172,8 @@ class OpenLoop:
         self.in_flight -= 1
         if self._next_ns <= last_ns:
             self._pump(last_ns)
+        if self._ends_sequences:
+            self._end_free_sequences()
         if not self.in_flight and self._next_ns == NEVER:
             self._reactor.stop()
 

@@ -122,10 +122,10 @@ class TurnTaking:
         turns = self._begun[slot] = self._source(slot)
         return turns.requests
 
-    def take_endings(self) -> list[tuple[int, Request]]:
-        """Return what ends each sequence that has begun, with its slot; only once."""
-        begun, self._begun = self._begun, {}
-        return [(slot, t.ending) for slot, t in begun.items() if t.ending is not None]
+    def take_ending(self, slot: int) -> Request | None:
+        """Return what ends the sequence that a slot has begun; only once."""
+        turns = self._begun.pop(slot, None)
+        return turns.ending if turns is not None else None
 
 
 def sequence_source(
