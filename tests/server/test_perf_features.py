@@ -4,6 +4,7 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.perf.loads.load import RateLoad
+from triton_kit.perf.loads.mix import Share
 from triton_kit.perf.loads.sequences import Sequences
 from triton_kit.perf.measure import measure
 from triton_kit.perf.results.export import as_profile
@@ -105,9 +106,57 @@ def test_more_sequences_than_the_server_has_places_wait_for_the_others_to_end(
         assert run.recording.succeeded == request_count
 
 
-def test_a_stateful_model_asks_for_sequences(loaded):
+@pytest.mark.parametrize("sequences", [None, Sequences(first_id=700)])
+def test_a_stateful_model_gets_sequences_without_asking(loaded, sequences):
+    result = measure(
+        spec(loaded, "grpc", model="counter", sequences=sequences, request_count=60)
+    )
+
+    assert result.runs[0].recording.errors == {}
+    assert result.spec["sequences"]["length"] is None
+
+
+def test_a_stateful_model_beside_another_is_refused(loaded):
+    shares = (Share(model="counter", weight=1), Share(model="mlp", weight=1))
+
     with pytest.raises(SpecError, match="keeps state"):
-        measure(spec(loaded, "http", model="counter"))
+        measure(spec(loaded, "http", model="", models=shares))
+
+
+def test_a_model_without_state_gets_no_sequences_that_nobody_asked_for(loaded):
+    numbered = Sequences(first_id=700)
+
+    result = measure(spec(loaded, "http", sequences=numbered, request_count=5))
+
+    assert result.spec["sequences"] is None
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_each_sequence_is_a_stream_of_the_data(loaded, tmp_path, processes):
+    # The model tells the place in the sequence, which no border may shift.
+    document = {
+        "data": [[{"x": [1]}, {"x": [2]}, {"x": [3]}], [{"x": [4]}]],
+        "validation_data": [
+            [{"place": [1]}, {"place": [2]}, {"place": [3]}],
+            [{"place": [1]}],
+        ],
+    }
+    path = tmp_path / "streams.json"
+    path.write_text(json.dumps(document))
+
+    [run] = measure(
+        spec(
+            loaded,
+            "http",
+            model="counter",
+            loads=(ClosedLoad(3),),
+            input_data=str(path),
+            request_count=60,
+            processes=processes,
+        )
+    ).runs
+
+    assert run.recording.errors == {}
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

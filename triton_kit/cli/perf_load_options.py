@@ -88,7 +88,9 @@ _OPTIONS = [
         help="Requests that are due beyond this many wait, which counts.",
     ),
     click.option(
-        "--sequence-length", type=int, help="Requests of a sequence, on average."
+        "--sequence-length",
+        type=int,
+        help="Requests of a sequence, on average. [default: a stream of the data; 20]",
     ),
     click.option(
         "--sequence-length-variation",

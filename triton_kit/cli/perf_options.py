@@ -118,12 +118,10 @@ def _sequences(options: dict[str, Any]) -> Sequences | None:
     id_range = options.pop("sequence_id_range")
     at_a_time = options.pop("num_of_sequences")
     options.pop("serial_sequences")  # they always are
-    if length is None:
-        return None
     last_id = MOST_ID
     if id_range is not None:
         first_id, last_id = _id_range(id_range)
-    return Sequences(
+    sequences = Sequences(
         length=length,
         variation=variation / 100,
         first_id=first_id,
@@ -131,6 +129,8 @@ def _sequences(options: dict[str, Any]) -> Sequences | None:
         at_a_time=at_a_time,
         seed=options["seed"],
     )
+    # Without any of the options it is up to the model.
+    return None if sequences == Sequences(seed=options["seed"]) else sequences
 
 
 def _id_range(text: str) -> tuple[int, int]:

@@ -54,6 +54,7 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         ServerError: the model is not ready.
     """
     with targets_of(spec) as targets:
+        spec = targets.spec
         if metrics := metrics_watch(spec):
             metrics.scrape()  # an endpoint that is none is an error before the load
         many = spec.processes > 1

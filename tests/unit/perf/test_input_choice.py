@@ -165,7 +165,7 @@ def test_a_long_text_is_a_value_and_no_file():
     [
         (["isd:zero"], "'m' has no input 'isd'", "did you mean 'ids'?"),
         (["zeroes"], "no such file", "NAME:"),
-        (["zero", "random"], "both are for all inputs", "NAME:"),
+        (["zero", "random"], "each is for all inputs", "NAME:"),
         (["ids:1", "ids:2"], "says twice what 'ids' gets", None),
         (["ids:0.7"], "'0.7' is no INT32", None),
         (["ids:3000000000"], "does not fit INT32", "2147483647"),
@@ -323,4 +323,4 @@ def test_any_words_are_a_choice_or_an_error_for_the_user(parts):
         return
 
     settled = {*choice.draws, *choice.files}
-    assert choice.path is not None or {"ids", "mask:0", "text"} <= settled
+    assert choice.paths or {"ids", "mask:0", "text"} <= settled

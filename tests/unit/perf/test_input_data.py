@@ -36,8 +36,8 @@ def written(folder, document):
     return str(path)
 
 
-def read(source, **shapes):
-    return steps_from_files(choose([source], MODEL, StringData()), MODEL, shapes)
+def read(*sources, **shapes):
+    return steps_from_files(choose(sources, MODEL, StringData()), MODEL, shapes)
 
 
 def test_json_holds_values_shapes_and_base64(tmp_path):
@@ -59,10 +59,24 @@ def test_json_holds_values_shapes_and_base64(tmp_path):
     assert [list(step.inputs["s"]) for step in steps] == [[b"a", b"bc"], [b"d"], [b"e"]]
 
 
-def test_streams_in_json_are_read_one_after_another(tmp_path):
+def test_streams_in_json_are_kept_apart(tmp_path):
     step = {"x": [1, 2], "s": ["a"]}
 
-    assert len(read(written(tmp_path, {"data": [[step, step], [step]]}))) == 3
+    steps = read(written(tmp_path, {"data": [[step, step], [step]]}))
+
+    assert [step.stream for step in steps] == [0, 0, 1]
+
+
+def test_files_of_json_are_read_one_after_another(tmp_path):
+    step = {"x": [1, 2], "s": ["a"]}
+    paths = []
+    for name, data in (("a", [[step], [step]]), ("b", [step, step])):
+        (tmp_path / name).mkdir()
+        paths.append(written(tmp_path / name, {"data": data}))
+
+    steps = read(*paths)
+
+    assert [step.stream for step in steps] == [0, 1, 2, 2]
 
 
 def test_expected_outputs_come_from_validation_data(tmp_path):
@@ -91,6 +105,16 @@ def test_expected_outputs_come_from_validation_data(tmp_path):
             {"data": [{"x": [1, 2], "s": ["a"]}], "validation_data": [{}, {}]},
             "1 steps, but validation_data for 2",
         ),
+        (
+            {
+                "data": [[{"x": [1, 2], "s": ["a"]}], [{"x": [1, 2], "s": ["a"]}]],
+                "validation_data": [{}, {}],
+            },
+            "in other streams",
+        ),
+        ({"data": [[{"x": [1, 2], "s": ["a"]}], []]}, "stream 1 has no steps"),
+        ({"data": [{"x": [1, None], "s": ["a"]}]}, "step 0: x: null is no FP32"),
+        ({"data": [{"x": [1, 2], "s": [None]}]}, "step 0: s: null is no BYTES"),
     ],
 )
 def test_json_that_does_not_fit_is_refused_with_its_place(
@@ -183,6 +207,19 @@ def test_steps_fill_batches_and_begin_again():
     joined = batches(steps, MODEL, 2)
 
     assert [step.inputs["x"].ravel().tolist() for step in joined] == [[0, 1], [2, 0]]
+
+
+def test_steps_of_different_streams_share_no_batch():
+    steps = [
+        Step(inputs={"x": np.array([number])}, stream=stream)
+        for number, stream in enumerate([0, 0, 0, 1, 1])
+    ]
+
+    joined = batches(steps, MODEL, 2)
+
+    numbers = [step.inputs["x"].ravel().tolist() for step in joined]
+    assert numbers == [[0, 1], [2, 0], [3, 4]]
+    assert [step.stream for step in joined] == [0, 0, 1]
 
 
 def test_steps_of_different_shapes_cannot_share_a_batch():

@@ -10,14 +10,16 @@ from triton_kit.perf.request import Request
 from triton_kit.perf.spec import parse_parameter
 
 
-def walk(sequences, slot, count):
+def walk(sequences, slot, count, streams=()):
     made = []
 
     def request_at(place, parameters):
         made.append((Request(b""), place, parameters))
         return made[-1][0]
 
-    requests = sequence_source(sequences, 3, request_at)(slot).requests
+    distinct = max((places.stop for places in streams), default=3)
+    source = sequence_source(sequences, distinct, request_at, streams)
+    requests = source(slot).requests
     known = {request: (place, parameters) for request, place, parameters in made}
     return [known[request] for request in itertools.islice(requests, count)]
 
@@ -63,6 +65,23 @@ def test_the_data_is_taken_in_turn():
     places = [place for place, _ in walk(Sequences(length=4), 0, 7)]
 
     assert places == [0, 1, 2, 0, 1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("length", "slot", "expected"),
+    [
+        (None, 0, [0, 1, 2, 3, 4, 0, 1, 2]),
+        (None, 1, [3, 4, 0, 1, 2, 3, 4, 0]),
+        (2, 0, [0, 1, 3, 4, 0, 1, 3, 4]),
+        (4, 0, [0, 1, 2, 0, 3, 4, 3, 4]),
+    ],
+)
+def test_each_sequence_takes_a_stream_from_its_beginning(length, slot, expected):
+    sequences = Sequences(length=length, variation=0)
+
+    taken = walk(sequences, slot, 8, streams=[range(3), range(3, 5)])
+
+    assert [place for place, _ in taken] == expected
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -52,7 +54,7 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
     if model.is_sequence and spec.sequences is None:
         raise SpecError(
             f"model {model.name!r} keeps state between the requests of a sequence",
-            hint="say how long sequences are: --sequence-length 20",
+            hint="measure it alone",
         )
     described = _with_joined_outputs(model) if protocol.is_stream else model
     steps = input_steps(spec, described)
@@ -73,9 +75,20 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
         requests = [encode(place, {}) for place in range(len(steps))]
         return Supply(requests=requests, check=check if check else None)
 
-    source = sequence_source(sequences, len(steps), encode)
+    source = sequence_source(sequences, len(steps), encode, _streams(steps))
     has_answers = any(step.expected for step in steps)
     return Supply(requests=[], source=source, check=check if has_answers else None)
+
+
+def _streams(steps: Sequence[Step]) -> list[range]:
+    """Return the places of each stream; none where the data has no streams."""
+    streams, first = [], 0
+    for stream, members in itertools.groupby(steps, operator.attrgetter("stream")):
+        count = len(list(members))
+        if stream is not None:
+            streams.append(range(first, first + count))
+        first += count
+    return streams
 
 
 def _with_joined_outputs(model: ModelInfo) -> ModelInfo:
@@ -113,7 +126,7 @@ def input_steps(spec: PerfSpec, model: ModelInfo) -> list[Step]:
     choice = choose(words, model, spec.string_data)
     check_samples(model, spec.samples)
     shapes = input_shapes(model, spec.shapes, batch_size=spec.batch_size, may_vary=True)
-    if choice.path is None and not choice.files:
+    if not choice.paths and not choice.files:
         return _drawn_steps(spec, model, choice, shapes)
     if spec.samples:
         raise SpecError("samples and files of input data do not go together")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from triton_kit.perf.engine.observed import Check
 from triton_kit.perf.engine.supply import Supply, supply_of
 from triton_kit.perf.loads.mix import deal
+from triton_kit.perf.loads.sequences import Sequences
 from triton_kit.perf.protocols.protocol import Protocol, protocol_of
 from triton_kit.perf.request import Failure, Request
 from triton_kit.perf.server.control import ServerInfo
@@ -27,8 +28,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """All models of a measurement, and their server."""
+    """All models of a measurement, and their server.
 
+    `spec` is what was asked for, with sequences just where the model needs them or
+    they were asked for.
+    """
+
+    spec: PerfSpec
     server: ServerInfo
     each: Sequence[Target]
 
@@ -57,6 +63,7 @@ def targets_of(spec: PerfSpec) -> Iterator[Targets]:
     control = protocol_of(spec).control
     server = control.server()
     models = [control.model(part.model, part.version) for part in spec.parts]
+    spec = _with_sequences(spec, models)
     streaming = spec.streaming or any(model.is_decoupled for model in models)
     each = [
         Target(spec=part, protocol=protocol_of(part, streaming=streaming), model=model)
@@ -66,7 +73,15 @@ def targets_of(spec: PerfSpec) -> Iterator[Targets]:
         for target in each:
             if target.protocol.memory is not None:
                 stack.enter_context(target.protocol.memory)
-        yield Targets(server=server, each=each)
+        yield Targets(spec=spec, server=server, each=each)
+
+
+def _with_sequences(spec: PerfSpec, models: Sequence[ModelInfo]) -> PerfSpec:
+    """Settle whether there are sequences, where nobody said how long they are."""
+    if len(models) > 1 or (spec.sequences and spec.sequences.length):
+        return spec
+    wanted = spec.sequences or Sequences(seed=spec.seed)
+    return replace(spec, sequences=wanted if models[0].is_sequence else None)
 
 
 def supply_for(targets: Targets, weights: Sequence[int], *, seed: int) -> Supply:

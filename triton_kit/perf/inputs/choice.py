@@ -22,7 +22,8 @@ from triton_kit.perf.server.model import ModelInfo
 from triton_kit.tensors import Shape, Tensor
 
 RANDOM, ZERO, VALUE = "random", "zero", "value"
-_DATA_SUFFIXES = (".npy", ".npz", ".json", ".bin")
+_JSON = ".json"
+_DATA_SUFFIXES = (".npy", ".npz", _JSON, ".bin")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,13 +31,13 @@ class Choice:
     """Where the values of each input come from.
 
     Attributes:
-        path: of the inputs that are in neither of the others; None if there are none.
+        paths: of the inputs that are in neither of the others; several are JSON files.
         files: input -> a file of its own.
         draws: input -> how its values are made.
         varies: whether any of the draws is random.
     """
 
-    path: Path | None = None
+    paths: list[Path] = field(default_factory=list)
     files: dict[str, Path] = field(default_factory=dict)
     draws: dict[str, Draw] = field(default_factory=dict)
     varies: bool = False
@@ -48,8 +49,8 @@ def choose(words: Sequence[str], model: ModelInfo, strings: StringData) -> Choic
     Raises:
         SpecError: two words are for the same, or one is for nothing that there is.
     """
-    choice, common, named = Choice(), RANDOM, set[str]()
-    is_given = False
+    choice, named = Choice(), set[str]()
+    common: list[str] = []
     for word in words:
         found = _input_of(word, model)
         if found is not None:
@@ -58,18 +59,21 @@ def choose(words: Sequence[str], model: ModelInfo, strings: StringData) -> Choic
                 raise SpecError(f"--input-data says twice what {tensor.name!r} gets")
             named.add(tensor.name)
             _choose_one(choice, tensor, source, strings)
-        elif is_given:
-            raise SpecError(
-                f"--input-data {common} and {word}: both are for all inputs",
-                hint="for one of them: --input-data NAME:...",
-            )
         else:
-            common, is_given = word, True
+            common.append(word)
+    if len(common) > 1 and not all(word.endswith(_JSON) for word in common):
+        raise SpecError(
+            f"--input-data {' and '.join(common)}: each is for all inputs",
+            hint="for one of them: --input-data NAME:...; "
+            f"only {_JSON} files are read one after another",
+        )
+    kind = common[0] if common else RANDOM
+    if kind not in (RANDOM, ZERO):
+        choice.paths = [Path(word) for word in common]
+        return choice
     for tensor in needed(model):
-        if tensor.name not in named and common in (RANDOM, ZERO):
-            _choose_one(choice, tensor, common, strings)
-    if common not in (RANDOM, ZERO):
-        choice.path = Path(common)
+        if tensor.name not in named:
+            _choose_one(choice, tensor, kind, strings)
     return choice
 
 
@@ -141,9 +145,11 @@ def steps_from_files(
     """
     apart = {*choice.files, *choice.draws}
     steps = [Step(inputs={})]
-    if choice.path is not None:
+    if choice.paths:
         model = replace(model, optional_inputs=model.optional_inputs | apart)
-        steps = read_steps(choice.path, model, shapes)
+        steps = _one_after_another(
+            [read_steps(path, model, shapes) for path in choice.paths]
+        )
     known = {tensor.name: tensor for tensor in model.inputs}
     columns: dict[str, list[Array]] = {
         name: read_column(path, known[name], shapes)
@@ -157,6 +163,20 @@ def steps_from_files(
                 **{name: rows[row % len(rows)] for name, rows in columns.items()},
             },
             expected=steps[row % len(steps)].expected,
+            stream=steps[row % len(steps)].stream,
         )
         for row in range(count)
     ]
+
+
+def _one_after_another(files: list[list[Step]]) -> list[Step]:
+    """Join the steps of several files; the streams of one come after another's."""
+    joined: list[Step] = []
+    streams = 0
+    for steps in files:
+        joined += [
+            step if step.stream is None else replace(step, stream=streams + step.stream)
+            for step in steps
+        ]
+        streams += 1 + max(step.stream or 0 for step in steps)
+    return joined

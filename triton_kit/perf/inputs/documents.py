@@ -56,35 +56,39 @@ def steps_from_document(
     """
     if not isinstance(document, dict) or not isinstance(document.get("data"), list):
         raise SpecError(f"{path}: no list named 'data' in it")
-    given = _flat(document["data"])
+    given = _flat(document["data"], path)
     answers = document.get("validation_data", [])
     if not isinstance(answers, list):
         raise SpecError(f"{path}: 'validation_data' is no list")
-    expected = _flat(answers)
-    if expected and len(expected) != len(given):
+    expected = _flat(answers, path)
+    if expected and [stream for stream, _ in expected] != [s for s, _ in given]:
         raise SpecError(
-            f"{path}: {len(given)} steps, but validation_data for {len(expected)}"
+            f"{path}: {len(given)} steps, but validation_data for {len(expected)}, "
+            "or in other streams"
         )
     inputs = {tensor.name: tensor for tensor in model.inputs}
     outputs = {tensor.name: tensor for tensor in model.outputs}
     steps = []
-    for index, fields in enumerate(given):
+    for index, (stream, fields) in enumerate(given):
         where = f"{path}: step {index}"
         values = _tensors(fields, inputs, shapes, where)
         absent = [t.name for t in needed(model) if t.name not in values]
         if absent:
             raise SpecError(f"{where}: no value for the input {absent[0]!r}")
-        wanted = expected[index] if expected else {}
-        steps.append(Step(inputs=values, expected=_tensors(wanted, outputs, {}, where)))
+        wanted = expected[index][1] if expected else {}
+        answer = _tensors(wanted, outputs, {}, where)
+        steps.append(Step(inputs=values, expected=answer, stream=stream))
     return steps
 
 
-def _flat(entries: Sequence[Any]) -> list[Any]:
-    """A list of steps, or of streams, each of them a list of steps."""
-    flat: list[Any] = []
-    for entry in entries:
-        flat += entry if isinstance(entry, list) else [entry]
-    return flat
+def _flat(entries: Sequence[Any], path: Path) -> list[tuple[int, Any]]:
+    """Return each step with its stream, of a list of steps or of streams of them."""
+    if not any(isinstance(entry, list) for entry in entries):
+        return [(0, step) for step in entries]
+    streams = [entry if isinstance(entry, list) else [entry] for entry in entries]
+    if not all(streams):
+        raise SpecError(f"{path}: stream {streams.index([])} has no steps")
+    return [(number, step) for number, stream in enumerate(streams) for step in stream]
 
 
 def _tensors(
@@ -125,6 +129,8 @@ def _tensor(
             raise SpecError(f"{where}: not base64: {error}") from error
         return from_raw(raw, tensor.dtype, shape, where)
     flat = content if isinstance(content, list) else [content]
+    if None in _leaves(flat):
+        raise SpecError(f"{where}: null is no {tensor.dtype.name}")
     if tensor.dtype.item_bytes is None:
         return strings([_as_bytes(item) for item in _leaves(flat)], shape, where)
     return reshaped(_array(flat, tensor, where), shape, where)

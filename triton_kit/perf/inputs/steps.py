@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,20 +19,32 @@ from triton_kit.tensors import DYNAMIC, DataType, Shape, Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One inference: what goes in, and what must come out. No batch axis."""
+    """One inference: what goes in, and what must come out. No batch axis.
+
+    `stream` is which of several streams the step is part of; None is of none.
+    """
 
     inputs: Inputs
     expected: Mapping[str, Array] = field(default_factory=dict)
+    stream: int | None = None
 
 
 def batches(steps: Sequence[Step], model: ModelInfo, batch_size: int) -> list[Step]:
-    """Join steps into requests; the last one is filled up from the first steps.
+    """Join steps of a stream into requests; the last is filled up from the first ones.
 
     Raises:
         SpecError: steps that would share a batch differ in shape or inputs.
     """
     if not model.max_batch_size:
         return list(steps)
+    return [
+        batch
+        for _, stream in itertools.groupby(steps, operator.attrgetter("stream"))
+        for batch in _batches(list(stream), batch_size)
+    ]
+
+
+def _batches(steps: Sequence[Step], batch_size: int) -> list[Step]:
     joined = []
     for first in range(0, len(steps), batch_size):
         members = [steps[(first + n) % len(steps)] for n in range(batch_size)]
@@ -38,6 +52,7 @@ def batches(steps: Sequence[Step], model: ModelInfo, batch_size: int) -> list[St
             Step(
                 inputs=_stacked([step.inputs for step in members]),
                 expected=_stacked([step.expected for step in members]),
+                stream=members[0].stream,
             )
         )
     return joined

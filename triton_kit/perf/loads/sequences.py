@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from triton_kit.perf.request import Parameter, Request
 
 # Ids are unsigned 64-bit numbers, and 0 is none.
 MOST_ID = 2**64 - 1
+_DEFAULT_LENGTH = 20  # perf_analyzer's
 
 # Requests by whether they start and whether they end a sequence, then by input.
 Encoded = dict[tuple[bool, bool], list[Request]]
@@ -36,6 +38,18 @@ class Turns:
     ending: Request | None = None
 
 
+class Stretch(NamedTuple):
+    """The data of one sequence: so many requests, around and around in `places`."""
+
+    length: int
+    places: range
+    begin: int = 0
+
+    def place(self, index: int) -> int:
+        """Return which data the request at `index` has."""
+        return self.places[(self.begin + index) % len(self.places)]
+
+
 # Gives the requests of one slot.
 Source = Callable[[int], Turns]
 
@@ -45,7 +59,8 @@ class Sequences:
     """How long sequences are, and what their ids are.
 
     Attributes:
-        length: requests of a sequence, on average.
+        length: requests of a sequence, on average; None is as many as its stream has,
+            and 20 where the data has no streams.
         variation: lengths are drawn evenly from within this share of `length`.
         first_id: the ids of the slots count from here; each slot keeps its own.
         last_id: of those that may be used.
@@ -53,7 +68,7 @@ class Sequences:
         at_a_time: how many an open loop keeps; in a closed one the concurrency says it.
     """
 
-    length: int = 20
+    length: int | None = None
     variation: float = 0.2
     first_id: int = 1
     last_id: int = MOST_ID
@@ -66,7 +81,7 @@ class Sequences:
             ("first sequence id", self.first_id),
             ("number of sequences", self.at_a_time),
         ):
-            if value < 1:
+            if value is not None and value < 1:
                 raise SpecError(f"{what} {value}: need 1 or more")
         if not self.first_id <= self.last_id <= MOST_ID:
             raise SpecError(
@@ -93,8 +108,9 @@ class Sequences:
     def lengths(self, slot: int) -> Iterator[int]:
         """Yield the lengths of one slot's sequences, endlessly."""
         generator = np.random.default_rng((self.seed, slot))
-        spread = int(self.length * self.variation)
-        low, high = max(self.length - spread, 1), self.length + spread
+        length = self.length or _DEFAULT_LENGTH
+        spread = int(length * self.variation)
+        low, high = max(length - spread, 1), length + spread
         while True:
             yield int(generator.integers(low, high + 1))
 
@@ -129,7 +145,10 @@ class TurnTaking:
 
 
 def sequence_source(
-    sequences: Sequences, distinct: int, request_at: RequestAt
+    sequences: Sequences,
+    distinct: int,
+    request_at: RequestAt,
+    streams: Sequence[range] = (),
 ) -> Source:
     """Return what gives a slot its requests: one sequence after another, under one id.
 
@@ -141,6 +160,9 @@ def sequence_source(
         sequences: lengths and ids.
         distinct: how many different inputs there are.
         request_at: encodes a request; called once for every one that can occur.
+        streams: the places of the data that belong together. A sequence takes one of
+            them from its beginning, the next sequence the next one; without streams
+            the sequences of a slot walk on through all data.
     """
 
     @cache
@@ -154,22 +176,43 @@ def sequence_source(
         }
 
     def source(slot: int) -> Turns:
+        if streams:
+            stretches = _stream_by_stream(sequences, streams, slot)
+        else:
+            stretches = _walk_on(sequences.lengths(slot), range(distinct))
         turns = Turns(iter(()))
-        turns.requests = _walk(turns, sequences.lengths(slot), encoded(slot))
+        turns.requests = _walk(turns, stretches, encoded(slot))
         return turns
 
     return source
 
 
-def _walk(turns: Turns, lengths: Iterator[int], encoded: Encoded) -> Iterator[Request]:
-    place, ending = 0, encoded[False, True]
+def _stream_by_stream(
+    sequences: Sequences, streams: Sequence[range], slot: int
+) -> Iterator[Stretch]:
+    lengths = sequences.lengths(slot)
+    for number in itertools.count(slot):
+        places = streams[number % len(streams)]
+        yield Stretch(next(lengths) if sequences.length else len(places), places)
+
+
+def _walk_on(lengths: Iterator[int], places: range) -> Iterator[Stretch]:
+    begin = 0
     for length in lengths:
-        for index in range(length):
-            is_last = index == length - 1
+        yield Stretch(length, places, begin)
+        begin += length
+
+
+def _walk(
+    turns: Turns, stretches: Iterator[Stretch], encoded: Encoded
+) -> Iterator[Request]:
+    ending = encoded[False, True]
+    for stretch in stretches:
+        for index in range(stretch.length):
+            is_last = index == stretch.length - 1
             kinds = encoded[index == 0, is_last]
-            turns.ending = None if is_last else ending[(place + 1) % len(ending)]
-            yield kinds[place % len(kinds)]
-            place += 1
+            turns.ending = None if is_last else ending[stretch.place(index + 1)]
+            yield kinds[stretch.place(index)]
 
 
 def _flags(number: int, start: bool, end: bool) -> dict[str, Parameter]:
