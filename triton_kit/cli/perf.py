@@ -14,6 +14,7 @@ from triton_kit.cli.perf_model_options import model_options
 from triton_kit.cli.perf_outputs import (
     OUTPUTS,
     check_outputs,
+    files_read,
     output_options,
     write_outputs,
 )
@@ -88,7 +89,11 @@ _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 )
 @data_options
 @click.option("--collect-metrics", is_flag=True, help="Read Prometheus' endpoint too.")
-@click.option("--metrics-url", default="localhost:8002/metrics", show_default=True)
+@click.option(
+    "--metrics-url",
+    metavar="URL",
+    help="Where that is.  [default: the server's host, port 8002, /metrics]",
+)
 @click.option("--metrics-interval", "metrics_ms", default=1000, metavar="MS")
 @click.option("--streaming", is_flag=True, help="A gRPC stream for each request.")
 @click.option(
@@ -133,8 +138,9 @@ def command(
     from triton_kit.perf.measure import measure
 
     outputs = {name: options.pop(name) for name in OUTPUTS}
+    read = files_read(ctx)
     spec = perf_spec(**options, keep_times=outputs["profile_path"] is not None)
-    check_outputs(outputs)
+    check_outputs(outputs, read)
     with _progress() as show:
         result = measure(spec, show)
     try:

@@ -10,6 +10,7 @@ from triton_kit.cli.perf_models import model_part
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.errors import SpecError
 from triton_kit.perf import spec
+from triton_kit.perf.address import Address, parse_address
 from triton_kit.perf.loads.sequences import MOST_ID, Sequences
 from triton_kit.perf.record.stability import StopRule
 from triton_kit.perf.results.slo import latency_below, parse_slo
@@ -19,6 +20,7 @@ _INTERVAL_MS = 5000
 _STABILITY_PERCENT = 10.0
 _MAX_TRIALS = 10
 _WINDOW_REQUESTS = 50
+_METRICS_PORT = 8002  # Triton's
 
 Given = TypeVar("Given", int, float)
 
@@ -29,7 +31,7 @@ def perf_spec(
     headers: tuple[str, ...],
     parameters: tuple[str, ...],
     collect_metrics: bool,
-    metrics_url: str,
+    metrics_url: str | None,
     metrics_ms: int,
     **same: Any,  # noqa: ANN401  as click checked them
 ) -> spec.PerfSpec:
@@ -45,7 +47,7 @@ def perf_spec(
         **_stop_part(same),
         sequences=_sequences(same),
         parameters=dict(spec.parse_parameter(text) for text in parameters),
-        metrics_url=metrics_url if collect_metrics else None,
+        metrics_url=(metrics_url or _metrics_of(same)) if collect_metrics else None,
         metrics_interval_s=metrics_ms / 1000,
         request_timeout_s=timeout_s,
         **data_part(same),
@@ -53,6 +55,12 @@ def perf_spec(
         transport=transport_spec(same, protocol=same["protocol"]),
         **same,
     )
+
+
+def _metrics_of(options: dict[str, Any]) -> str:
+    """Return where the server says its metrics by default: beside its other ports."""
+    address = parse_address(options["url"], default_port=0)
+    return Address(host=address.host, port=_METRICS_PORT).authority + "/metrics"
 
 
 def _objective_part(options: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,18 +42,50 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def check_outputs(paths: Mapping[str, Path | None]) -> None:
+def files_read(ctx: click.Context) -> dict[Path, str]:
+    """Return the files that the options of a command name to be read, by option."""
+    found: dict[Path, str] = {}
+    for param in ctx.command.params:
+        value = ctx.params.get(param.name or "")
+        if param.name == "input_data":
+            words = [part for word in value or () for part in _ends(word)]
+        elif isinstance(param.type, click.Path) and param.name not in OUTPUTS:
+            words = [value] if value else []
+        else:
+            continue
+        for path in map(Path, words):
+            if _is_file(path):
+                found[path.resolve()] = param.opts[0]
+    return found
+
+
+def _ends(word: str) -> list[str]:
+    """Return what may be the path in MODEL=INPUT:PATH: names may have colons, too."""
+    return [word, *(word[match.end() :] for match in re.finditer("[:=]", word))]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a long text, or one with a zero in it
+        return False
+
+
+def check_outputs(
+    paths: Mapping[str, Path | None], read: Mapping[Path, str] | None = None
+) -> None:
     """Try every file before the load: an hour's figures must not end at a typing error.
 
     Args:
         paths: by the names of `OUTPUTS`.
+        read: the files that the command reads, by option.
 
     Raises:
-        SpecError: one cannot be written, or two are the same.
+        SpecError: one cannot be written, is read as well, or two are the same.
     """
     from triton_kit.perf.results.files import try_to_write
 
-    taken: dict[Path, str] = {}
+    taken = dict(read or {})
     for name, path in paths.items():
         if path is None:
             continue

@@ -27,7 +27,7 @@ def transport_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _file(name: str, text: str) -> Callable[..., Any]:
-    return click.option(name, default="", metavar="PEM", help=text)
+    return click.option(name, default="", type=click.Path(), metavar="PEM", help=text)
 
 
 _OPTIONS = [

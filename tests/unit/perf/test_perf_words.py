@@ -45,6 +45,18 @@ def test_words_that_only_perf_analyzer_needs_change_nothing():
     assert spec(*words) == spec()
 
 
+@pytest.mark.parametrize(
+    ("url", "metrics_url"),
+    [
+        ("gpu7:8001", "gpu7:8002/metrics"),
+        ("https://gpu7", "gpu7:8002/metrics"),
+        ("[::1]:8000", "[::1]:8002/metrics"),
+    ],
+)
+def test_metrics_are_those_of_the_server(url, metrics_url):
+    assert spec("-u", url, "--collect-metrics").metrics_url == metrics_url
+
+
 def test_ids_of_sequences_have_a_range():
     words = ("--sequence-length", "5", "--sequence-id-range", "10:20")
 

@@ -73,3 +73,23 @@ def test_the_command_refuses_it_before_it_asks_the_server(
     assert result.exit_code == 2
     assert said in result.output
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--input-data", "in", "--json", "./in"],
+        ["--input-data", "x:in", "--json", "in"],
+        ["--input-data", "m=x:in", "-f", "in"],
+        ["--request-intervals", "in", "--hdr-file", "in"],
+    ],
+)
+def test_the_command_does_not_write_over_what_it_reads(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").write_text("1000\n")
+
+    result = CliRunner().invoke(main, ["perf", "-m", "m", "-u", "127.0.0.1:1", *words])
+
+    assert result.exit_code == 2
+    assert "are both" in result.output
+    assert (tmp_path / "in").read_text() == "1000\n"

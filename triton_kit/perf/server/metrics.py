@@ -14,7 +14,6 @@ from urllib.request import ProxyHandler, build_opener
 
 from triton_kit.errors import SpecError, TransportError
 
-DEFAULT_URL = "http://localhost:8002/metrics"
 _ANSWER_WITHIN_S = 5.0
 _TYPE = re.compile(r"# TYPE (?P<name>\S+) (?P<kind>\S+)")
 _SAMPLE = re.compile(
