@@ -78,7 +78,7 @@ def begun(
     a pipe holds is held up until somebody waits.
     """
     end_s = time.monotonic() + deadline_s
-    with _as_file(stdin) as source, _signals_held() as release:
+    with _as_file(stdin) as source, signals_held() as release:
         process = subprocess.Popen(
             _not_outliving_us(argv),
             stdin=source,
@@ -144,7 +144,7 @@ def started(
     Raises:
         SpecError: `log` cannot be written.
     """
-    with _signals_held() as release:
+    with signals_held() as release:
         with _opened(log) as output:
             process = subprocess.Popen(
                 _not_outliving_us(argv),
@@ -202,8 +202,8 @@ def _is_main_thread() -> bool:
 
 
 @contextmanager
-def _signals_held() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C and SIGTERM back until what is yielded is called.
+def signals_held() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C and SIGTERM back until what is yielded is called, or to the end.
 
     Their handlers raise wherever the program is. In the middle of Popen, the child is
     running and nobody knows of it.

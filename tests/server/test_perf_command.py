@@ -258,3 +258,12 @@ def test_the_hdr_log_holds_what_the_result_holds(loaded, tmp_path):
                 most = histogram.get_value_at_percentile(percent + 100 / good) / 1000
                 # Half a bucket of ours, and one of three significant digits.
                 assert 0.997 * least <= run[key][f"p{percent}"] <= 1.003 * most
+
+
+def test_a_load_without_a_good_answer_is_a_failure(loaded):
+    words = ("--input-data", "zero", "--request-count", "4")
+
+    result = perf(loaded, *words, model="moody")
+
+    assert result.exit_code == 1
+    assert "no request was answered well" in result.output

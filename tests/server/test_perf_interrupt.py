@@ -3,11 +3,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+from triton_kit.perf.loads.load import ClosedLoad
+from triton_kit.perf.measure import measure
+from triton_kit.perf.protocols.shared_memory import SharedMemory, SystemRegion
+from triton_kit.perf.results.slo import parse_slo
+from triton_kit.perf.server.control_http import HttpControl
+from triton_kit.perf.spec import PerfSpec
 
 pytestmark = pytest.mark.server
 
@@ -54,3 +62,64 @@ def test_ctrl_c_prints_what_was_measured(loaded, tmp_path):
     assert "concurrency 4" in stdout
     assert run["requests"] > 0
     assert run["throughput"] > 0
+
+
+def search(loaded, on_progress, **changes):
+    asked = {"warm_up_s": 0, "measurement_interval_s": 0.4} | changes
+    spec = PerfSpec(
+        url=loaded.http_url,
+        model="mlp",
+        loads=(ClosedLoad(1), ClosedLoad(2), ClosedLoad(3)),
+        slo=parse_slo("p99<60000ms"),
+        search="until-missed",
+        **asked,
+    )
+    return measure(spec, on_progress)
+
+
+def ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_load_that_was_interrupted_is_not_what_a_search_finds(loaded):
+    result = search(loaded, lambda progress: progress.index == 1 and ctrl_c())
+
+    assert result.was_interrupted
+    assert len(result.runs) == 2
+    assert result.highest_load_met == "concurrency 1"
+
+
+def test_a_load_that_was_interrupted_in_its_warm_up_has_no_figures(loaded):
+    timers = []
+
+    def interrupt_later(_progress):
+        if not timers:
+            timers.append(threading.Timer(2, ctrl_c))  # in the second warm-up
+            timers[0].start()
+
+    result = search(loaded, interrupt_later, warm_up_s=4)
+
+    assert result.was_interrupted
+    assert result.highest_load_met == "concurrency 1"
+    assert result.runs[1].recording.total == 0
+
+
+def test_a_second_ctrl_c_does_not_leave_memory_with_the_server(loaded):
+    class Impatient(HttpControl):
+        def unregister_memory(self, name):
+            ctrl_c()
+            super().unregister_memory(name)
+
+    control = Impatient(PerfSpec(url=loaded.http_url, model="mlp").address)
+
+    def share():
+        with SharedMemory(SystemRegion(control), output_bytes=64) as memory:
+            memory.place_input(b"1234")
+            memory.register()
+
+    with pytest.raises(KeyboardInterrupt):
+        share()
+
+    url = f"{loaded.http_url}/v2/systemsharedmemory/status"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert json.load(answer) == []

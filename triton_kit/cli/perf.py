@@ -132,7 +132,7 @@ def command(
 
     Latencies count from the time a request was due, on CLOCK_MONOTONIC; failed
     requests are counted and shown. The options are perf_analyzer's. Exit code 1: an
-    objective is missed.
+    objective is missed, or no request of a load was answered well.
     """
     from triton_kit.cli.perf_options import perf_spec
     from triton_kit.perf.measure import measure
@@ -148,7 +148,8 @@ def command(
         write_outputs(result, outputs)
     finally:
         _print(result)
-    ctx.exit(_INTERRUPTED if result.was_interrupted else int(not result.meets_slo))
+    is_good = result.meets_slo and result.has_answers
+    ctx.exit(_INTERRUPTED if result.was_interrupted else int(not is_good))
 
 
 @contextmanager

@@ -60,6 +60,9 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         many = spec.processes > 1
         with crew_of(spec) if many else sender_of(spec, targets) as sender:
             runs, was_interrupted = _runs(spec, targets, sender, on_progress)
+    # A run that was cut short says nothing of its load.
+    whole = runs[:-1] if was_interrupted else runs
+    enough = all if spec.search == "every" else any
     models = [_model_as_json(target.model) for target in targets.each]
     names = ", ".join(target.model.name for target in targets.each)
     return PerfResult(
@@ -71,10 +74,9 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         environment=_environment(),
         was_interrupted=was_interrupted,
         objectives=tuple(as_json(spec.slo, run) for run in runs),
-        highest_load_met=_highest_met(spec, runs),
-        meets_slo=(all if spec.search == "every" else any)(
-            not missed(spec.slo, run) for run in runs
-        ),
+        highest_load_met=_highest_met(spec, whole),
+        meets_slo=enough(not missed(spec.slo, run) for run in whole),
+        has_answers=enough(run.recording.succeeded > 0 for run in whole),
     )
 
 

@@ -83,6 +83,8 @@ class Trial:
             self._engine.abandon(Failure("interrupted"))
         finally:
             tail = self._engine.cut()
+        if not self._boundaries_ns:
+            tail = Cut(Recording())  # of the warm-up
         self._end_sequences()
         return self._result(tail)
 

@@ -306,7 +306,11 @@ def test_a_run_without_a_good_answer_is_not_stable():
     recorder = Recorder()
     recorder.fail(Failure("HTTP 500"))
 
-    assert verdict(recording=recorder.cut()).kind == "unstable"
+    recording = recorder.cut()
+
+    for cpu in (CpuUse(1.0, 0.1, 0.1, 0.5), CpuUse(2.0, 2.0, 0.5, 0.5, cores=2)):
+        found = verdict(recording=recording, cpu=cpu)
+        assert str(found) == "unstable: no request was answered well"
 
 
 def test_our_own_work_is_not_foreign():

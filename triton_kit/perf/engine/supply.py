@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from triton_kit.tensors import DYNAMIC, Shape
 # Different bytes in turn, so that no cache answers for the model; bounded in memory.
 _DISTINCT_REQUESTS = 16
 _REQUEST_BYTES = 64 * 1024 * 1024
+_LARGEST_INPUT_BYTES = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,4 +169,14 @@ def _drawn_steps(
 def _shapes_of(
     draws: Mapping[str, Draw], model: ModelInfo, shapes: Mapping[str, Shape]
 ) -> dict[str, Shape]:
-    return {t.name: shape_of(t, shapes) for t in model.inputs if t.name in draws}
+    drawn = [tensor for tensor in model.inputs if tensor.name in draws]
+    found = {tensor.name: shape_of(tensor, shapes) for tensor in drawn}
+    for tensor in drawn:
+        size = math.prod(found[tensor.name]) * (tensor.dtype.item_bytes or 1)
+        if size > _LARGEST_INPUT_BYTES:
+            raise SpecError(
+                f"input {tensor.name!r} of shape {list(found[tensor.name])} has "
+                f"{size / 2**30:,.0f} GiB",
+                hint="a request over gRPC holds 2 GiB at most",
+            )
+    return found

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from triton_kit.errors import ServerError, SpecError, TritonKitError
+from triton_kit.process import signals_held
 
 if TYPE_CHECKING:
     from triton_kit.perf.server.control import Control
@@ -153,7 +154,9 @@ class SharedMemory:
     ) -> None:
         try:
             if self._is_registered:
-                with suppress(TritonKitError):  # a server that is gone has let go too
+                # A server that is gone has let go, too. One that is there keeps the
+                # region for good if a second Ctrl-C ends this.
+                with signals_held(), suppress(TritonKitError):
                     self._region.withdraw(self._name)
         finally:
             self._region.__exit__(kind, error, trace)

@@ -131,7 +131,8 @@ class PerfResult:
     has every model, and `model` only the names where there are several.
     `objectives` has a row per run, of each objective's text, value and whether it is
     met; `meets_slo` is whether every run meets all, or any run in a search, which
-    found `highest_load_met`, if anything.
+    found `highest_load_met`, if anything; `has_answers` is the same of good answers.
+    A run that was interrupted is not asked.
     """
 
     runs: tuple[Run, ...]
@@ -143,6 +144,7 @@ class PerfResult:
     was_interrupted: bool = False
     objectives: tuple[Sequence[Mapping[str, Any]], ...] = ()
     meets_slo: bool = True
+    has_answers: bool = True
     highest_load_met: str | None = None
 
     def as_json(self) -> dict[str, Any]:

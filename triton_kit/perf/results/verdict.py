@@ -60,6 +60,8 @@ def judge(
         recording: its requests.
         backlog: what an open loop was owed over its time; empty for a closed one.
     """
+    if recording.failed and not recording.succeeded and not _late(recording):
+        return Verdict(kind="unstable", reason="no request was answered well")
     if cpu.lost_cores > max(_LOST_CORES, _LOST_SHARE * cpu.cores):
         return Verdict(kind="disturbed", reason=_lost(cpu))
     if cpu.busiest_cores > _CLIENT_CORES:
@@ -81,8 +83,6 @@ def judge(
             reason=f"{growth.second_quarter:.0f} requests were due and unanswered in "
             f"the second quarter of the time, {growth.last_quarter:.0f} in the last",
         )
-    if recording.failed and not recording.succeeded:
-        return Verdict(kind="unstable", reason="no request was answered well")
     if unsettled is not None:
         return Verdict(kind="unstable", reason=unsettled)
     if cpu.server_s is not None and cpu.machine_share > _BUSY_SHARE:
