@@ -161,6 +161,19 @@ def test_a_folder_holds_a_file_per_input(tmp_path):
     assert list(step.inputs["s"]) == [b"hello", b"world"]
 
 
+@pytest.mark.parametrize(("shape", "values"), [((1,), [7]), ((-1, 2), [[7, 8]])])
+def test_a_folder_may_hold_what_must_be_answered(tmp_path, shape, values):
+    model = replace(MODEL, outputs=(tensor("y", "INT64", *shape),))
+    (tmp_path / "x").write_bytes(bytes(8))
+    (tmp_path / "s").write_text("a")
+    (tmp_path / "y").write_bytes(np.array(values, np.int64).tobytes())
+
+    choice = choose([str(tmp_path)], model, StringData())
+    [step] = steps_from_files(choice, model, {"s": (1,)})
+
+    assert step.expected["y"].tolist() == values
+
+
 @pytest.mark.parametrize("size", [4, 12])
 def test_a_file_of_the_wrong_size_is_refused(tmp_path, size):
     (tmp_path / "x").write_bytes(bytes(size))

@@ -5,6 +5,7 @@ Everything becomes steps (`steps.Step`), batch axis left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from triton_kit.perf.inputs.steps import (
 )
 from triton_kit.perf.server.model import ModelInfo
 from triton_kit.samples import read_npz
-from triton_kit.tensors import Shape, Tensor
+from triton_kit.tensors import DYNAMIC, Shape, Tensor
 
 _BYTES_KINDS = "SU"  # NumPy's own strings, which hold no Python objects
 
@@ -83,24 +84,50 @@ def read_column(path: Path, tensor: Tensor, shapes: Mapping[str, Shape]) -> list
 def _step_from_folder(
     folder: Path, model: ModelInfo, shapes: Mapping[str, Shape]
 ) -> Step:
-    """One file per input, named for it: raw bytes, or one string per line."""
+    """One file per input, named for it: raw bytes, or one string per line.
+
+    Where there is a file named for an output, that is what must be answered.
+    """
     return Step(
         inputs={
             tensor.name: _from_file(folder / tensor.name, tensor, shapes)
             for tensor in needed(model)
-        }
+        },
+        expected={
+            tensor.name: _expected_from(folder / tensor.name, tensor)
+            for tensor in model.outputs
+            if (folder / tensor.name).is_file()
+        },
     )
 
 
+def _expected_from(path: Path, tensor: Tensor) -> Array:
+    """Read what an output must be; the size of the file says one unknown axis."""
+    data, rest = _bytes_of(path, tensor), -math.prod(tensor.shape)
+    shape = tensor.shape
+    if shape.count(DYNAMIC) == 1 and rest:
+        item_bytes = tensor.dtype.item_bytes
+        values = len(data) // item_bytes if item_bytes else len(data.splitlines())
+        shape = tuple(values // rest if n == DYNAMIC else n for n in shape)
+    return _values(data, tensor, shape, path)
+
+
 def _from_file(path: Path, tensor: Tensor, shapes: Mapping[str, Shape]) -> Array:
+    data = _bytes_of(path, tensor)
+    return _values(data, tensor, shape_of(tensor, shapes), path)
+
+
+def _bytes_of(path: Path, tensor: Tensor) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise SpecError(
-            f"{path}: cannot read the input {tensor.name!r}: {error.strerror}",
+            f"{path}: cannot read the values of {tensor.name!r}: {error.strerror}",
             hint="a folder has one file for each input, named like it",
         ) from error
-    shape = shape_of(tensor, shapes)
+
+
+def _values(data: bytes, tensor: Tensor, shape: Shape, path: Path) -> Array:
     if tensor.dtype.item_bytes is None:
         return strings(data.splitlines(), shape, str(path))
     return from_raw(data, tensor.dtype, shape, str(path))
