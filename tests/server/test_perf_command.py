@@ -39,6 +39,84 @@ def test_a_command_line_of_perf_analyzer_works_as_it_is(loaded, tmp_path):
     assert all(float(cell) >= 0 for row in rows for cell in row)
 
 
+PLAIN = (
+    *("Concurrency", "Inferences/Second", "Client Send", "Network+Server Send/Recv"),
+    *("Server Queue", "Server Compute Input", "Server Compute Infer"),
+    *("Server Compute Output", "Client Recv"),
+    *("p50 latency", "p90 latency", "p95 latency", "p99 latency"),
+)
+GPUS = (
+    *("Avg GPU Utilization", "Avg GPU Power Usage"),
+    *("Max GPU Memory Usage", "Total GPU Memory"),
+)
+
+
+# The columns are those of perf_analyzer 2.47 for the same words.
+@pytest.mark.parametrize(
+    ("words", "columns"),
+    [
+        ([], PLAIN),
+        (["--percentile", "97"], (*PLAIN[:-1], "p97 latency", PLAIN[-1])),
+        (["--percentile", "95"], PLAIN),
+        (
+            ["--verbose-csv"],
+            (*PLAIN, "Avg latency", "request/response", "response wait"),
+        ),
+        (
+            ["--verbose-csv", "--percentile", "42"],
+            (
+                *(*PLAIN[:-4], "p42 latency", *PLAIN[-4:]),
+                *("request/response", "response wait"),
+            ),
+        ),
+        (["--collect-metrics"], PLAIN),
+        (
+            ["--collect-metrics", "--verbose-csv"],
+            (*PLAIN, "Avg latency", "request/response", "response wait", *GPUS),
+        ),
+    ],
+)
+def test_the_csv_has_the_columns_of_perf_analyzer(loaded, tmp_path, words, columns):
+    path = tmp_path / "out.csv"
+    if "--collect-metrics" in words:
+        words = [*words, "--metrics-url", loaded.metrics_url]
+
+    result = perf(loaded, "--request-count", "20", "-f", str(path), *words)
+    [head, row] = csv.reader(path.read_text().splitlines())
+
+    assert result.exit_code == 0, result.output
+    assert tuple(head) == columns
+    assert len(row) == len(columns)
+
+
+def test_the_further_columns_add_up_to_the_mean(loaded, tmp_path):
+    path = tmp_path / "out.csv"
+
+    perf(loaded, "--request-count", "50", "-f", str(path), "--verbose-csv")
+    [row] = csv.DictReader(path.read_text().splitlines())
+
+    parts = float(row["request/response"]) + float(row["response wait"])
+    assert parts == pytest.approx(float(row["Avg latency"]), abs=2)
+
+
+def test_the_csv_of_a_decoupled_model_counts_responses(loaded, tmp_path):
+    data, path = tmp_path / "data.json", tmp_path / "out.csv"
+    data.write_text('{"data": [{"count": [3]}]}')
+
+    result = perf(
+        loaded,
+        *("--input-data", str(data), "--request-count", "20", "-f", str(path)),
+        model="repeat",
+    )
+    [row] = csv.DictReader(path.read_text().splitlines())
+
+    assert result.exit_code == 0, result.output
+    assert list(row)[1:3] == ["Inferences/Second", "Response Throughput"]
+    assert float(row["Response Throughput"]) == pytest.approx(
+        3 * float(row["Inferences/Second"]), rel=1e-3
+    )
+
+
 def test_the_profile_is_valid_json_with_every_request(loaded, tmp_path):
     path = tmp_path / "profile.json"
     results = tmp_path / "result.json"

@@ -139,13 +139,14 @@ def command(
 
     outputs = {name: options.pop(name) for name in OUTPUTS}
     read = files_read(ctx)
+    verbose_csv = options.pop("verbose_csv")
     spec = perf_spec(**options, keep_times=outputs["profile_path"] is not None)
     check_outputs(outputs, read)
     with _progress() as show:
         result = measure(spec, show)
     try:
         # Before the table: whoever reads that may be gone.
-        write_outputs(result, outputs)
+        write_outputs(result, outputs, verbose_csv=verbose_csv)
     finally:
         _print(result)
     is_good = result.meets_slo and result.has_answers

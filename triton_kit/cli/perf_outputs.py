@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +16,27 @@ from triton_kit.errors import SpecError
 if TYPE_CHECKING:
     from triton_kit.perf.results.result import PerfResult
 
-_OUT = click.Path(dir_okay=False, path_type=Path)
+
+class _OutFile(click.Path):
+    """A file to write; `-` is none, as the table goes to standard output."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401  as click has it
+        """Refuse what other programs take for standard output."""
+        if value == "-":
+            option = param.opts[0] if param else "the file"
+            raise SpecError(
+                f"{option} -: the table goes to standard output, results go to files",
+                hint=f"{option} FILE; ./- is a file of that name",
+            )
+        return super().convert(value, param, ctx)
+
+
+_OUT = _OutFile(dir_okay=False, path_type=Path)
 
 # By what click calls each option: how it is written, and its help.
 OUTPUTS = {
@@ -37,6 +59,11 @@ OUTPUTS = {
 
 def output_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options to a command."""
+    command = click.option(
+        "--verbose-csv",
+        is_flag=True,
+        help="More columns for -f; with --collect-metrics those of the GPUs, too.",
+    )(command)
     for name, (words, text) in reversed(OUTPUTS.items()):
         command = click.option(*words, name, type=_OUT, help=text)(command)
     return command
@@ -100,7 +127,9 @@ def check_outputs(
                 raise SpecError(f"{other} and {option} are both {path}")
 
 
-def write_outputs(result: PerfResult, paths: Mapping[str, Path | None]) -> None:
+def write_outputs(
+    result: PerfResult, paths: Mapping[str, Path | None], *, verbose_csv: bool
+) -> None:
     """Write every file that can be written.
 
     Raises:
@@ -112,7 +141,7 @@ def write_outputs(result: PerfResult, paths: Mapping[str, Path | None]) -> None:
 
     forms: dict[str, Callable[[PerfResult], str]] = {
         "json_path": lambda result: result.as_text(),
-        "csv_path": export.as_csv,
+        "csv_path": partial(export.as_csv, verbose=verbose_csv),
         "profile_path": export.as_profile,
         "hdr_path": as_hdr_log,
         "prometheus_path": export.as_prometheus,

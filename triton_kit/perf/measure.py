@@ -150,6 +150,7 @@ def _model_as_json(model: ModelInfo) -> dict[str, Any]:
         "inputs": tensors(model.inputs),
         "outputs": tensors(model.outputs),
         "steps": list(model.steps),
+        "decoupled": model.is_decoupled,
     }
 
 

@@ -19,7 +19,7 @@ from triton_kit.perf.sweep import binary
 
 def spec(*words):
     options = command.make_context("perf", ["-m", "m", *words]).params
-    for name in OUTPUTS:
+    for name in (*OUTPUTS, "verbose_csv"):
         del options[name]
     return perf_spec(**options)
 

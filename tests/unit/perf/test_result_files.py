@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from triton_kit.cli import main
+from triton_kit.perf.results.export import _gpus
 from triton_kit.perf.results.files import try_to_write, write_text
 
 
@@ -61,6 +62,8 @@ def test_what_cannot_be_written_is_known_before_the_load(tmp_path, name):
     [
         (["--json", "missing/out.json"], "--json missing/out.json cannot be written"),
         (["--json", "out", "-f", "./out"], "--json and -f are both out"),
+        (["--json", "-"], "--json -: the table goes to standard output"),
+        (["-f", "-"], "-f -: the table goes to standard output"),
     ],
 )
 def test_the_command_refuses_it_before_it_asks_the_server(
@@ -93,3 +96,27 @@ def test_the_command_does_not_write_over_what_it_reads(tmp_path, monkeypatch, wo
     assert result.exit_code == 2
     assert "are both" in result.output
     assert (tmp_path / "in").read_text() == "1000\n"
+
+
+class _Run:
+    """A run in which a server with two GPUs was asked for its metrics."""
+
+    metrics = tuple(
+        {"name": name, "labels": {"gpu_uuid": gpu}, "mean": mean, "max": most}
+        for name, mean, most in (
+            ("nv_gpu_utilization", 1 / 6, 0.5),
+            ("nv_gpu_power_usage", 81.25, 91.25),
+            ("nv_gpu_memory_used_bytes", 1e9, 1000000005.0),
+            ("nv_gpu_memory_total_bytes", 4e9, 4e9),
+        )
+        for gpu in ("GPU-a", "GPU-b")
+    )
+
+
+def test_the_csv_has_each_gpu_as_perf_analyzer_writes_it():
+    assert list(_gpus(_Run()).values()) == [
+        "GPU-a:0.166667;GPU-b:0.166667;",
+        "GPU-a:81.25;GPU-b:81.25;",
+        "GPU-a:1000000005;GPU-b:1000000005;",
+        "GPU-a:4000000000;GPU-b:4000000000;",
+    ]

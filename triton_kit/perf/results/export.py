@@ -19,40 +19,104 @@ _SERVER_COLUMNS = {
 }
 
 
-def as_csv(result: PerfResult) -> str:
+# Column -> the gauge that it shows, which level of it, and how a number looks.
+_GPU_COLUMNS = {
+    "Avg GPU Utilization": ("nv_gpu_utilization", "mean", "g"),
+    "Avg GPU Power Usage": ("nv_gpu_power_usage", "mean", "g"),
+    "Max GPU Memory Usage": ("nv_gpu_memory_used_bytes", "max", ".0f"),
+    "Total GPU Memory": ("nv_gpu_memory_total_bytes", "max", ".0f"),
+}
+
+
+def as_csv(result: PerfResult, *, verbose: bool = False) -> str:
     """Return perf_analyzer's `-f` CSV: one row per load, times in microseconds.
 
     Client send and receive are not told apart here as there; `Network+Server Send/Recv`
-    is what is left of the latency beside the stages that the server counts.
+    is what is left of the latency beside the stages that the server counts. With
+    `verbose` the columns of `--verbose-csv` follow.
     """
     is_closed = all("concurrency" in run.load for run in result.runs)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    head = ["Concurrency" if is_closed else "Request Rate", "Inferences/Second"]
-    head += ["Client Send", "Network+Server Send/Recv", *_SERVER_COLUMNS]
-    head += ["Client Recv"]
-    head += [f"{name} latency" for name in _QUANTILES]
-    writer.writerow([*head, "Avg latency"])
+    has_replies = any(model["decoupled"] for model in result.models) and any(
+        run.recording.replies for run in result.runs
+    )
+    asked = (result.spec["stability"] or {}).get("percentile")
+    rows = []
     for run in result.runs:
-        writer.writerow(_csv_row(run))
+        row = {"Concurrency" if is_closed else "Request Rate": f"{_level(run):g}"}
+        row |= {"Inferences/Second": f"{run.throughput:.3f}"}
+        if has_replies:
+            row |= {"Response Throughput": f"{_replies_per_s(run):.3f}"}
+        row |= _stages(run) | _latencies(run, asked)
+        if verbose:
+            row |= _verbose(run, has_mean=asked is None)
+        if verbose and result.spec["metrics_url"] is not None:
+            row |= _gpus(run)
+        rows.append(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
 
 
-def _csv_row(run: Run) -> list[str]:
-    latency = run.recording.latency
-    server_us = [_stage_us(run, stage) for stage in _SERVER_COLUMNS.values()]
-    mean_us = latency.mean_ns / 1000
-    lag_us = run.recording.lag.mean_ns / 1000
-    received_us = (latency.mean_ns - run.recording.to_first.mean_ns) / 1000
-    network_us = mean_us - lag_us - received_us - sum(server_us)
-    times = [lag_us, max(network_us, 0.0), *server_us, received_us]
-    times += [latency.quantile_ns(share) / 1000 for share in _QUANTILES.values()]
-    level = run.load.get("concurrency", run.load.get("rate"))
-    return [
-        f"{level:g}",
-        f"{run.throughput:.3f}",
-        *(f"{us:.0f}" for us in [*times, mean_us]),
-    ]
+def _level(run: Run) -> float:
+    level: float = run.load["concurrency" if "concurrency" in run.load else "rate"]
+    return level
+
+
+def _replies_per_s(run: Run) -> float:
+    return run.requests_per_s * run.recording.replies / max(run.recording.total, 1)
+
+
+def _client_us(run: Run) -> tuple[float, float]:
+    """Return how long a request was with the client: before it left, and at the end."""
+    recording = run.recording
+    received_ns = recording.latency.mean_ns - recording.to_first.mean_ns
+    return recording.lag.mean_ns / 1000, received_ns / 1000
+
+
+def _stages(run: Run) -> dict[str, str]:
+    sent_us, received_us = _client_us(run)
+    server_us = {name: _stage_us(run, key) for name, key in _SERVER_COLUMNS.items()}
+    outside_us = run.recording.latency.mean_ns / 1000 - sum(server_us.values())
+    times = {
+        "Client Send": sent_us,
+        "Network+Server Send/Recv": max(outside_us - sent_us - received_us, 0.0),
+        **server_us,
+        "Client Recv": received_us,
+    }
+    return {name: f"{us:.0f}" for name, us in times.items()}
+
+
+def _latencies(run: Run, asked: float | None) -> dict[str, str]:
+    """Return the usual percentiles and the one that was asked for, in their order."""
+    percents = {f"p{percent:g}": percent / 100 for percent in [asked] if percent}
+    shares = sorted((percents | _QUANTILES).items(), key=lambda entry: entry[1])
+    return {
+        f"{name} latency": f"{run.recording.latency.quantile_ns(share) / 1000:.0f}"
+        for name, share in shares
+    }
+
+
+def _verbose(run: Run, *, has_mean: bool) -> dict[str, str]:
+    """Return the further columns; perf_analyzer has a percentile or the mean."""
+    mean_us = run.recording.latency.mean_ns / 1000
+    client_us = sum(_client_us(run))
+    times = {"Avg latency": mean_us} if has_mean else {}
+    times |= {"request/response": client_us, "response wait": mean_us - client_us}
+    return {name: f"{us:.0f}" for name, us in times.items()}
+
+
+def _gpus(run: Run) -> dict[str, str]:
+    """Return the figures of the GPUs, one after another as `UUID:VALUE;`."""
+    return {
+        column: "".join(
+            f"{row['labels'].get('gpu_uuid', '')}:{row[level]:{form}};"
+            for row in run.metrics
+            if row["name"] == metric
+        )
+        for column, (metric, level, form) in _GPU_COLUMNS.items()
+    }
 
 
 def _stage_us(run: Run, stage: str) -> float:
@@ -98,9 +162,8 @@ def _experiment(run: Run, shift_ns: int) -> dict[str, Any]:
         for times in recording.times
         for due, sent, first, last in times.tolist()
     ]
-    level = run.load.get("concurrency", run.load.get("rate"))
     return {
-        "experiment": {"mode": mode, "value": level},
+        "experiment": {"mode": mode, "value": _level(run)},
         "requests": requests,
         "window_boundaries": [at_ns + shift_ns for at_ns in run.boundaries_ns],
     }
