@@ -178,6 +178,21 @@ def test_a_search_measures_a_few_of_many_loads(loaded, tmp_path):
     assert "the highest load that meets the objectives: concurrency 16" in result.output
 
 
+def test_a_range_without_an_end_ends_with_the_first_load_that_misses(loaded, tmp_path):
+    path = tmp_path / "result.json"
+
+    result = perf(
+        loaded,
+        *("--concurrency-range", "1:0:3", "-l", "0.001", "--request-count", "20"),
+        *("--json", str(path)),
+    )
+    written = json.loads(path.read_text())
+
+    assert result.exit_code == 1, result.output
+    assert [run["load"]["concurrency"] for run in written["runs"]] == [1]
+    assert written["spec"]["loads"] == [{"kind": "closed", "concurrency": 1}]
+
+
 def test_objectives_are_valid_json_where_no_answer_was_good(loaded, tmp_path):
     path = tmp_path / "result.json"
 

@@ -169,7 +169,10 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
         task = bar.add_task("warming up", total=1.0)
 
         def show(progress: Progress) -> None:
-            text = f"{progress.load} ({progress.index + 1} of {progress.loads})"
+            number = f"{progress.index + 1}"
+            if progress.loads is not None:
+                number += f" of {progress.loads}"
+            text = f"{progress.load} ({number})"
             bar.update(task, description=text, completed=progress.done)
 
         yield show

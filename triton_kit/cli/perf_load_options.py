@@ -22,7 +22,8 @@ _OPTIONS = [
     click.option(
         "--concurrency-range",
         metavar="START:END:STEP",
-        help="Requests in flight; one run for each, END included. The default is 1.",
+        help="Requests in flight; one run for each, END included; END 0: until one "
+        "misses -l or --slo. The default is 1.",
     ),
     click.option(
         "--periodic-concurrency-range",
@@ -40,7 +41,7 @@ _OPTIONS = [
     click.option(
         "--request-rate-range",
         metavar="START:END:STEP",
-        help="Requests per second, whether or not the server keeps up.",
+        help="Requests per second, whether or not the server keeps up; END 0 as above.",
     ),
     click.option(
         "--request-distribution",

@@ -12,6 +12,7 @@ from triton_kit.perf.loads.load import (
     Load,
     ScheduleLoad,
     concurrency_range,
+    is_endless,
     periodic_range,
     rate_range,
 )
@@ -25,6 +26,16 @@ _KINDS = (
     "request_times",
     "replay",
 )
+
+
+def has_no_end(options: dict[str, Any]) -> bool:
+    """Whether the loads go on until one of them misses an objective.
+
+    Raises:
+        SpecError: a range cannot be read.
+    """
+    ranges = (options["concurrency_range"], options["request_rate_range"])
+    return any(text is not None and is_endless(text) for text in ranges)
 
 
 def load_part(options: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:

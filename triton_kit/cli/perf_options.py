@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from triton_kit.cli.perf_data_options import data_part
-from triton_kit.cli.perf_loads import load_part
+from triton_kit.cli.perf_loads import has_no_end, load_part
 from triton_kit.cli.perf_models import model_part
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.errors import SpecError
@@ -40,10 +40,12 @@ def perf_spec(
     Raises:
         SpecError: they contradict each other, or one of them is impossible.
     """
+    _forget_defaults(same)
     models = model_part(same)
+    objectives = _objective_part(same)
     return spec.PerfSpec(
         **(models | load_part(same, models)),
-        **_objective_part(same),
+        **objectives,
         **_stop_part(same),
         sequences=_sequences(same),
         parameters=dict(spec.parse_parameter(text) for text in parameters),
@@ -63,6 +65,17 @@ def _metrics_of(options: dict[str, Any]) -> str:
     return Address(host=address.host, port=_METRICS_PORT).authority + "/metrics"
 
 
+# perf_analyzer's words for what nobody asks for.
+_NOTHING = {"threshold_ms": 0, "percentile": -1, "request_count": 0}
+
+
+def _forget_defaults(options: dict[str, Any]) -> None:
+    """Take defaults that are written out as if they were not."""
+    for name, nothing in _NOTHING.items():
+        if options[name] == nothing:
+            options[name] = None
+
+
 def _objective_part(options: dict[str, Any]) -> dict[str, Any]:
     """Take out what the runs must keep, and how to search for the one that does."""
     threshold_ms = options.pop("threshold_ms")
@@ -71,10 +84,20 @@ def _objective_part(options: dict[str, Any]) -> dict[str, Any]:
     if threshold_ms is not None:
         percentile = _or_default(options["percentile"], 95.0)
         objectives += (latency_below(percentile, threshold_ms),)
-    search = "until-missed" if threshold_ms is not None else "every"
-    if options.pop("binary_search"):
-        search = "binary"
-    return {"slo": objectives, "search": search}
+    return {"slo": objectives, "search": _search(options, threshold_ms is not None)}
+
+
+def _search(options: dict[str, Any], has_threshold: bool) -> str:
+    """Take out how to look for the highest load that meets the objectives."""
+    is_endless = has_no_end(options)
+    if not options.pop("binary_search"):
+        return "until-missed" if has_threshold or is_endless else "every"
+    if is_endless:
+        raise SpecError(
+            "a binary search needs an END, and 0 is none",
+            hint="write one, or leave --binary-search out",
+        )
+    return "binary"
 
 
 def _stop_part(options: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -27,11 +27,14 @@ from triton_kit.perf.trial import Trial, metrics_watch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a measurement is; `done` runs from 0 to 1 within each load."""
+    """How far a measurement is; `done` runs from 0 to 1 within each load.
+
+    `loads` is how many there will be; None where a search finds that out.
+    """
 
     load: Load
     index: int
-    loads: int
+    loads: int | None
     done: float
 
 
@@ -67,7 +70,7 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
     names = ", ".join(target.model.name for target in targets.each)
     return PerfResult(
         runs=runs,
-        spec=_spec_as_json(spec),
+        spec=_spec_as_json(spec, runs),
         server=asdict(targets.server),
         model=models[0] if len(models) == 1 else {"name": names},
         models=models,
@@ -90,10 +93,11 @@ def _runs(
     watch = CpuWatch(spec.address, sender.processes)
     stats = StatsWatch(targets.protocol.control, targets.names)
     plan = SEARCHES[spec.search](spec.loads, spec.slo)
+    loads = len(spec.loads) if spec.search == "every" else None
     load = next(plan, None)
     runs: list[Run] = []
     while load is not None:
-        report = partial(_report, on_progress, load, len(runs), len(spec.loads))
+        report = partial(_report, on_progress, load, len(runs), loads)
         engine = sender.engine(load)
         trial = Trial(spec, load, sender.reactor, engine, watch, stats, report)
         runs.append(trial.run())
@@ -120,16 +124,24 @@ def _after(plan: Plan, run: Run) -> Load | None:
 
 
 def _report(
-    on_progress: OnProgress | None, load: Load, index: int, loads: int, done: float
+    on_progress: OnProgress | None,
+    load: Load,
+    index: int,
+    loads: int | None,
+    done: float,
 ) -> None:
     if on_progress is not None:
         on_progress(Progress(load=load, index=index, loads=loads, done=done))
 
 
-def _spec_as_json(spec: PerfSpec) -> dict[str, Any]:
+def _spec_as_json(spec: PerfSpec, runs: Sequence[Run]) -> dict[str, Any]:
+    loads = spec.loads
+    if spec.search == "until-missed":
+        # A range without an end has thousands behind the one that ended the search.
+        loads = loads[: len(runs)]
     return asdict(replace(spec, samples={}, loads=spec.loads[:1])) | {
         "samples": {name: list(rows.shape) for name, rows in spec.samples.items()},
-        "loads": [load.as_json() for load in spec.loads],
+        "loads": [load.as_json() for load in loads],
         "connections": spec.connections if spec.protocol == "grpc" else None,
         "slo": [objective.text for objective in spec.slo],
         "headers": sorted(spec.headers),  # their values may be secrets

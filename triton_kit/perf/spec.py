@@ -130,7 +130,8 @@ class PerfSpec:
         if self.search != "every" and not self.slo:
             raise SpecError(
                 f"a search ({self.search}) needs an objective to search for",
-                hint="--latency-threshold MS, or --slo 'p99<20ms'",
+                hint="--latency-threshold MS, or --slo 'p99<20ms'; a range whose END "
+                "is 0 is a search, too",
             )
         self._check_numbers()
 

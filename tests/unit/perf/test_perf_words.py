@@ -57,6 +57,43 @@ def test_metrics_are_those_of_the_server(url, metrics_url):
     assert spec("-u", url, "--collect-metrics").metrics_url == metrics_url
 
 
+@pytest.mark.parametrize(
+    "words", [["-l", "0"], ["--percentile", "-1"], ["--request-count", "0"]]
+)
+def test_defaults_of_perf_analyzer_may_be_written_out(words):
+    assert spec(*words) == spec()
+
+
+def test_a_request_count_of_nothing_leaves_a_trace_its_end(tmp_path):
+    times = tmp_path / "times.txt"
+    times.write_text("0\n5\n9\n")
+
+    asked = spec("--request-times", str(times), "--request-count", "0")
+
+    assert asked.request_count == 3
+
+
+@pytest.mark.parametrize("bound", [["-l", "5"], ["--slo", "p99<5ms"]])
+def test_end_0_goes_on_until_an_objective_is_missed(bound):
+    closed = spec("--concurrency-range", "8:0:8", *bound)
+    rates = spec("--request-rate-range", "100:0:400", *bound)
+
+    assert closed.search == rates.search == "until-missed"
+    assert [load.concurrency for load in closed.loads[:3]] == [8, 16, 24]
+    assert closed.loads[-1].concurrency == 16_384
+    assert [load.rate_hz for load in rates.loads[:2]] == [100, 500]
+    assert len(spec("--concurrency-range", "1:0", *bound).loads) == 10_000
+
+
+def test_end_0_needs_an_objective_and_no_binary_search():
+    with pytest.raises(SpecError, match="needs an objective") as caught:
+        spec("--concurrency-range", "1:0:1")
+    assert "END" in caught.value.hint
+
+    with pytest.raises(SpecError, match="needs an END"):
+        spec("--concurrency-range", "1:0:1", "-l", "5", "--binary-search")
+
+
 def test_ids_of_sequences_have_a_range():
     words = ("--sequence-length", "5", "--sequence-id-range", "10:20")
 

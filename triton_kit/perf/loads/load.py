@@ -172,10 +172,12 @@ Load = ClosedLoad | PeriodicLoad | RateLoad | ScheduleLoad
 def concurrency_range(text: str) -> tuple[ClosedLoad, ...]:
     """Read `START:END:STEP` as perf_analyzer does: END is included, STEP is 1.
 
+    END 0 goes on as far as loads do, for a search that stops before.
+
     Raises:
         SpecError: it is not a range, or an empty one.
     """
-    numbers = _range("concurrency range", text)
+    numbers = _range("concurrency range", text, most=_MOST_CONCURRENT)
     if any(number != int(number) for number in numbers):
         raise SpecError(f"concurrency range {text!r}: need whole numbers")
     return tuple(ClosedLoad(int(number)) for number in numbers)
@@ -199,13 +201,21 @@ def rate_range(
 ) -> tuple[RateLoad, ...]:
     """Read `START:END:STEP` in requests per second; END is included.
 
+    END 0 goes on as far as loads do, for a search that stops before.
+
     Raises:
         SpecError: it is not a range, or an empty one.
     """
     return tuple(
         RateLoad(rate_hz=rate, distribution=distribution, seed=seed)
-        for rate in _range("request rate range", text)
+        for rate in _range("request rate range", text, most=_HIGHEST_RATE_HZ)
     )
+
+
+def is_endless(text: str) -> bool:
+    """Whether END is 0: the range ends with the first load that misses an objective."""
+    start, end, _ = _three("range", text)
+    return start > 0 == end
 
 
 def _three(what: str, text: str) -> tuple[float, float, float]:
@@ -224,8 +234,10 @@ def _three(what: str, text: str) -> tuple[float, float, float]:
     return start, end, step
 
 
-def _range(what: str, text: str) -> list[float]:
+def _range(what: str, text: str, *, most: float) -> list[float]:
     start, end, step = _three(what, text)
+    if start > 0 and end == 0:
+        end = max(start, min(start + (_MOST_LOADS - 1) * step, most))
     if step <= 0 or end < start:
         raise SpecError(f"{what} {text!r} is empty: need END >= START and STEP > 0")
     # END is included, though 0.1 + 2 * 0.1 is a little more than 0.3.
