@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 DEFAULT_PORTS = {"http": 8000, "grpc": 8001}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = {
+    *("content-length", "transfer-encoding", "content-encoding"),
+    *("connection", "keep-alive", "proxy-connection", "upgrade", "expect"),
+    *("te", "trailer", "inference-header-content-length"),
+}
+_FRAMING_GRPC = {"content-type", "grpc-encoding"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,8 @@ class PerfSpec:
             need; those get it without asking.
         metrics_url: the server's Prometheus endpoint; None leaves it alone.
         metrics_interval_s: how often it is asked during a run.
+        composing: models that the model calls, as `NAME` or `NAME:VERSION`, whose
+            statistics are to stand beside its own; steps of ensembles do anyway.
         sequences: for stateful models; a closed load keeps one in each slot.
         processes: share each load among so many.
         transport: how requests travel: TLS, compression, shared memory.
@@ -109,6 +117,7 @@ class PerfSpec:
     streaming: bool = False
     metrics_url: str | None = None
     metrics_interval_s: float = 1.0
+    composing: tuple[str, ...] = ()
     transport: TransportSpec = field(default_factory=TransportSpec)
     processes: int = 1
 
@@ -119,6 +128,9 @@ class PerfSpec:
                 hint=did_you_mean(self.protocol, DEFAULT_PORTS),
             )
         self.address  # noqa: B018  raises where the URL is none
+        check_headers(self.headers, self.protocol)
+        if self.streaming:
+            self._check_streaming()
         if self.protocol == "http" and (self.transport.connections or 1) > 1:
             raise SpecError(
                 f"{self.transport.connections} connections over HTTP, "
@@ -134,6 +146,13 @@ class PerfSpec:
                 "is 0 is a search, too",
             )
         self._check_numbers()
+
+    def _check_streaming(self) -> None:
+        if self.protocol == "http" and self.transport.endpoint != "generate_stream":
+            raise SpecError(
+                "--streaming is a stream of gRPC, and the protocol is HTTP",
+                hint="-i grpc and the gRPC port, or --endpoint generate_stream",
+            )
 
     def _check_models(self) -> None:
         names = [share.model for share in self.models]
@@ -278,6 +297,21 @@ def parse_header(text: str) -> tuple[str, str]:
     if not value.isascii():
         raise SpecError(f"header {text!r}: need ASCII characters")
     return name, value
+
+
+def check_headers(names: Iterable[str], protocol: str) -> None:
+    """Refuse headers by which the transport frames its messages: it writes its own.
+
+    Raises:
+        SpecError: one of them is such a header.
+    """
+    owned = _FRAMING | (_FRAMING_GRPC if protocol == "grpc" else set())
+    for name in names:
+        if name.lower() in owned:
+            raise SpecError(
+                f"header {name!r} is written by the transport itself",
+                hint="leave it out; --compression gzip compresses requests",
+            )
 
 
 def _int64(text: str) -> int:

@@ -1,7 +1,7 @@
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.address import parse_address
+from triton_kit.perf.address import host_lines, parse_address
 from triton_kit.perf.loads.load import (
     ClosedLoad,
     PeriodicLoad,
@@ -80,6 +80,35 @@ def test_a_header_that_would_break_out_of_its_line_is_refused(text):
 
 def test_a_header_is_name_and_value():
     assert parse_header("Authorization: Bearer a:b") == ("Authorization", "Bearer a:b")
+
+
+@pytest.mark.parametrize(
+    "name", ["content-length", "Transfer-Encoding", "Connection", "TE", "Expect"]
+)
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_header_that_the_transport_owns_is_refused(protocol, name):
+    with pytest.raises(SpecError, match="by the transport itself"):
+        PerfSpec(url="h:1", model="m", protocol=protocol, headers={name: "1"})
+
+
+def test_a_content_type_is_the_transports_own_over_grpc_only():
+    headers = {"Content-Type": "application/octet-stream"}
+
+    PerfSpec(url="h:1", model="m", headers=headers)
+    with pytest.raises(SpecError, match="by the transport itself"):
+        PerfSpec(url="h:1", model="m", protocol="grpc", headers=headers)
+
+
+def test_a_pseudo_header_is_no_header():
+    with pytest.raises(SpecError, match="not of the form NAME:VALUE"):
+        parse_header(":path:/x")
+
+
+def test_there_is_one_host():
+    address = parse_address("h:1", default_port=8000)
+
+    assert host_lines(address, {"Key": "1"}) == ["Host: h:1"]
+    assert host_lines(address, {"host": "other"}) == []
 
 
 @pytest.mark.parametrize(

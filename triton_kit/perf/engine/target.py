@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from triton_kit.errors import SpecError
 from triton_kit.perf.engine.observed import Check
 from triton_kit.perf.engine.supply import Supply, supply_of
 from triton_kit.perf.loads.mix import deal
 from triton_kit.perf.loads.sequences import Sequences
 from triton_kit.perf.protocols.protocol import Protocol, protocol_of
 from triton_kit.perf.request import Failure, Request
-from triton_kit.perf.server.control import ServerInfo
+from triton_kit.perf.server.control import Control, ServerInfo
 from triton_kit.perf.server.model import ModelInfo
 from triton_kit.perf.spec import PerfSpec
 
@@ -28,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """All models of a measurement, and their server.
+    """All models of a measurement, their server, and models that they call.
 
     `spec` is what was asked for, with sequences just where the model needs them or
     they were asked for.
@@ -37,6 +38,7 @@ class Targets:
     spec: PerfSpec
     server: ServerInfo
     each: Sequence[Target]
+    composing: Sequence[str] = ()
 
     @property
     def protocol(self) -> Protocol:
@@ -45,10 +47,11 @@ class Targets:
 
     @property
     def names(self) -> list[str]:
-        """The models and the steps of those that are pipelines, none twice."""
+        """The models, the steps of those that are pipelines, and those they call."""
         models = [target.model for target in self.each]
         steps = [step for model in models for step in model.steps]
-        return list(dict.fromkeys([*(model.name for model in models), *steps]))
+        names = [*(model.name for model in models), *steps, *self.composing]
+        return list(dict.fromkeys(names))
 
 
 @contextmanager
@@ -57,13 +60,16 @@ def targets_of(spec: PerfSpec) -> Iterator[Targets]:
 
     Raises:
         TransportError: nobody listens at the URL, or not in this protocol.
-        SpecError: the server has no such model.
+        SpecError: the server has no such model, or HTTP cannot carry its replies.
         ServerError: a model is not ready.
     """
     control = protocol_of(spec).control
     server = control.server()
     models = [control.model(part.model, part.version) for part in spec.parts]
     spec = _with_sequences(spec, models)
+    for model in models:
+        _check_carries(spec, model)
+    composing = [_called(control, word) for word in spec.composing]
     streaming = spec.streaming or any(model.is_decoupled for model in models)
     each = [
         Target(spec=part, protocol=protocol_of(part, streaming=streaming), model=model)
@@ -73,7 +79,7 @@ def targets_of(spec: PerfSpec) -> Iterator[Targets]:
         for target in each:
             if target.protocol.memory is not None:
                 stack.enter_context(target.protocol.memory)
-        yield Targets(spec=spec, server=server, each=each)
+        yield Targets(spec=spec, server=server, each=each, composing=composing)
 
 
 def _with_sequences(spec: PerfSpec, models: Sequence[ModelInfo]) -> PerfSpec:
@@ -82,6 +88,22 @@ def _with_sequences(spec: PerfSpec, models: Sequence[ModelInfo]) -> PerfSpec:
         return spec
     wanted = spec.sequences or Sequences(seed=spec.seed)
     return replace(spec, sequences=wanted if models[0].is_sequence else None)
+
+
+def _check_carries(spec: PerfSpec, model: ModelInfo) -> None:
+    endpoint = spec.transport.endpoint
+    if model.is_decoupled and spec.protocol == "http" and endpoint != "generate_stream":
+        raise SpecError(
+            f"model {model.name!r} may reply any number of times (decoupled), "
+            "which HTTP cannot carry",
+            hint="use -i grpc and the gRPC port, or --endpoint generate_stream",
+        )
+
+
+def _called(control: Control, word: str) -> str:
+    """Return the name of a model that another calls; raises where there is none."""
+    name, _, version = word.partition(":")
+    return control.model(name, version).name
 
 
 def supply_for(targets: Targets, weights: Sequence[int], *, seed: int) -> Supply:

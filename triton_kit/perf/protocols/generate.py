@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.address import Address
+from triton_kit.perf.address import Address, host_lines
 from triton_kit.perf.inputs.data import Array, Inputs
 from triton_kit.perf.request import Parameter, Request
 from triton_kit.perf.server.model import ModelInfo, model_path
@@ -46,7 +46,7 @@ def generate_request(
     path = model_path(model.name, version)
     lines = [
         f"POST {address.path}{path}/{endpoint} HTTP/1.1",
-        f"Host: {address.authority}",
+        *host_lines(address, headers),
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         *([] if compression == "none" else [f"Content-Encoding: {compression}"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from triton_kit.perf.address import Address
+from triton_kit.perf.address import Address, host_lines
 from triton_kit.perf.inputs.data import Inputs
 from triton_kit.perf.protocols.shared_memory import SharedMemory
 from triton_kit.perf.request import Parameter, Request
@@ -72,7 +72,7 @@ def infer_request(
     body = compressed(b"".join([front, *raw]), compression)
     lines = [
         f"POST {address.path}{model_path(model.name, version)}/infer HTTP/1.1",
-        f"Host: {address.authority}",
+        *host_lines(address, headers),
         "Content-Type: application/octet-stream",
         f"Inference-Header-Content-Length: {len(front)}",
         f"Content-Length: {len(body)}",

@@ -43,24 +43,17 @@ class Protocol:
 def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
     """Return the protocol that `spec` names; imports only what it needs.
 
-    With `streaming` each request is a stream of its own, with any number of replies.
+    With `streaming` each gRPC request is a stream of its own, with any number of
+    replies; of HTTP only `generate_stream` has any.
 
     Raises:
-        SpecError: the protocol has no streams.
+        SpecError: the protocol has no such endpoint.
     """
     endpoint = spec.transport.endpoint
     if spec.protocol == "grpc":
         if endpoint != "infer":
             raise SpecError(f"{endpoint} is there over HTTP only", hint="-i http")
         return _grpc(spec, streaming)
-    if endpoint == "generate_stream":
-        return _generate(spec)
-    if streaming:
-        raise SpecError(
-            f"model {spec.model!r} may reply any number of times (decoupled), "
-            "which HTTP cannot carry",
-            hint="use -i grpc and the gRPC port, or --endpoint generate_stream",
-        )
     return _http(spec) if endpoint == "infer" else _generate(spec)
 
 

@@ -70,7 +70,8 @@ class StopRule:
         if self.percentile is not None and not 0 < self.percentile < 100:
             raise SpecError(f"percentile {self.percentile:g}: need 0 < it < 100")
         if not self.tolerance > 0:
-            raise SpecError(f"stability {self.tolerance:.3g}: need more than 0 %")
+            percent = 100 * self.tolerance
+            raise SpecError(f"stability {percent:.3g} %: need more than 0 %")
         if self.most_windows < 1:
             raise SpecError(f"{self.most_windows} windows at most: need 1 or more")
 
