@@ -264,6 +264,39 @@ def test_the_mean_latency_is_the_servers_time_and_the_rest(loaded, tmp_path, grp
     assert inside_us <= stages["request"] + 0.01
 
 
+@pytest.mark.parametrize("grpc", [True, False])
+def test_the_figures_of_models_that_are_called_stand_beside_it(loaded, tmp_path, grpc):
+    path = tmp_path / "result.json"
+
+    result = perf(
+        loaded,
+        *("--bls-composing-models", "head:1,chain", "--request-count", "20"),
+        *("--json", str(path)),
+        grpc=grpc,
+        model="chain",
+    )
+    [run] = json.loads(path.read_text())["runs"]
+
+    assert result.exit_code == 0, result.output
+    assert [stats["model"] for stats in run["server"]] == ["chain", "mlp", "head"]
+
+
+def test_a_model_that_is_called_must_be_there(loaded):
+    result = perf(loaded, "--bls-composing-models", "nope")
+
+    assert result.exit_code == 2
+    assert "the server has no model 'nope'" in result.output
+
+
+def test_only_a_decoupled_model_is_called_so(loaded):
+    decoupled = perf(loaded, "--request-count", "5", grpc=False, model="repeat")
+    other = perf(loaded, "--streaming", "--request-count", "5", grpc=False)
+
+    assert "model 'repeat' may reply any number of times" in decoupled.output
+    assert "--streaming is a stream of gRPC" in other.output
+    assert decoupled.exit_code == other.exit_code == 2
+
+
 def test_the_servers_metrics_are_collected(loaded, tmp_path):
     path = tmp_path / "result.json"
 

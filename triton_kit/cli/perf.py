@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from triton_kit.cli.perf_data_options import data_options
 from triton_kit.cli.perf_load_options import load_options
 from triton_kit.cli.perf_model_options import model_options
+from triton_kit.cli.perf_other_options import other_options
 from triton_kit.cli.perf_outputs import (
     OUTPUTS,
     check_outputs,
@@ -19,6 +21,7 @@ from triton_kit.cli.perf_outputs import (
     write_outputs,
 )
 from triton_kit.cli.perf_transport_options import transport_options
+from triton_kit.errors import SpecError
 
 if TYPE_CHECKING:
     from triton_kit.perf.measure import Progress
@@ -95,6 +98,13 @@ _INTERRUPTED = 130  # what a shell reports for Ctrl-C
     help="Where that is.  [default: the server's host, port 8002, /metrics]",
 )
 @click.option("--metrics-interval", "metrics_ms", default=1000, metavar="MS")
+@click.option(
+    "--bls-composing-models",
+    "composing",
+    default="",
+    metavar="NAME,...",
+    help="Models that the model calls: show what the server counted of them, too.",
+)
 @click.option("--streaming", is_flag=True, help="A gRPC stream for each request.")
 @click.option(
     "--request-parameter",
@@ -122,6 +132,8 @@ _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 @click.option("--binary-search", is_flag=True, help="Find the highest load that meets.")
 @output_options
 @transport_options
+@other_options
+@click.version_option(package_name="triton_kit")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -137,6 +149,7 @@ def command(
     from triton_kit.cli.perf_options import perf_spec
     from triton_kit.perf.measure import measure
 
+    _check_metrics(ctx)
     outputs = {name: options.pop(name) for name in OUTPUTS}
     read = files_read(ctx)
     verbose_csv = options.pop("verbose_csv")
@@ -151,6 +164,21 @@ def command(
         _print(result)
     is_good = result.meets_slo and result.has_answers
     ctx.exit(_INTERRUPTED if result.was_interrupted else int(not is_good))
+
+
+def _check_metrics(ctx: click.Context) -> None:
+    """Refuse what is said about metrics that nobody collects."""
+    if ctx.params["collect_metrics"]:
+        return
+    for name, option in (
+        ("metrics_url", "--metrics-url"),
+        ("metrics_ms", "--metrics-interval"),
+    ):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise SpecError(
+                f"{option} {ctx.params[name]}, but no metrics are collected",
+                hint="--collect-metrics",
+            )
 
 
 @contextmanager

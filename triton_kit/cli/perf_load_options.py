@@ -104,9 +104,7 @@ _OPTIONS = [
     click.option(
         "--start-sequence-id",
         type=int,
-        default=1,
-        show_default=True,
-        help="The ids of sequences count from here.",
+        help="The ids of sequences count from here (1).",
     ),
     click.option(
         "--sequence-id-range",
@@ -118,18 +116,6 @@ _OPTIONS = [
         default=4,
         show_default=True,
         help="At a time, where requests have times; else the concurrency says it.",
-    ),
-    # perf_analyzer's, for which there is nothing to choose here.
-    *(
-        click.option(*names, is_flag=True, hidden=True, expose_value=False)
-        for names in (("-a", "--async"), ("--sync",), ("-v", "--verbose"))
-    ),
-    click.option("--max-threads", type=int, hidden=True, expose_value=False),
-    click.option(
-        "--service-kind",
-        type=click.Choice(["triton"]),
-        hidden=True,
-        expose_value=False,
     ),
     click.option(
         "--serial-sequences",

@@ -10,6 +10,7 @@ from triton_kit.perf.inputs.trace import read_trace
 from triton_kit.perf.loads import schedule
 from triton_kit.perf.loads.load import (
     Load,
+    PeriodicLoad,
     ScheduleLoad,
     concurrency_range,
     is_endless,
@@ -63,7 +64,7 @@ def load_part(options: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]
             text, distribution=distribution, seed=options["seed"]
         )
     elif text := given.get("periodic_concurrency_range"):
-        loads = (periodic_range(text, period=period),)
+        loads = (_periodic(text, period, options),)
     elif path := given.get("request_intervals"):
         loads = (_intervals(path),)
     elif path := given.get("request_times"):
@@ -109,6 +110,15 @@ def _play_to_its_end(load: ScheduleLoad, options: dict[str, Any]) -> None:
     )
     if all(options[name] is None for name in how_long):
         options["request_count"] = len(load.times_ns)
+
+
+def _periodic(text: str, period: int, options: dict[str, Any]) -> PeriodicLoad:
+    if (length_ms := options["interval_ms"]) is not None:
+        raise SpecError(
+            f"-p {length_ms}, but a periodic load ends with its last level",
+            hint="--request-period is the answers of a level",
+        )
+    return periodic_range(text, period=period)
 
 
 def _intervals(path: Path) -> ScheduleLoad:

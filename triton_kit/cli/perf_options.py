@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from triton_kit.cli.perf_data_options import data_part
 from triton_kit.cli.perf_loads import has_no_end, load_part
 from triton_kit.cli.perf_models import model_part
+from triton_kit.cli.perf_other_options import in_words_of_today
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.errors import SpecError
 from triton_kit.perf import spec
@@ -33,6 +34,7 @@ def perf_spec(
     collect_metrics: bool,
     metrics_url: str | None,
     metrics_ms: int,
+    composing: str,
     **same: Any,  # noqa: ANN401  as click checked them
 ) -> spec.PerfSpec:
     """Return the spec that these options ask for.
@@ -41,6 +43,7 @@ def perf_spec(
         SpecError: they contradict each other, or one of them is impossible.
     """
     _forget_defaults(same)
+    in_words_of_today(same)
     models = model_part(same)
     objectives = _objective_part(same)
     return spec.PerfSpec(
@@ -51,6 +54,7 @@ def perf_spec(
         parameters=dict(spec.parse_parameter(text) for text in parameters),
         metrics_url=(metrics_url or _metrics_of(same)) if collect_metrics else None,
         metrics_interval_s=metrics_ms / 1000,
+        composing=tuple(filter(None, "".join(composing.split()).split(","))),
         request_timeout_s=timeout_s,
         **data_part(same),
         headers=dict(spec.parse_header(text) for text in headers),
@@ -149,13 +153,19 @@ def _sequences(options: dict[str, Any]) -> Sequences | None:
     id_range = options.pop("sequence_id_range")
     at_a_time = options.pop("num_of_sequences")
     options.pop("serial_sequences")  # they always are
+    if id_range is not None and first_id is not None:
+        raise SpecError(
+            f"--sequence-id-range {id_range} and --start-sequence-id {first_id} both "
+            "say where ids begin",
+            hint="leave --start-sequence-id out",
+        )
     last_id = MOST_ID
     if id_range is not None:
         first_id, last_id = _id_range(id_range)
     sequences = Sequences(
         length=length,
         variation=variation / 100,
-        first_id=first_id,
+        first_id=_or_default(first_id, 1),
         last_id=last_id,
         at_a_time=at_a_time,
         seed=options["seed"],

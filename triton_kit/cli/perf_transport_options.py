@@ -80,7 +80,15 @@ _OPTIONS = [
         "behind a load balancer. HTTP has one for each request in flight. "
         "[default: one for every four CPUs, at most four]",
     ),
-    click.option("--ssl-grpc-use-ssl", is_flag=True, help="gRPC over TLS."),
+    click.option(
+        "--ssl-grpc-use-ssl",
+        type=bool,
+        is_flag=False,
+        flag_value=True,
+        default=False,
+        metavar="[true|false]",
+        help="gRPC over TLS.",
+    ),
     _file("--ssl-grpc-root-certifications-file", "Authorities to trust, for gRPC."),
     _file("--ssl-grpc-private-key-file", "Our key, if the server asks."),
     _file("--ssl-grpc-certificate-chain-file", "Our certificate, likewise."),

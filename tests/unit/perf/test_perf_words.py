@@ -1,5 +1,8 @@
 """What the words of `triton-kit perf` mean, and what is refused before any request."""
 
+import re
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +18,8 @@ from triton_kit.perf.results.slo import latency_below, parse_slo
 from triton_kit.perf.server.model import model_path
 from triton_kit.perf.spec import parse_header, parse_parameter
 from triton_kit.perf.sweep import binary
+
+DOCS = Path(__file__).parents[3] / "docs" / "perf.md"
 
 
 def spec(*words):
@@ -92,6 +97,121 @@ def test_end_0_needs_an_objective_and_no_binary_search():
 
     with pytest.raises(SpecError, match="needs an END"):
         spec("--concurrency-range", "1:0:1", "-l", "5", "--binary-search")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["--input-tensor-format", "binary"], ["--output-tensor-format=binary"]),
+        *(["--trace-level", "OFF"], ["--trace-rate", "1000"], ["--trace-count", "-1"]),
+        *(["--log-frequency", "0"], ["--model-signature-name", "serving_default"]),
+        *(["--model-repository", "/models"], ["--triton-server-directory", "/opt"]),
+        *(["-v", "-v"], ["-a"], ["--sync"], ["--ssl-grpc-use-ssl", "false"]),
+    ],
+)
+def test_what_is_so_anyway_is_taken(words):
+    assert spec(*words) == spec()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--input-tensor-format", "json"], "tensors travel as bytes"),
+        (["--output-tensor-format", "json"], "tensors travel as bytes"),
+        (["--trace-level", "OFF", "--trace-level", "TIMESTAMPS"], "tracing is"),
+        (["--trace-rate", "5"], "--trace-rate 5 is left out: tracing is a setting"),
+        (["--trace-count", "9"], "tracing is a setting"),
+        (["--log-frequency", "5"], "tracing is a setting"),
+        (["--service-kind", "openai"], "--service-kind openai is left out"),
+        (["--enable-mpi"], "--enable-mpi is left out"),
+        (["--streaming"], "the protocol is HTTP"),
+        (["--metrics-url", "h:1"], "--metrics-url h:1, but no metrics are collected"),
+        (["--metrics-interval", "5"], "--metrics-interval 5, but no metrics"),
+        (["--max-threads", "0"], "--max-threads"),
+        (["-s", "-1"], "stability -1 %"),
+        (["--periodic-concurrency-range", "1:3", "-p", "500"], "-p 500, but"),
+        (["-H", "Content-Length:5"], "written by the transport itself"),
+    ],
+)
+def test_what_is_left_out_is_refused_with_the_reason(words, said):
+    result = CliRunner().invoke(main, ["perf", "-m", "m", "-u", "127.0.0.1:1", *words])
+
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert "No such option" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("deprecated", "words"),
+    [
+        (["-t", "4"], ["--concurrency-range", "4"]),
+        (["-t", "2", "-c", "5", "-d"], ["--concurrency-range", "2:5"]),
+        (["-d", "-l", "5"], ["--concurrency-range", "1:0", "-l", "5"]),
+        (["-c", "5"], ["--concurrency-range", "1"]),
+        (["-z"], ["--input-data", "zero"]),
+        (["--data-directory", "/data"], ["--input-data", "/data"]),
+        (
+            ["--ssl-grpc-use-ssl", "true", "-i", "grpc"],
+            ["--ssl-grpc-use-ssl", "-i", "grpc"],
+        ),
+    ],
+)
+def test_deprecated_words_of_perf_analyzer_mean_the_same(deprecated, words):
+    assert spec(*deprecated) == spec(*words)
+
+
+def test_deprecated_and_new_words_of_one_thing_are_refused():
+    with pytest.raises(SpecError, match="deprecated words"):
+        spec("-t", "4", "--concurrency-range", "4")
+
+
+def test_models_that_are_called_are_separated_by_commas():
+    asked = spec("--bls-composing-models", "a:3, b")
+
+    assert asked.composing == ("a:3", "b")
+    assert spec().composing == ()
+
+
+def test_the_first_id_of_sequences_is_said_once():
+    words = ("--sequence-length", "5", "--sequence-id-range", "10:20")
+
+    with pytest.raises(SpecError, match="both say where ids begin"):
+        spec(*words, "--start-sequence-id", "1")
+
+
+# Of `perf_analyzer --help`, version 2.47.
+OPTIONS = re.findall(
+    r"\S+",
+    """
+--version -m -x --bls-composing-models --model-signature-name --service-kind --endpoint
+-v --async -a --sync --measurement-interval -p --measurement-mode
+--measurement-request-count --concurrency-range --periodic-concurrency-range
+--request-period --request-parameter --request-rate-range --request-distribution
+--request-intervals --serial-sequences --binary-search --num-of-sequences
+--latency-threshold -l --max-threads --stability-percentage -s --max-trials -r
+--percentile --request-count -t -c -d -b --input-data --shared-memory
+--output-shared-memory-size --shape --sequence-length --sequence-length-variation
+--sequence-id-range --string-length --string-data --input-tensor-format
+--output-tensor-format -z --data-directory -u -i --ssl-grpc-use-ssl
+--ssl-grpc-root-certifications-file --ssl-grpc-private-key-file
+--ssl-grpc-certificate-chain-file --ssl-https-verify-peer --ssl-https-verify-host
+--ssl-https-ca-certificates-file --ssl-https-client-certificate-file
+--ssl-https-client-certificate-type --ssl-https-private-key-file
+--ssl-https-private-key-type -f --profile-export-file -H --streaming
+--grpc-compression-algorithm --trace-level --trace-rate --trace-count --log-frequency
+--collect-metrics --metrics-url --metrics-interval --triton-server-directory
+--model-repository --verbose-csv --enable-mpi
+""",
+)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_of_perf_analyzer_is_known_and_in_the_docs(option):
+    known = {name for parameter in command.params for name in parameter.opts}
+    words = set(re.findall(r"--?[a-z][a-z-]*|-H", DOCS.read_text()))
+
+    assert option in known
+    assert option in words or option.startswith("--ssl-")
 
 
 def test_ids_of_sequences_have_a_range():
