@@ -35,8 +35,9 @@ def has_no_end(options: dict[str, Any]) -> bool:
     Raises:
         SpecError: a range cannot be read.
     """
-    ranges = (options["concurrency_range"], options["request_rate_range"])
-    return any(text is not None and is_endless(text) for text in ranges)
+    names = ("concurrency_range", "request_rate_range")
+    given = {name: options[name] for name in names if options[name] is not None}
+    return any(is_endless(name.replace("_", " "), text) for name, text in given.items())
 
 
 def load_part(options: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:

@@ -95,6 +95,8 @@ def test_end_0_needs_an_objective_and_no_binary_search():
         spec("--concurrency-range", "1:0:1")
     assert "END" in caught.value.hint
 
+    with pytest.raises(SpecError, match="concurrency range 'x': not of the form"):
+        spec("--concurrency-range", "x")
     with pytest.raises(SpecError, match="needs an END"):
         spec("--concurrency-range", "1:0:1", "-l", "5", "--binary-search")
 

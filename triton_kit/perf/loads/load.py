@@ -212,9 +212,13 @@ def rate_range(
     )
 
 
-def is_endless(text: str) -> bool:
-    """Whether END is 0: the range ends with the first load that misses an objective."""
-    start, end, _ = _three("range", text)
+def is_endless(what: str, text: str) -> bool:
+    """Whether END is 0: the range ends with the first load that misses an objective.
+
+    Raises:
+        SpecError: it is not a range; `what` names it.
+    """
+    start, end, _ = _three(what, text)
     return start > 0 == end
 
 
