@@ -218,3 +218,33 @@ def test_used_up_stream_numbers_end_the_use_of_the_connection():
     assert not connection.is_usable
     connection.feed(answer(2**31 - 5) + answer(2**31 - 3), 5)
     assert [end[4] for end in ends] == [None, None]
+
+
+def test_calls_that_wait_come_before_those_of_a_sink_that_sends_again_at_once():
+    streams = [Stream(slot) for slot in range(3)]
+    order = []
+
+    def send_again(slot, *_):
+        order.append(slot)
+        connection.start(streams[slot], REQUEST)
+
+    connection = Http2Connection(send_again)
+    connection.feed(settings({Setting.MAX_CONCURRENT_STREAMS: 1}), 1)
+    for stream in streams:
+        connection.start(stream, REQUEST)
+    for number in range(1, 18, 2):
+        connection.feed(answer(number), 5)
+
+    assert order == [0, 1, 2] * 3
+
+
+def test_calls_that_wait_begin_when_the_peer_takes_more():
+    connection, ends = connected(calls=0)
+    connection.feed(settings({Setting.MAX_CONCURRENT_STREAMS: 1}), 1)
+    for slot in range(3):
+        connection.start(Stream(slot), REQUEST)
+
+    connection.feed(settings({Setting.MAX_CONCURRENT_STREAMS: 3}), 1)
+    connection.feed(answer(5) + answer(3) + answer(1), 5)
+
+    assert [(end[0], end[4]) for end in ends] == [(2, None), (1, None), (0, None)]

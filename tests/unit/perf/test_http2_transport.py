@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import h2.config
@@ -15,6 +16,7 @@ from triton_kit.errors import TransportError
 from triton_kit.perf.address import Address
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.engine.quota import Quota
 from triton_kit.perf.engine.sender import Sender
 from triton_kit.perf.engine.supply import Supply
 from triton_kit.perf.loads.load import RateLoad
@@ -461,6 +463,70 @@ def test_a_silent_server_costs_a_timeout_and_nothing_else():
     assert recording.succeeded == 2
     resets = [e for e in seen[0].events if isinstance(e, h2.events.StreamReset)]
     assert len(resets) == 1
+
+
+@contextmanager
+def crowded(script, *, slots):
+    """Yield a loop of more slots than the one connection takes calls, and its reactor.
+
+    The reactor stops once each slot has had 3 answers.
+    """
+    with (
+        serving(script) as (host, port),
+        Reactor() as reactor,
+        Http2Transport(reactor, Address(host=host, port=port)) as transport,
+    ):
+        quota = Quota(reactor, 3)
+        engine = ClosedLoop(reactor, transport, [request()], concurrency=1, quota=quota)
+        reactor.call_at(now_ns() + ns(WITHIN_S), reactor.stop)
+        engine.begin()
+        engine.raise_to(slots)
+        quota.expect(range(slots))
+        yield engine, reactor
+
+
+def test_every_slot_has_its_turn_where_the_server_takes_few_calls_at_once():
+    with crowded(scripted(echo, max_concurrent_streams=2), slots=6) as (
+        engine,
+        reactor,
+    ):
+        reactor.run()
+        recording = engine.cut().whole
+        engine.abandon(Failure("over"))
+
+    # Each of them, and hardly more of one than of another.
+    assert 6 * 3 <= recording.succeeded <= 6 * 4
+    assert recording.errors == {}
+
+
+def test_a_call_that_is_taken_back_lets_those_that_wait_begin():
+    def answer(oracle, stream, body):
+        if stream > 1:
+            echo(oracle, stream, body)
+
+    silent_at_first = scripted(answer, max_concurrent_streams=1)
+    with crowded(silent_at_first, slots=3) as (engine, reactor):
+        first_due_ns = engine.ledger.due_ns[0]
+        engine.expire(first_due_ns + 1, Failure("timeout"))
+        reactor.run()
+        recording = engine.cut().whole
+        engine.abandon(Failure("over"))
+
+    assert recording.errors["timeout"].count == 1
+    assert 3 * 3 - 1 <= recording.succeeded <= 3 * 4
+
+
+def test_calls_that_are_given_up_while_they_wait_are_never_sent():
+    seen = []
+    silent = scripted(lambda *_: None, seen, max_concurrent_streams=1)
+
+    with crowded(silent, slots=4) as (engine, reactor):
+        engine.abandon(Failure("over"))
+        reactor.call_at(now_ns(), reactor.stop)
+        reactor.run()
+
+    # The first was begun, and reset at once.
+    assert list(seen[0].headers) == [1]
 
 
 def test_an_answer_before_the_request_is_complete_is_taken():

@@ -120,7 +120,11 @@ class Http2Transport:
         """Reset the stream."""
         stream = self._streams[slot]
         sent_ns, first_ns = stream.sent_ns or now_ns(), stream.first_ns
-        self._link_of[slot].connection.cancel(stream)
+        connection = self._link_of[slot].connection
+        connection.cancel(stream)
+        if connection.has_waiting:
+            # Once all that are to be taken back have been.
+            self._reactor.call_at(now_ns(), connection.start_waiting)
         assert self._sink is not None
         self._sink.finished(slot, sent_ns, first_ns, now_ns(), failure, b"")
 

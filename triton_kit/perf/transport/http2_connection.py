@@ -108,9 +108,16 @@ class Http2Connection:
         """Calls begun and not ended, those waiting for their turn included."""
         return len(self._streams) + len(self._waiting)
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether calls are queued."""
+        return bool(self._waiting)
+
     def start(self, stream: Stream, request: Request) -> None:
         """Begin a call, or queue it while the peer takes no more at once."""
-        if len(self._streams) >= self.most_streams:
+        # A place that is free is for who has waited: a sink sends its next request
+        # before the queue moves up.
+        if self._waiting or len(self._streams) >= self.most_streams:
             stream.number = -1
             stream.sent_ns = 0
             self._waiting.append((stream, request))
@@ -124,8 +131,20 @@ class Http2Connection:
         self.fresh.append(stream)
         self._write_request(stream, request)
 
+    def start_waiting(self) -> None:
+        """Begin queued calls, the oldest first, as far as the peer takes them."""
+        # Out of the way of `start`, which would queue them again.
+        waiting, self._waiting = self._waiting, deque()
+        while waiting and len(self._streams) < self.most_streams:
+            self.start(*waiting.popleft())
+        self._waiting = waiting
+
     def cancel(self, stream: Stream) -> None:
-        """Take a call back; `on_end` is not called for it."""
+        """Take a call back; `on_end` is not called for it.
+
+        Its place is free from the next `start_waiting` on: those that wait may be
+        taken back, too, and must not be sent before.
+        """
         if stream.number == -1:
             self._waiting = deque(w for w in self._waiting if w[0] is not stream)
         elif self._streams.pop(stream.number, None) is not None:
@@ -187,7 +206,7 @@ class Http2Connection:
         self._unreported_bytes += size
         self.on_end(stream.slot, stream.sent_ns, woke_ns, woke_ns, None, b"")
         if self._waiting:
-            self._start_waiting()
+            self.start_waiting()
         return stop
 
     def _on_frame(self, what: int, number: int, payload: bytes, woke_ns: int) -> None:
@@ -275,17 +294,14 @@ class Http2Connection:
         if self._sender.forget(stream):  # answered before we were done asking
             self._sender.reset(stream.number, Code.NO_ERROR)
         self._tell(stream, at_ns, failure)
-        self._start_waiting()
+        if self._waiting:
+            self.start_waiting()
 
     def _tell(self, stream: Stream, at_ns: int, failure: Failure | None) -> None:
         answer = b"".join(stream.parts)
         sent_ns, first_ns = stream.sent_ns or at_ns, stream.first_ns
         stream.rest()  # before the sink is told, who may use it again at once
         self.on_end(stream.slot, sent_ns, first_ns, at_ns, failure, answer)
-
-    def _start_waiting(self) -> None:
-        while self._waiting and len(self._streams) < self.most_streams:
-            self.start(*self._waiting.popleft())
 
     # The connection itself.
 
@@ -309,6 +325,8 @@ class Http2Connection:
         self.is_ready = True
         self.out.append(frame(Kind.SETTINGS, ACK, 0, b""))
         self._sender.resume()
+        if self._waiting:
+            self.start_waiting()
 
     def _apply(self, key: int, value: int) -> None:
         if key == Setting.HEADER_TABLE_SIZE:
