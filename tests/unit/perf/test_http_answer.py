@@ -20,6 +20,7 @@ CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"3\r\nabc\r\n1;x=y\r\nd\r\n0\r\nTrailer: t\r\n\r\n"
 )
+CHUNKED_AND_CLOSED = CHUNKED.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 CONTINUED = b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 ERROR = b'HTTP/1.1 400 Bad Request\r\nContent-Length: 17\r\n\r\n{"error":"wrong"}'
@@ -63,15 +64,16 @@ def test_status_and_text_of_an_error_are_kept():
     assert answer.detail == b'{"error":"wrong"}'
 
 
-def test_a_body_without_length_ends_with_the_connection():
+@pytest.mark.parametrize("coding", [b"", b"Transfer-Encoding: gzip\r\n"])
+def test_a_body_without_length_ends_with_the_connection(coding):
     answer = reader()
 
-    assert not answer.feed(b"HTTP/1.1 200 OK\r\n\r\nsome")
+    assert not answer.feed(b"HTTP/1.1 200 OK\r\n" + coding + b"\r\nsome")
 
     assert answer.ends_by_close()
 
 
-@pytest.mark.parametrize("whole", [PLAIN, CHUNKED, ERROR])
+@pytest.mark.parametrize("whole", [PLAIN, CHUNKED, CHUNKED_AND_CLOSED, ERROR])
 def test_half_an_answer_does_not_end_with_the_connection(whole):
     answer = reader()
 

@@ -33,6 +33,7 @@ class Head:
     status: int
     body_bytes: int | None
     keep_alive: bool
+    is_chunked: bool = False
 
     @property
     def is_interim(self) -> bool:
@@ -91,7 +92,7 @@ class _Fields:
             case b"content-length":
                 self.lengths.add(value)
             case b"transfer-encoding":
-                self.is_chunked = True
+                self.is_chunked = value.lower().endswith(b"chunked")
 
 
 def _parse(head: bytes) -> Head:
@@ -106,8 +107,10 @@ def _parse(head: bytes) -> Head:
         raise MalformedAnswerError(str(error)) from error
     if status < 200 or status in _BODILESS:
         return Head(status, 0, keep_alive)
-    if fields.is_chunked or not lengths:
-        return Head(status, None, keep_alive and fields.is_chunked)
+    if fields.is_chunked:
+        return Head(status, None, keep_alive, is_chunked=True)
+    if not lengths:
+        return Head(status, None, keep_alive=False)
     return Head(status, lengths.pop(), keep_alive)
 
 
@@ -170,7 +173,7 @@ class AnswerReader:
 
     def ends_by_close(self) -> bool:
         """Whether the answer is complete now that the server has hung up."""
-        return self._body is not None and not self.keep_alive
+        return self._body is not None and not self._body.is_chunked
 
     def _read_head(self, data: bytes) -> bytes | None:
         """Return what follows the head, or None while the head is incomplete."""
@@ -191,16 +194,24 @@ class AnswerReader:
         self.keep_alive = head.keep_alive
         if head.body_bytes is None:
             parts = self._parts if self._keeps_body else None
-            self._body = _UnmeasuredBody(data[:end], parts)
+            self._body = _UnmeasuredBody(data[:end], parts, head.is_chunked)
         else:
             self._body_left = head.body_bytes
         return data[end:]
 
 
 class _UnmeasuredBody:
-    """Finds the end of a body whose length is not known beforehand."""
+    """Finds the end of a body whose length is not known beforehand.
 
-    def __init__(self, head: bytes, parts: list[bytes] | None) -> None:
+    Attributes:
+        is_chunked: whether the body says itself where it ends; else it ends with the
+            connection.
+    """
+
+    def __init__(
+        self, head: bytes, parts: list[bytes] | None, is_chunked: bool
+    ) -> None:
+        self.is_chunked = is_chunked
         self._is_complete = False
         self._parts = parts
         self._parser = httptools.HttpResponseParser(self)
