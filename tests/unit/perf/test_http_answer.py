@@ -55,6 +55,10 @@ def test_one_reader_follows_one_answer_after_another():
         answer.restart()
 
 
+def test_an_answer_may_be_put_off_any_number_of_times():
+    assert reader().feed(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000 + PLAIN)
+
+
 def test_status_and_text_of_an_error_are_kept():
     answer = reader()
 

@@ -178,18 +178,20 @@ class AnswerReader:
     def _read_head(self, data: bytes) -> bytes | None:
         """Return what follows the head, or None while the head is incomplete."""
         if self._unread:
-            data = self._unread + data
-        end = data.find(_END_OF_HEAD)
-        if end < 0:
-            if len(data) > LARGEST_HEAD_BYTES:
-                raise MalformedAnswerError(f"a head longer than {LARGEST_HEAD_BYTES}")
-            self._unread = data
-            return None
-        end += _END_BYTES
-        head = self.heads.read(data[:end])
-        if head.is_interim:
-            self._unread = b""
-            return self._read_head(data[end:])
+            data, self._unread = self._unread + data, b""
+        while True:
+            end = data.find(_END_OF_HEAD)
+            if end < 0:
+                if len(data) > LARGEST_HEAD_BYTES:
+                    text = f"a head longer than {LARGEST_HEAD_BYTES}"
+                    raise MalformedAnswerError(text)
+                self._unread = data
+                return None
+            end += _END_BYTES
+            head = self.heads.read(data[:end])
+            if not head.is_interim:
+                break
+            data = data[end:]
         self.status = head.status
         self.keep_alive = head.keep_alive
         if head.body_bytes is None:
