@@ -51,7 +51,8 @@ class _Worker:
         self.process = process
         self.events: list[tuple[dict[str, Any], bytes]] = []
         self._log = log
-        self._unread = b""
+        self._unread = bytearray()
+        self._head: dict[str, Any] | None = None  # of the event that is on its way
         assert process.stdin is not None
         assert process.stdout is not None
         self._stdin = process.stdin.fileno()
@@ -72,16 +73,33 @@ class _Worker:
         if not data:
             raise self._death()
         self._unread += data
-        while b"\n" in self._unread:
-            head, _, rest = self._unread.partition(b"\n")
-            event = json.loads(head)
-            if len(rest) < event["bytes"]:
-                return
-            payload, self._unread = rest[: event["bytes"]], rest[event["bytes"] :]
-            if event["is"] == "error":
-                kind = getattr(errors, event["kind"], TritonKitError)
-                raise kind(event["message"], hint=event["hint"])
-            self.events.append((event, payload))
+        while event := self._next_event():
+            head, _ = event
+            if head["is"] == "error":
+                kind = getattr(errors, head["kind"], TritonKitError)
+                raise kind(head["message"], hint=head["hint"])
+            self.events.append(event)
+
+    def _next_event(self) -> tuple[dict[str, Any], bytes] | None:
+        """Split the first event off what has come; None while it is not all there.
+
+        A cut with times is large and comes in many pieces: it is looked at once.
+        """
+        unread = self._unread
+        if self._head is None:
+            end = unread.find(b"\n") + 1
+            if not end:
+                return None
+            self._head = json.loads(unread[:end])
+            del unread[:end]
+        head = self._head
+        size = head["bytes"]
+        if len(unread) < size:
+            return None
+        payload = bytes(unread[:size])
+        del unread[:size]
+        self._head = None
+        return head, payload
 
     def _death(self) -> TritonKitError:
         with suppress(subprocess.TimeoutExpired):
