@@ -7,7 +7,10 @@ from contextlib import contextmanager
 import pytest
 
 from triton_kit.errors import SpecError, TransportError
-from triton_kit.perf.engine.crew import _Worker, ask
+from triton_kit.perf.engine.crew import CrewEngine, _Worker, ask
+from triton_kit.perf.loads.load import ClosedLoad
+from triton_kit.perf.request import Failure
+from triton_kit.perf.transport.reactor import Reactor
 
 WITHIN_S = 60.0
 TALKATIVE = """
@@ -17,6 +20,17 @@ tell("cut", bytes(range(256)) * (1 << 17), sent=3)
 tell("cut", b"\\n{}", sent=4)
 input()
 tell("error", kind="SpecError", message="wrong", hint="right")
+"""
+OBEDIENT = """
+import json, sys
+from triton_kit.perf.engine.worker import tell
+from triton_kit.perf.record.recorder import Cut, Recording
+from triton_kit.perf.record.recording_wire import cut_to_bytes
+for line in sys.stdin:
+    if json.loads(line)["do"] == "expire":
+        tell("count", ended=7, owed=None)
+    else:
+        tell("cut", cut_to_bytes(Cut(Recording())), sent=None)
 """
 
 
@@ -45,3 +59,13 @@ def test_events_arrive_whole_and_in_order_however_large_they_are(tmp_path):
             worker.read()
         with pytest.raises(TransportError, match="died"):
             worker.read()
+
+
+def test_what_ended_before_a_cut_does_not_count_after_it(tmp_path):
+    with working(OBEDIENT, tmp_path / "log") as worker, Reactor() as reactor:
+        engine = CrewEngine(reactor, [worker], ClosedLoad(1))
+        engine.expire(0, Failure("timeout"))
+
+        engine.cut()
+
+        assert engine.ended == 0

@@ -227,8 +227,8 @@ class CrewEngine:
                 mine.merge(other)
         if self.sent is not None:
             self.sent = sent
-        self._ended.clear()
         self.take_notes()
+        self._ended.clear()  # all of it came before the cut
         return Cut(whole, tuple(parts))
 
     def take_notes(self) -> None:
