@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.perf.request import HeaderList, Request
-from triton_kit.perf.transport.http2_answers import Answers
+from triton_kit.perf.transport.http2_answers import Answers, Replies
 from triton_kit.perf.transport.http2_connection import Http2Connection
 from triton_kit.perf.transport.http2_sender import Stream
 from triton_kit.perf.wire.grpc_answer import OrdinaryAnswer
@@ -65,6 +65,49 @@ def test_an_answer_may_come_in_any_pieces(cuts):
         connection.feed(whole[start:stop], 5)
 
     assert [(end[0], end[3], end[4]) for end in ends] == [(0, 5, None), (1, 5, None)]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 300), min_size=1, max_size=5),
+    cuts=st.lists(st.integers(0, 1500), max_size=12),
+)
+def test_messages_of_a_stream_may_come_in_any_pieces(sizes, cuts):
+    messages = [bytes([index]) * size for index, size in enumerate(sizes)]
+    whole = b"".join(map(framed, messages))
+    told, read = [], []
+
+    def error_in(message):
+        read.append(message)
+        return ""
+
+    replies = Replies(lambda *reply: told.append(reply), error_in)
+    connection, ends = connected(answers=replies)
+
+    connection.feed(frame(Kind.HEADERS, 4, 1, START), 1)
+    edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    for start, stop in itertools.pairwise(edges):
+        connection.feed(frame(Kind.DATA, 0, 1, whole[start:stop]), 5)
+    connection.feed(frame(Kind.HEADERS, 5, 1, OK), 9)
+
+    assert read == messages
+    assert len(told) == len(messages)
+    assert [end[4] for end in ends] == [None]
+
+
+def test_the_pieces_of_a_large_message_are_joined_once():
+    stream = Stream(0)
+    told = []
+    replies = Replies(lambda *reply: told.append(reply), lambda _message: "")
+    message = framed(bytes(1 << 20))
+    pieces = [message[at : at + 16_384] for at in range(0, len(message), 16_384)]
+
+    for piece in pieces[:-1]:
+        replies.take(stream, piece, 5)
+    kept = stream.parts
+    replies.take(stream, pieces[-1], 7)
+
+    assert kept == pieces[:-1]  # as they came
+    assert (told, stream.parts) == ([(0, 0, 7)], [])
 
 
 def outcome(connection, ends, data):

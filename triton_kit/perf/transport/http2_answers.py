@@ -81,15 +81,25 @@ class Replies(Answers):
         self._kept: dict[int, list[bytes]] = {}  # by slot
 
     def take(self, stream: Stream, payload: bytes, woke_ns: int) -> None:
-        """Split off the messages that are complete."""
-        data = b"".join([*stream.parts, payload])
-        while len(data) >= PREFIX_BYTES:
-            end = PREFIX_BYTES + int.from_bytes(data[1:PREFIX_BYTES], "big")
-            if len(data) < end:
+        """Split off the messages that are complete; join the pieces of one once."""
+        if stream.missing > len(payload):
+            stream.missing -= len(payload)
+            stream.parts.append(payload)
+            return
+        data = payload
+        if stream.parts:
+            data = b"".join([*stream.parts, payload])
+            stream.missing = UNKNOWN
+        at, size = 0, len(data)
+        while size - at >= PREFIX_BYTES:
+            announced = int.from_bytes(data[at + 1 : at + PREFIX_BYTES], "big")
+            end = at + PREFIX_BYTES + announced
+            if end > size:
+                stream.missing = end - size
                 break
-            self._take_message(stream, data[:end], woke_ns)
-            data = data[end:]
-        stream.parts = [data] if data else []
+            self._take_message(stream, data[at:end], woke_ns)
+            at = end
+        stream.parts = [data[at:]] if at < size else []
 
     def _take_message(self, stream: Stream, message: bytes, woke_ns: int) -> None:
         if not stream.reply_ns:
