@@ -68,6 +68,55 @@ def test_counters_grow_and_gauges_have_a_mean():
     ]
 
 
+def test_what_a_summary_adds_up_grows_and_its_quantiles_do_not():
+    page = """# TYPE s summary
+s{{quantile="0.9"}} {}
+s_sum {}
+s_count {}
+"""
+
+    with answering(page.format(7, 50, 5), page.format(5, 90, 9)) as (host, port):
+        watch = MetricsWatch(f"{host}:{port}/metrics", interval_s=60)
+        with watch.watching():
+            pass
+
+    quantile = {"name": "s", "labels": {"quantile": "0.9"}, "kind": "gauge"}
+    assert watch.summary() == [
+        quantile | {"mean": 6, "min": 5, "max": 7},
+        {"name": "s_sum", "labels": {}, "kind": "counter", "growth": 40},
+        {"name": "s_count", "labels": {}, "kind": "counter", "growth": 4},
+    ]
+
+
+def test_values_that_are_no_numbers_are_left_out():
+    scrape = parse_metrics('s{quantile="0.5"} Nan\ns{quantile="1"} +Inf\nup 1\n')
+
+    assert scrape.values == {("up", ()): 1.0}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nc 5\n",
+        b"what?\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_answer_that_fails_is_left_out_and_the_run_goes_on(bad, place):
+    def script(peer, index):
+        peer.read_http()
+        good = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nup 1"
+        peer.send(bad if index == place else good)
+
+    with serving(script) as (host, port):
+        watch = MetricsWatch(f"{host}:{port}/metrics", interval_s=60)
+        with watch.watching():
+            pass
+
+    assert [row["mean"] for row in watch.summary()] == [1]
+
+
 def test_a_page_without_metrics_is_refused():
     with (
         answering("<html>") as (host, port),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
@@ -37,7 +39,10 @@ class Scrape:
     kinds: dict[str, str] = field(default_factory=dict)
 
     def kind_of(self, name: str) -> str:
-        """Return `counter`, `gauge` and so on; parts of a summary only ever grow."""
+        """Return `counter`, `gauge` and so on; parts of a summary only ever grow.
+
+        What has the summary's own name is one of its quantiles, which do not.
+        """
         if name in self.kinds:
             return self.kinds[name]
         is_part = name.endswith(("_sum", "_count", "_bucket", "_total"))
@@ -45,7 +50,10 @@ class Scrape:
 
 
 def parse_metrics(text: str) -> Scrape:
-    """Read Prometheus' text form; lines that are not of it are left out."""
+    """Read Prometheus' text form; lines that are not of it are left out.
+
+    So are values that are none, as the quantiles of what was never observed.
+    """
     scrape = Scrape()
     for line in text.splitlines():
         if kind := _TYPE.match(line):
@@ -53,7 +61,9 @@ def parse_metrics(text: str) -> Scrape:
         elif sample := _SAMPLE.fullmatch(line.strip()):
             labels = tuple(_LABEL.findall(sample["labels"] or ""))
             with suppress(ValueError):
-                scrape.values[sample["name"], labels] = float(sample["value"])
+                value = float(sample["value"])
+                if math.isfinite(value):
+                    scrape.values[sample["name"], labels] = value
     return scrape
 
 
@@ -84,7 +94,7 @@ class MetricsWatch:
             raise TransportError(
                 f"no metrics at {self._url}: HTTP {error.code}", hint=_HINT
             ) from error
-        except (URLError, OSError, ValueError) as error:
+        except (URLError, OSError, HTTPException, ValueError) as error:
             raise TransportError(
                 f"no metrics at {self._url}: {error}",
                 hint=_HINT,
@@ -95,8 +105,9 @@ class MetricsWatch:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Scrape for as long as the block runs."""
-        self._scrapes = [self.scrape()]
+        """Scrape for as long as the block runs, as well as the endpoint answers."""
+        self._scrapes = []
+        self._try_to_scrape()
         is_over = threading.Event()
         thread = threading.Thread(target=self._keep_scraping, args=(is_over,))
         thread.start()
@@ -105,13 +116,15 @@ class MetricsWatch:
         finally:
             is_over.set()
             thread.join()
-            with suppress(TransportError):
-                self._scrapes.append(self.scrape())
+            self._try_to_scrape()
 
     def _keep_scraping(self, is_over: threading.Event) -> None:
         while not is_over.wait(self._interval_s):
-            with suppress(TransportError):
-                self._scrapes.append(self.scrape())
+            self._try_to_scrape()
+
+    def _try_to_scrape(self) -> None:
+        with suppress(TransportError):
+            self._scrapes.append(self.scrape())
 
     def summary(self) -> list[dict[str, Any]]:
         """Return what changed: growth of counters, mean and maximum of the rest."""
@@ -121,8 +134,7 @@ class MetricsWatch:
         rows = []
         for name, labels in last.values:
             row: dict[str, Any] = {"name": name, "labels": dict(labels)}
-            kind = last.kind_of(name)
-            if kind in ("counter", "histogram", "summary"):
+            if last.kind_of(name) == "counter":
                 if growth := self._growth((name, labels)):
                     rows.append(row | {"kind": "counter", "growth": growth})
             else:
