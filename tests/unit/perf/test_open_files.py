@@ -18,9 +18,25 @@ except SpecError as error:
     print(error.message, error.hint)
 """
 
+# Refused before anything else is looked at, so there need be no server.
+SWEEP = """
+import resource, sys
+from triton_kit.errors import SpecError
+from triton_kit.perf.engine.sender import sender_of
+from triton_kit.perf.loads.load import ClosedLoad
+from triton_kit.perf.spec import PerfSpec
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+loads = tuple(ClosedLoad(int(many)) for many in sys.argv[1:])
+try:
+    with sender_of(PerfSpec(url="x", model="m", loads=loads), targets=None):
+        pass
+except SpecError as error:
+    print(error.message)
+"""
 
-def said(soft, hard, wanted):
-    argv = [sys.executable, "-c", SCRIPT, *map(str, (soft, hard, wanted))]
+
+def said(*arguments, script=SCRIPT):
+    argv = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(
         argv, check=True, capture_output=True, text=True
     ).stdout.splitlines()
@@ -39,3 +55,9 @@ def test_more_than_the_system_allows_is_refused():
 
     assert reason.startswith("800 connections at once, but this process may have 436")
     assert "ulimit -n" in reason
+
+
+def test_the_room_of_the_last_load_is_demanded_before_the_first():
+    [reason] = said(1, 500, 2, script=SWEEP)
+
+    assert reason.startswith("500 connections at once, but this process may have 136")

@@ -57,29 +57,22 @@ class Sender:
         return []
 
     def engine(self, load: Load) -> ClosedLoop | OpenLoop:
-        """Return what puts a load on the server.
-
-        Raises:
-            SpecError: this process may not have as many connections as that takes.
-        """
+        """Return what puts a load on the server."""
         spec = self.spec
         requests, source = self._requests(), self._source()
         index, of = self.share
         ledger = Ledger(keep_times=spec.keep_times)
         transport = self._observed(ledger)
         if isinstance(load, ClosedLoad):
-            concurrency = self._part(load.concurrency)
-            self._demand_room(concurrency)
             return ClosedLoop(
                 self.reactor,
                 transport,
                 requests,
-                concurrency=concurrency,
+                concurrency=_part(load.concurrency, self.share),
                 source=source,
                 ledger=ledger,
             )
         if isinstance(load, PeriodicLoad):
-            self._demand_room(load.end)
             return ClosedLoop(
                 self.reactor,
                 transport,
@@ -90,9 +83,8 @@ class Sender:
                 ledger=ledger,
             )
         sequences = spec.sequences
-        most = self._part(sequences.at_a_time if sequences else spec.most_in_flight)
-        if sequences:
-            self._demand_room(most)
+        most = sequences.at_a_time if sequences else spec.most_in_flight
+        most = _part(most, self.share)
         return OpenLoop(
             self.reactor,
             transport,
@@ -104,16 +96,6 @@ class Sender:
             source=source,
             ledger=ledger,
         )
-
-    def _demand_room(self, slots: int) -> None:
-        """See to it that HTTP may have a connection for each slot."""
-        if self.spec.protocol == "http":
-            demand_room_for(slots)
-
-    def _part(self, whole: int) -> int:
-        """Return this process's part of so many in flight; at least one."""
-        index, of = self.share
-        return max(whole // of + (index < whole % of), 1)
 
     def _requests(self) -> Sequence[Request]:
         """Return every Nth request, of so many rounds that all have the same order."""
@@ -142,6 +124,30 @@ class Sender:
         return ObservedTransport(self.transport, observers)
 
 
+def _part(whole: int, share: Share) -> int:
+    """Return this process's part of so many in flight; at least one."""
+    index, of = share
+    return max(whole // of + (index < whole % of), 1)
+
+
+def _demand_room(spec: PerfSpec, share: Share) -> None:
+    """See to it that HTTP may have a connection for each slot, of every load.
+
+    Before the first of them: what they measured would be lost.
+    """
+    if spec.protocol == "http":
+        demand_room_for(max(_slots_demanded(spec, load, share) for load in spec.loads))
+
+
+def _slots_demanded(spec: PerfSpec, load: Load, share: Share) -> int:
+    """Return how many slots a load cannot do without."""
+    if isinstance(load, ClosedLoad):
+        return _part(load.concurrency, share)
+    if isinstance(load, PeriodicLoad):
+        return load.end
+    return _part(spec.sequences.at_a_time, share) if spec.sequences else 1
+
+
 @contextmanager
 def sender_of(
     spec: PerfSpec, targets: Targets, *, share: Share = (0, 1)
@@ -149,8 +155,10 @@ def sender_of(
     """Encode all requests, and yield what sends them.
 
     Raises:
-        SpecError: the data, the shapes or the batch do not fit a model.
+        SpecError: the data, the shapes or the batch do not fit a model, or this
+            process may not have as many connections as a load takes.
     """
+    _demand_room(spec, share)
     weights = [share.weight for share in spec.models]
     supply = supply_for(targets, weights, seed=spec.seed)
     with (
