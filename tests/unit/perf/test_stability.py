@@ -1,9 +1,15 @@
 import math
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
 
 from triton_kit.errors import SpecError
+from triton_kit.perf.address import Address
 from triton_kit.perf.record.backlog import Backlog, Owed
 from triton_kit.perf.record.cpu import CpuUse, CpuWatch, server_process
 from triton_kit.perf.record.recorder import Recorder
@@ -314,10 +320,6 @@ def test_a_run_without_a_good_answer_is_not_stable():
 
 
 def test_our_own_work_is_not_foreign():
-    import socket
-
-    from triton_kit.perf.address import Address
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = Address(host="127.0.0.1", port=listener.getsockname()[1])
         found = server_process(address)
@@ -331,9 +333,49 @@ def test_our_own_work_is_not_foreign():
     assert used.machine_s >= used.stolen_s >= 0
 
 
-def test_a_server_elsewhere_has_no_process_here():
-    from triton_kit.perf.address import Address
+LISTEN = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+    print(listener.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
 
+
+@contextmanager
+def listening(port=0):
+    """Run a process that listens; yield it and its port."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTEN, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        yield process, int(process.stdout.readline())
+        process.kill()
+
+
+@pytest.mark.parametrize("is_buried", [True, False])
+def test_a_server_that_was_started_anew_is_no_stranger(is_buried):
+    with ExitStack() as stack:
+        first, port = stack.enter_context(listening())
+        watch = CpuWatch(Address(host="127.0.0.1", port=port))
+        between = watch.sample()
+        first.kill()
+        os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+        if is_buried:
+            first.wait()
+        watch.sample()  # while there is none
+
+        second, _ = stack.enter_context(listening(port))
+        used_in_between = watch.since(between)
+        before = watch.sample()
+        used = watch.since(before)
+
+        assert before.server.pid == second.pid
+        assert used_in_between.server_s is None
+        assert used.server_s >= 0
+
+
+def test_a_server_elsewhere_has_no_process_here():
     assert server_process(Address(host="192.0.2.1", port=8000)) is None
 
 

@@ -23,7 +23,8 @@ class CpuSample:
     """CPU seconds since some time in the past, each ever growing.
 
     `machine_s` is not idle, `stolen_s` the part of it that the host gave to others.
-    `server_s` is None where the server is on another machine, or not ours to see.
+    `server_s` is None where the server is on another machine, or not ours to see;
+    `server` is the process that it was.
     """
 
     at_ns: int
@@ -32,6 +33,7 @@ class CpuSample:
     client_s: float
     server_s: float | None
     workers_s: tuple[float, ...] = ()
+    server: psutil.Process | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +95,15 @@ class CpuWatch:
     """Samples the CPU time of this machine, this process and a local server."""
 
     def __init__(self, address: Address, workers: Sequence[int] = ()) -> None:
+        self._address = address
         self._server = server_process(address)
         self._workers = [psutil.Process(pid) for pid in workers]
 
     def sample(self) -> CpuSample:
         """Read all counters now."""
+        if self._server is not None and not _is_alive(self._server):
+            # It may have been started anew. If not yet: the next sample looks again.
+            self._server = server_process(self._address) or self._server
         machine_s, stolen_s = _machine_s()
         return CpuSample(
             now_ns(),
@@ -106,13 +112,15 @@ class CpuWatch:
             time.process_time_ns() / NS_PER_S,
             self._server_s(),
             tuple(_spent_s(worker) for worker in self._workers),
+            self._server,
         )
 
     def since(self, before: CpuSample) -> CpuUse:
-        """Return what was used since `before`."""
+        """Return what was used since `before`; of two servers it is not known."""
         now = self.sample()
         server_s = None
-        if now.server_s is not None and before.server_s is not None:
+        is_same = now.server == before.server
+        if is_same and now.server_s is not None and before.server_s is not None:
             server_s = now.server_s - before.server_s
         own_s = now.client_s - before.client_s
         workers_s = [
@@ -137,6 +145,14 @@ class CpuWatch:
         except psutil.Error:
             return None
         return float(sum(spent.user + spent.system for spent in times))
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs still; one that nobody has buried does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _spent_s(process: psutil.Process) -> float:
