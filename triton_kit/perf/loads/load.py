@@ -66,7 +66,8 @@ class RateLoad:
             )
 
     def __str__(self) -> str:
-        return f"{self.rate_hz:g}/s {self.distribution}"
+        # Two rates of a range have two names, and 0.1 + 2 * 0.1 is called 0.3.
+        return f"{self.rate_hz:.12g}/s {self.distribution}"
 
     def times(self) -> Iterator[int]:
         """Yield the send times in ns from the start, endlessly."""

@@ -184,20 +184,25 @@ def as_prometheus(result: PerfResult) -> str:
             ),
         }
         for name, value in figures.items():
-            families.setdefault(name, []).append(f"{name}{{{labels}}} {value:g}")
+            families.setdefault(name, []).append(f"{name}{{{labels}}} {_number(value)}")
         latency = run.recording.latency
         name = "triton_kit_perf_latency_seconds"
         summary = families.setdefault(name, [])
         for share in (*_QUANTILES.values(), 0.999):
             value = latency.quantile_ns(share) / 1e9
-            summary.append(f'{name}{{{labels},quantile="{share:g}"}} {value:g}')
-        summary.append(f"{name}_sum{{{labels}}} {latency.sum_ns / 1e9:g}")
+            summary.append(f'{name}{{{labels},quantile="{share:g}"}} {_number(value)}')
+        summary.append(f"{name}_sum{{{labels}}} {_number(latency.sum_ns / 1e9)}")
         summary.append(f"{name}_count{{{labels}}} {latency.count}")
     lines = []
     for name, samples in families.items():
         kind = "summary" if name.endswith("latency_seconds") else "gauge"
         lines += [f"# TYPE {name} {kind}", *samples]
     return "\n".join([*lines, ""])
+
+
+def _number(value: float) -> str:
+    """Return a number with all its digits: a count of millions is exact."""
+    return repr(float(value))
 
 
 def _escaped(label: str) -> str:
