@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from triton_kit.perf.request import HeaderList, Request
 from triton_kit.perf.transport.http2_answers import Answers, Replies
-from triton_kit.perf.transport.http2_connection import Http2Connection
+from triton_kit.perf.transport.http2_connection import (
+    _LAST_NUMBER,
+    Http2Connection,
+)
 from triton_kit.perf.transport.http2_sender import Stream
 from triton_kit.perf.wire.grpc_answer import OrdinaryAnswer
 from triton_kit.perf.wire.grpc_status import framed
@@ -252,15 +255,31 @@ def test_the_connection_tells_the_server_to_go_on_sending():
 
 def test_used_up_stream_numbers_end_the_use_of_the_connection():
     connection, ends = connected(calls=0)
-    connection._next_number = 2**31 - 5
+    connection._next_number = _LAST_NUMBER - 2
 
     connection.start(Stream(0), REQUEST)
     assert connection.is_usable
     connection.start(Stream(1), REQUEST)
 
     assert not connection.is_usable
-    connection.feed(answer(2**31 - 5) + answer(2**31 - 3), 5)
+    connection.feed(answer(_LAST_NUMBER - 2) + answer(_LAST_NUMBER), 5)
     assert [end[4] for end in ends] == [None, None]
+
+
+def test_calls_that_wait_have_numbers_when_those_of_others_are_used_up():
+    most = 16_384  # as many as a load may have in flight
+    connection, ends = connected(calls=0)
+    connection.feed(settings({Setting.MAX_CONCURRENT_STREAMS: 1}), 1)
+    connection._next_number = _LAST_NUMBER - 2
+
+    for slot in range(most):
+        connection.start(Stream(slot), REQUEST)
+    for index in range(most):
+        connection.feed(answer(_LAST_NUMBER - 2 + 2 * index), 5)
+
+    assert not connection.is_usable
+    assert [end[0] for end in ends] == list(range(most))
+    assert connection._next_number < 2**31
 
 
 def test_calls_that_wait_come_before_those_of_a_sink_that_sends_again_at_once():

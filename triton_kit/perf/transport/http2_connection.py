@@ -41,8 +41,9 @@ from triton_kit.perf.wire.http2_frames import (
     window_update,
 )
 
-# One number is left over, so that the check for the last one needs no other.
-_LAST_NUMBER = LARGEST_STREAM_NUMBER - 2
+# No call comes after the one with this number but those that wait already, which are
+# fewer than the numbers left over.
+_LAST_NUMBER = LARGEST_STREAM_NUMBER - 2**20
 _UNLIMITED = 2**31
 # The peer may send this much more before it hears from us; well above one batch.
 _REPLENISH_BYTES = LARGEST_WINDOW // 2
