@@ -241,16 +241,21 @@ def test_first_and_last_byte_have_times_of_their_own():
 
 
 def test_the_connection_tells_the_server_to_go_on_sending():
-    connection, _ = connected()
+    connection, _ = connected(calls=3)
+    connection.feed(answer(3), 5)
     connection.out.clear()
     chunk = frame(Kind.DATA, 0, 1, bytes(200_000))
 
     for _ in range(2**30 // 200_000 + 2):
         connection.feed(chunk, 5)
 
-    updates = [f for f in connection.out if f[3] == Kind.WINDOW_UPDATE]
-    assert updates
-    assert int.from_bytes(updates[0][9:], "big") > 2**30
+    updates = {
+        int.from_bytes(update[5:9], "big"): int.from_bytes(update[9:], "big")
+        for update in connection.out
+        if update[3] == Kind.WINDOW_UPDATE
+    }
+    assert updates.keys() == {0, 1}
+    assert updates[0] == updates[1] + len(framed(b"world")) > 2**30
 
 
 def test_used_up_stream_numbers_end_the_use_of_the_connection():

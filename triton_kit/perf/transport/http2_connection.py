@@ -178,8 +178,7 @@ class Http2Connection:
             self._on_frame(what, number, data[start:stop], woke_ns)
         self._rest = data[at:]
         if self._unreported_bytes > _REPLENISH_BYTES:
-            self.out.append(window_update(0, self._unreported_bytes))
-            self._unreported_bytes = 0
+            self._widen()
 
     def fail_all(self, failure: Failure, at_ns: int) -> None:
         """The connection is lost, and every call on it."""
@@ -189,6 +188,19 @@ class Http2Connection:
         self._waiting.clear()
         for stream in lost:
             self._tell(stream, at_ns, failure)
+
+    def _widen(self) -> None:
+        """Let the peer go on sending, also on a stream that never ends.
+
+        The window of a stream is as large as the one of them all, which is never used
+        up, so there is no need to look at a stream at any other time.
+        """
+        self.out.append(window_update(0, self._unreported_bytes))
+        self._unreported_bytes = 0
+        for number, stream in self._streams.items():
+            if stream.taken:
+                self.out.append(window_update(number, stream.taken))
+                stream.taken = 0
 
     # Answers.
 
@@ -223,6 +235,7 @@ class Http2Connection:
         if stream is None:
             self._check_number(number)
             return  # of a call that was taken back
+        stream.taken += len(payload)
         payload = unpadded(payload) if flags & PADDED else payload
         if not stream.first_ns:
             stream.first_ns = woke_ns

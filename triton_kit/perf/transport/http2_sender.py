@@ -36,6 +36,7 @@ class Stream:
         first_ns: when its first bytes came back; 0 before.
         http_status: of the answer; 0 before.
         head: the header block that it began with.
+        taken: bytes that the peer has sent and may not send again yet.
         missing: bytes of the answer still to come; UNKNOWN before it says so.
         parts: the answer so far, where it is kept or its prefix is incomplete.
         reply_ns: when the last message of a stream of them came.
@@ -55,6 +56,7 @@ class Stream:
         "reply_ns",
         "sent_ns",
         "slot",
+        "taken",
         "unsent",
         "window",
     )
@@ -66,7 +68,7 @@ class Stream:
     def rest(self) -> None:
         """Forget the call. One whose answer was read as a whole has left no traces."""
         self.number = self.sent_ns = self.first_ns = self.http_status = self.window = 0
-        self.reply_ns = 0
+        self.reply_ns = self.taken = 0
         self.error = ""
         self.head = b""
         self.missing = UNKNOWN
