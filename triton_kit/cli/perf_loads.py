@@ -9,6 +9,7 @@ from triton_kit.errors import SpecError
 from triton_kit.perf.inputs.trace import read_trace
 from triton_kit.perf.loads import schedule
 from triton_kit.perf.loads.load import (
+    ClosedLoad,
     Load,
     PeriodicLoad,
     ScheduleLoad,
@@ -17,6 +18,7 @@ from triton_kit.perf.loads.load import (
     periodic_range,
     rate_range,
 )
+from triton_kit.perf.transport.open_files import room_for
 
 # What puts the load on: at most one of them.
 _KINDS = (
@@ -72,8 +74,17 @@ def load_part(options: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]
         loads = (_trace(path),)
         _play_to_its_end(loads[0], options)
     else:
-        loads = concurrency_range(given.get("concurrency_range", "1"))
+        loads = _concurrencies(given.get("concurrency_range", "1"), options["protocol"])
     return {"loads": loads}
+
+
+def _concurrencies(text: str, protocol: str) -> tuple[ClosedLoad, ...]:
+    loads = concurrency_range(text)
+    if protocol != "http" or not is_endless("concurrency range", text):
+        return loads
+    # As far as this process may have connections; the search may end well before.
+    room = room_for(loads[-1].concurrency)
+    return tuple(load for load in loads if load.concurrency <= room) or loads[:1]
 
 
 def _replay(

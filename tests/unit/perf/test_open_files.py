@@ -34,6 +34,19 @@ except SpecError as error:
     print(error.message)
 """
 
+SEARCH = """
+import resource
+from triton_kit.cli.perf import command
+from triton_kit.cli.perf_options import perf_spec
+from triton_kit.cli.perf_outputs import OUTPUTS
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+words = ["-m", "m", "-l", "5", "--concurrency-range", "10:0:50"]
+options = command.make_context("perf", words).params
+for name in (*OUTPUTS, "verbose_csv"):
+    del options[name]
+print([load.concurrency for load in perf_spec(**options).loads])
+"""
+
 
 def said(*arguments, script=SCRIPT):
     argv = [sys.executable, "-c", script, *map(str, arguments)]
@@ -61,3 +74,7 @@ def test_the_room_of_the_last_load_is_demanded_before_the_first():
     [reason] = said(1, 500, 2, script=SWEEP)
 
     assert reason.startswith("500 connections at once, but this process may have 136")
+
+
+def test_a_search_without_an_end_goes_as_far_as_there_is_room():
+    assert said(script=SEARCH) == ["[10, 60, 110]"]
