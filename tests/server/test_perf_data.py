@@ -90,7 +90,7 @@ def test_each_input_gets_the_data_of_its_own(
     )
     [run] = json.loads(out.read_text())["runs"]
 
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == (1 if failed else 0), result.output
     assert (run["requests"], run["errors"]) == (9, failed)
 
 
