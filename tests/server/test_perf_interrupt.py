@@ -92,12 +92,15 @@ def test_a_load_that_was_interrupted_is_not_what_a_search_finds(loaded):
 def test_a_load_that_was_interrupted_in_its_warm_up_has_no_figures(loaded):
     timers = []
 
-    def interrupt_later(_progress):
-        if not timers:
-            timers.append(threading.Timer(2, ctrl_c))  # in the second warm-up
-            timers[0].start()
+    def interrupt_later(progress):
+        """Count from the last that is heard of the first load."""
+        if progress.index == 0:
+            for timer in timers:
+                timer.cancel()
+            timers.append(threading.Timer(2.5, ctrl_c))
+            timers[-1].start()
 
-    result = search(loaded, interrupt_later, warm_up_s=4)
+    result = search(loaded, interrupt_later, warm_up_s=5)
 
     assert result.was_interrupted
     assert result.highest_load_met == "concurrency 1"

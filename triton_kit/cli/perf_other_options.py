@@ -51,7 +51,7 @@ def _options() -> list[Callable[..., Any]]:
     silent: dict[str, Any] = {"hidden": True, "expose_value": False}
     return [
         click.option("-z", "zero_data", is_flag=True, hidden=True),
-        click.option("--data-directory", hidden=True),
+        click.option("--data-directory", type=click.Path(), hidden=True),
         click.option("-t", "concurrency", type=int, hidden=True),
         click.option("-c", "most_concurrency", type=int, hidden=True),
         click.option("-d", "is_range", is_flag=True, hidden=True),

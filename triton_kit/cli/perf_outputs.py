@@ -81,8 +81,7 @@ def files_read(ctx: click.Context) -> dict[Path, str]:
         else:
             continue
         for path in map(Path, words):
-            if _is_file(path):
-                found[path.resolve()] = param.opts[0]
+            found |= {file.resolve(): param.opts[0] for file in _files_of(path)}
     return found
 
 
@@ -91,11 +90,13 @@ def _ends(word: str) -> list[str]:
     return [word, *(word[match.end() :] for match in re.finditer("[:=]", word))]
 
 
-def _is_file(path: Path) -> bool:
+def _files_of(path: Path) -> list[Path]:
+    """Return a file itself, or the files in a folder."""
     try:
-        return path.is_file()
+        files = path.iterdir() if path.is_dir() else [path]
+        return [file for file in files if file.is_file()]
     except (OSError, ValueError):  # a long text, or one with a zero in it
-        return False
+        return []
 
 
 def check_outputs(

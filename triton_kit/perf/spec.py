@@ -258,7 +258,7 @@ class PerfSpec:
 
     @property
     def connections(self) -> int:
-        """Over gRPC, how many each process has; fewer where fewer are in flight."""
+        """Over gRPC, how many each process has, if the server's limits allow it."""
         wanted = self.transport.connections
         return wanted or connections_for(os.cpu_count() or 1, self.processes)
 

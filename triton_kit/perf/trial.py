@@ -85,7 +85,10 @@ class Trial:
             tail = self._engine.cut()
         if not self._boundaries_ns:
             tail = Cut(Recording())  # of the warm-up
-        self._end_sequences()
+        try:
+            self._end_sequences()
+        except KeyboardInterrupt:
+            self.was_interrupted = True
         return self._result(tail)
 
     def _result(self, tail: Cut) -> Run:
@@ -309,11 +312,8 @@ class Trial:
         """
         if self._spec.sequences is None:
             return
-        try:
-            self._engine.end_sequences()
-            self._await_answers()
-        except KeyboardInterrupt:
-            self.was_interrupted = True
+        self._engine.end_sequences()
+        self._await_answers()
         self._engine.cut()
 
     @contextmanager

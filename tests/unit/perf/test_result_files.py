@@ -84,6 +84,8 @@ def test_the_command_refuses_it_before_it_asks_the_server(
         ["--input-data", "in", "--json", "./in"],
         ["--input-data", "x:in", "--json", "in"],
         ["--input-data", "m=x:in", "-f", "in"],
+        ["--input-data", ".", "-f", "in"],
+        ["--data-directory", ".", "-f", "in"],
         ["--request-intervals", "in", "--hdr-file", "in"],
     ],
 )

@@ -134,7 +134,7 @@ def input_steps(spec: PerfSpec, model: ModelInfo) -> list[Step]:
         raise SpecError("samples and files of input data do not go together")
     steps = steps_from_files(choice, model, shapes)
     generator = np.random.default_rng(spec.seed)
-    shapes = _shapes_of(choice.draws, model, shapes)
+    shapes = _shapes_of(choice.draws, model, shapes, spec.batch_size)
     for place, step in enumerate(steps):
         drawn = {
             name: draw(shapes[name], generator) for name, draw in choice.draws.items()
@@ -147,7 +147,7 @@ def _drawn_steps(
     spec: PerfSpec, model: ModelInfo, choice: Choice, shapes: Mapping[str, Shape]
 ) -> list[Step]:
     draws = {n: draw for n, draw in choice.draws.items() if n not in spec.samples}
-    shapes = _shapes_of(draws, model, shapes)
+    shapes = _shapes_of(draws, model, shapes, spec.batch_size)
     generator = np.random.default_rng(spec.seed)
     most = _DISTINCT_REQUESTS if choice.varies or spec.samples else 1
     steps: list[Step] = []
@@ -167,16 +167,19 @@ def _drawn_steps(
 
 
 def _shapes_of(
-    draws: Mapping[str, Draw], model: ModelInfo, shapes: Mapping[str, Shape]
+    draws: Mapping[str, Draw],
+    model: ModelInfo,
+    shapes: Mapping[str, Shape],
+    batch_size: int,
 ) -> dict[str, Shape]:
     drawn = [tensor for tensor in model.inputs if tensor.name in draws]
     found = {tensor.name: shape_of(tensor, shapes) for tensor in drawn}
     for tensor in drawn:
         size = math.prod(found[tensor.name]) * (tensor.dtype.item_bytes or 1)
-        if size > _LARGEST_INPUT_BYTES:
+        if size * batch_size > _LARGEST_INPUT_BYTES:
             raise SpecError(
-                f"input {tensor.name!r} of shape {list(found[tensor.name])} has "
-                f"{size / 2**30:,.0f} GiB",
-                hint="a request over gRPC holds 2 GiB at most",
+                f"input {tensor.name!r} of shape {list(found[tensor.name])} takes "
+                f"{size * batch_size / 2**30:,.1f} GiB of a request",
+                hint="random data and zeros are made up to 2 GiB, which gRPC can carry",
             )
     return found

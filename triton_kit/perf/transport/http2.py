@@ -70,10 +70,7 @@ class Http2Transport:
             link.close()
 
     def open(self, slots: int, sink: Sink, /) -> None:
-        """Connect as often as is wanted, and the server's limits demand for `slots`.
-
-        A connection that no slot would use is left out.
-        """
+        """Connect as often as is wanted, and the server's limits demand for `slots`."""
         self._sink = sink
         if self._endpoint is None:
             self._endpoint = resolve(self._address, speaks="h2")
@@ -98,7 +95,7 @@ class Http2Transport:
                 link.close()
                 self._links[index] = self._connect()
         while len(self._links) < MOST_CONNECTIONS and (
-            len(self._links) < min(self._wanted, slots)
+            len(self._links) < self._wanted
             or sum(link.connection.most_streams for link in self._links) < slots
         ):
             self._links.append(self._connect())
