@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -120,9 +119,3 @@ def _accepts(family: int, sockaddr: tuple[Any, ...]) -> bool:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.settimeout(_CONNECT_WITHIN_S)
         return probe.connect_ex(sockaddr) == 0
-
-
-def host_lines(address: Address, headers: Mapping[str, str] | None) -> list[str]:
-    """Return the line that names the host, unless `headers` name another."""
-    is_named = any(name.lower() == "host" for name in headers or {})
-    return [] if is_named else [f"Host: {address.authority}"]

@@ -1,3 +1,4 @@
+import math
 import time
 
 import pytest
@@ -33,7 +34,9 @@ def test_samples_have_names_labels_and_kinds():
 
 @given(text=st.text(max_size=300))
 def test_any_text_is_read_without_harm(text):
-    parse_metrics(text)
+    values = parse_metrics(text).values
+
+    assert all(math.isfinite(value) for value in values.values())
 
 
 def wait_for(holds, within_s=60.0):

@@ -1,7 +1,10 @@
+import os
+from dataclasses import replace
+
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.address import host_lines, parse_address
+from triton_kit.perf.address import parse_address
 from triton_kit.perf.loads.load import (
     ClosedLoad,
     PeriodicLoad,
@@ -10,7 +13,7 @@ from triton_kit.perf.loads.load import (
 )
 from triton_kit.perf.server.model import ModelInfo, input_shapes
 from triton_kit.perf.spec import PerfSpec, parse_header, parse_shape
-from triton_kit.perf.transport_spec import TransportSpec
+from triton_kit.perf.transport_spec import TransportSpec, connections_for
 from triton_kit.tensors import Tensor, data_type
 
 
@@ -53,23 +56,18 @@ def test_what_is_no_shape_is_refused(text):
         *[(16, 2, 2), (16, 4, 1), (16, 8, 1)],
     ],
 )
-def test_as_many_connections_as_suit_the_machine(
-    monkeypatch, cpus, processes, connections
-):
-    monkeypatch.setattr("os.cpu_count", lambda: cpus)
+def test_as_many_connections_as_suit_the_machine(cpus, processes, connections):
+    assert connections_for(cpus, processes) == connections
 
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_connections_suit_this_machine_unless_they_are_asked_for(processes):
+    suit = connections_for(os.cpu_count() or 1, processes)
+    asked = TransportSpec(connections=suit + 1)
     spec = PerfSpec(url="h", model="m", protocol="grpc", processes=processes)
 
-    assert spec.connections == connections
-
-
-def test_as_many_connections_as_are_asked_for(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 16)
-    transport = TransportSpec(connections=1)
-
-    spec = PerfSpec(url="h", model="m", protocol="grpc", transport=transport)
-
-    assert spec.connections == 1
+    assert spec.connections == suit
+    assert replace(spec, transport=asked).connections == suit + 1
 
 
 @pytest.mark.parametrize("text", ["x", "a b:c", "a:b\r\nInjected: yes", ":v", "a:\x00"])
@@ -102,13 +100,6 @@ def test_a_content_type_is_the_transports_own_over_grpc_only():
 def test_a_pseudo_header_is_no_header():
     with pytest.raises(SpecError, match="not of the form NAME:VALUE"):
         parse_header(":path:/x")
-
-
-def test_there_is_one_host():
-    address = parse_address("h:1", default_port=8000)
-
-    assert host_lines(address, {"Key": "1"}) == ["Host: h:1"]
-    assert host_lines(address, {"host": "other"}) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterator, Sequence
 
 from triton_kit.perf.clock import now_ns
+from triton_kit.perf.engine.endings import Endings
 from triton_kit.perf.engine.ledger import Ledger
 from triton_kit.perf.engine.observed import ObservedTransport
 from triton_kit.perf.engine.quota import Quota
@@ -43,8 +44,6 @@ class ClosedLoop:
     ) -> None:
         self.ledger = ledger or Ledger()
         self.ledger.hand_back_to(self._freed)
-        if source is not None:
-            self.ledger.leave_out(self._sequence_ended)
         self.recorder = self.ledger.recorder
         self.in_flight = 0
         # What is answered tells both.
@@ -58,9 +57,10 @@ class ClosedLoop:
         if quota is not None:
             self._transport = ObservedTransport(transport, [quota])
         self._due_ns = self.ledger.due_ns
-        self._uncounted = self.ledger.uncounted
-        self._ends_sequences = False
         self._next: list[Iterator[Request]] = []
+        self._endings = Endings(
+            self._turns, self.ledger, self._transport, self._stop_if_done
+        )
 
     def open(self) -> None:
         """Connect; raises TransportError where nobody accepts."""
@@ -74,7 +74,7 @@ class ClosedLoop:
             When the load began.
         """
         self._concurrency = self._first
-        self._ends_sequences = False
+        self._endings.are_wanted = False
         self.open()
         self._due_ns[:] = [0] * self._concurrency
         start_ns = now_ns()
@@ -128,7 +128,11 @@ class ClosedLoop:
     @property
     def is_done(self) -> bool:
         """Whether everything that was to be sent has ended."""
-        return not (self.in_flight or self._uncounted)
+        return not (self.in_flight or self._endings.in_flight)
+
+    def _stop_if_done(self) -> None:
+        if self.is_done:
+            self._reactor.stop()
 
     def finish(self, _end_ns: int) -> None:
         """Send nothing more; the reactor stops when the last answer is there."""
@@ -138,21 +142,8 @@ class ClosedLoop:
 
     def end_sequences(self) -> None:
         """End the sequence of each slot that sends nothing more; counts nowhere."""
-        self._ends_sequences = True
-        for slot, due_ns in enumerate(self._due_ns):
-            if not due_ns:
-                self._end_sequence(slot)
-
-    def _end_sequence(self, slot: int) -> None:
-        request = self._turns.take_ending(slot)
-        if request is not None:
-            self._uncounted.add(slot)
-            self._due_ns[slot] = now_ns()
-            self._transport.send(slot, request)
-
-    def _sequence_ended(self) -> None:
-        if self.is_done:
-            self._reactor.stop()
+        self._endings.are_wanted = True
+        self._endings.send(s for s, due_ns in enumerate(self._due_ns) if not due_ns)
 
     def abandon(self, failure: Failure) -> None:
         """Give up what is still in flight, and send nothing more."""
@@ -172,7 +163,7 @@ class ClosedLoop:
             return
         self._due_ns[slot] = 0
         self.in_flight -= 1
-        if self._ends_sequences:
-            self._end_sequence(slot)
+        if self._endings.are_wanted:
+            self._endings.send([slot])
         if not self.in_flight:
             self._reactor.stop()

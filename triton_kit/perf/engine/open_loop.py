@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from triton_kit.perf.clock import now_ns
+from triton_kit.perf.engine.endings import Endings
 from triton_kit.perf.engine.ledger import Ledger
 from triton_kit.perf.loads.sequences import Source, TurnTaking
 from triton_kit.perf.record.backlog import Owed
@@ -49,8 +50,6 @@ class OpenLoop:
     ) -> None:
         self.ledger = ledger or Ledger()
         self.ledger.hand_back_to(self._freed)
-        if source is not None:
-            self.ledger.leave_out(self._sequence_ended)
         self.recorder = self.ledger.recorder
         self.in_flight = 0
         self.sent = 0
@@ -61,8 +60,6 @@ class OpenLoop:
         self._next: list[Iterator[Request]] = []
         self._most_in_flight = most_in_flight
         self._due_ns = self.ledger.due_ns
-        self._uncounted = self.ledger.uncounted
-        self._ends_sequences = False
         self._free: deque[int] = deque()
         in_turn = spread or self._has_sequences
         self._take = self._free.popleft if in_turn else self._free.pop
@@ -70,6 +67,7 @@ class OpenLoop:
         self._left: Iterator[int] = iter(())
         self._start_ns = 0
         self._next_ns = self._end_ns = NEVER
+        self._endings = Endings(self._turns, self.ledger, transport, self._stop_if_done)
         reactor.on_alarm(self._pump)
 
     def open(self) -> None:
@@ -90,7 +88,7 @@ class OpenLoop:
             When the schedule starts: at `at_ns`, or a little later than now.
         """
         self.open()
-        self._ends_sequences = False
+        self._endings.are_wanted = False
         self._left = itertools.islice(self._schedule(), count)
         self._start_ns = now_ns() + _LEAD_NS if at_ns is None else at_ns
         self._end_ns = NEVER
@@ -124,8 +122,12 @@ class OpenLoop:
     @property
     def is_done(self) -> bool:
         """Whether everything that was to be sent has ended."""
-        in_flight = self.in_flight or self._uncounted
+        in_flight = self.in_flight or self._endings.in_flight
         return not in_flight and self._next_ns == NEVER
+
+    def _stop_if_done(self) -> None:
+        if self.is_done:
+            self._reactor.stop()
 
     def finish(self, end_ns: int) -> None:
         """Send what is due before `end_ns` and no more; stop after the last answer."""
@@ -136,22 +138,9 @@ class OpenLoop:
 
     def end_sequences(self) -> None:
         """End the sequence of each slot that sends nothing more; counts nowhere."""
-        self._ends_sequences = True
-        self._end_free_sequences()
-
-    def _end_free_sequences(self) -> None:
-        if self._next_ns != NEVER:
-            return
-        for slot in self._free:
-            request = self._turns.take_ending(slot)
-            if request is not None:
-                self._uncounted.add(slot)
-                self._due_ns[slot] = now_ns()
-                self._transport.send(slot, request)
-
-    def _sequence_ended(self) -> None:
-        if self.is_done:
-            self._reactor.stop()
+        self._endings.are_wanted = True
+        if self._next_ns == NEVER:
+            self._endings.send(self._free)
 
     def abandon(self, failure: Failure) -> None:
         """Give up what is in flight, and what was due and could not be sent."""
@@ -172,9 +161,11 @@ class OpenLoop:
         self.in_flight -= 1
         if self._next_ns <= last_ns:
             self._pump(last_ns)
-        if self._ends_sequences:
-            self._end_free_sequences()
-        if not self.in_flight and self._next_ns == NEVER:
+        if self._next_ns != NEVER:
+            return
+        if self._endings.are_wanted:
+            self._endings.send([slot])
+        if not self.in_flight:
             self._reactor.stop()
 
     def _pump(self, at_ns: int) -> None:
@@ -209,5 +200,4 @@ class OpenLoop:
 
     def _rearm(self) -> None:
         self._reactor.set_alarm(self._next_ns)
-        if self.is_done:
-            self._reactor.stop()
+        self._stop_if_done()

@@ -127,6 +127,11 @@ class TurnTaking:
         self._shared: Iterator[Request] = iter(())
         self._begun: dict[int, Turns] = {}
 
+    @property
+    def has_sequences(self) -> bool:
+        """Whether each slot has requests of its own."""
+        return self._source is not None
+
     def restart(self) -> None:
         """Give out requests from the first one on."""
         self._shared = itertools.cycle(self._requests)

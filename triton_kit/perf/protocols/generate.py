@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.address import Address, host_lines
+from triton_kit.perf.address import Address
 from triton_kit.perf.inputs.data import Array, Inputs
 from triton_kit.perf.request import Parameter, Request
 from triton_kit.perf.server.model import ModelInfo, model_path
-from triton_kit.perf.wire.compression import compressed
+from triton_kit.perf.wire.http_call import post
 
 
 def generate_request(
@@ -42,17 +42,15 @@ def generate_request(
     """
     fields = {name: _plain(name, array) for name, array in inputs.items()}
     text = json.dumps({**(parameters or {}), **fields}, separators=(",", ":"))
-    body = compressed(text.encode(), compression)
-    path = model_path(model.name, version)
-    lines = [
-        f"POST {address.path}{path}/{endpoint} HTTP/1.1",
-        *host_lines(address, headers),
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        *([] if compression == "none" else [f"Content-Encoding: {compression}"]),
-        *(f"{name}: {value}" for name, value in (headers or {}).items()),
-    ]
-    return Request("\r\n".join([*lines, "", ""]).encode() + body)
+    request = post(
+        address,
+        f"{model_path(model.name, version)}/{endpoint}",
+        {"Content-Type": "application/json"},
+        text.encode(),
+        headers=headers,
+        compression=compression,
+    )
+    return Request(request)
 
 
 def _plain(name: str, array: Array) -> Any:  # noqa: ANN401  any JSON value

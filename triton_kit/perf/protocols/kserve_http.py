@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from triton_kit.perf.address import Address, host_lines
+from triton_kit.perf.address import Address
 from triton_kit.perf.inputs.data import Inputs
 from triton_kit.perf.protocols.shared_memory import SharedMemory
 from triton_kit.perf.request import Parameter, Request
 from triton_kit.perf.server.model import ModelInfo, model_path
-from triton_kit.perf.wire.compression import compressed
+from triton_kit.perf.wire.http_call import post
 from triton_kit.perf.wire.tensor_bytes import to_bytes
 
 
@@ -69,15 +69,15 @@ def infer_request(
             for name, place in memory.place_outputs(model, inferences).items()
         ]
     front = json.dumps(fields, separators=(",", ":")).encode()
-    body = compressed(b"".join([front, *raw]), compression)
-    lines = [
-        f"POST {address.path}{model_path(model.name, version)}/infer HTTP/1.1",
-        *host_lines(address, headers),
-        "Content-Type: application/octet-stream",
-        f"Inference-Header-Content-Length: {len(front)}",
-        f"Content-Length: {len(body)}",
-        *([] if compression == "none" else [f"Content-Encoding: {compression}"]),
-        *(f"{name}: {value}" for name, value in (headers or {}).items()),
-    ]
-    head = "\r\n".join([*lines, "", ""]).encode()
-    return Request(head + body, inferences)
+    request = post(
+        address,
+        f"{model_path(model.name, version)}/infer",
+        {
+            "Content-Type": "application/octet-stream",
+            "Inference-Header-Content-Length": str(len(front)),
+        },
+        b"".join([front, *raw]),
+        headers=headers,
+        compression=compression,
+    )
+    return Request(request, inferences)

@@ -60,7 +60,8 @@ def judge(
         recording: its requests.
         backlog: what an open loop was owed over its time; empty for a closed one.
     """
-    if recording.failed and not recording.succeeded and not _late(recording):
+    late = _late(recording)
+    if recording.failed and not recording.succeeded and not late:
         return Verdict(kind="unstable", reason="no request was answered well")
     if cpu.lost_cores > max(_LOST_CORES, _LOST_SHARE * cpu.cores):
         return Verdict(kind="disturbed", reason=_lost(cpu))
@@ -70,7 +71,7 @@ def judge(
             reason=f"a client process used {cpu.busiest_cores:.2f} of the one core "
             "it can use",
         )
-    if late := _late(recording):
+    if late:
         return Verdict(
             kind="server-limited",
             reason=f"{late} of {recording.total} requests had no answer in time",
