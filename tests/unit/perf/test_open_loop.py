@@ -170,6 +170,35 @@ def test_requests_of_one_sequence_never_overtake_each_other():
         assert [r for r in sent if r in requests] == requests[:10]
 
 
+def test_a_sequence_is_not_ended_while_its_last_request_is_out():
+    sent = []
+
+    class Noting(MemoryTransport):
+        def send(self, slot, request):
+            sent.append(request)
+            super().send(slot, request)
+
+    ending = Request(b"end")
+    with Reactor() as reactor:
+        engine = OpenLoop(
+            reactor,
+            Noting(reactor, service_ns=ns(0.01)),
+            [],
+            lambda: iter([0, 0]),
+            most_in_flight=1,
+            source=lambda _slot: Turns(itertools.repeat(GOOD), ending),
+        )
+        start_ns = engine.begin()
+        reactor.call_at(start_ns + ns(0.005), engine.end_sequences)
+        reactor.call_at(start_ns + ns(10), reactor.stop)
+        reactor.run()
+        assert engine.recorder.cut().succeeded == 2
+        reactor.run()  # until the end, which counts nowhere, is answered
+
+        assert engine.is_done
+    assert sent == [GOOD, GOOD, ending]
+
+
 @pytest.mark.parametrize(
     "how",
     [{"source": lambda _slot: Turns(itertools.repeat(GOOD))}, {"spread": True}],

@@ -163,7 +163,7 @@ class OpenLoop:
             self._pump(last_ns)
         if self._next_ns != NEVER:
             return
-        if self._endings.are_wanted:
+        if self._endings.are_wanted and not self._due_ns[slot]:  # not busy once more
             self._endings.send([slot])
         if not self.in_flight:
             self._reactor.stop()
