@@ -32,6 +32,15 @@ for line in sys.stdin:
     else:
         tell("cut", cut_to_bytes(Cut(Recording())), sent=None)
 """
+SLOW = """
+import json, sys
+from triton_kit.perf.engine.worker import tell
+from triton_kit.perf.record.recorder import Cut, Recording
+from triton_kit.perf.record.recording_wire import cut_to_bytes
+first, again, cut = (json.loads(sys.stdin.readline()) for _ in range(3))
+tell("done", round=first["round"])
+tell("cut", cut_to_bytes(Cut(Recording())), sent=None)
+"""
 
 
 @contextmanager
@@ -69,3 +78,14 @@ def test_what_ended_before_a_cut_does_not_count_after_it(tmp_path):
         engine.cut()
 
         assert engine.ended == 0
+
+
+def test_who_is_slow_to_end_its_sequences_may_be_asked_again_meanwhile(tmp_path):
+    with working(SLOW, tmp_path / "log") as worker, Reactor() as reactor:
+        engine = CrewEngine(reactor, [worker], ClosedLoad(1))
+        engine.end_sequences()
+        engine.end_sequences()
+
+        engine.cut()
+
+        assert engine.is_done

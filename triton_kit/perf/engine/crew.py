@@ -156,6 +156,7 @@ class CrewEngine:
         self._workers = workers
         self._busy: set[int] = set()
         self._round = 0
+        self._is_ending = False
         self._ended: dict[int, int] = {}
         self._owed: dict[int, Owed | None] = {}
         self.sent: int | None = None if isinstance(load, ClosedLoad) else 0
@@ -167,6 +168,7 @@ class CrewEngine:
         self._ended.clear()
         self._owed.clear()
         self._round += 1
+        self._is_ending = False
         for worker in self._workers:
             share = None if count is None else _share(count, worker, self._workers)
             worker.order(do="begin", at_ns=start_ns, count=share, round=self._round)
@@ -202,8 +204,10 @@ class CrewEngine:
 
     def end_sequences(self) -> None:
         """End the sequence of each slot that sends nothing more; counts nowhere."""
-        self._busy = {worker.index for worker in self._workers}
-        self._round += 1
+        if not self._is_ending:  # asked again, who was done with that still is
+            self._is_ending = True
+            self._busy = {worker.index for worker in self._workers}
+            self._round += 1
         self._order(do="end_sequences", round=self._round)
 
     def abandon(self, failure: Failure) -> None:
