@@ -180,6 +180,25 @@ def answered(good, late):
     return recorder.cut()
 
 
+@pytest.mark.parametrize(
+    ("late", "why"),
+    [
+        (0, ""),
+        (
+            1,
+            ": releases before 25.04 may crash when gRPC requests are cancelled, "
+            "as they are at their timeout",
+        ),
+    ],
+)
+def test_a_server_that_ended_is_not_taken_for_others(late, why):
+    used = CpuUse(1.0, 1.8, 0.2, None, has_server_ended=True)
+
+    found = verdict(cpu=used, recording=answered(9, late))
+
+    assert str(found) == f"unstable: the server's process ended{why}"
+
+
 @pytest.mark.parametrize(("good", "late"), [(98, 2), (0, 100)])
 def test_a_server_that_answers_too_late_is_the_limit(good, late):
     """However little it owes in the end, as requests were given up."""
@@ -371,7 +390,9 @@ def test_a_server_that_was_started_anew_is_no_stranger(is_buried):
         used = watch.since(before)
 
         assert before.server.pid == second.pid
+        assert used_in_between.has_server_ended
         assert used_in_between.server_s is None
+        assert not used.has_server_ended
         assert used.server_s >= 0
 
 

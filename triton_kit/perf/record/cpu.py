@@ -38,7 +38,11 @@ class CpuSample:
 
 @dataclass(frozen=True, slots=True)
 class CpuUse:
-    """CPU seconds within a stretch of time, and its length in seconds."""
+    """CPU seconds within a stretch of time, and its length in seconds.
+
+    `has_server_ended` is whether the process that was the server is gone; what it used
+    is not known then, and counts as lost.
+    """
 
     length_s: float
     machine_s: float
@@ -47,6 +51,7 @@ class CpuUse:
     busiest_s: float | None = None  # of the client's processes; None: it has one
     stolen_s: float = 0.0
     cores: int = os.cpu_count() or 1  # of the machine
+    has_server_ended: bool = False
 
     @property
     def busiest_cores(self) -> float:
@@ -134,6 +139,8 @@ class CpuWatch:
             server_s,
             max([own_s, *workers_s]),
             now.stolen_s - before.stolen_s,
+            has_server_ended=before.server is not None
+            and not (is_same and _is_alive(before.server)),
         )
 
     def _server_s(self) -> float | None:

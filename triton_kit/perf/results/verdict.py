@@ -61,8 +61,8 @@ def judge(
         backlog: what an open loop was owed over its time; empty for a closed one.
     """
     late = _late(recording)
-    if recording.failed and not recording.succeeded and not late:
-        return Verdict(kind="unstable", reason="no request was answered well")
+    if why := _without_a_server(cpu, recording) or _without_answers(recording, late):
+        return Verdict(kind="unstable", reason=why)
     if cpu.lost_cores > max(_LOST_CORES, _LOST_SHARE * cpu.cores):
         return Verdict(kind="disturbed", reason=_lost(cpu))
     if cpu.busiest_cores > _CLIENT_CORES:
@@ -106,6 +106,25 @@ def _lost(cpu: CpuUse) -> str:
         if cores > _LITTLE * cpu.lost_cores
     ]
     return ", ".join(told)
+
+
+def _without_a_server(cpu: CpuUse, recording: Recording) -> str:
+    """Say that the server is gone, and what is known to end some; empty if it lives."""
+    if not cpu.has_server_ended:
+        return ""
+    ending = "the server's process ended"
+    if TIMEOUT not in recording.errors:
+        return ending
+    return (
+        f"{ending}: releases before 25.04 may crash when gRPC requests are cancelled, "
+        "as they are at their timeout"
+    )
+
+
+def _without_answers(recording: Recording, late: int) -> str:
+    """Say that nothing was answered well, unless it all came too late."""
+    has_failed = recording.failed and not recording.succeeded and not late
+    return "no request was answered well" if has_failed else ""
 
 
 def _late(recording: Recording) -> int:
