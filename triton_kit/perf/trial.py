@@ -123,6 +123,7 @@ class Trial:
                 cpu=self._cpu,
                 recording=recording,
                 backlog=self._backlog,
+                cancels=self._spec.protocol == "grpc",
             ),
         )
 

@@ -181,20 +181,22 @@ def answered(good, late):
 
 
 @pytest.mark.parametrize(
-    ("late", "why"),
+    ("late", "cancels", "why"),
     [
-        (0, ""),
+        (0, True, ""),
+        (1, False, ""),
         (
             1,
+            True,
             ": releases before 25.04 may crash when gRPC requests are cancelled, "
             "as they are at their timeout",
         ),
     ],
 )
-def test_a_server_that_ended_is_not_taken_for_others(late, why):
+def test_a_server_that_ended_is_not_taken_for_others(late, cancels, why):
     used = CpuUse(1.0, 1.8, 0.2, None, has_server_ended=True)
 
-    found = verdict(cpu=used, recording=answered(9, late))
+    found = verdict(cpu=used, recording=answered(9, late), cancels=cancels)
 
     assert str(found) == f"unstable: the server's process ended{why}"
 

@@ -103,7 +103,9 @@ class Run:
             "requests_total": self.total,
             "client_cpu_us_per_request": self.client_cpu_us_per_request,
             "client_cores": self.cpu.client_cores,
-            "foreign_cores": self.cpu.foreign_cores,
+            "foreign_cores": (
+                None if self.cpu.has_server_ended else self.cpu.foreign_cores
+            ),
             "stolen_cores": self.cpu.stolen_cores,
             "server_cpu_s": self.cpu.server_s,
             "verdict": {"kind": self.verdict.kind, "reason": self.verdict.reason},

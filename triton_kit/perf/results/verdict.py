@@ -51,6 +51,7 @@ def judge(
     cpu: CpuUse,
     recording: Recording,
     backlog: Backlog,
+    cancels: bool = False,
 ) -> Verdict:
     """Judge a run; the first of these that holds, the worst for the figures first.
 
@@ -59,9 +60,10 @@ def judge(
         cpu: who used the CPU during the run.
         recording: its requests.
         backlog: what an open loop was owed over its time; empty for a closed one.
+        cancels: whether requests that timed out were cancelled, as gRPC can.
     """
     late = _late(recording)
-    if why := _without_a_server(cpu, recording) or _without_answers(recording, late):
+    if why := _without_server(cpu, recording, cancels) or _without_answers(recording):
         return Verdict(kind="unstable", reason=why)
     if cpu.lost_cores > max(_LOST_CORES, _LOST_SHARE * cpu.cores):
         return Verdict(kind="disturbed", reason=_lost(cpu))
@@ -108,23 +110,24 @@ def _lost(cpu: CpuUse) -> str:
     return ", ".join(told)
 
 
-def _without_a_server(cpu: CpuUse, recording: Recording) -> str:
-    """Say that the server is gone, and what is known to end some; empty if it lives."""
+def _without_server(cpu: CpuUse, recording: Recording, cancels: bool) -> str | None:
+    """Say that the server ended, if it did, and what is known to end some."""
     if not cpu.has_server_ended:
-        return ""
-    ending = "the server's process ended"
-    if TIMEOUT not in recording.errors:
-        return ending
-    return (
-        f"{ending}: releases before 25.04 may crash when gRPC requests are cancelled, "
+        return None
+    ended = "the server's process ended"
+    if not cancels or TIMEOUT not in recording.errors:
+        return ended
+    return (  # issues 7368 and 8034 of Triton
+        f"{ended}: releases before 25.04 may crash when gRPC requests are cancelled, "
         "as they are at their timeout"
     )
 
 
-def _without_answers(recording: Recording, late: int) -> str:
+def _without_answers(recording: Recording) -> str | None:
     """Say that nothing was answered well, unless it all came too late."""
-    has_failed = recording.failed and not recording.succeeded and not late
-    return "no request was answered well" if has_failed else ""
+    if recording.succeeded or not recording.failed or _late(recording):
+        return None
+    return "no request was answered well"
 
 
 def _late(recording: Recording) -> int:
