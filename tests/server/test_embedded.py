@@ -142,9 +142,11 @@ def test_a_dead_server_is_named_as_the_reason_of_a_failed_request(identity_repos
         control.server_metadata(server.http_url)
 
     spec = ServeSpec(repository=identity_repository)
-    with pytest.raises(ServerError, match="while it was in use") as caught:  # noqa: SIM117
-        with running(spec) as server:
-            kill_and_ask(server)
+    with (
+        pytest.raises(ServerError, match="while it was in use") as caught,
+        running(spec) as server,
+    ):
+        kill_and_ask(server)
 
     assert isinstance(caught.value.__cause__, TransportError)
     assert "HTTPService" in str(caught.value)  # the last lines of its log

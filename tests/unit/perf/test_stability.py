@@ -188,7 +188,7 @@ def answered(good, late):
         (
             1,
             True,
-            ": releases before 25.04 may crash when gRPC requests are cancelled, "
+            ": some releases (24.10 is one) crash when gRPC requests are cancelled, "
             "as they are at their timeout",
         ),
     ],

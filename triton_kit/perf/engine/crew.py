@@ -204,7 +204,8 @@ class CrewEngine:
 
     def end_sequences(self) -> None:
         """End the sequence of each slot that sends nothing more; counts nowhere."""
-        if not self._is_ending:  # asked again, who was done with that still is
+        # Asked again before all are done, who was done need not say so anew.
+        if self.is_done or not self._is_ending:
             self._is_ending = True
             self._busy = {worker.index for worker in self._workers}
             self._round += 1

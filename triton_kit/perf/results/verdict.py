@@ -118,8 +118,8 @@ def _without_server(cpu: CpuUse, recording: Recording, cancels: bool) -> str | N
     if not cancels or TIMEOUT not in recording.errors:
         return ended
     return (  # issues 7368 and 8034 of Triton
-        f"{ended}: releases before 25.04 may crash when gRPC requests are cancelled, "
-        "as they are at their timeout"
+        f"{ended}: some releases (24.10 is one) crash when gRPC requests are "
+        "cancelled, as they are at their timeout"
     )
 
 
