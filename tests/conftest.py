@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import second_try
 from triton_kit.cli import main
 from triton_kit.errors import SpecError
 from triton_kit.perf.engine.scheduling import at_real_time
@@ -15,6 +16,10 @@ from triton_kit.project.scaffold import scaffold
 # A script that runs the tests in the background has the shell ignore Ctrl-C for them;
 # every child would, too, and some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(second_try)
 
 
 @pytest.fixture
