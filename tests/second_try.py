@@ -16,7 +16,10 @@ from _pytest.runner import runtestprotocol
 
 # The key of a test's property that says what became of its server.
 LOST = "server lost"
-_DEAD_STUB = re.compile(r"Stub process '[^']*' is not healthy")
+_SAID = re.compile(
+    r"Stub process '[^']*' is not healthy"
+    r"|tritonserver ended while it was in use: killed by SIG(?:SEGV|ABRT)"
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,7 +42,7 @@ def pytest_runtest_protocol(item, nextitem):
 def pytest_runtest_makereport(item):
     """Look before the fixtures end: with them go the traces."""
     report = yield
-    if report.failed and (lost := _dead_stub(report) or _dead_server()):
+    if report.failed and (lost := _said(report) or _dead_server()):
         item.user_properties.append((LOST, lost))
     return report
 
@@ -57,10 +60,10 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(f"{test}: {lost}")
 
 
-def _dead_stub(report):
-    """Return what Triton says of a model's process, wherever the failure shows it."""
+def _said(report):
+    """Return what is told of a dead process, wherever the failure shows it."""
     sections = (text for _, text in report.sections)
-    found = _DEAD_STUB.search("\n".join([report.longreprtext, *sections]))
+    found = _SAID.search("\n".join([report.longreprtext, *sections]))
     return found and found[0]
 
 

@@ -152,6 +152,59 @@ def test_a_dead_server_is_named_as_the_reason_of_a_failed_request(identity_repos
     assert "HTTPService" in str(caught.value)  # the last lines of its log
 
 
+def test_a_dead_server_is_told_beside_what_failed_of_it(identity_repository):
+    """As an error of another client, whose type its caller may wait for."""
+
+    def kill_and_fail(server):
+        server.process.kill()
+        server.process.wait()
+        raise ConnectionError("refused")
+
+    spec = ServeSpec(repository=identity_repository)
+    with (
+        pytest.raises(ConnectionError, match="refused") as caught,
+        running(spec) as server,
+    ):
+        kill_and_fail(server)
+
+    [note] = caught.value.__notes__
+    assert note.startswith("tritonserver ended while it was in use: killed by SIGKILL")
+
+
+def test_a_failure_under_a_server_that_lives_is_left_as_it_is(identity_repository):
+    with (
+        pytest.raises(ConnectionError) as caught,
+        running(ServeSpec(repository=identity_repository)),
+    ):
+        raise ConnectionError
+
+    assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "terminate called after throwing 'boost::interprocess::lock_exception'",
+        " 2# 0x00007F35F397EE7A in /backends/python/libtriton_python.so",
+    ],
+)
+def test_a_crash_that_is_known_is_explained(identity_repository, line):
+    """The lines are what Triton writes where a model's process was paused."""
+
+    def crash(server):
+        server.process.send_signal(signal.SIGABRT)
+        server.process.wait()
+        with server.log.open("a") as log:
+            log.write(f"\n{line}\n")
+        server.wait()
+
+    spec = ServeSpec(repository=identity_repository)
+    with pytest.raises(ServerError, match="SIGABRT") as caught, running(spec) as server:
+        crash(server)
+
+    assert "had no CPU for a second" in caught.value.hint
+
+
 def test_servers_that_start_at_once_do_not_collide(identity_repository):
     servers, failures = [], []
 

@@ -1,4 +1,4 @@
-"""The server is killed in the midst of a load, and started again on the same port."""
+"""The server or a model's process is killed, and what a load shows of it."""
 
 import json
 import os
@@ -10,12 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from triton_kit.errors import ServerError
 from triton_kit.perf.loads.load import ClosedLoad, RateLoad
 from triton_kit.perf.measure import measure
 from triton_kit.perf.spec import PerfSpec
+from triton_kit.serve import control
 from triton_kit.serve.embedded import running
 from triton_kit.serve.spec import ServeSpec
 
@@ -149,3 +151,31 @@ def test_a_restart_is_counted_and_the_load_goes_on(protocol, load):
     assert again <= good <= again + errors.get("interrupted", 0)
     # Nothing of the old server's figures is held against those of the new one.
     assert all(stats.requests >= 0 for stats in run.server)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_model_whose_process_is_gone_is_told_with_what_to_do(protocol):
+    """Triton calls it ready all the same."""
+    spec = ServeSpec(repository=MODELS, model_control="explicit", models=("mlp",))
+    with running(spec) as server:
+        load = PerfSpec(
+            url=server.http_url if protocol == "http" else server.grpc_url,
+            protocol=protocol,
+            model="mlp",
+            loads=(ClosedLoad(1),),
+            warm_up_s=0,
+            request_count=2,
+        )
+        for process in psutil.Process(server.pid).children():
+            process.kill()
+        [dead] = measure(load).runs
+        control.unload_model(server.http_url, "mlp")
+        control.load_model(server.http_url, "mlp")
+        [alive] = measure(load).runs
+
+    assert dead.errors == 2
+    assert str(dead.verdict) == (
+        "unstable: the process of a Python model ended or had no CPU for a second; it "
+        "answers with errors until it is unloaded and loaded"
+    )
+    assert alive.errors == 0

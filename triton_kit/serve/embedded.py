@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,12 @@ _POLL_S = 0.02
 _SHARED_MEMORY = Path("/dev/shm")
 # Triton's own exit needs some time beyond what in-flight requests are given.
 _EXIT_MARGIN_S = 10.0
+# One that crashes first writes its stack to the log.
+_DYING_S = 2.0
+# A crash in the Python backend: what it throws, or a line of the stack.
+_BACKEND_CRASHED = re.compile(
+    r"boost::interprocess::lock_exception|^ *\d+# .*/libtriton_python\.so", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,13 +179,25 @@ def _launched(
 
 
 def _in_use(server: Server) -> Iterator[Server]:
+    """Yield it; that it died is the reason of whatever then fails in its use."""
     try:
         yield server
     except TransportError as error:
-        if server.process.poll() is None:
+        if not _ends(server.process):
             raise
-        # "Connection refused" is true; that the server died is the reason.
         raise _died(server.process, server.log, "while it was in use") from error
+    except Exception as error:
+        if server.process.poll() is not None:
+            died = _died(server.process, server.log, "while it was in use")
+            error.add_note(str(died))
+        raise
+
+
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has ended, or does: its connections close before it is gone."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_DYING_S)
+    return process.poll() is not None
 
 
 def _wanted_models(spec: ServeSpec) -> tuple[str, ...]:
@@ -306,8 +325,20 @@ def _raise_if_port_lost(launch: _Launch) -> None:
 
 def _died(process: subprocess.Popen[bytes], log: Path, when: str) -> ServerError:
     ending = describe_exit(process.wait())
-    for line in log.read_text(errors="replace").splitlines():
+    text = log.read_text(errors="replace")
+    for line in text.splitlines():
         if ": unrecognized option '" in line:  # 400 lines of usage follow it
             flag = line.split("'")[1]
             return ServerError(f"tritonserver does not know the flag {flag}")
-    return ServerError(f"tritonserver ended {when}: {ending}\n{tail(log)}")
+    return ServerError(
+        f"tritonserver ended {when}: {ending}\n{tail(log)}", hint=_cause(text)
+    )
+
+
+def _cause(log: str) -> str | None:
+    if _BACKEND_CRASHED.search(log):
+        return (
+            "Triton crashed in its Python backend, as it does when a Python model's "
+            "process ended or had no CPU for a second (its issue 8882)"
+        )
+    return None

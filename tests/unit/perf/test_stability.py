@@ -172,11 +172,13 @@ def test_a_client_that_uses_up_its_core_is_the_limit():
     assert verdict(cpu=CpuUse(1.0, 1.0, 0.95, 0.0, cores=2)).kind == "client-limited"
 
 
-def answered(good, late):
+def answered(good, late, refused=""):
     recorder = Recorder()
     recorder.times += (0, 0, 1, 100) * good
     for _ in range(late):
         recorder.fail(Failure("timeout"))
+    if refused:
+        recorder.fail(Failure("gRPC INTERNAL", refused))
     return recorder.cut()
 
 
@@ -199,6 +201,34 @@ def test_a_server_that_ended_is_not_taken_for_others(late, cancels, why):
     found = verdict(cpu=used, recording=answered(9, late), cancels=cancels)
 
     assert str(found) == f"unstable: the server's process ended{why}"
+
+
+DEAD_MODEL = "in ensemble 'chain', Stub process 'mlp_0_0' is not healthy."
+
+
+@pytest.mark.parametrize("good", [0, 1000])
+@pytest.mark.parametrize(
+    ("has_ended", "reason"),
+    [
+        (
+            True,
+            "the server's process ended, as some releases (24.10 is one) do when the "
+            "process of a Python model ends or has no CPU for a second",
+        ),
+        (
+            False,
+            "the process of a Python model ended or had no CPU for a second; it "
+            "answers with errors until it is unloaded and loaded",
+        ),
+    ],
+)
+def test_a_model_without_its_process_is_told(has_ended, reason, good):
+    """However many answers came before."""
+    used = CpuUse(1.0, 1.8, 0.2, None, has_server_ended=has_ended)
+
+    found = verdict(cpu=used, recording=answered(good, 1, DEAD_MODEL), cancels=True)
+
+    assert str(found) == f"unstable: {reason}"
 
 
 @pytest.mark.parametrize(("good", "late"), [(98, 2), (0, 100)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from triton_kit.perf.record.backlog import Backlog, Growth
@@ -27,6 +28,8 @@ _BEHIND = 1.5
 # More timeouts than this share of all requests are no accident. They also hide that a
 # server falls behind: whoever gives up owes nothing any more.
 _TIMEOUTS = 0.01
+# What Triton answers once it takes a Python model's process for dead.
+_DEAD_MODEL = re.compile(r"\bStub process '[^']*' is not healthy")
 # The machine has nothing left for a server that runs on it.
 _BUSY_SHARE = 0.95
 
@@ -63,7 +66,11 @@ def judge(
         cancels: whether requests that timed out were cancelled, as gRPC can.
     """
     late = _late(recording)
-    if why := _without_server(cpu, recording, cancels) or _without_answers(recording):
+    if why := (
+        _without_server(cpu, recording, cancels)
+        or _without_model(recording)
+        or _without_answers(recording)
+    ):
         return Verdict(kind="unstable", reason=why)
     if cpu.lost_cores > max(_LOST_CORES, _LOST_SHARE * cpu.cores):
         return Verdict(kind="disturbed", reason=_lost(cpu))
@@ -115,12 +122,31 @@ def _without_server(cpu: CpuUse, recording: Recording, cancels: bool) -> str | N
     if not cpu.has_server_ended:
         return None
     ended = "the server's process ended"
+    if _has_dead_model(recording):  # issue 8882 of Triton
+        return (
+            f"{ended}, as some releases (24.10 is one) do when the process of a "
+            "Python model ends or has no CPU for a second"
+        )
     if not cancels or TIMEOUT not in recording.errors:
         return ended
     return (  # issues 7368 and 8034 of Triton
         f"{ended}: some releases (24.10 is one) crash when gRPC requests are "
         "cancelled, as they are at their timeout"
     )
+
+
+def _without_model(recording: Recording) -> str | None:
+    """Say that a model answers no more, though Triton calls it ready."""
+    if not _has_dead_model(recording):
+        return None
+    return (  # issues 7230 and 8604 of Triton
+        "the process of a Python model ended or had no CPU for a second; it answers "
+        "with errors until it is unloaded and loaded"
+    )
+
+
+def _has_dead_model(recording: Recording) -> bool:
+    return any(_DEAD_MODEL.search(e.example) for e in recording.errors.values())
 
 
 def _without_answers(recording: Recording) -> str | None:
