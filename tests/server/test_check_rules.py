@@ -87,6 +87,16 @@ def test_a_server_of_old_does_not_know_a_new_field(tmp_path):
     assert new.accepted
 
 
+def test_a_server_that_died_before_is_no_verdict_on_a_model(core):
+    """The judge asks the next one."""
+    core.process.kill()
+    core.process.wait()
+
+    verdict = core.judge(CASES[0].repaired, CASES[0].model)
+
+    assert verdict.accepted, verdict.ending
+
+
 def test_the_cases_are_the_rules_of_the_list():
     """115 of the server's own rules, and those that were found since."""
     rules = {case.rule for case in [*CASES, *STATE]} | set(FATAL) | set(NEWER)
