@@ -116,6 +116,12 @@ def test_the_folder_it_is_started_from_does_not_matter(
     assert "Started HTTPService" in (tmp_path / "server.log").read_text()
 
 
+def killed(server):
+    server.process.kill()
+    server.process.wait()
+    return server
+
+
 def test_shared_memory_of_killed_processes_is_removed(identity_repository):
     before = shared_memory_of(os.getpid())
     regions = set()
@@ -136,17 +142,12 @@ def test_shared_memory_of_killed_processes_is_removed(identity_repository):
 
 
 def test_a_dead_server_is_named_as_the_reason_of_a_failed_request(identity_repository):
-    def kill_and_ask(server):
-        server.process.kill()
-        server.process.wait()
-        control.server_metadata(server.http_url)
-
     spec = ServeSpec(repository=identity_repository)
     with (
         pytest.raises(ServerError, match="while it was in use") as caught,
         running(spec) as server,
     ):
-        kill_and_ask(server)
+        control.server_metadata(killed(server).http_url)
 
     assert isinstance(caught.value.__cause__, TransportError)
     assert "HTTPService" in str(caught.value)  # the last lines of its log
@@ -155,9 +156,7 @@ def test_a_dead_server_is_named_as_the_reason_of_a_failed_request(identity_repos
 def test_a_dead_server_is_told_beside_what_failed_of_it(identity_repository):
     """As an error of another client, whose type its caller may wait for."""
 
-    def kill_and_fail(server):
-        server.process.kill()
-        server.process.wait()
+    def fail_without(_):
         raise ConnectionError("refused")
 
     spec = ServeSpec(repository=identity_repository)
@@ -165,10 +164,16 @@ def test_a_dead_server_is_told_beside_what_failed_of_it(identity_repository):
         pytest.raises(ConnectionError, match="refused") as caught,
         running(spec) as server,
     ):
-        kill_and_fail(server)
+        fail_without(killed(server))
 
     [note] = caught.value.__notes__
     assert note.startswith("tritonserver ended while it was in use: killed by SIGKILL")
+
+
+def test_a_server_that_died_unnoticed_is_an_error_all_the_same(identity_repository):
+    spec = ServeSpec(repository=identity_repository)
+    with pytest.raises(ServerError, match="killed by SIGKILL"), running(spec) as server:
+        killed(server)
 
 
 def test_a_failure_under_a_server_that_lives_is_left_as_it_is(identity_repository):

@@ -191,6 +191,8 @@ def _in_use(server: Server) -> Iterator[Server]:
             died = _died(server.process, server.log, "while it was in use")
             error.add_note(str(died))
         raise
+    if server.process.poll() is not None:
+        raise _died(server.process, server.log, "while it was in use")
 
 
 def _ends(process: subprocess.Popen[bytes]) -> bool:
@@ -339,6 +341,6 @@ def _cause(log: str) -> str | None:
     if _BACKEND_CRASHED.search(log):
         return (
             "Triton crashed in its Python backend, as it does when a Python model's "
-            "process ended or had no CPU for a second (its issue 8882)"
+            "process ended or had no CPU for a second (its issue 8882): start it again"
         )
     return None
