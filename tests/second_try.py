@@ -18,7 +18,8 @@ from _pytest.runner import runtestprotocol
 LOST = "server lost"
 _SAID = re.compile(
     r"Stub process '[^']*' is not healthy"
-    r"|tritonserver ended while it was in use: killed by SIG(?:SEGV|ABRT|BUS)"
+    r"|tritonserver ended (?:while it was in use|before it was ready): "
+    r"killed by SIG(?:SEGV|ABRT|BUS)"
     r"|the server's process ended"
 )
 

@@ -100,7 +100,11 @@ def test_a_load_that_was_interrupted_in_its_warm_up_has_no_figures(loaded):
             timers.append(threading.Timer(2.5, ctrl_c))
             timers[-1].start()
 
-    result = search(loaded, interrupt_later, warm_up_s=5)
+    try:
+        result = search(loaded, interrupt_later, warm_up_s=5)
+    finally:
+        for timer in timers:  # one that is late would end the whole run of the tests
+            timer.cancel()
 
     assert result.was_interrupted
     assert result.highest_load_met == "concurrency 1"
