@@ -72,6 +72,8 @@ def _said(report):
 def _dead_server():
     """Say that a server of ours ended and nobody has asked for its exit status yet."""
     for child in psutil.Process().children(recursive=True):
-        if child.name() == "tritonserver" and child.status() == psutil.STATUS_ZOMBIE:
-            return f"tritonserver {child.pid} ended"
+        with suppress(psutil.NoSuchProcess):
+            is_over = child.status() == psutil.STATUS_ZOMBIE
+            if is_over and child.name() == "tritonserver":
+                return f"tritonserver {child.pid} ended"
     return None

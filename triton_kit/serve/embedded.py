@@ -186,6 +186,8 @@ def _in_use(server: Server) -> Iterator[Server]:
         if not _ends(server.process):
             raise
         raise _died(server.process, server.log, "while it was in use") from error
+    except ServerError:
+        raise
     except Exception as error:
         if server.process.poll() is not None:
             died = _died(server.process, server.log, "while it was in use")
