@@ -1,7 +1,10 @@
+import itertools
+
 import pytest
 
 from triton_kit.perf.clock import now_ns, ns
 from triton_kit.perf.engine.closed_loop import ClosedLoop
+from triton_kit.perf.loads.sequences import Turns
 from triton_kit.perf.request import Failure, Request
 from triton_kit.perf.transport.memory import MemoryTransport
 from triton_kit.perf.transport.reactor import Reactor
@@ -95,3 +98,33 @@ def test_latency_covers_the_service_time(reactor):
     reactor.run()
 
     assert engine.recorder.cut().latency.min_ns >= ns(0.005)
+
+
+def test_a_sequence_is_ended_once_its_slot_sends_nothing_more_and_not_before(reactor):
+    """The server may have stood still for a moment, in which the end was asked for."""
+    sent = []
+
+    class Noting(MemoryTransport):
+        def send(self, slot, request):
+            sent.append(request)
+            super().send(slot, request)
+
+    ending = Request(b"end")
+    engine = ClosedLoop(
+        reactor,
+        Noting(reactor, service_ns=ns(0.01)),
+        [],
+        concurrency=1,
+        source=lambda _slot: Turns(itertools.repeat(GOOD), ending),
+    )
+    start_ns = engine.begin(count=2)
+    reactor.call_at(start_ns + ns(0.005), engine.end_sequences)
+    reactor.run()
+    assert engine.is_done
+    assert sent == [GOOD, GOOD]
+
+    engine.end_sequences()
+    reactor.run()
+
+    assert engine.is_done
+    assert sent == [GOOD, GOOD, ending]

@@ -141,9 +141,14 @@ class ClosedLoop:
             self._reactor.stop()
 
     def end_sequences(self) -> None:
-        """End the sequence of each slot that sends nothing more; counts nowhere."""
-        self._endings.are_wanted = True
-        self._endings.send(s for s, due_ns in enumerate(self._due_ns) if not due_ns)
+        """End the sequence of each slot that sends nothing more; counts nowhere.
+
+        While there is none, all go on: an early question ends nothing later.
+        """
+        idle = [slot for slot, due_ns in enumerate(self._due_ns) if not due_ns]
+        if idle:
+            self._endings.are_wanted = True
+            self._endings.send(idle)
 
     def abandon(self, failure: Failure) -> None:
         """Give up what is still in flight, and send nothing more."""

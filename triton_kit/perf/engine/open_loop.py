@@ -137,9 +137,12 @@ class OpenLoop:
         self._rearm()
 
     def end_sequences(self) -> None:
-        """End the sequence of each slot that sends nothing more; counts nowhere."""
-        self._endings.are_wanted = True
+        """End the sequence of each slot that sends nothing more; counts nowhere.
+
+        While more is to come, there is none: an early question ends nothing later.
+        """
         if self._next_ns == NEVER:
+            self._endings.are_wanted = True
             self._endings.send(self._free)
 
     def abandon(self, failure: Failure) -> None:
@@ -163,7 +166,7 @@ class OpenLoop:
             self._pump(last_ns)
         if self._next_ns != NEVER:
             return
-        if self._endings.are_wanted and not self._due_ns[slot]:  # not busy once more
+        if self._endings.are_wanted:
             self._endings.send([slot])
         if not self.in_flight:
             self._reactor.stop()
