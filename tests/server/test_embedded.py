@@ -210,6 +210,53 @@ def test_a_crash_that_is_known_is_explained(identity_repository, line):
     assert "had no CPU for a second" in caught.value.hint
 
 
+# A method of a model that ends the server as its fault does: {crashes} times.
+CRASHING = """
+    def initialize(self, args):
+        import os, signal
+        from pathlib import Path
+
+        starts = Path({starts!r})
+        starts.mkdir(exist_ok=True)
+        (starts / str(os.getppid())).touch()
+        if len(list(starts.iterdir())) <= {crashes}:
+            print("what():  boost::interprocess::lock_exception", flush=True)
+            os.kill(os.getppid(), signal.SIGABRT)
+"""
+
+
+def crash_at_start(repository, *, times):
+    """Make a repository's start crash; return a folder with a file for each start."""
+    starts = repository.with_name("starts")
+    with (repository / "identity" / "1" / "model.py").open("a") as model:
+        model.write(CRASHING.format(starts=str(starts), crashes=times))
+    return starts
+
+
+def test_a_start_that_crashes_once_costs_another(identity_repository):
+    starts = crash_at_start(identity_repository, times=1)
+    x = np.ones((1, 4), np.float32)
+
+    with running(ServeSpec(repository=identity_repository)) as server:
+        assert (ask(server.http_url, "identity", x) == x).all()
+
+    assert len(list(starts.iterdir())) == 2
+
+
+def test_a_start_that_crashes_again_is_an_error(identity_repository):
+    starts = crash_at_start(identity_repository, times=9)
+    spec = ServeSpec(repository=identity_repository)
+
+    with (
+        pytest.raises(ServerError, match="before it was ready") as caught,
+        running(spec),
+    ):
+        pass
+
+    assert "had no CPU for a second" in caught.value.hint
+    assert len(list(starts.iterdir())) == 2
+
+
 def test_servers_that_start_at_once_do_not_collide(identity_repository):
     servers, failures = [], []
 

@@ -44,8 +44,12 @@ _EXIT_MARGIN_S = 10.0
 # One that crashes first writes its stack to the log.
 _DYING_S = 2.0
 # A crash in the Python backend: what it throws, or a line of the stack.
-_BACKEND_CRASHED = re.compile(
+_IS_BACKEND_CRASH = re.compile(
     r"boost::interprocess::lock_exception|^ *\d+# .*/libtriton_python\.so", re.MULTILINE
+)
+_BACKEND_CRASH = (
+    "Triton crashed in its Python backend, as it does when a Python model's process "
+    "ended or had no CPU for a second (its issue 8882): start it again"
 )
 
 
@@ -111,6 +115,14 @@ class _PortLostError(Exception):
         self.name, self.port = name, port
 
 
+class _StartCrashedError(Exception):
+    """The Python backend crashed while the models loaded: by bad luck, mostly."""
+
+    def __init__(self, died: ServerError) -> None:
+        super().__init__(died)
+        self.died = died
+
+
 @contextmanager
 def running(
     spec: ServeSpec,
@@ -121,7 +133,8 @@ def running(
 
     Nothing of it stays behind: no process, no shared memory. A wanted port is looked
     at before the start; a chosen port that is lost to somebody else while the models
-    load costs a new start, as long as `ready_within_s` allows.
+    load costs a new start, as long as `ready_within_s` allows. So does, once, a crash
+    of the Python backend while they load.
 
     Args:
         spec: what to serve.
@@ -138,6 +151,7 @@ def running(
     environment = tritonserver.environment(preload=preload(spec.allocator))
     backends = compose_backend_directory(tritonserver, cache=cache_folder())
     deadline_s = time.monotonic() + spec.ready_within_s
+    has_crashed = False
     with tempfile.TemporaryDirectory(prefix="triton-kit-serve-") as folder:
         log = (spec.log and spec.log.absolute()) or Path(folder) / "tritonserver.log"
         while True:
@@ -160,6 +174,10 @@ def running(
             except _PortLostError as lost:
                 if spec.ports[lost.name] is not None or time.monotonic() > deadline_s:
                     raise port_in_use(lost.name, lost.port) from lost
+            except _StartCrashedError as crashed:
+                if has_crashed:
+                    raise crashed.died from None
+                has_crashed = True
 
 
 @contextmanager
@@ -245,7 +263,10 @@ def _wait_until_ready(
     while True:
         if process.poll() is not None:
             _raise_if_port_lost(launch)
-            raise _died(process, launch.log, "before it was ready")
+            died = _died(process, launch.log, "before it was ready")
+            if died.hint == _BACKEND_CRASH:
+                raise _StartCrashedError(died)
+            raise died
         if are_opened_by(process.pid, launch.ports.values()) and _models_are_ready(
             launch
         ):
@@ -335,14 +356,6 @@ def _died(process: subprocess.Popen[bytes], log: Path, when: str) -> ServerError
             flag = line.split("'")[1]
             return ServerError(f"tritonserver does not know the flag {flag}")
     return ServerError(
-        f"tritonserver ended {when}: {ending}\n{tail(log)}", hint=_cause(text)
+        f"tritonserver ended {when}: {ending}\n{tail(log)}",
+        hint=_BACKEND_CRASH if _IS_BACKEND_CRASH.search(text) else None,
     )
-
-
-def _cause(log: str) -> str | None:
-    if _BACKEND_CRASHED.search(log):
-        return (
-            "Triton crashed in its Python backend, as it does when a Python model's "
-            "process ended or had no CPU for a second (its issue 8882): start it again"
-        )
-    return None
