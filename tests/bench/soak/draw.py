@@ -46,7 +46,7 @@ def drawn(seed, grpc_url, http_url):
         url=grpc_url if protocol == "grpc" else http_url,
         protocol=protocol,
         model=model,
-        loads=(_load(rng, seed),) * rng.choice([1, 1, 2]),
+        loads=(_load(rng, seed, model),) * rng.choice([1, 1, 2]),
         warm_up_s=rng.choice([0, 0, 0.2]),
         measurement_interval_s=rng.choice([0.2, 0.6]),
         request_timeout_s=_timeout_s(rng, protocol),
@@ -68,12 +68,14 @@ def _timeout_s(rng, protocol):
     return PATIENT_S if protocol == "grpc" else drawn_s
 
 
-def _load(rng, seed):
+def _load(rng, seed, model):
     kind = rng.choice(["closed", "closed", "rate", "rate", "periodic", "trace"])
     if kind == "closed":
         return ClosedLoad(rng.randint(1, 16))
     if kind == "rate":
         rate_hz = rng.choice([30, 300, 3000])
+        if model == "slow":  # answers what is due in 0.6 s within PATIENT_S
+            rate_hz = min(rate_hz, 300)
         shape = rng.choice(["constant", "poisson"])
         return RateLoad(rate_hz=rate_hz, distribution=shape, seed=seed)
     if kind == "periodic":
