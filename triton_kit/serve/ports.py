@@ -76,12 +76,16 @@ def _hold_any(held: ExitStack) -> int:
 
 
 def _hold(port: int, held: ExitStack) -> bool:
-    """Bind the port until `held` closes; False when somebody else has it."""
+    """Listen on the port until `held` closes; False when somebody has it already.
+
+    To bind it is not enough: whoever asks in the same way may, too, ourselves included.
+    """
     probe = held.enter_context(socket.socket())
     # As servers do it: a connection in TIME_WAIT is no obstacle, a listener is.
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind((LOOPBACK, port))
+        probe.listen()
     except PermissionError as error:
         raise ServerError(
             f"port {port} may not be used: {error.strerror}",
