@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from triton_kit.errors import TritonKitError as TritonKitError
-    from triton_kit.repository.checker.check import check_repository as check_repository
-    from triton_kit.repository.checker.findings import CheckReport as CheckReport
-    from triton_kit.repository.checker.findings import Finding as Finding
+    from triton_kit.repository.check.check import check_repository as check_repository
+    from triton_kit.repository.check.findings import CheckReport as CheckReport
+    from triton_kit.repository.check.findings import Finding as Finding
 
 # Name -> module. Resolved on first use, so that `import triton_kit` costs nothing.
 _PUBLIC = {
-    "CheckReport": "triton_kit.repository.checker.findings",
-    "Finding": "triton_kit.repository.checker.findings",
+    "CheckReport": "triton_kit.repository.check.findings",
+    "Finding": "triton_kit.repository.check.findings",
     "TritonKitError": "triton_kit.errors",
-    "check_repository": "triton_kit.repository.checker.check",
+    "check_repository": "triton_kit.repository.check.check",
 }
 
 __all__ = ["CheckReport", "Finding", "TritonKitError", "check_repository"]

@@ -9,18 +9,18 @@ from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from triton_kit.convert.engines.finished import STATED, is_finished
-from triton_kit.convert.engines.finished import PlansToComeError as PlansToComeError
-from triton_kit.convert.engines.finished import PlanToCome as PlanToCome
-from triton_kit.convert.graph.onnx_file import artifact_files
-from triton_kit.convert.pipeline import convert
-from triton_kit.convert.spec import (
+from triton_kit.conversion.onnx.onnx_file import artifact_files
+from triton_kit.conversion.pipeline import convert
+from triton_kit.conversion.spec import (
     Calibration,
     ConvertResult,
     ConvertSpec,
     Gate,
     ShapeRange,
 )
+from triton_kit.conversion.tensorrt.finished import STATED, is_finished
+from triton_kit.conversion.tensorrt.finished import PlansToComeError as PlansToComeError
+from triton_kit.conversion.tensorrt.finished import PlanToCome as PlanToCome
 from triton_kit.errors import ConvertError, SpecError
 from triton_kit.project.conversion import ConversionSpec, VerifySpec
 from triton_kit.project.fields import config_fields
@@ -31,11 +31,11 @@ from triton_kit.project.spec import (
     TargetSpec,
     TensorSpec,
 )
-from triton_kit.repository.generator.batch_axis import check_batch_axis
-from triton_kit.repository.generator.config import config_from_fields, model_config
-from triton_kit.repository.generator.warmup import GENERATED, Warmup, add_warmup
-from triton_kit.repository.publishing.layout import ARTIFACT_NAMES
-from triton_kit.repository.publishing.manifest import sha256
+from triton_kit.repository.generate.batch_axis import check_batch_axis
+from triton_kit.repository.generate.config import config_from_fields, model_config
+from triton_kit.repository.generate.warmup import GENERATED, Warmup, add_warmup
+from triton_kit.repository.publish.layout import ARTIFACT_NAMES
+from triton_kit.repository.publish.manifest import sha256
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
 
 PLANS = ".triton-kit/plans"

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from tritonclient.http import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from triton_kit.build import build
+from triton_kit.build_project import build
 from triton_kit.errors import MissingExtraError, ServerError, SpecError
-from triton_kit.perf.measure import measure
-from triton_kit.perf.results.files import write_text
-from triton_kit.perf.results.result import PerfResult
-from triton_kit.perf.spec import ClosedLoad, PerfSpec
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.results.files import write_text
+from triton_kit.loadtest.results.result import PerfResult
+from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 from triton_kit.project.load import FILE_NAME, load_project
 from triton_kit.project.scaffold import scaffold
 from triton_kit.samples import read_npz
-from triton_kit.serve.embedded import running
-from triton_kit.serve.spec import ServeSpec
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
 
 RECIPE = "digits"
 CLASSIFIER = "digits"

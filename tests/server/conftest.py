@@ -8,9 +8,9 @@ from onnx_models import affine
 from real_core import real_core
 
 from triton_kit.errors import ServerError
-from triton_kit.serve.control import load_model
-from triton_kit.serve.embedded import running
-from triton_kit.serve.spec import ServeSpec
+from triton_kit.serving.control import load_model
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
 
 PYTHON_IDENTITY = """
 import triton_python_backend_utils as pb_utils

@@ -10,10 +10,10 @@ from real_core import BACKENDS
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit import check_repository
-from triton_kit.repository.checker.examine import examine
-from triton_kit.repository.checker.target import Target
-from triton_kit.repository.pbtxt.parse import parse
-from triton_kit.repository.pbtxt.render import render
+from triton_kit.repository.check.examine import examine
+from triton_kit.repository.check.target import Target
+from triton_kit.repository.config.parse import parse
+from triton_kit.repository.config.render import render
 
 pytestmark = pytest.mark.server
 

@@ -8,10 +8,10 @@ import onnxruntime as ort
 import pytest
 import tritonclient.http
 
-from triton_kit.build import build
+from triton_kit.build_project import build
 from triton_kit.project.load import load_project
-from triton_kit.serve.embedded import running
-from triton_kit.serve.spec import ServeSpec
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
 
 pytestmark = pytest.mark.server
 

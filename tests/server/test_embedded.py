@@ -16,11 +16,11 @@ import tritonclient.http
 from onnx_models import affine
 
 from triton_kit.errors import RepositoryError, ServerError, TransportError
-from triton_kit.serve import control
-from triton_kit.serve.allocator import preload
-from triton_kit.serve.embedded import running
-from triton_kit.serve.ports import choose_ports
-from triton_kit.serve.spec import ServeSpec
+from triton_kit.serving import control
+from triton_kit.serving.allocator import preload
+from triton_kit.serving.embedded import running
+from triton_kit.serving.ports import choose_ports
+from triton_kit.serving.spec import ServeSpec
 
 pytestmark = pytest.mark.server
 

@@ -15,9 +15,9 @@ from onnx_models import affine, every_type, identity, lookup, mix, unique
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from triton_kit.errors import ServerError
-from triton_kit.serve import control
-from triton_kit.serve.embedded import running
-from triton_kit.serve.spec import ServeSpec
+from triton_kit.serving import control
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
 from triton_kit.tensors import DATA_TYPES
 
 pytestmark = pytest.mark.server

@@ -3,14 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from triton_kit.perf.clock import now_ns, ns
-from triton_kit.perf.engine.closed_loop import ClosedLoop
-from triton_kit.perf.engine.observed import Answers, ObservedTransport
-from triton_kit.perf.measure import measure
-from triton_kit.perf.protocols.protocol import protocol_of
-from triton_kit.perf.spec import ClosedLoad, PerfSpec
-from triton_kit.perf.transport.reactor import Reactor
-from triton_kit.perf.transport_spec import TransportSpec
+from triton_kit.loadtest.client.protocol import protocol_of
+from triton_kit.loadtest.clock import now_ns, ns
+from triton_kit.loadtest.loops.closed_loop import ClosedLoop
+from triton_kit.loadtest.loops.observed import Answers, ObservedTransport
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
+from triton_kit.loadtest.transport_spec import TransportSpec
 
 pytestmark = pytest.mark.server
 

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from triton_kit.perf.measure import measure
-from triton_kit.perf.spec import ClosedLoad, PerfSpec
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server
 

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.measure import measure
-from triton_kit.perf.spec import ClosedLoad, PerfSpec
-from triton_kit.perf.transport_spec import TransportSpec
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
+from triton_kit.loadtest.transport_spec import TransportSpec
 
 pytestmark = pytest.mark.server
 

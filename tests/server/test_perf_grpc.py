@@ -1,10 +1,10 @@
 import pytest
 
 from triton_kit.errors import ServerError, SpecError, TransportError
-from triton_kit.perf.measure import measure
-from triton_kit.perf.server.control_grpc import GrpcControl
-from triton_kit.perf.server.control_http import HttpControl
-from triton_kit.perf.spec import ClosedLoad, PerfSpec
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.server.control_grpc import GrpcControl
+from triton_kit.loadtest.server.control_http import HttpControl
+from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server
 

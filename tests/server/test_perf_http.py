@@ -6,8 +6,8 @@ from click.testing import CliRunner
 
 from triton_kit.cli import main
 from triton_kit.errors import ServerError, SpecError, TransportError
-from triton_kit.perf.measure import measure
-from triton_kit.perf.spec import ClosedLoad, PerfSpec
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server
 

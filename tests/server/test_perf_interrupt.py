@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from triton_kit.perf.loads.load import ClosedLoad
-from triton_kit.perf.measure import measure
-from triton_kit.perf.protocols.shared_memory import SharedMemory, SystemRegion
-from triton_kit.perf.results.slo import parse_slo
-from triton_kit.perf.server.control_http import HttpControl
-from triton_kit.perf.spec import PerfSpec
+from triton_kit.loadtest.client.shared_memory import SharedMemory, SystemRegion
+from triton_kit.loadtest.loads.load import ClosedLoad
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.results.slo import parse_slo
+from triton_kit.loadtest.server.control_http import HttpControl
+from triton_kit.loadtest.spec import PerfSpec
 
 pytestmark = pytest.mark.server
 

@@ -7,11 +7,11 @@ import time
 import psutil
 import pytest
 
-from triton_kit.perf.loads.load import ClosedLoad, RateLoad, ScheduleLoad
-from triton_kit.perf.measure import measure
-from triton_kit.perf.record.stability import StopRule
-from triton_kit.perf.results import verdict
-from triton_kit.perf.spec import PerfSpec
+from triton_kit.loadtest.loads.load import ClosedLoad, RateLoad, ScheduleLoad
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.record.stability import StopRule
+from triton_kit.loadtest.results import verdict
+from triton_kit.loadtest.spec import PerfSpec
 
 pytestmark = pytest.mark.server
 

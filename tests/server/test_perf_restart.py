@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from triton_kit.errors import ServerError
-from triton_kit.perf.loads.load import ClosedLoad, RateLoad
-from triton_kit.perf.measure import measure
-from triton_kit.perf.spec import PerfSpec
-from triton_kit.serve import control
-from triton_kit.serve.embedded import running
-from triton_kit.serve.spec import ServeSpec
+from triton_kit.loadtest.loads.load import ClosedLoad, RateLoad
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.serving import control
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
 
 pytestmark = pytest.mark.server
 

@@ -5,12 +5,12 @@ import pytest
 from tls_fixtures import make_certificate, tls_proxy
 
 from triton_kit.errors import SpecError, TransportError
-from triton_kit.perf.measure import measure
-from triton_kit.perf.spec import ClosedLoad, PerfSpec
-from triton_kit.perf.tls import Tls
-from triton_kit.perf.transport_spec import TransportSpec
-from triton_kit.serve.embedded import running
-from triton_kit.serve.spec import ServeSpec
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
+from triton_kit.loadtest.transport_spec import TransportSpec
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
+from triton_kit.triton.tls import Tls
 
 pytestmark = pytest.mark.server
 

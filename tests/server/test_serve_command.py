@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from triton_kit.serve import control
+from triton_kit.serving import control
 
 pytestmark = pytest.mark.server
 

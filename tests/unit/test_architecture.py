@@ -15,18 +15,18 @@ GROUND = {
     "samples",
     "artifact",
     "process",
-    "releases",
-    "whole_file",
+    "triton",
+    "files",
 }
-PILLARS = {"project", "convert", "repository", "perf", "serve"}
+PILLARS = {"project", "conversion", "repository", "loadtest", "serving"}
 MAY_IMPORT = {
     "__init__": {
         "errors",
-        "convert",
+        "conversion",
         "repository",
-        "perf",
-        "serve",
-        "build",
+        "loadtest",
+        "serving",
+        "build_project",
         "tensors",
     },
     "__main__": {"cli"},
@@ -35,42 +35,40 @@ MAY_IMPORT = {
     "samples": {"errors"},
     "artifact": {"errors", "tensors"},
     "process": {"errors"},
-    "releases": {"errors"},
-    "whole_file": set(),
+    "triton": {"errors"},
+    "files": set(),
     **dict.fromkeys(PILLARS, GROUND),
-    "build_model": GROUND | {"project", "convert", "repository"},
-    "build": GROUND | {"project", "repository", "build_model"},
+    "build_model": GROUND | {"project", "conversion", "repository"},
+    "build_project": GROUND | {"project", "repository", "build_model"},
     "tune": GROUND | PILLARS,
-    "report": GROUND | {"perf"},
-    "doctor": GROUND | {"serve"},
-    "demo": GROUND | PILLARS | {"build", "report"},
-    "cli": GROUND | PILLARS | {"build", "tune", "report", "demo", "doctor"},
+    "report": GROUND | {"loadtest"},
+    "doctor": GROUND | {"serving"},
+    "demo": GROUND | PILLARS | {"build_project", "report"},
+    "cli": GROUND | PILLARS | {"build_project", "tune", "report", "demo", "doctor"},
 }
 # Each part of a pillar imports those before it.
 ORDER = {
-    "convert": (
+    "conversion": (
         "spec",
         "shapes",
         "place",
-        "run",
-        "graph",
+        "workers",
+        "onnx",
         "precision",
         "results",
-        "frontends",
-        "accuracy",
+        "sources",
+        "verify",
         "candidates",
-        "engines",
+        "tensorrt",
         "inspection",
         "order",
         "pipeline",
     ),
-    "perf": (
+    "loadtest": (
         "clock",
-        "tls",
-        "address",
         "request",
-        "wire",
-        "transport",
+        "http",
+        "net",
         "server",
         "loads",
         "inputs",
@@ -79,24 +77,23 @@ ORDER = {
         "transport_spec",
         "spec",
         "spec_wire",
-        "protocols",
-        "engine",
+        "client",
+        "loops",
         "trial",
         "sweep",
         "measure",
     ),
     "repository": (
-        "schema",
-        "pbtxt",
-        "generator",
-        "publishing",
-        "checker",
+        "config",
+        "generate",
+        "publish",
+        "check",
         "difference",
         "drawing",
     ),
 }
 # These run inside another process, not inside the kit.
-GUESTS = PACKAGE / "serve" / "backends"
+GUESTS = PACKAGE / "serving" / "backends"
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if GUESTS not in p.parents)
 ORDERED_FILES = sorted(p for o in ORDER for p in (PACKAGE / o).rglob("[!_]*.py"))
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from triton_kit import check_repository, errors
-from triton_kit.convert.graph.onnx_file import save_onnx
+from triton_kit.conversion.onnx.onnx_file import save_onnx
 
 
 def test_a_second_build_changes_nothing(kit, digits):

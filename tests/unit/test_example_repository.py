@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from triton_kit.build import build
+from triton_kit.build_project import build
 from triton_kit.project.load import load_project
-from triton_kit.repository.publishing.layout import model_names, versions
-from triton_kit.repository.publishing.manifest import verify_manifest
+from triton_kit.repository.publish.layout import model_names, versions
+from triton_kit.repository.publish.manifest import verify_manifest
 
 EXAMPLE = Path(__file__).parents[2] / "model_repository"
 

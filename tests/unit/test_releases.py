@@ -3,7 +3,7 @@
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.releases import all_releases, find_release, open_cves
+from triton_kit.triton.releases import all_releases, find_release, open_cves
 
 
 @pytest.mark.parametrize("name", ["24.10", "2.51", "2.51.0"])

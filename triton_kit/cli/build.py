@@ -27,7 +27,7 @@ def command(
     project: Path, target: str | None, output: Path | None, cache: Path | None
 ) -> None:
     """Build the models of PROJECT (a folder, or its triton-kit.yaml)."""
-    from triton_kit.build import build
+    from triton_kit.build_project import build
     from triton_kit.project.load import load_project
 
     result = build(

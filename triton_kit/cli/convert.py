@@ -109,10 +109,10 @@ def command(output: Path, json_file: Path | None, **given: Any) -> None:  # noqa
     package.module:function that returns a torch module and example inputs, or a
     finished plan.
     """
-    from triton_kit.convert.order import spec_from_options
-    from triton_kit.convert.pipeline import convert
-    from triton_kit.convert.results.manifest import as_text, write_text
-    from triton_kit.convert.results.summary import result_lines
+    from triton_kit.conversion.order import spec_from_options
+    from triton_kit.conversion.pipeline import convert
+    from triton_kit.conversion.results.manifest import as_text, write_text
+    from triton_kit.conversion.results.summary import result_lines
 
     result = convert(spec_from_options(output, **given))
     if str(json_file) == "-":

@@ -13,7 +13,7 @@ import click
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file differs.")
 def command(files: tuple[Path, ...], *, check: bool) -> None:
     """Write each config.pbtxt of FILES in the canonical layout; comments stay."""
-    from triton_kit.repository.pbtxt.formatting import format_file
+    from triton_kit.repository.config.formatting import format_file
 
     changed = [file for file in files if format_file(file, write=not check)]
     for file in changed:

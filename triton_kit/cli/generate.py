@@ -22,8 +22,8 @@ def command(
     dynamic_batching: bool,
 ) -> None:
     """Print a config.pbtxt for the ONNX file MODEL."""
-    from triton_kit.repository.generator.generate import config_from_onnx
-    from triton_kit.repository.pbtxt.render import render
+    from triton_kit.repository.config.render import render
+    from triton_kit.repository.generate.generate import config_from_onnx
 
     fields: dict[str, object] = {"dynamic_batching": {}} if dynamic_batching else {}
     if instances is not None:

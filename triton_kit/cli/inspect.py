@@ -30,9 +30,9 @@ def command(
     as_json: bool,
 ) -> None:
     """Show what FILE is: an ONNX model, a plan, an RTX engine or a manifest."""
-    from triton_kit.convert.inspection.describe import describe, description_lines
-    from triton_kit.convert.order import profile_spec
-    from triton_kit.convert.results.manifest import as_text
+    from triton_kit.conversion.inspection.describe import describe, description_lines
+    from triton_kit.conversion.order import profile_spec
+    from triton_kit.conversion.results.manifest import as_text
     from triton_kit.errors import SpecError
 
     if file.is_dir():

@@ -59,7 +59,7 @@ def data_part(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         SpecError: one of them is impossible.
     """
-    from triton_kit.perf.inputs.draws import StringData
+    from triton_kit.loadtest.inputs.draws import StringData
 
     text, length = options.pop("string_data"), options.pop("string_length")
     return {"string_data": StringData(text=text, length=length)}

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.inputs.trace import read_trace
-from triton_kit.perf.loads import schedule
-from triton_kit.perf.loads.load import (
+from triton_kit.loadtest.inputs.trace import read_trace
+from triton_kit.loadtest.loads import schedule
+from triton_kit.loadtest.loads.load import (
     ClosedLoad,
     Load,
     PeriodicLoad,
@@ -18,7 +18,7 @@ from triton_kit.perf.loads.load import (
     periodic_range,
     rate_range,
 )
-from triton_kit.perf.transport.open_files import room_for
+from triton_kit.loadtest.net.open_files import room_for
 
 # What puts the load on: at most one of them.
 _KINDS = (

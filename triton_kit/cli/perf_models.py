@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.loads.mix import Share
-from triton_kit.perf.spec import parse_shape
+from triton_kit.loadtest.loads.mix import Share
+from triton_kit.loadtest.spec import parse_shape
 
 
 def model_part(options: dict[str, Any]) -> dict[str, Any]:

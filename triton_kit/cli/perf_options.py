@@ -10,11 +10,11 @@ from triton_kit.cli.perf_models import model_part
 from triton_kit.cli.perf_other_options import in_words_of_today
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.errors import SpecError
-from triton_kit.perf import spec
-from triton_kit.perf.address import Address, parse_address
-from triton_kit.perf.loads.sequences import MOST_ID, Sequences
-from triton_kit.perf.record.stability import StopRule
-from triton_kit.perf.results.slo import latency_below, parse_slo
+from triton_kit.loadtest import spec
+from triton_kit.loadtest.loads.sequences import MOST_ID, Sequences
+from triton_kit.loadtest.record.stability import StopRule
+from triton_kit.loadtest.results.slo import latency_below, parse_slo
+from triton_kit.triton.address import Address, parse_address
 
 # perf_analyzer's defaults, for whoever asks for its way to stop.
 _INTERVAL_MS = 5000

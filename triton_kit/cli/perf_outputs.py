@@ -14,7 +14,7 @@ import click
 from triton_kit.errors import SpecError
 
 if TYPE_CHECKING:
-    from triton_kit.perf.results.result import PerfResult
+    from triton_kit.loadtest.results.result import PerfResult
 
 
 class _OutFile(click.Path):
@@ -111,7 +111,7 @@ def check_outputs(
     Raises:
         SpecError: one cannot be written, is read as well, or two are the same.
     """
-    from triton_kit.perf.results.files import try_to_write
+    from triton_kit.loadtest.results.files import try_to_write
 
     taken = dict(read or {})
     for name, path in paths.items():
@@ -136,9 +136,9 @@ def write_outputs(
     Raises:
         SpecError: one could not; the first of them.
     """
-    from triton_kit.perf.results import export
-    from triton_kit.perf.results.files import write_text
-    from triton_kit.perf.results.hdr import as_hdr_log
+    from triton_kit.loadtest.results import export
+    from triton_kit.loadtest.results.files import write_text
+    from triton_kit.loadtest.results.hdr import as_hdr_log
 
     forms: dict[str, Callable[[PerfResult], str]] = {
         "json_path": lambda result: result.as_text(),

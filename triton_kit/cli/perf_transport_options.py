@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from triton_kit.errors import SpecError
-from triton_kit.perf.tls import Tls
-from triton_kit.perf.transport_spec import (
+from triton_kit.loadtest.transport_spec import (
     COMPRESSIONS,
     ENDPOINTS,
     SHARED_MEMORIES,
     TransportSpec,
 )
+from triton_kit.triton.tls import Tls
 
 _PEM = click.Choice(["PEM"], case_sensitive=False)
 

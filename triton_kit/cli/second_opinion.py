@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from triton_kit.errors import ServerError, TransportError
 from triton_kit.process import describe_exit
-from triton_kit.repository.checker.findings import CheckReport
-from triton_kit.serve import control
-from triton_kit.serve.embedded import Server, running
-from triton_kit.serve.readiness import reasons_in_log, tidy
-from triton_kit.serve.spec import ServeSpec
+from triton_kit.repository.check.findings import CheckReport
+from triton_kit.serving import control
+from triton_kit.serving.embedded import Server, running
+from triton_kit.serving.readiness import reasons_in_log, tidy
+from triton_kit.serving.spec import ServeSpec
 
 _LOAD_WITHIN_S = 120.0
 _HTTP = re.compile(r" \(HTTP \d+\)$")

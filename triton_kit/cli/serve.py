@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any  # Any: what click hands over
 import click
 
 if TYPE_CHECKING:
-    from triton_kit.serve.embedded import Server
-    from triton_kit.serve.spec import ServeSpec
+    from triton_kit.serving.embedded import Server
+    from triton_kit.serving.spec import ServeSpec
 
 _PORT = click.IntRange(1, 65535)
 
@@ -87,14 +87,14 @@ def command(*, as_json: bool, **fields: Any) -> None:  # noqa: ANN401
     Starts the embedded tritonserver on loopback and prints its endpoints once every
     model is ready.
     """
-    from triton_kit.serve.spec import ServeSpec
+    from triton_kit.serving.spec import ServeSpec
 
     spec = ServeSpec(**fields)
     _serve_until_stopped(spec, as_json=as_json)
 
 
 def _serve_until_stopped(spec: ServeSpec, *, as_json: bool) -> None:
-    from triton_kit.serve.embedded import running
+    from triton_kit.serving.embedded import running
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

@@ -14,7 +14,7 @@ from triton_kit.errors import SpecError, TritonKitError
 
 if TYPE_CHECKING:
     from triton_kit.cli.second_opinion import Opinion
-    from triton_kit.repository.checker.findings import CheckReport
+    from triton_kit.repository.check.findings import CheckReport
 
 
 @click.command()
@@ -45,7 +45,7 @@ def command(
 
     Exits with 0 if it would load every model, 1 if not, 2 if that cannot be said.
     """
-    from triton_kit.repository.checker.check import check_repository
+    from triton_kit.repository.check.check import check_repository
 
     names = None if backends is None else [b for b in backends.split(",") if b]
     try:
@@ -69,7 +69,7 @@ def _opinions(report: CheckReport, *, strict: bool) -> list[Opinion]:
 
 def _written(report: CheckReport, opinions: list[Opinion] | None, form: str) -> str:
     """Write the report, and beside it what the server said."""
-    from triton_kit.repository.checker.report import FORMATS
+    from triton_kit.repository.check.report import FORMATS
 
     text = FORMATS[form](report)
     if opinions is None:

@@ -17,7 +17,7 @@ from pydantic import (
 from triton_kit.errors import SpecError
 from triton_kit.project.conversion import ConversionSpec
 from triton_kit.project.serving import ServingSpec, Spec
-from triton_kit.releases import find_release
+from triton_kit.triton.releases import find_release
 
 # A model's name is a folder's name and part of URLs: no separators, no leading dot.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triton_kit.errors import RepositoryError
-from triton_kit.repository.checker.folder import CONFIG_NAME
-from triton_kit.repository.pbtxt.parse import parse
-from triton_kit.repository.pbtxt.parse_json import parse_json
-from triton_kit.repository.pbtxt.values import is_map, quote, scalar_text
-from triton_kit.repository.schema import FieldType, Message, ModelConfig
+from triton_kit.repository.check.folder import CONFIG_NAME
+from triton_kit.repository.config.parse import parse
+from triton_kit.repository.config.parse_json import parse_json
+from triton_kit.repository.config.values import is_map, quote, scalar_text
+from triton_kit.triton.schema import FieldType, Message, ModelConfig
 
 # What names the items of a list, so that a new first item does not change all others.
 _KEYS = ("name", "model_name", "input_name")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triton_kit.errors import RepositoryError, did_you_mean
-from triton_kit.repository.checker.rules.sequence import data_type_name
-from triton_kit.repository.checker.rules.warmup import dims_text
+from triton_kit.repository.check.rules.sequence import data_type_name
+from triton_kit.repository.check.rules.warmup import dims_text
 from triton_kit.repository.difference import read_configs
-from triton_kit.repository.schema import Message
+from triton_kit.triton.schema import Message
 
 _INPUT, _OUTPUT = "input", "output"
 

@@ -84,8 +84,8 @@ def bench(folder, options):
     import speed
     import torch
 
-    from triton_kit.convert.frontends.torch import onnx_from_torch
-    from triton_kit.convert.spec import ConvertSpec
+    from triton_kit.conversion.sources.torch import onnx_from_torch
+    from triton_kit.conversion.spec import ConvertSpec
 
     torch.set_num_threads(options.threads)
     say("training the network, unless it is in the cache ...")
@@ -129,7 +129,7 @@ def bench(folder, options):
 
 def shape_range(size, most):
     """Return the shapes of the network's input: one image, four, and `most`."""
-    from triton_kit.convert.spec import ShapeRange
+    from triton_kit.conversion.spec import ShapeRange
 
     least, best, largest = ((count, 3, size, size) for count in (1, 4, most))
     return ShapeRange(min=least, opt=best, max=largest)

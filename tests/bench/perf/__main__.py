@@ -25,7 +25,7 @@ from target import BACKENDS, WAITING, Counter, served
 from tools import CACHE
 
 from triton_kit.errors import ServerError
-from triton_kit.serve.allocator import Allocator, preload
+from triton_kit.serving.allocator import Allocator, preload
 
 _MOST_INSTANCES = 8
 

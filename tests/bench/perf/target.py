@@ -13,8 +13,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from triton_kit.serve.embedded import running
-from triton_kit.serve.spec import ServeSpec
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
 
 MODEL = "mlp"
 WIDTHS = (16, 64, 64, 4)

@@ -12,9 +12,9 @@ from pathlib import Path
 import httptools
 import uvloop
 
-from triton_kit.perf.clock import now_ns
-from triton_kit.perf.record.recorder import Recorder
-from triton_kit.perf.wire.http_answer import AnswerReader, HeadReader
+from triton_kit.loadtest.clock import now_ns
+from triton_kit.loadtest.http.http_answer import AnswerReader, HeadReader
+from triton_kit.loadtest.record.recorder import Recorder
 
 
 class Client(asyncio.Protocol):

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from real_core import real_core
 from test_render import model_configs, parsed, same
 
-from triton_kit.repository.pbtxt.parse import parse
-from triton_kit.repository.pbtxt.render import render
+from triton_kit.repository.config.parse import parse
+from triton_kit.repository.config.render import render
 
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))

@@ -18,8 +18,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from triton_kit.process import describe_exit, tail
-from triton_kit.serve.embedded import running
-from triton_kit.serve.spec import ServeSpec
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
 
 HERE = Path(__file__).parent
 MODELS = HERE.parents[1] / "server" / "perf_models"

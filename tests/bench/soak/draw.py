@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from triton_kit.perf.loads.load import (
+from triton_kit.loadtest.loads.load import (
     ClosedLoad,
     PeriodicLoad,
     RateLoad,
     ScheduleLoad,
 )
-from triton_kit.perf.loads.sequences import Sequences
-from triton_kit.perf.spec import PerfSpec
-from triton_kit.perf.transport_spec import TransportSpec
+from triton_kit.loadtest.loads.sequences import Sequences
+from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.loadtest.transport_spec import TransportSpec
 
 # Of tests/server/perf_models. The stateful one is where most can go wrong.
 MODELS = ("counter", "counter", "mlp", "chain", "moody", "repeat", "slow", "varying")

@@ -9,10 +9,10 @@ import threading
 import psutil
 from draw import drawn
 
-from triton_kit.perf.loads.load import ClosedLoad, ScheduleLoad
-from triton_kit.perf.loads.sequences import Sequences
-from triton_kit.perf.measure import measure
-from triton_kit.perf.spec import PerfSpec
+from triton_kit.loadtest.loads.load import ClosedLoad, ScheduleLoad
+from triton_kit.loadtest.loads.sequences import Sequences
+from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.spec import PerfSpec
 
 # A load of 200 requests of which every one runs into its timeout takes longer.
 ENDS_WITHIN_S = 300

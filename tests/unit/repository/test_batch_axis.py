@@ -3,7 +3,7 @@
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.repository.generator.batch_axis import check_batch_axis
+from triton_kit.repository.generate.batch_axis import check_batch_axis
 
 
 @pytest.mark.parametrize(

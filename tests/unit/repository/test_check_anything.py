@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from triton_kit import check_repository
-from triton_kit.repository.checker.report import FORMATS
+from triton_kit.repository.check.report import FORMATS
 
 SNIPPETS = st.sampled_from(
     [

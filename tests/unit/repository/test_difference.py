@@ -3,8 +3,8 @@
 import json
 
 from triton_kit.errors import RepositoryError
+from triton_kit.repository.config.parse import parse
 from triton_kit.repository.difference import config_changes
-from triton_kit.repository.pbtxt.parse import parse
 
 OLD = """
 name: "m" max_batch_size: 4

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triton_kit.repository.pbtxt.formatting import format_config
-from triton_kit.repository.pbtxt.parse import ConfigSyntaxError, parse
+from triton_kit.repository.config.formatting import format_config
+from triton_kit.repository.config.parse import ConfigSyntaxError, parse
 
 UNTIDY = """\
 # What it is.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from triton_kit.repository.pbtxt.parse import ConfigSyntaxError, parse
+from triton_kit.repository.config.parse import ConfigSyntaxError, parse
 
 CONFIG = """\
 # A config as people write them.

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_render import model_configs
 
-from triton_kit.repository.pbtxt.parse import ConfigSyntaxError
-from triton_kit.repository.pbtxt.parse_json import parse_json
+from triton_kit.repository.config.parse import ConfigSyntaxError
+from triton_kit.repository.config.parse_json import parse_json
 
 CONFIG = """{
   "name": "m", "maxBatchSize": 8,

@@ -4,7 +4,7 @@ import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.errors import SpecError
-from triton_kit.repository.generator.pipeline import Step, ensemble_config
+from triton_kit.repository.generate.pipeline import Step, ensemble_config
 
 
 def model(name, *, batch=8, inputs, outputs):

@@ -6,9 +6,9 @@ import stat
 import pytest
 
 from triton_kit.errors import RepositoryError, SpecError
-from triton_kit.repository.publishing.layout import model_names, versions
-from triton_kit.repository.publishing.manifest import verify_manifest, write_manifest
-from triton_kit.repository.publishing.publish import Draft, publish
+from triton_kit.repository.publish.layout import model_names, versions
+from triton_kit.repository.publish.manifest import verify_manifest, write_manifest
+from triton_kit.repository.publish.publish import Draft, publish
 
 
 def draft(name="m", *, content="one", config="max_batch_size: 0\n"):

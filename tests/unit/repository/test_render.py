@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.errors import SpecError
-from triton_kit.repository.pbtxt.render import render
+from triton_kit.repository.config.render import render
 
 
 def parsed(text):

@@ -5,7 +5,7 @@ import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.errors import SpecError
-from triton_kit.repository.generator.warmup import Warmup, add_warmup
+from triton_kit.repository.generate.warmup import Warmup, add_warmup
 
 
 @pytest.fixture

@@ -1,0 +1,80 @@
+"""The limit on open files, in a process of its own: it cannot be raised again."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource, sys
+from triton_kit.loadtest.net.open_files import demand_room_for, room_for
+from triton_kit.errors import SpecError
+soft, hard, wanted = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+print(room_for(wanted), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+try:
+    demand_room_for(wanted)
+except SpecError as error:
+    print(error.message, error.hint)
+"""
+
+# Refused before anything else is looked at, so there need be no server.
+SWEEP = """
+import resource, sys
+from triton_kit.errors import SpecError
+from triton_kit.loadtest.loops.sender import sender_of
+from triton_kit.loadtest.loads.load import ClosedLoad
+from triton_kit.loadtest.spec import PerfSpec
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+loads = tuple(ClosedLoad(int(many)) for many in sys.argv[1:])
+try:
+    with sender_of(PerfSpec(url="x", model="m", loads=loads), targets=None):
+        pass
+except SpecError as error:
+    print(error.message)
+"""
+
+SEARCH = """
+import resource
+from triton_kit.cli.perf import command
+from triton_kit.cli.perf_options import perf_spec
+from triton_kit.cli.perf_outputs import OUTPUTS
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+words = ["-m", "m", "-l", "5", "--concurrency-range", "10:0:50"]
+options = command.make_context("perf", words).params
+for name in (*OUTPUTS, "verbose_csv"):
+    del options[name]
+print([load.concurrency for load in perf_spec(**options).loads])
+"""
+
+
+def said(*arguments, script=SCRIPT):
+    argv = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(
+        argv, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"),
+    [(900, 900, "800 900"), (100, 900, "800 864"), (100, 500, "436 500")],
+)
+def test_the_limit_is_raised_as_far_as_it_must_and_may(soft, hard, expected):
+    assert said(soft, hard, 800)[0] == expected
+
+
+def test_more_than_the_system_allows_is_refused():
+    [_, reason] = said(100, 500, 800)
+
+    assert reason.startswith("800 connections at once, but this process may have 436")
+    assert "ulimit -n" in reason
+
+
+def test_the_room_of_the_last_load_is_demanded_before_the_first():
+    [reason] = said(1, 500, 2, script=SWEEP)
+
+    assert reason.startswith("500 connections at once, but this process may have 136")
+
+
+def test_a_search_without_an_end_goes_as_far_as_there_is_room():
+    assert said(script=SEARCH) == ["[10, 60, 110]"]

@@ -1,0 +1,66 @@
+"""Results as Prometheus text."""
+
+import re
+
+import pytest
+
+from triton_kit.loadtest.loads.load import rate_range
+from triton_kit.loadtest.record.cpu import CpuUse
+from triton_kit.loadtest.record.recorder import Recorder
+from triton_kit.loadtest.results.export import as_prometheus
+from triton_kit.loadtest.results.result import PerfResult, Run
+from triton_kit.loadtest.results.verdict import Verdict
+
+LOADS = rate_range("100000:100001:0.5")
+
+
+def run_of(load):
+    recorder = Recorder()
+    recorder.times += (0, 0, 1, 123_456_789) * 3
+    return Run(
+        load=load.as_json(),
+        name=str(load),
+        window_s=1.0,
+        answered=1_234_567,
+        recording=recorder.cut(),
+        send_rate=None,
+        total=1_234_567,
+        inferences_per_request=1,
+        windows=(),
+        server=(),
+        metrics=(),
+        boundaries_ns=(),
+        cpu=CpuUse(1.0, 1.0, 1.0, None),
+        verdict=Verdict(kind="stable"),
+    )
+
+
+@pytest.fixture(scope="module")
+def samples():
+    runs = tuple(run_of(load) for load in LOADS)
+    model = {"name": "m"}
+    result = PerfResult(
+        runs=runs, spec={}, server={}, model=model, models=[model], environment={}
+    )
+    lines = as_prometheus(result).splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+
+
+def sample(samples, name):
+    [value] = {
+        float(value)
+        for series, value in samples.items()
+        if re.match(rf"triton_kit_perf_{name}{{", series)
+    }
+    return value
+
+
+def test_numbers_have_all_their_digits(samples):
+    assert sample(samples, "throughput") == 1_234_567
+    assert sample(samples, "latency_seconds_sum") == 3 * 0.123_456_789
+
+
+def test_every_load_has_series_of_its_own(samples):
+    loads = {re.search('load="([^"]*)"', series)[1] for series in samples}
+
+    assert loads == {f"{rate}/s constant" for rate in ("100000", "100000.5", "100001")}

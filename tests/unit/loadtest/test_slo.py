@@ -1,0 +1,103 @@
+import pytest
+
+from triton_kit.errors import SpecError
+from triton_kit.loadtest import sweep
+from triton_kit.loadtest.loads.load import ClosedLoad, RateLoad, rate_range
+from triton_kit.loadtest.results.slo import parse_slo
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "share", "bound"),
+    [
+        ("p99<20ms", "latency", 0.99, 20_000),
+        ("p99.9 < 1.5s", "latency", 0.999, 1_500_000),
+        ("mean<80us", "latency", None, 80),
+        ("errors<0.1%", "errors", None, 0.001),
+        ("errors<0.5", "errors", None, 0.5),
+        ("throughput>500", "throughput", None, 500),
+    ],
+)
+def test_an_objective_is_read(text, what, share, bound):
+    [objective] = parse_slo(text)
+
+    assert objective.what == what
+    assert objective.share == (share if share is None else pytest.approx(share))
+    assert objective.bound == pytest.approx(bound)
+
+
+def test_objectives_are_separated_by_commas():
+    assert [o.text for o in parse_slo("p99<20ms, errors<1%")] == [
+        "p99<20ms",
+        "errors<1%",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "p99", "p99>20ms", "p99<20", "p0<1ms", "p101<1ms", "throughput<5", "x<1ms"],
+)
+def test_what_is_no_objective_is_refused(text):
+    with pytest.raises(SpecError):
+        parse_slo(text)
+
+
+class FakeObjective:
+    """Met by loads up to a limit; stands in for a measured run."""
+
+    what = "latency"
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def is_met(self, run):
+        return run <= self.limit
+
+
+def walk(plan):
+    measured = []
+    load = next(plan, None)
+    while load is not None:
+        measured.append(load.concurrency)
+        try:
+            load = plan.send(load.concurrency)
+        except StopIteration:
+            load = None
+    return measured
+
+
+LOADS = [ClosedLoad(number) for number in range(1, 101)]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 37, 99, 100])
+def test_a_binary_search_finds_the_highest_load_in_few_runs(limit):
+    measured = walk(sweep.binary(LOADS, (FakeObjective(limit),)))
+
+    assert len(measured) <= 7
+    assert max([m for m in measured if m <= limit], default=0) == limit
+
+
+def test_a_sweep_may_stop_at_the_first_miss():
+    assert walk(sweep.until_missed(LOADS, (FakeObjective(3),))) == [1, 2, 3, 4]
+
+
+def test_without_a_search_every_load_is_measured():
+    assert len(walk(sweep.every(LOADS, (FakeObjective(3),)))) == 100
+
+
+def test_a_rate_range_includes_its_end():
+    rates = [load.rate_hz for load in rate_range("100:300:100")]
+
+    assert rates == [100, 200, 300]
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), 2e6])
+def test_an_impossible_rate_is_refused(rate):
+    with pytest.raises(SpecError, match="request rate"):
+        RateLoad(rate_hz=rate)
+
+
+def test_an_unknown_distribution_is_refused_with_the_nearest():
+    with pytest.raises(SpecError) as caught:
+        RateLoad(rate_hz=1, distribution="poison")
+
+    assert caught.value.hint == "did you mean 'poisson'?"

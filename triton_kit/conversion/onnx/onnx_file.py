@@ -1,0 +1,216 @@
+"""ONNX files: read, named, typed, measured, written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError, EncodeError
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx.external_data_helper import load_external_data_for_model
+
+from triton_kit.conversion.spec import GraphSize
+from triton_kit.errors import ConvertError
+
+# protobuf's own limit on one message; beyond it weights go to a file beside the graph.
+EXTERNAL_OVER_BYTES = 2**31 - 2**20
+DATA_SUFFIX = ".data"
+
+
+def load_onnx(path: Path) -> ModelProto:
+    """Read a model with all its weights.
+
+    Raises:
+        ConvertError: missing, cut short, no ONNX, or its weight files are missing.
+    """
+    try:
+        model = onnx.load(path)
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ConvertError(
+            f"{path}: cannot be read as an ONNX model: {error}"
+        ) from error
+    return model
+
+
+def save_onnx(
+    model: ModelProto, path: Path, *, external_over_bytes: int = EXTERNAL_OVER_BYTES
+) -> None:
+    """Write a model; weights go to `NAME.onnx.data` where one file cannot hold it.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; nothing is left.
+    """
+    weights = _weights_of(path)
+    weights.unlink(missing_ok=True)  # onnx appends to what is there
+    whole = _serialized(model, external_over_bytes)
+    try:
+        if whole is not None:
+            path.write_bytes(whole)
+            return
+        onnx.save_model(
+            model,
+            path,
+            save_as_external_data=True,
+            all_tensors_to_one_file=True,
+            location=weights.name,
+            size_threshold=1024,
+        )
+        # onnx takes the weights out of the model; its owner is not done with it.
+        load_external_data_for_model(model, str(path.parent))
+    except OSError:
+        remove(path)
+        raise
+
+
+def _serialized(model: ModelProto, most_bytes: int) -> bytes | None:
+    """Return the model as bytes; None if they are more than `most_bytes`.
+
+    To ask protobuf for the size first would cost as much again.
+    """
+    try:
+        whole = model.SerializeToString()
+    except (EncodeError, ValueError):  # beyond what protobuf can
+        return None
+    return whole if len(whole) <= most_bytes else None
+
+
+def words_of(model: ModelProto) -> ModelProto:
+    """Return a model's metadata and descriptions, and nothing else of it."""
+    return ModelProto(
+        metadata_props=model.metadata_props,
+        doc_string=model.doc_string,
+        graph=GraphProto(doc_string=model.graph.doc_string),
+    )
+
+
+def keep_words(model: ModelProto, words: ModelProto) -> None:
+    """Give a model the words of the one that it was made from, in place.
+
+    Tools drop them, or add who they are and when they ran, which is no part of the
+    model: the same source has to give the same bytes.
+    """
+    del model.metadata_props[:]
+    model.metadata_props.extend(words.metadata_props)
+    for to, text in ((model, words.doc_string), (model.graph, words.graph.doc_string)):
+        to.ClearField("doc_string")
+        if text:
+            to.doc_string = text
+
+
+def artifact_files(path: Path) -> list[Path]:
+    """Return the files that make up a model: itself, and its weights if apart."""
+    data = _weights_of(path)
+    return [path, data] if data.exists() else [path]
+
+
+def remove(path: Path) -> None:
+    """Remove a model's files, as far as they are there."""
+    path.unlink(missing_ok=True)
+    _weights_of(path).unlink(missing_ok=True)
+
+
+def _weights_of(path: Path) -> Path:
+    return path.parent / (path.name + DATA_SUFFIX)
+
+
+def measure(model: ModelProto, path: Path) -> GraphSize:
+    """Count what a written model takes."""
+    ops = Counter(node.op_type for node in all_nodes(model.graph))
+    return GraphSize(
+        bytes=sum(file.stat().st_size for file in artifact_files(path)),
+        nodes=len(model.graph.node),
+        ops=dict(sorted(ops.items())),
+    )
+
+
+def opset_of(model: ModelProto) -> int:
+    """Return the version of the default operator set."""
+    return next(
+        (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0
+    )
+
+
+def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Yield the nodes of a graph and of the bodies inside of them."""
+    for node in graph.node:
+        yield node
+        for body in bodies(node):
+            yield from all_nodes(body)
+
+
+def bodies(node: NodeProto) -> list[GraphProto]:
+    """Return the graphs that a control-flow node carries."""
+    found = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
+    for attribute in node.attribute:
+        found += list(attribute.graphs)
+    return found
+
+
+def captured_names(graph: GraphProto) -> set[str]:
+    """Return the names that bodies of a graph's nodes take from outside."""
+    return {
+        name
+        for node in graph.node
+        for body in bodies(node)
+        for inner in all_nodes(body)
+        for name in inner.input
+    } | {
+        output.name
+        for node in graph.node
+        for body in bodies(node)
+        for output in body.output
+    }
+
+
+def name_nodes(model: ModelProto) -> None:
+    """Give every node of the graph a name of its own, in place."""
+    taken: set[str] = set()
+    for index, node in enumerate(model.graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{index}"
+            while node.name in taken:
+                node.name += "_"
+        taken.add(node.name)
+
+
+def value_types(model: ModelProto) -> dict[str, int]:
+    """Return the element type of every value of the top graph, as far as known."""
+    # Types do not depend on weights, and every one of their bytes would be copied into
+    # the inference and back.
+    graph = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*graph.value_info, *graph.input, *graph.output)
+        if value.type.HasField("tensor_type")
+    }
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    return {name: kind for name, kind in types.items() if kind != TensorProto.UNDEFINED}
+
+
+def _without_weights(model: ModelProto) -> ModelProto:
+    bare = ModelProto(
+        ir_version=model.ir_version,
+        opset_import=model.opset_import,
+        functions=model.functions,
+        graph=GraphProto(
+            name=model.graph.name,
+            node=model.graph.node,
+            input=model.graph.input,
+            output=model.graph.output,
+            value_info=model.graph.value_info,
+            sparse_initializer=model.graph.sparse_initializer,
+        ),
+    )
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) > 1024:  # smaller ones may be shapes
+            bare.graph.initializer.add(
+                name=tensor.name,
+                data_type=tensor.data_type,
+                dims=tensor.dims,
+                data_location=TensorProto.EXTERNAL,
+            )
+        else:
+            bare.graph.initializer.append(tensor)
+    return bare

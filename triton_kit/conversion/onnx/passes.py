@@ -1,0 +1,176 @@
+"""Graph passes: each takes an ONNX model and returns one that computes the same."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import onnx.inliner
+from onnx import ModelProto, version_converter
+
+from triton_kit.conversion.onnx.onnx_file import load_onnx, opset_of, remove, save_onnx
+from triton_kit.conversion.workers.child import (
+    call_worker,
+    ending,
+    hint,
+    no_blas_threads,
+)
+from triton_kit.errors import ConvertError, SpecError
+
+Json = Any
+MIN_OPSET = 13  # per-channel Q/DQ and the shapes of today's operators begin here
+IR_OF_FREE_WEIGHTS = 4  # before it, a weight is an input as well
+
+
+def simplify(
+    model: ModelProto, *, scratch: Path, deadline_s: float, path: Path | None = None
+) -> tuple[ModelProto, Path]:
+    """Fold constants, fuse and drop what changes nothing: onnxslim, else Polygraphy.
+
+    Args:
+        model: it is left as it is.
+        scratch: a folder to work in.
+        deadline_s: longest that either may take.
+        path: a file that has the model as it is, where there is one already.
+
+    Returns:
+        The simpler model, every node of it with a name of its own, and its file.
+
+    Raises:
+        ConvertError: neither could do it.
+    """
+    reasons = []
+    for what, name in (("slim", "onnxslim"), ("fold", "Polygraphy")):
+        try:
+            order = {"what": what}
+            return _in_child(model, order, name, scratch, deadline_s, path=path)
+        except ConvertError as error:
+            reasons.append(error.message)
+    raise ConvertError("; ".join(reasons))
+
+
+def apply_user_passes(
+    model: ModelProto,
+    names: Sequence[str],
+    *,
+    root: Path | None,
+    scratch: Path,
+    deadline_s: float,
+) -> ModelProto:
+    """Run the user's passes, `package.module:function`, each on what the last one made.
+
+    A pass takes an `onnx.ModelProto` and returns one; use onnx-graphsurgeon inside
+    (`import_onnx`, `export_onnx`). `root`, or the current folder, is where they are
+    imported from.
+
+    Raises:
+        SpecError: there is no such module or function.
+        ConvertError: a pass fails, ends its process, or returns no valid model.
+    """
+    for name in names:
+        order = {"what": "pass", "pass": name, "root": str(root) if root else None}
+        model, path = _in_child(model, order, f"pass {name!r}", scratch, deadline_s)
+        remove(path)
+    return model
+
+
+def _in_child(
+    model: ModelProto,
+    order: Json,
+    name: str,
+    scratch: Path,
+    deadline_s: float,
+    *,
+    path: Path | None = None,
+) -> tuple[ModelProto, Path]:
+    """Let `graph_worker` rewrite a model: foreign code, which may end its process."""
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    before, after = path or folder / "before.onnx", folder / "after.onnx"
+    if path is None:
+        save_onnx(model, before)
+    order |= {"model": str(before), "rewritten": str(after)}
+    env = None if order["what"] == "pass" else no_blas_threads()
+    done = call_worker("onnx.passes_worker", order, deadline_s=deadline_s, env=env)
+    if done.exit_code != 0:
+        raise ConvertError(f"{name} failed: {ending(done)}", hint=hint(done))
+    if not done.stdout:
+        raise ConvertError(
+            f"{name} ended without an answer", hint="a pass must not end the process"
+        )
+    if refused := json.loads(done.stdout)["refused"]:
+        raise SpecError(refused)
+    if path is None:
+        remove(before)
+    return load_onnx(after), after
+
+
+def inline_functions(model: ModelProto) -> ModelProto:
+    """Write model-local functions out: the other passes look at plain nodes."""
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def weights_no_inputs(model: ModelProto) -> ModelProto:
+    """Take weights out of the inputs, where IR 3 wants them; the result is IR 4.
+
+    Simplifiers do so without a word of the IR, and onnx's converter takes no IR 3.
+    """
+    if model.ir_version >= IR_OF_FREE_WEIGHTS:
+        return model
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    weights = {tensor.name for tensor in copy.graph.initializer}
+    inputs = [value for value in copy.graph.input if value.name not in weights]
+    del copy.graph.input[:]
+    copy.graph.input.extend(inputs)
+    copy.ir_version = IR_OF_FREE_WEIGHTS
+    return copy
+
+
+def to_opset(model: ModelProto, wanted: int) -> ModelProto:
+    """Bring a model to an opset.
+
+    Raises:
+        ConvertError: an operator has no form in that opset.
+    """
+    if opset_of(model) == wanted:
+        return model
+    try:
+        return version_converter.convert_version(model, wanted)
+    except (RuntimeError, ValueError, version_converter.ConvertError) as error:
+        raise ConvertError(
+            f"cannot bring the model from opset {opset_of(model)} to {wanted}: {error}",
+            hint="export it with that opset",
+        ) from error
+
+
+def at_least_opset(model: ModelProto, wanted: int) -> ModelProto:
+    """Bring a model to an opset unless it is there or beyond."""
+    return model if opset_of(model) >= wanted else to_opset(model, wanted)
+
+
+def load_callable(
+    name: str, what: str, root: Path | None = None
+) -> Callable[..., object]:
+    """Import `package.module:function`.
+
+    Raises:
+        SpecError: not of that form, or not there.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon or not module or not attribute:
+        raise SpecError(f"{what} {name!r} is not package.module:function")
+    here = str(root or Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SpecError(f"{what} {name!r}: {error}") from error
+    if not callable(found):
+        raise SpecError(f"{what} {name!r} is not a function")
+    return cast("Callable[..., object]", found)

@@ -1,0 +1,77 @@
+"""The child of `passes`: runs a user's pass, onnxslim or Polygraphy on a graph.
+
+The first is anybody's code; the others run ONNX Runtime inside, which can end its
+process.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto
+
+from triton_kit.conversion.onnx.onnx_file import (
+    keep_words,
+    load_onnx,
+    name_nodes,
+    save_onnx,
+    words_of,
+)
+from triton_kit.conversion.onnx.passes import load_callable
+from triton_kit.conversion.workers.worker import Order, do_order
+from triton_kit.errors import SpecError
+
+
+def slim(model: ModelProto, _: Order) -> ModelProto:
+    """Let onnxslim simplify."""
+    import onnxslim
+
+    logging.getLogger("onnxslim").setLevel(logging.ERROR)
+    done: ModelProto | None = onnxslim.slim(model)
+    if done is None:
+        raise ValueError("it returned nothing")
+    return done
+
+
+def fold(model: ModelProto, _: Order) -> ModelProto:
+    """Let Polygraphy fold constants."""
+    from polygraphy.backend.onnx import fold_constants
+    from polygraphy.logger import G_LOGGER
+
+    with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
+        done: ModelProto = fold_constants(model, error_ok=False)
+    return done
+
+
+def user_pass(model: ModelProto, order: Order) -> ModelProto:
+    """Run a user's pass, whose result has to be a valid model."""
+    root = Path(order["root"]) if order["root"] else None
+    done = load_callable(order["pass"], "pass", root)(model)
+    if not isinstance(done, ModelProto):
+        raise TypeError(f"it returned {type(done).__name__}, expected an ONNX model")
+    onnx.checker.check_model(done)
+    return done
+
+
+_WORK = {"slim": slim, "fold": fold, "pass": user_pass}
+
+
+def rewritten(order: Order) -> dict[str, str | None]:
+    """Do one order; `refused` says why it cannot be begun."""
+    model = load_onnx(Path(order["model"]))
+    words = words_of(model)
+    try:
+        done = _WORK[order["what"]](model, order)
+    except SpecError as error:
+        return {"refused": error.message}
+    if order["what"] != "pass":  # a user's may change them
+        keep_words(done, words)
+    name_nodes(done)
+    save_onnx(done, Path(order["rewritten"]))
+    return {"refused": None}
+
+
+if __name__ == "__main__":
+    do_order(rewritten)

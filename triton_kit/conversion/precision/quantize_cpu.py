@@ -1,0 +1,119 @@
+"""Quantise to int8 for ONNX Runtime's CPU kernels, with its own quantiser."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+from onnxruntime.quantization.calibrate import (
+    CalibrationMethod,
+    TensorData,
+    TensorsData,
+)
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.quant_utils import QuantType
+
+from triton_kit.conversion.precision.quantize import (
+    QUANTIZED_OPS,
+    Limits,
+    Quantized,
+)
+from triton_kit.errors import ConvertError
+
+# What stays int8 between convolutions: without these every one of them would go back
+# to float32 and pay for it twice.
+_BETWEEN_CONVOLUTIONS = (
+    "Add",
+    "AveragePool",
+    "Clip",
+    "Concat",
+    "Flatten",
+    "GlobalAveragePool",
+    "MaxPool",
+    "Pad",
+    "Relu",
+    "Reshape",
+    "Resize",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+)
+# These have int8 kernels that answer in float32. With eight bits an answer would be cut
+# off at the largest one in calibration; and where a float32 operator follows, it would
+# be rounded for nothing.
+_FLOAT_ANSWERS = ("Gemm", "MatMul")
+
+
+def quantize_for_cpu(
+    model: ModelProto, limits: Limits, *, skip: Mapping[str, str]
+) -> Quantized:
+    """Put Q/DQ pairs where ONNX Runtime's CPU kernels compute in int8 throughout.
+
+    Activations are uint8 with a zero point of their own, which TensorRT does not take.
+    Weights have 7 bits: CPUs without VNNI add two products in 16 bits, and with 8 bits
+    the sum overflows silently.
+
+    Args:
+        model: float32; every node has a name of its own.
+        limits: least and largest value by name.
+        skip: nodes to leave alone, each with the reason.
+
+    Raises:
+        ConvertError: ONNX Runtime's quantiser did not take the graph.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    unfit = {
+        node.name: "it does not multiply a value by a weight"
+        for node in model.graph.node
+        if node.op_type in QUANTIZED_OPS
+        and [name in weights for name in node.input[:2]] != [False, True]
+    }
+    has_convolutions = any(node.op_type == "Conv" for node in model.graph.node)
+    types = [*QUANTIZED_OPS, *(_BETWEEN_CONVOLUTIONS if has_convolutions else ())]
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    kept = unfit | dict(skip)
+    logging.getLogger().addFilter(_is_not_advice)
+    try:
+        quantizer = QDQQuantizer(
+            copy,
+            per_channel=True,
+            reduce_range=True,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8,
+            tensors_range=_tensors_data(limits),
+            nodes_to_quantize=[],
+            nodes_to_exclude=list(kept),
+            op_types_to_quantize=types,
+            extra_options={
+                "ForceQuantizeNoInputCheck": False,
+                "OpTypesToExcludeOutputQuantization": list(_FLOAT_ANSWERS),
+            },
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()  # the checker wants it; it comes unsorted
+    except Exception as error:  # onnxruntime's own border: it raises whatever it meets
+        raise ConvertError(f"onnxruntime's quantiser failed: {error}") from error
+    finally:
+        logging.getLogger().removeFilter(_is_not_advice)
+    quantized: Any = quantizer.model.model  # onnxruntime has no types
+    return Quantized(quantized, kept)
+
+
+def _tensors_data(limits: Limits) -> object:  # onnxruntime has no types
+    data = {
+        name: TensorData(
+            # A range holds zero, or padding could not be written.
+            lowest=np.array(min(low, 0.0), np.float32),
+            highest=np.array(max(high, 0.0), np.float32),
+        )
+        for name, (low, high) in limits.items()
+    }
+    return TensorsData(CalibrationMethod.MinMax, data)
+
+
+def _is_not_advice(record: logging.LogRecord) -> bool:
+    return "pre-processing" not in record.getMessage()

@@ -1,0 +1,165 @@
+"""Finished artifacts by content: the same order gives the same folder, once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from triton_kit import conversion
+from triton_kit.conversion.results.manifest import (
+    MANIFEST,
+    as_text,
+    digests,
+    sha256,
+    spec_facts,
+    tool_versions,
+)
+from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.errors import ConvertError
+
+Json = Any
+
+
+def cache_key(spec: ConvertSpec) -> str | None:
+    """Return a digest of all that an artifact depends on.
+
+    None where nobody can say: a function that makes a torch module takes its weights
+    from wherever it likes. None as well where a file cannot be read: who needs the
+    file says so, cache or not.
+
+    The bytes of the source, of every sample file and of the code that user passes may
+    import; every option; the versions of all tools, and the code of this package
+    itself.
+    """
+    if not isinstance(spec.source, Path):
+        return None
+    try:
+        facts = _facts(spec, spec.source)
+    except OSError:
+        return None
+    return hashlib.sha256(as_text(facts).encode()).hexdigest()
+
+
+def _facts(spec: ConvertSpec, source: Path) -> dict[str, Json]:
+    return {
+        "source": digests(source),
+        "spec": spec_facts(spec),
+        "passes": {name: _module_digest(name, spec.root) for name in spec.passes},
+        "option_files": _option_files(spec.options),
+        "tools": tool_versions(),
+        "python": sys.version,
+        "code": _own_code(),
+    }
+
+
+def _module_digest(name: str, root: Path | None) -> str | None:
+    """Return a digest of `package.module:function` and of what it may import.
+
+    That is every module below the folder it is imported from; of one that is installed,
+    its own file.
+    """
+    module, folder = name.partition(":")[0], root or Path.cwd()
+    here = folder / Path(*module.split("."))
+    if here.with_suffix(".py").is_file() or (here / "__init__.py").is_file():
+        return _code_digest(folder)
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return sha256(Path(found.origin)) if found and found.origin else None
+
+
+def _code_digest(folder: Path) -> str:
+    facts = {str(p.relative_to(folder)): sha256(p) for p in sorted(_modules(folder))}
+    return hashlib.sha256(as_text(facts).encode()).hexdigest()
+
+
+def _modules(folder: Path) -> Iterator[Path]:
+    """Yield every .py file below a folder, but for hidden and virtual environments'."""
+    for place, folders, files in os.walk(folder):
+        within = Path(place)
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not (within / name / "pyvenv.cfg").exists()
+        ]
+        yield from (within / name for name in files if name.endswith(".py"))
+
+
+def _option_files(options: Mapping[str, str]) -> dict[str, str]:
+    texts = [part for text in options.values() for part in text.split(",")]
+    return {text: sha256(Path(text)) for text in texts if Path(text).is_file()}
+
+
+def _own_code() -> str:
+    return _code_digest(Path(conversion.__file__).parent)
+
+
+@contextmanager
+def locked_entry(cache: Path, key: str) -> Iterator[Path]:
+    """Yield the folder of an entry, which need not be there; nobody else has it.
+
+    Raises:
+        ConvertError: the cache cannot be written.
+    """
+    lock = FileLock(cache / f"{key}.lock")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise ConvertError(
+            f"{cache}: cannot write the cache: {error.strerror or error}",
+            hint="choose another folder (--cache), or none",
+        ) from error
+    with lock:
+        lock.release()  # `with` counts it a second time
+        yield cache / key
+
+
+def read_entry(entry: Path) -> Mapping[str, Json] | None:
+    """Return an entry's manifest; None where there is none or a file is not as it was.
+
+    A file that changed on disk is worse than no cache: the entry is dropped.
+    """
+    manifest = entry / MANIFEST
+    if not manifest.is_file():
+        return None
+    try:
+        facts: dict[str, Json] = json.loads(manifest.read_text(encoding="utf-8"))
+        intact = all(
+            sha256(entry / name) == file["sha256"]
+            for name, file in facts["files"].items()
+        )
+    except (OSError, ValueError, KeyError):
+        intact = False
+    if not intact:
+        shutil.rmtree(entry, ignore_errors=True)
+        return None
+    return facts
+
+
+def write_entry(entry: Path, files: Sequence[Path]) -> None:
+    """Copy files into an entry, which appears by rename; its lock is held.
+
+    Raises:
+        OSError: the disk is full; nothing is left.
+    """
+    staged = entry.with_name(f".new-{entry.name}")
+    shutil.rmtree(staged, ignore_errors=True)  # of one that was killed
+    try:
+        staged.mkdir()
+        for file in files:
+            shutil.copyfile(file, staged / file.name)
+        staged.rename(entry)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)

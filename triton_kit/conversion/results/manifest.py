@@ -1,0 +1,218 @@
+"""The manifest beside an artifact, and the script that makes the artifact again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from triton_kit.artifact import inspect_onnx, inspect_plan
+from triton_kit.conversion.onnx.onnx_file import artifact_files
+from triton_kit.conversion.precision.modelopt import modelopt_version
+from triton_kit.conversion.spec import Accuracy, ConvertSpec, GraphSize
+from triton_kit.errors import ConvertError
+from triton_kit.files import write_whole
+
+SCHEMA = 1
+MANIFEST, REPRODUCE = "manifest.json", "reproduce.sh"
+TOOLS = (
+    "triton_kit",
+    "numpy",
+    "ml_dtypes",
+    "onnx",
+    "onnxruntime",
+    "onnxslim",
+    "polygraphy",
+    "onnxscript",
+    "torch",
+    "tensorrt",
+    "tensorrt_rtx_cu13",
+)
+Json = Any
+
+
+def sha256(path: Path) -> str:
+    """Return the hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests(path: Path) -> dict[str, str]:
+    """Return the digest of a file, or of every file of a folder, by relative name.
+
+    Of an ONNX file the weights beside it are part, by whatever name.
+    """
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return {str(p.relative_to(path)): sha256(p) for p in files}
+    apart = inspect_onnx(path).external_files if path.suffix == ".onnx" else ()
+    found = {file.name: file for file in artifact_files(path)}
+    found |= {name: path.parent / name for name in apart}
+    return {name: sha256(file) for name, file in found.items()}
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of what may have had a hand in an artifact."""
+    found = {}
+    for name in TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def spec_facts(spec: ConvertSpec) -> dict[str, Json]:
+    """Return what was asked for, as JSON; files by name and digest, not by place."""
+    facts = asdict(spec)
+    for place in ("output", "cache", "source", "deadline_s", "root"):
+        del facts[place]
+    facts["profiles"] = [_shapes(profile) for profile in spec.profiles]
+    facts["gate"] = {k: v for k, v in asdict(spec.gate).items() if v is not None}
+    facts["verify_data"] = _data(spec.verify_data)
+    if spec.calibration:
+        facts["calibration"]["data"] = _data(spec.calibration.data)
+        if spec.calibration.quantizer == "modelopt":
+            facts["calibration"]["modelopt"] = modelopt_version()
+    return facts
+
+
+def _shapes(profile: Mapping[str, Any]) -> dict[str, Json]:
+    return {name: asdict(bounds) for name, bounds in profile.items()}
+
+
+def _data(path: Path | None) -> Json:
+    return {"file": path.name, "sha256": sha256(path)} if path else None
+
+
+def size_facts(size: GraphSize) -> dict[str, Json]:
+    """Return a graph's size as JSON."""
+    return asdict(size)
+
+
+def accuracy_facts(accuracy: Accuracy) -> dict[str, Json]:
+    """Return the gate's figures as JSON, which has no infinity: null is no error."""
+    facts = asdict(accuracy)
+    for output in facts["outputs"]:
+        for name, value in output.items():
+            if isinstance(value, float) and not isfinite(value):
+                output[name] = None
+    return facts
+
+
+def engine_facts(artifact: Path, report: Mapping[str, Json] | None) -> dict[str, Json]:
+    """Return what an engine says of itself, with the version from its own header.
+
+    `report` is the builder's; None where the kit did not build it.
+
+    Raises:
+        ConvertError: the header is no engine's, or not of the library that built it.
+    """
+    header = inspect_plan(artifact)
+    if report is None:
+        report = {"layers": None, "compute_capability": None}
+    elif not header.version_text.startswith(str(report["tensorrt"]).split("+")[0]):
+        raise ConvertError(
+            f"{artifact}: its header says TensorRT {header.version_text}, "
+            f"it was built with {report['tensorrt']}"
+        )
+    return {
+        "kind": header.kind,
+        "version": header.version_text,
+        "layers": report["layers"],
+        "compute_capability": report["compute_capability"],
+    }
+
+
+def write_text(path: Path, text: str, *, executable: bool = False) -> None:
+    """Write a small file so that it is there as a whole or not at all.
+
+    Raises:
+        ConvertError: it cannot be written.
+    """
+    try:
+        write_whole(path, text, executable=executable)
+    except OSError as error:
+        raise ConvertError(f"{path}: cannot write it: {error.strerror}") from error
+
+
+def as_text(facts: Mapping[str, Json]) -> str:
+    """Return the text of a manifest: the same facts, the same bytes."""
+    return json.dumps(facts, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def reproduce_script(spec: ConvertSpec) -> str:
+    """Return a shell script that makes the artifact again, from the same files."""
+    argv = ["triton-kit", "convert", _place(spec.source), *_flags(spec)]
+    command = shlex.join(argv).replace(" --", " \\\n  --")
+    return (
+        "#!/bin/sh\n"
+        "# Makes this artifact again; argument 1 is the folder to write.\n"
+        f'set -eu\nexec {command} \\\n  --output "${{1:-again}}"\n'
+    )
+
+
+def _place(source: Path | str) -> str:
+    return str(source.resolve()) if isinstance(source, Path) else source
+
+
+def _flags(spec: ConvertSpec) -> list[str]:
+    words = [
+        *_each("--format", [spec.format]),
+        *_each("--precision", [spec.precision]),
+        *_each("--shapes", _shape_texts(spec)),
+        *_optional(spec),
+    ]
+    if spec.calibration:
+        words += ["--calibration", str(spec.calibration.data.resolve())]
+        words += ["--calibration-method", spec.calibration.method]
+        words += ["--percentile", str(spec.calibration.percentile)]
+        words += ["--quantizer", spec.calibration.quantizer]
+    ranges = [f"{n}:{low},{high}" for n, (low, high) in spec.ranges.items()]
+    words += _each("--range", ranges)
+    words += _each("--keep-fp32", spec.keep_fp32)
+    words += _each("--pass", spec.passes)
+    words += _each("--option", [f"{k}={v}" for k, v in spec.options.items()])
+    words += ["--bisect"] if spec.bisect else []
+    words += [] if spec.simplify else ["--no-simplify"]
+    if spec.symmetric is not None:
+        words.append("--symmetric" if spec.symmetric else "--asymmetric")
+    return words
+
+
+def _optional(spec: ConvertSpec) -> list[str]:
+    values = {
+        "--rest": spec.rest,
+        "--verify-data": spec.verify_data.resolve() if spec.verify_data else None,
+        "--min-snr-db": spec.gate.min_snr_db,
+        "--min-top1-agreement": spec.gate.min_top1_agreement,
+        "--min-cosine": spec.gate.min_cosine,
+        "--max-abs-error": spec.gate.max_abs_error,
+        "--opset": spec.opset,
+        "--sparsity": spec.sparsity,
+        "--release": spec.release,
+        "--seed": spec.seed,
+    }
+    given = {flag: value for flag, value in values.items() if value is not None}
+    return [word for flag, value in given.items() for word in (flag, str(value))]
+
+
+def _each(flag: str, values: Sequence[str]) -> list[str]:
+    return [word for value in values for word in (flag, value)]
+
+
+def _shape_texts(spec: ConvertSpec) -> list[str]:
+    def text(shape: Sequence[int]) -> str:
+        return "x".join(map(str, shape))
+
+    return [
+        f"{name}:{text(r.min)},{text(r.opt)},{text(r.max)}"
+        for profile in spec.profiles
+        for name, r in profile.items()
+    ]

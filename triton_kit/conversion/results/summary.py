@@ -1,0 +1,52 @@
+"""A result in words, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from triton_kit.conversion.spec import ConvertResult
+
+KEPT_SHOWN = 8
+
+
+def result_lines(result: ConvertResult) -> list[str]:
+    """Return what a reader wants to know of a result, line by line."""
+    accuracy = result.accuracy
+    before, after = result.before, result.after
+    source = "from the cache" if result.from_cache else f"{result.seconds:.1f} s"
+    if result.precision is None:
+        taken = f"{result.artifact}  finished {result.format}, taken in as it is"
+        return [taken, *(f"  note: {note}" for note in result.notes)]
+    lines = [
+        f"{result.artifact}  {result.precision} {result.format}, {source}",
+        f"  size     {_bytes(before.bytes)} -> {_bytes(after.bytes)}"
+        f"  ({after.bytes / before.bytes:.2f} x)",
+        f"  nodes    {before.nodes} -> {after.nodes}",
+    ]
+    for output in accuracy.outputs:
+        top1 = output.top1_agreement
+        lines.append(
+            f"  {output.name}: SNR {output.snr_db:.1f} dB, "
+            f"largest error {output.max_abs_error:.3g}, cosine {output.cosine:.6f}"
+            + ("" if top1 is None else f", top-1 {top1:.2%}")
+        )
+    if result.format == "onnx":
+        level = accuracy.runtime_level or "none on this CPU"
+        lines.append(f"  ONNX Runtime may optimise up to level: {level}")
+    if result.kept_fp32:
+        lines += _kept(result.kept_fp32)
+    return [*lines, *(f"  note: {note}" for note in result.notes)]
+
+
+def _kept(kept: Mapping[str, str]) -> list[str]:
+    shown = list(kept.items())[:KEPT_SHOWN]
+    lines = [f"  {len(kept)} nodes stay in higher precision:"]
+    lines += [f"    {name}: {reason}" for name, reason in shown]
+    more = len(kept) - len(shown)
+    return [*lines, *([f"    and {more} more (--json)"] if more else [])]
+
+
+def _bytes(count: int) -> str:
+    if count < 1 << 20:
+        return f"{count / (1 << 10):.1f} KiB"
+    return f"{count / (1 << 20):.1f} MiB"

@@ -1,0 +1,68 @@
+"""Whatever a source is, it becomes an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from triton_kit.conversion.results.manifest import digests
+from triton_kit.conversion.sources.tensorflow import onnx_from_tensorflow
+from triton_kit.conversion.sources.torch import onnx_from_torch
+from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.errors import SpecError
+
+Kind = Literal["onnx", "torch", "tensorflow"]
+_KINDS: dict[str, Kind] = {
+    ".onnx": "onnx",
+    ".pt2": "torch",
+    ".pt": "torch",
+    ".ts": "torch",
+    ".keras": "tensorflow",
+}
+
+
+def source_kind(source: Path | str) -> Kind:
+    """Say which framework a source is of.
+
+    Raises:
+        SpecError: it is not there, or of none.
+    """
+    if isinstance(source, str):
+        return "torch"  # package.module:function
+    if not source.exists():
+        raise SpecError(
+            f"{source}: no such file or folder",
+            hint="a torch module is named package.module:function",
+        )
+    if source.is_dir():
+        if (source / "saved_model.pb").is_file():
+            return "tensorflow"
+        raise SpecError(f"{source}: a folder, but not a SavedModel")
+    kind = _KINDS.get(source.suffix)
+    if kind is None:
+        raise SpecError(
+            f"{source}: cannot tell what it is by its ending",
+            hint=f"known: {', '.join(_KINDS)}, a SavedModel folder, "
+            "package.module:function",
+        )
+    return kind
+
+
+def exported(spec: ConvertSpec, scratch: Path) -> Path:
+    """Return the source as an ONNX file: itself, or what its framework exports.
+
+    Raises:
+        ConvertError: the framework does not export it.
+        MissingExtraError: the framework is not installed.
+    """
+    kind = source_kind(spec.source)
+    if kind == "torch":
+        return onnx_from_torch(spec, scratch)
+    if kind == "tensorflow":
+        return onnx_from_tensorflow(spec, scratch)
+    return Path(spec.source)
+
+
+def source_digests(spec: ConvertSpec) -> dict[str, str]:
+    """Return the digests of the files that the source is made of."""
+    return digests(spec.source) if isinstance(spec.source, Path) else {}

@@ -1,0 +1,154 @@
+"""The child that has torch: exports a module, or runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from triton_kit.conversion.onnx.passes import load_callable
+from triton_kit.conversion.workers.samples import read_feed, write_arrays
+
+REASON_LINES = 2  # torch goes on with graphs and stacks
+Json = Any
+Module = Any  # a Module, ScriptModule or ExportedProgram, called alike
+
+
+class Source:
+    """A module and example inputs by name, whatever they were loaded from."""
+
+    def __init__(self, order: Mapping[str, Json]) -> None:
+        self.program: Module = None
+        self.module: Module = None
+        self.inputs: dict[str, torch.Tensor] = {}
+        self.is_script = False
+        text = order["source"]
+        if text.endswith(".pt2"):
+            self.program = torch.export.load(text)
+            self.module = self.program.module()
+            args, kwargs = self.program.example_inputs
+            self.inputs = _named(self.module, args) | dict(kwargs)
+        elif ":" in text and not Path(text).exists():
+            made: Any = load_callable(text, "function", order["root"])()
+            self.module, inputs = made
+            self.inputs = (
+                dict(inputs)
+                if isinstance(inputs, Mapping)
+                else _named(self.module, inputs)
+            )
+        else:
+            self.is_script = True
+            self.module = torch.jit.load(text, map_location="cpu")
+            self.inputs = {
+                name: torch.zeros(shape) for name, shape in order["shapes"].items()
+            }
+        if hasattr(self.module, "eval") and self.program is None:
+            self.module.eval()
+
+    def export(self, order: Mapping[str, Json]) -> None:
+        """Write the ONNX file."""
+        varying = {name: order["varying"].get(name, []) for name in self.inputs}
+        if self.is_script:
+            self._export_script(order, varying)
+            return
+        inputs = {
+            name: _grown(tensor, varying[name]) for name, tensor in self.inputs.items()
+        }
+        dynamic = torch.export.Dim.DYNAMIC
+        shapes = {n: dict.fromkeys(axes, dynamic) for n, axes in varying.items()}
+        exported = torch.onnx.export(
+            self.program or self.module,
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            dynamic_shapes=None if self.program else tuple(shapes.values()),
+            opset_version=order["opset"],
+            dynamo=True,
+            verbose=False,
+        )
+        if exported is None:
+            raise RuntimeError("torch.onnx.export gave nothing")
+        exported.save(order["onnx"], external_data=False)
+
+    def _export_script(
+        self, order: Mapping[str, Json], varying: Mapping[str, list[int]]
+    ) -> None:
+        """TorchScript goes by the old exporter; the new one does not take it."""
+        axes = {
+            name: {axis: f"{name}_{axis}" for axis in found}
+            for name, found in varying.items()
+        }
+        torch.onnx.export(
+            self.module,
+            tuple(self.inputs.values()),
+            order["onnx"],
+            input_names=list(self.inputs),
+            dynamic_axes=axes,
+            opset_version=min(order["opset"], 17),
+            dynamo=False,
+        )
+
+    def run(self, order: Mapping[str, Json]) -> int:
+        """Answer every feed; return the number of outputs."""
+        count = 0
+        for index, path in enumerate(order["feeds"]):
+            feed = read_feed(Path(path), order["names"])
+            tensors = [torch.from_numpy(feed[name]) for name in order["inputs"]]
+            with torch.no_grad():
+                answer = self.module(*tensors)
+            arrays = [tensor.numpy() for tensor in _flat(answer)]
+            write_arrays(Path(order["answers"]) / f"answer_{index}.npz", arrays)
+            count = len(arrays)
+        return count
+
+
+def _named(module: Module, inputs: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401
+    tensors = [inputs] if isinstance(inputs, torch.Tensor) else list(inputs)
+    names = list(inspect.signature(module.forward).parameters)
+    return dict(zip(names, tensors, strict=False))
+
+
+def _grown(tensor: torch.Tensor, axes: list[int]) -> torch.Tensor:
+    """Make sizes of one two: torch.export takes a size of one for a constant."""
+    for axis in axes:
+        if tensor.shape[axis] == 1:
+            tensor = torch.cat([tensor, tensor], dim=axis)
+    return tensor
+
+
+def _flat(answer: Any) -> list[torch.Tensor]:  # noqa: ANN401  what a module returns
+    if isinstance(answer, torch.Tensor):
+        return [answer]
+    values = answer.values() if isinstance(answer, Mapping) else answer
+    return [tensor for value in values for tensor in _flat(value)]
+
+
+def main() -> None:
+    """Do one order; torch talks on stdout, the answer is the last thing there."""
+    order = json.load(sys.stdin)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    torch.manual_seed(0)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            source = Source(order)
+            count = 0
+            if order["what"] == "export":
+                source.export(order)
+            else:
+                count = source.run(order)
+    except Exception as error:  # a supervisor's border: the parent explains it
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        sys.exit(f"{type(error).__name__}: {' '.join(lines[:REASON_LINES])}")
+    json.dump({"outputs": count}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""A verified ONNX file becomes a TensorRT plan or an RTX engine, in a child process."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from triton_kit.artifact import inspect_onnx
+from triton_kit.conversion.spec import ConvertSpec, Profile
+from triton_kit.conversion.tensorrt.builder_options import (
+    OPTIONS,
+    Backend,
+    Value,
+    check_backend,
+    parse_options,
+)
+from triton_kit.conversion.tensorrt.finished import (
+    check_fits,
+    container_plan,
+    release_note,
+)
+from triton_kit.conversion.tensorrt.tensorrt_api import known_api
+from triton_kit.conversion.workers.child import call_worker, worker_failed
+from triton_kit.errors import ConvertError, MissingExtraError, SpecError
+from triton_kit.process import Finished
+from triton_kit.tensors import DYNAMIC
+from triton_kit.triton.releases import Release, all_releases, find_release
+
+IMAGE = "nvcr.io/nvidia/tensorrt"
+_MOUNT = "/work"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A built engine and what the builder said of it."""
+
+    path: Path
+    backend: Backend | None  # None: it was built elsewhere
+    report: Mapping[str, Any] | None  # JSON: version, layers, tensors, seconds, memory
+    notes: tuple[str, ...] = ()
+
+
+def installed_backend(spec_format: str) -> Backend | None:
+    """Return the backend that is installed here for a format; None where none is."""
+    if spec_format == "rtx":
+        return "rtx" if find_spec("tensorrt_rtx") else None
+    if find_spec("tensorrt") is None:
+        return None
+    return "trt10" if tensorrt_version().startswith("10.") else "trt11"
+
+
+def tensorrt_version() -> str:
+    """Return the version of the TensorRT that is installed; empty where none is."""
+    for name in ("tensorrt", "tensorrt_cu13", "tensorrt_cu12"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return ""
+
+
+def backend_of_release(release: Release | None) -> Backend:
+    """Return the backend that a Triton release needs plans of."""
+    known = release.tensorrt if release else None
+    return "trt10" if known and known.startswith(("8.", "10.")) else "trt11"
+
+
+def checked_options(spec: ConvertSpec) -> dict[str, Value]:
+    """Read the spec's options and hold them against the backend that will get them.
+
+    Raises:
+        SpecError: an option is unknown, malformed, or the backend lacks it.
+    """
+    values = parse_options(spec.options)
+    if spec.sparsity:
+        values.setdefault("sparsity", True)
+    # float32 means float32, unless asked otherwise.
+    values.setdefault("tf32", False)
+    backend = installed_backend(spec.format)
+    if backend is None:
+        backend = "rtx" if spec.format == "rtx" else backend_of_release(_release(spec))
+    check_backend(values, backend, known_api(backend))
+    return values
+
+
+def _release(spec: ConvertSpec) -> Release | None:
+    return find_release(spec.release) if spec.release else None
+
+
+def build_engine(
+    onnx: Path, spec: ConvertSpec, profiles: Sequence[Profile], *, scratch: Path
+) -> Engine:
+    """Build an engine from a verified ONNX file.
+
+    Raises:
+        SpecError: an option that the backend lacks, or TensorRT of another version than
+            the release's.
+        ConvertError: TensorRT refused the graph, or its process ended.
+        MissingExtraError: TensorRT for RTX is not installed.
+    """
+    options = checked_options(spec)
+    backend = installed_backend("rtx" if spec.dry_run else spec.format)
+    if backend is None:
+        raise MissingExtraError("TensorRT for RTX", extra="rtx")
+    if spec.dry_run and spec.format == "plan":
+        options = {}  # they are TensorRT's, and were held against its API above
+    if backend != "rtx":
+        _check_version(spec)
+    report, engine = scratch / "report.json", scratch / "engine"
+    order = {
+        "backend": backend,
+        "onnx": str(onnx),
+        "engine": str(engine),
+        "report": str(report),
+        "profiles": [_bounds(profile) for profile in _varying(onnx, profiles)],
+        "options": {name: _plain(value) for name, value in options.items()},
+    }
+    facts = build_in_child(order, deadline_s=spec.deadline_s)
+    return Engine(path=engine, backend=backend, report=facts)
+
+
+def engine_of_container(plan: Path, spec: ConvertSpec) -> Engine:
+    """Take in the plan that a container built from a verified ONNX file.
+
+    Raises:
+        ConvertError: it is no plan, or the release does not load it.
+    """
+    check_fits(plan, spec)
+    note = "its plan was built in a container: the gate held the ONNX file it is of, "
+    note += "the plan itself was not run, and on which GPU it was built is not known"
+    return Engine(
+        path=plan, backend=None, report=None, notes=(note, *release_note(spec))
+    )
+
+
+def build_in_child(order: Mapping[str, Any], *, deadline_s: float) -> dict[str, Any]:
+    """Give `build_worker` its order, and return its report.
+
+    Raises:
+        ConvertError: TensorRT refused the graph, or its process ended.
+    """
+    done = call_worker("tensorrt.build_worker", dict(order), deadline_s=deadline_s)
+    if done.exit_code != 0:
+        raise _build_failed(Path(order["onnx"]), done)
+    facts: dict[str, Any] = json.loads(Path(order["report"]).read_text("utf-8"))
+    return facts
+
+
+def _plain(value: Value) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _varying(onnx: Path, profiles: Sequence[Profile]) -> list[Profile]:
+    """Leave out inputs of fixed shape; a static network still has one profile."""
+    fixed = {t.name for t in inspect_onnx(onnx).inputs if DYNAMIC not in t.shape}
+    return [{n: r for n, r in p.items() if n not in fixed} for p in profiles]
+
+
+def _bounds(profile: Profile) -> dict[str, list[list[int]]]:
+    return {n: [list(r.min), list(r.opt), list(r.max)] for n, r in profile.items()}
+
+
+def _check_version(spec: ConvertSpec) -> None:
+    release = _release(spec)
+    if release is None or release.tensorrt is None:
+        return
+    found = tensorrt_version()
+    if not found.startswith(".".join(release.tensorrt.split(".")[:3])):
+        raise SpecError(
+            f"{spec.source}: Triton {release.release} loads plans of TensorRT "
+            f"{release.tensorrt}, installed is {found}",
+            hint="build inside the container of that release: --format plan on a "
+            "machine without TensorRT prints the command",
+        )
+
+
+def _build_failed(onnx: Path, done: Finished) -> ConvertError:
+    """Pick TensorRT's own reason out of a long log."""
+    lines = [
+        line.strip()
+        for line in (*done.stdout.splitlines(), *done.stderr.splitlines())
+        if any(mark in line for mark in ("[E]", "Error Code", "BuildFailedError"))
+    ]
+    if not lines or done.exit_code is None or done.exit_code < 0:
+        return worker_failed(onnx, done, "TensorRT does not build it")
+    reason = " ".join(dict.fromkeys(lines))[:600]
+    hint = None
+    if "Plugin not found" in reason or "No importer registered" in reason:
+        hint = "an operator that TensorRT lacks: replace it by a graph pass (--pass), "
+        hint += "or give its plugin (--option plugins=FILE.so)"
+    elif "profile" in reason.lower():
+        hint = "look at --shapes: every input that varies needs min <= opt <= max"
+    return ConvertError(f"TensorRT does not build it: {reason}", hint=hint)
+
+
+def container_plan_and_command(
+    spec: ConvertSpec, onnx: Path, profiles: Sequence[Profile]
+) -> tuple[Path, str]:
+    """Return the plan that a container is to build, and the command that builds it.
+
+    The TensorRT container of a month carries the TensorRT of that month's Triton.
+    """
+    release = _release(spec) or all_releases()[-1]
+    image = f"{IMAGE}:{release.release}-py3"
+    words = [
+        f"--onnx={_MOUNT}/{onnx.name}",
+        "--skipInference",
+        *(["--stronglyTyped"] if backend_of_release(release) == "trt10" else []),
+        *_trtexec_shapes(_varying(onnx, profiles)),
+        *_trtexec_options(checked_options(spec)),
+    ]
+    plan = container_plan(onnx, [image, *words])
+    argv = [
+        *("docker", "run", "--rm", "--gpus", "device=0"),
+        *("-v", f"{onnx.parent.resolve()}:{_MOUNT}"),
+        *(image, "trtexec", f"--saveEngine={_MOUNT}/{plan.name}", *words),
+    ]
+    return plan, shlex.join(argv)
+
+
+def _trtexec_shapes(profiles: Sequence[Profile]) -> list[str]:
+    words = []
+    for index, profile in enumerate(profiles):
+        if len(profiles) > 1:
+            words.append(f"--profile={index}")
+        for bound in ("min", "opt", "max"):
+            shapes = ",".join(
+                f"{name}:{'x'.join(map(str, getattr(ranges, bound)))}"
+                for name, ranges in profile.items()
+            )
+            if shapes:
+                words.append(f"--{bound}Shapes={shapes}")
+    return words
+
+
+_TRTEXEC_WORDS = {
+    ("hardware_compatibility", "ampere_plus"): "ampere+",
+    ("hardware_compatibility", "same_compute_capability"): "sameComputeCapability",
+    ("layer_info", "names"): "layer_names_only",
+    ("runtime_platform", "same"): "SameAsBuild",
+    ("runtime_platform", "windows_amd64"): "WindowsAMD64",
+    ("tiling", "none"): "0",
+    ("tiling", "fast"): "1",
+    ("tiling", "moderate"): "2",
+    ("tiling", "full"): "3",
+}
+
+
+def _trtexec_options(options: Mapping[str, Value]) -> list[str]:
+    words = []
+    for name, value in options.items():
+        template = OPTIONS[name].trtexec
+        if name == "tf32" and not value:
+            words.append("--noTF32")
+        elif value is False or not template:
+            continue
+        elif isinstance(value, tuple):
+            words += [template.format(item) for item in value]
+        else:
+            word = _TRTEXEC_WORDS.get((name, str(value)), str(value))
+            words.append(template.format(word))
+    return words

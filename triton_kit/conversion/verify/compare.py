@@ -1,0 +1,190 @@
+"""How far two models' answers are apart, in the figures that people argue with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triton_kit.conversion.spec import OutputAccuracy
+from triton_kit.conversion.workers.samples import Array, Feed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """One output over some feeds, as sums; tallies of several feeds add up.
+
+    Attributes:
+        faults: what is wrong beyond figures: a shape, a type, NaN.
+        values: numbers compared.
+        power, other_power, product, noise: sums of squares of the original, the
+            candidate, of their product, and of the squared difference.
+        abs_error, max_abs_error: sum and largest of the absolute difference.
+        samples: rows along axis 0.
+        worst_row_db: SNR of the row that is off most.
+        rows, hits: rows that have a top-1, and those where it agrees; for whole
+            numbers and text: values, and those that are equal.
+        is_exact: whether the values count or name things.
+    """
+
+    faults: tuple[str, ...] = ()
+    values: int = 0
+    power: float = 0.0
+    other_power: float = 0.0
+    product: float = 0.0
+    noise: float = 0.0
+    abs_error: float = 0.0
+    max_abs_error: float = 0.0
+    samples: int = 0
+    worst_row_db: float = float("inf")
+    rows: int = 0
+    hits: int = 0
+    is_exact: bool = False
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            faults=(*self.faults, *other.faults),
+            values=self.values + other.values,
+            power=self.power + other.power,
+            other_power=self.other_power + other.other_power,
+            product=self.product + other.product,
+            noise=self.noise + other.noise,
+            abs_error=self.abs_error + other.abs_error,
+            max_abs_error=max(self.max_abs_error, other.max_abs_error),
+            samples=self.samples + other.samples,
+            worst_row_db=min(self.worst_row_db, other.worst_row_db),
+            rows=self.rows + other.rows,
+            hits=self.hits + other.hits,
+            is_exact=self.is_exact or other.is_exact,
+        )
+
+    @property
+    def snr_db(self) -> float:
+        """10 log10 of the original's power over the difference's; inf if equal."""
+        return float("-inf") if self.faults else _decibels(self.power, self.noise)
+
+    def figures(self, name: str) -> OutputAccuracy:
+        """Return what people read."""
+        norms = float(np.sqrt(self.power * self.other_power))
+        same = self.power == self.other_power
+        return OutputAccuracy(
+            name=name,
+            snr_db=self.snr_db,
+            worst_row_snr_db=self.worst_row_db,
+            max_abs_error=self.max_abs_error,
+            mean_abs_error=self.abs_error / max(1, self.values),
+            cosine=self.product / norms if norms else float(same),
+            top1_agreement=self.hits / self.rows if self.rows else None,
+        )
+
+
+def tally(original: Array, candidate: Array) -> Tally:
+    """Compare the answers to one feed."""
+    a, b = original, candidate
+    if a.shape != b.shape:
+        return _broken(f"shape {b.shape} instead of {a.shape}")
+    if a.dtype != b.dtype and not {a.dtype.kind, b.dtype.kind} <= set("USO"):
+        return _broken(f"type {b.dtype} instead of {a.dtype}")
+    if a.size == 0:
+        return Tally()
+    return _tally_floats(a, b) if a.dtype.kind == "f" else _tally_exact(a, b)
+
+
+def tally_all(original: Sequence[Array], candidate: Sequence[Array]) -> Tally:
+    """Compare the answers to several feeds."""
+    return sum(
+        (tally(a, b) for a, b in zip(original, candidate, strict=True)), start=Tally()
+    )
+
+
+def _broken(fault: str) -> Tally:
+    return Tally(faults=(fault,), max_abs_error=np.inf, worst_row_db=-np.inf)
+
+
+def _tally_exact(a: Array, b: Array) -> Tally:
+    error = 0.0
+    if a.dtype.kind in "iu":
+        error = float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max())
+    return Tally(
+        values=a.size,
+        samples=a.shape[0] if a.ndim else 1,
+        max_abs_error=error,
+        rows=a.size,
+        hits=int((a == b).sum()),
+        is_exact=True,
+    )
+
+
+def _tally_floats(a: Array, b: Array) -> Tally:
+    left, right = a.astype(np.float64), b.astype(np.float64)
+    odd = ~np.isfinite(left) | ~np.isfinite(right)
+    same_odd = odd & ((left == right) | (np.isnan(left) & np.isnan(right)))
+    if count := int((odd & ~same_odd).sum()):
+        return _broken(f"NaN or Inf in {count} places where the original has none")
+    left, right = np.where(odd, 0.0, left), np.where(odd, 0.0, right)
+    error = np.abs(left - right)
+    rows, hits = _top1(left, right)
+    return Tally(
+        values=a.size,
+        samples=a.shape[0] if a.ndim else 1,
+        power=float(np.square(left).sum()),
+        other_power=float(np.square(right).sum()),
+        product=float(np.vdot(left, right)),
+        noise=float(np.square(error).sum()),
+        abs_error=float(error.sum()),
+        max_abs_error=float(error.max()),
+        worst_row_db=_worst_row_db(left, right),
+        rows=rows,
+        hits=hits,
+    )
+
+
+def _decibels(power: float, noise: float) -> float:
+    if noise == 0:
+        return float("inf")
+    if power == 0:
+        return float("-inf")
+    return float(10 * np.log10(power / noise))
+
+
+def _worst_row_db(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    """Return the SNR of the row that is off most.
+
+    A row in a thousand that is all wrong leaves 30 dB over all; here it shows. Rows
+    with little power are held against the mean row's, or rounding would condemn them.
+    """
+    rows = left.reshape(left.shape[0] if left.ndim else 1, -1)
+    noise = np.square(rows - right.reshape(rows.shape)).sum(axis=1)
+    power = np.square(rows).sum(axis=1)
+    power = np.maximum(power, power.mean())
+    with np.errstate(over="ignore"):  # noise over nothing is infinite
+        worst = int(np.argmax(noise / np.maximum(power, np.finfo(np.float64).tiny)))
+    return _decibels(float(power[worst]), float(noise[worst]))
+
+
+def _top1(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[int, int]:
+    """Count rows along the last axis, and those whose largest value is in one place.
+
+    A tie is no disagreement: the candidate's choice may be any of the original's best.
+    """
+    if left.ndim < 2 or left.shape[-1] < 2:
+        return 0, 0
+    chosen = np.argmax(right, axis=-1)[..., np.newaxis]
+    taken = np.take_along_axis(left, chosen, axis=-1)[..., 0]
+    agrees = taken == left.max(axis=-1)
+    return agrees.size, int(agrees.sum())
+
+
+def rows_differ_db(answer: Feed) -> float:
+    """Return the SNR between row 0 and the other rows, for the worst output.
+
+    For answers to a feed of identical rows, which should be identical too.
+    """
+    found = [float("inf")]
+    for array in answer.values():
+        if array.ndim and array.shape[0] > 1 and array.dtype.kind == "f":
+            first = np.broadcast_to(array[:1], array.shape)
+            found.append(tally(first, array).worst_row_db)
+    return min(found)

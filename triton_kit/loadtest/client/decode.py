@@ -1,0 +1,144 @@
+"""Reading the outputs out of answers, whatever protocol they came by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from triton_kit.errors import SpecError
+from triton_kit.loadtest.http.compression import expanded
+from triton_kit.loadtest.http.grpc_status import message_of, messages_of
+from triton_kit.loadtest.http.tensor_bytes import from_bytes
+from triton_kit.loadtest.inputs.data import Array
+from triton_kit.tensors import data_type
+
+# What JSON of another layout makes the reading of it raise.
+_NOT_AS_AGREED = (AttributeError, KeyError, TypeError, OverflowError, SpecError)
+_GZIP, _ZLIB = b"\x1f", b"\x78"
+
+
+def decode_http(answer: bytes) -> dict[str, Array]:
+    """Read the outputs of a KServe v2 HTTP answer with binary tensors.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    answer = _plain(answer)
+    # Latin-1 keeps a character per byte, so that positions stay what they are.
+    front, at = json.JSONDecoder().raw_decode(answer.decode("latin-1"))
+    outputs: dict[str, Array] = {}
+    try:
+        for output in front.get("outputs", []):
+            dtype = data_type(output["datatype"])
+            size = output.get("parameters", {}).get("binary_data_size")
+            if size is None:
+                array: Array = np.array(output["data"], dtype.numpy)
+            else:
+                array = from_bytes(answer[at : at + size], dtype)
+                at += size
+            outputs[output["name"]] = array.reshape(output["shape"])
+    except _NOT_AS_AGREED as error:
+        raise ValueError(f"not the JSON of an answer: {error!r}") from error
+    return outputs
+
+
+def _plain(answer: bytes) -> bytes:
+    """Expand an answer that came compressed; JSON begins with no byte that those do."""
+    return expanded(answer) if answer[:1] in (_GZIP, _ZLIB) else answer
+
+
+def decode_generate(answer: bytes) -> dict[str, Array]:
+    """Read an answer of `generate`: plain JSON, each output a value or a list.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    return _from_fields([json.loads(_plain(answer))])
+
+
+def decode_events(answer: bytes) -> dict[str, Array]:
+    """Read the events of `generate_stream`, one after another, as one answer.
+
+    Raises:
+        ValueError: one of them is no JSON object.
+    """
+    text = answer.decode().rstrip()
+    events, at = [], 0
+    while at < len(text):
+        while text[at].isspace():
+            at += 1
+        event, at = json.JSONDecoder().raw_decode(text, at)
+        events.append(event)
+    return _from_fields(events)
+
+
+def _from_fields(events: Sequence[Any]) -> dict[str, Array]:
+    """Join the fields of JSON objects, event after event."""
+    columns: dict[str, list[Any]] = {}
+    for event in events:
+        if not isinstance(event, dict):
+            raise ValueError(f"no JSON object: {event!r:.80}")  # noqa: TRY004
+        for name, value in event.items():
+            column = columns.setdefault(name, [])
+            column += value if isinstance(value, list) else [value]
+    return {name: _as_array(column) for name, column in columns.items()}
+
+
+def _as_array(values: list[Any]) -> Array:
+    if all(isinstance(value, str) for value in values):
+        array: Array = np.empty(len(values), np.object_)
+        array[:] = [value.encode() for value in values]
+        return array
+    return np.array(values)
+
+
+def decode_grpc(answer: bytes) -> dict[str, Array]:
+    """Read the outputs of a ModelInferResponse with raw contents.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    from tritonclient.grpc import service_pb2
+
+    return _outputs(_parsed(service_pb2.ModelInferResponse, message_of(answer)))
+
+
+def decode_grpc_stream(answer: bytes) -> dict[str, Array]:
+    """Read the outputs of all ModelStreamInferResponses as one answer, flat.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    from tritonclient.grpc import service_pb2
+
+    columns: dict[str, list[Array]] = {}
+    for message in messages_of(answer):
+        reply = _parsed(service_pb2.ModelStreamInferResponse, message)
+        for name, array in _outputs(reply.infer_response).items():
+            columns.setdefault(name, []).append(array.ravel())
+    return {name: np.concatenate(column) for name, column in columns.items()}
+
+
+def _parsed(kind: Any, data: bytes) -> Any:  # noqa: ANN401  generated classes
+    from google.protobuf.message import DecodeError
+
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _outputs(response: Any) -> dict[str, Array]:  # noqa: ANN401  a generated class
+    pairs = zip(response.outputs, response.raw_output_contents, strict=True)
+    try:
+        return {
+            output.name: from_bytes(raw, data_type(output.datatype)).reshape(
+                output.shape
+            )
+            for output, raw in pairs
+        }
+    except SpecError as error:
+        raise ValueError(error.message) from error

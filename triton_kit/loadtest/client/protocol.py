@@ -1,0 +1,177 @@
+"""The protocols a load can speak: for each, its control, transport and requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from triton_kit.errors import SpecError
+from triton_kit.loadtest.client import check, decode
+from triton_kit.loadtest.inputs.data import Inputs
+from triton_kit.loadtest.net.base import Transport
+from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.request import Parameter, Request
+from triton_kit.loadtest.server.model import ModelInfo
+
+if TYPE_CHECKING:
+    from triton_kit.loadtest.client.shared_memory import SharedMemory
+    from triton_kit.loadtest.server.control import Control
+    from triton_kit.loadtest.spec import PerfSpec
+
+
+# A request from a model, its inputs, and parameters beside those of the spec.
+Encode = Callable[[ModelInfo, Inputs, dict[str, Parameter]], Request]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How to ask, how to send, and how a request looks.
+
+    With `is_stream` an answer has any number of replies, which are read as one.
+    """
+
+    control: Control
+    transport: Callable[[Reactor, bool], Transport]  # True keeps the answers
+    encode: Encode
+    decode: check.Decode
+    compare_as: check.Form = check.whole
+    is_stream: bool = False
+    memory: SharedMemory | None = None
+
+
+def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
+    """Return the protocol that `spec` names; imports only what it needs.
+
+    With `streaming` each gRPC request is a stream of its own, with any number of
+    replies; of HTTP only `generate_stream` has any.
+
+    Raises:
+        SpecError: the protocol has no such endpoint.
+    """
+    endpoint = spec.transport.endpoint
+    if spec.protocol == "grpc":
+        if endpoint != "infer":
+            raise SpecError(f"{endpoint} is there over HTTP only", hint="-i http")
+        return _grpc(spec, streaming)
+    return _http(spec) if endpoint == "infer" else _generate(spec)
+
+
+def _memory(spec: PerfSpec, control: Control) -> SharedMemory | None:
+    from triton_kit.loadtest.client.cuda_memory import CudaRegion
+    from triton_kit.loadtest.client.shared_memory import SharedMemory, SystemRegion
+
+    kind = spec.transport.shared_memory
+    if kind == "none":
+        return None
+    region = CudaRegion(control) if kind == "cuda" else SystemRegion(control)
+    return SharedMemory(region, output_bytes=spec.transport.output_bytes)
+
+
+def _accepting(spec: PerfSpec, header: str) -> dict[str, str]:
+    """Return the headers of each request, with what the server may compress with."""
+    algorithm = spec.transport.accept_compression
+    accepted = {} if algorithm == "none" else {header: algorithm}
+    return accepted | dict(spec.headers)
+
+
+def _http(spec: PerfSpec) -> Protocol:
+    from triton_kit.loadtest.client.kserve_http import infer_request
+    from triton_kit.loadtest.net.http1 import Http1Transport
+    from triton_kit.loadtest.server.control_http import HttpControl
+
+    address = spec.address
+    control = HttpControl(address, headers=spec.headers)
+    memory = _memory(spec, control)
+    headers = _accepting(spec, "Accept-Encoding")
+    return Protocol(
+        control=control,
+        decode=decode.decode_http,
+        transport=lambda reactor, keep: Http1Transport(
+            reactor, address, keep_answers=keep
+        ),
+        encode=lambda model, inputs, parameters: infer_request(
+            address,
+            model,
+            inputs,
+            inferences=spec.batch_size,
+            version=spec.version,
+            headers=headers,
+            parameters=spec.parameters | parameters,
+            compression=spec.transport.compression,
+            memory=memory,
+        ),
+        memory=memory,
+    )
+
+
+def _generate(spec: PerfSpec) -> Protocol:
+    from triton_kit.loadtest.client.generate import generate_request
+    from triton_kit.loadtest.net.http1 import Http1Transport
+    from triton_kit.loadtest.server.control_http import HttpControl
+
+    address, endpoint = spec.address, spec.transport.endpoint
+    is_stream = endpoint == "generate_stream"
+    return Protocol(
+        control=HttpControl(address, headers=spec.headers),
+        decode=decode.decode_events if is_stream else decode.decode_generate,
+        compare_as=check.joined if is_stream else check.flat,
+        is_stream=is_stream,
+        transport=lambda reactor, keep: Http1Transport(
+            reactor,
+            address,
+            keep_answers=keep,
+            has_events=is_stream,
+        ),
+        encode=lambda model, inputs, parameters: generate_request(
+            address,
+            model,
+            inputs,
+            endpoint=endpoint,
+            version=spec.version,
+            headers=spec.headers,
+            parameters=spec.parameters | parameters,
+            compression=spec.transport.compression,
+        ),
+    )
+
+
+def _grpc(spec: PerfSpec, streaming: bool) -> Protocol:
+    from triton_kit.loadtest.client.kserve_grpc import error_in_stream, infer_request
+    from triton_kit.loadtest.http.grpc_call import call_headers
+    from triton_kit.loadtest.net.http2 import Http2Transport
+    from triton_kit.loadtest.server.control_grpc import GrpcControl
+
+    address = spec.address
+    headers = call_headers(
+        address,
+        "ModelStreamInfer" if streaming else "ModelInfer",
+        _accepting(spec, "grpc-accept-encoding"),
+        compression=spec.transport.compression,
+    )
+    control = GrpcControl(address, headers=spec.headers)
+    memory = _memory(spec, control)
+    return Protocol(
+        control=control,
+        decode=decode.decode_grpc_stream if streaming else decode.decode_grpc,
+        compare_as=check.joined if streaming else check.whole,
+        is_stream=streaming,
+        transport=lambda reactor, keep: Http2Transport(
+            reactor,
+            address,
+            connections=spec.connections,
+            keep_answers=keep,
+            error_in=error_in_stream if streaming else None,
+        ),
+        encode=lambda model, inputs, parameters: infer_request(
+            headers,
+            model,
+            inputs,
+            inferences=spec.batch_size,
+            version=spec.version,
+            parameters=spec.parameters | parameters,
+            compression=spec.transport.compression,
+            memory=memory,
+        ),
+        memory=memory,
+    )

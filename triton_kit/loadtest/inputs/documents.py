@@ -1,0 +1,185 @@
+"""perf_analyzer's JSON: steps or streams, shapes, base64, expected outputs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.loadtest.inputs.data import Array
+from triton_kit.loadtest.inputs.steps import (
+    Step,
+    check_shape,
+    from_raw,
+    needed,
+    reshaped,
+    shape_of,
+    strings,
+)
+from triton_kit.loadtest.server.model import ModelInfo
+from triton_kit.tensors import DYNAMIC, Shape, Tensor
+
+
+def steps_from_json(
+    path: Path, model: ModelInfo, shapes: Mapping[str, Shape]
+) -> list[Step]:
+    """Read steps or streams of them, and what is expected of each.
+
+    Raises:
+        SpecError: it is no such JSON, or does not fit the model.
+    """
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: not readable JSON: {error}") from error
+    return steps_from_document(document, path, model, shapes)
+
+
+def steps_from_document(
+    document: Any,  # noqa: ANN401  JSON of the user
+    path: Path,
+    model: ModelInfo,
+    shapes: Mapping[str, Shape],
+) -> list[Step]:
+    """Read the same from JSON that was parsed already; `path` is where it is from.
+
+    Raises:
+        SpecError: it does not fit the model.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("data"), list):
+        raise SpecError(f"{path}: no list named 'data' in it")
+    given = _flat(document["data"], path)
+    answers = document.get("validation_data", [])
+    if not isinstance(answers, list):
+        raise SpecError(f"{path}: 'validation_data' is no list")
+    expected = _flat(answers, path)
+    if expected and [stream for stream, _ in expected] != [s for s, _ in given]:
+        raise SpecError(
+            f"{path}: {len(given)} steps, but validation_data for {len(expected)}, "
+            "or in other streams"
+        )
+    inputs = {tensor.name: tensor for tensor in model.inputs}
+    outputs = {tensor.name: tensor for tensor in model.outputs}
+    steps = []
+    for index, (stream, fields) in enumerate(given):
+        where = f"{path}: step {index}"
+        values = _tensors(fields, inputs, shapes, where)
+        absent = [t.name for t in needed(model) if t.name not in values]
+        if absent:
+            raise SpecError(f"{where}: no value for the input {absent[0]!r}")
+        wanted = expected[index][1] if expected else {}
+        answer = _tensors(wanted, outputs, {}, where)
+        steps.append(Step(inputs=values, expected=answer, stream=stream))
+    return steps
+
+
+def _flat(entries: Sequence[Any], path: Path) -> list[tuple[int, Any]]:
+    """Return each step with its stream, of a list of steps or of streams of them."""
+    if not any(isinstance(entry, list) for entry in entries):
+        return [(0, step) for step in entries]
+    streams = [entry if isinstance(entry, list) else [entry] for entry in entries]
+    if not all(streams):
+        raise SpecError(f"{path}: stream {streams.index([])} has no steps")
+    return [(number, step) for number, stream in enumerate(streams) for step in stream]
+
+
+def _tensors(
+    fields: Any,  # noqa: ANN401  JSON of the user
+    known: Mapping[str, Tensor],
+    shapes: Mapping[str, Shape],
+    where: str,
+) -> dict[str, Array]:
+    if not isinstance(fields, dict):
+        raise SpecError(f"{where}: not an object of tensors")
+    arrays = {}
+    for name, value in fields.items():
+        if name not in known:
+            raise SpecError(
+                f"{where}: unknown tensor {name!r}", hint=did_you_mean(name, known)
+            )
+        arrays[name] = _tensor(value, known[name], shapes, f"{where}: {name}")
+    return arrays
+
+
+def _tensor(
+    value: Any,  # noqa: ANN401  JSON of the user
+    tensor: Tensor,
+    shapes: Mapping[str, Shape],
+    where: str,
+) -> Array:
+    shape, content = None, value
+    if isinstance(value, dict):
+        shape = _shape(value["shape"], where) if "shape" in value else None
+        content = value.get("content", [])
+    if shape is None:
+        shape = _own_shape(tensor, shapes, content)
+    check_shape(tensor, shape, where)
+    if isinstance(value, dict) and "b64" in value:
+        try:
+            raw = base64.b64decode(value["b64"], validate=True)
+        except (binascii.Error, TypeError) as error:
+            raise SpecError(f"{where}: not base64: {error}") from error
+        return from_raw(raw, tensor.dtype, shape, where)
+    flat = content if isinstance(content, list) else [content]
+    if None in _leaves(flat):
+        raise SpecError(f"{where}: null is no {tensor.dtype.name}")
+    if tensor.dtype.item_bytes is None:
+        return strings([_as_bytes(item) for item in _leaves(flat)], shape, where)
+    return reshaped(_array(flat, tensor, where), shape, where)
+
+
+def _shape(value: Any, where: str) -> Shape:  # noqa: ANN401  JSON of the user
+    is_list = isinstance(value, list)
+    if not is_list or not all(type(size) is int and size >= 0 for size in value):
+        raise SpecError(f"{where}: shape {value!r} is no list of sizes")
+    return tuple(value)
+
+
+def _array(flat: list[Any], tensor: Tensor, where: str) -> Array:
+    """Return numbers as the tensor has them; none may change on the way."""
+    try:
+        with warnings.catch_warnings():
+            # What NumPy 2 refuses, 1.26 wraps around with a warning.
+            warnings.simplefilter("error", DeprecationWarning)
+            array: Array = np.array(flat, tensor.dtype.numpy)
+        plain = np.array(flat)
+    except (ValueError, TypeError, OverflowError, DeprecationWarning) as error:
+        raise SpecError(f"{where}: not {tensor.dtype.name}: {error}") from error
+    is_cut = array.dtype.kind in "iu" and plain.dtype.kind == "f"
+    if is_cut and not np.array_equal(array, plain):
+        wrong = plain.ravel()[np.flatnonzero(array.ravel() != plain.ravel())[0]]
+        raise SpecError(f"{where}: {wrong} is no {tensor.dtype.name}")
+    return array
+
+
+def _own_shape(
+    tensor: Tensor,
+    shapes: Mapping[str, Shape],
+    content: Any,  # noqa: ANN401  JSON of the user
+) -> Shape:
+    """The shape from --shape or the model; one unknown axis follows from the data."""
+    shape = shapes.get(tensor.name, tensor.shape)
+    if shape.count(DYNAMIC) == 1 and isinstance(content, list):
+        rest = -math.prod(shape)
+        size = len(_leaves(content)) // rest if rest else 0
+        return tuple(size if axis == DYNAMIC else axis for axis in shape)
+    return shape_of(tensor, shapes)
+
+
+def _leaves(content: list[Any]) -> list[Any]:
+    leaves: list[Any] = []
+    for item in content:
+        leaves += _leaves(item) if isinstance(item, list) else [item]
+    return leaves
+
+
+def _as_bytes(item: Any) -> bytes:  # noqa: ANN401  JSON of the user
+    return str(item).encode()

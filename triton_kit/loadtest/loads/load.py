@@ -1,0 +1,255 @@
+"""How fast requests are sent: so many at once, or at times of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.loadtest.loads import schedule
+
+_MOST_CONCURRENT = 16_384
+_HIGHEST_RATE_HZ = 1e6
+_LOWEST_RATE_HZ = 1e-6
+_MOST_LOADS = 10_000
+
+Distribution = Literal["constant", "poisson"]
+DISTRIBUTIONS = ("constant", "poisson")
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoad:
+    """So many requests in flight at all times."""
+
+    concurrency: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.concurrency <= _MOST_CONCURRENT:
+            raise SpecError(
+                f"concurrency {self.concurrency}: need 1 to {_MOST_CONCURRENT}"
+            )
+
+    def __str__(self) -> str:
+        return f"concurrency {self.concurrency}"
+
+    def as_json(self) -> dict[str, object]:
+        """Return the load as it stands in the JSON result."""
+        return {"kind": "closed", "concurrency": self.concurrency}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLoad:
+    """So many requests per second, whether or not the server keeps up.
+
+    Attributes:
+        rate_hz: requests per second, on average.
+        distribution: `constant` gaps, or `poisson` arrivals.
+        seed: of the Poisson arrivals; the same seed gives the same times.
+    """
+
+    rate_hz: float
+    distribution: str = "constant"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not _LOWEST_RATE_HZ <= self.rate_hz <= _HIGHEST_RATE_HZ:
+            raise SpecError(
+                f"request rate {self.rate_hz:g}/s: need {_LOWEST_RATE_HZ:g} to "
+                f"{_HIGHEST_RATE_HZ:g}"
+            )
+        if self.distribution not in DISTRIBUTIONS:
+            raise SpecError(
+                f"unknown distribution {self.distribution!r}",
+                hint=did_you_mean(self.distribution, DISTRIBUTIONS),
+            )
+
+    def __str__(self) -> str:
+        # Two rates of a range have two names, and 0.1 + 2 * 0.1 is called 0.3.
+        return f"{self.rate_hz:.12g}/s {self.distribution}"
+
+    def times(self) -> Iterator[int]:
+        """Yield the send times in ns from the start, endlessly."""
+        if self.distribution == "poisson":
+            return schedule.poisson(self.rate_hz, seed=self.seed)
+        return schedule.constant(self.rate_hz)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the load as it stands in the JSON result."""
+        shown: dict[str, object] = {
+            "kind": "open",
+            "rate": self.rate_hz,
+            "distribution": self.distribution,
+        }
+        return shown | ({"seed": self.seed} if self.distribution == "poisson" else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleLoad:
+    """Requests at given times.
+
+    Attributes:
+        times_ns: gaps between requests, over and over; or absolute times, once.
+        is_repeated: whether these are gaps.
+        name: where they come from, for people.
+    """
+
+    times_ns: tuple[int, ...] = field(repr=False)
+    is_repeated: bool
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def rate_hz(self) -> float:
+        """Requests per second, on average; 0 where all come at once."""
+        gaps, length_ns = len(self.times_ns), sum(self.times_ns)
+        if not self.is_repeated:
+            gaps, length_ns = gaps - 1, self.times_ns[-1] - self.times_ns[0]
+        return gaps * 1e9 / length_ns if length_ns else 0.0
+
+    def times(self) -> Iterator[int]:
+        """Yield the send times in ns from the start."""
+        if self.is_repeated:
+            return schedule.repeated(self.times_ns)
+        return iter(self.times_ns)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the load as it stands in the JSON result."""
+        kind = "intervals" if self.is_repeated else "trace"
+        return {"kind": kind, "name": self.name, "rate": self.rate_hz}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodicLoad:
+    """More and more requests in flight, level by level, in one run.
+
+    Attributes:
+        start: requests in flight at first.
+        end: and at last; the last step is shorter where the steps do not meet it.
+        step: how many more at each level.
+        period: a level ends when each of the slots that it added has had so many
+            answers; every response of a stream is one.
+    """
+
+    start: int
+    end: int
+    step: int = 1
+    period: int = 10  # perf_analyzer's
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.start <= self.end <= _MOST_CONCURRENT or self.step < 1:
+            raise SpecError(
+                f"periodic concurrency range {self.start}:{self.end}:{self.step}: need "
+                f"1 <= START <= END <= {_MOST_CONCURRENT} and STEP of 1 or more"
+            )
+        if self.period < 1:
+            raise SpecError(f"request period {self.period}: need 1 or more")
+
+    def __str__(self) -> str:
+        return f"concurrency {self.start} to {self.end}"
+
+    @property
+    def levels(self) -> list[int]:
+        """The concurrency of each level."""
+        return [*range(self.start, self.end, self.step), self.end]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the load as it stands in the JSON result."""
+        return {
+            "kind": "periodic",
+            "concurrency": self.end,
+            "start": self.start,
+            "step": self.step,
+            "period": self.period,
+        }
+
+
+Load = ClosedLoad | PeriodicLoad | RateLoad | ScheduleLoad
+
+
+def concurrency_range(text: str) -> tuple[ClosedLoad, ...]:
+    """Read `START:END:STEP` as perf_analyzer does: END is included, STEP is 1.
+
+    END 0 goes on as far as loads do, for a search that stops before.
+
+    Raises:
+        SpecError: it is not a range, or an empty one.
+    """
+    numbers = _range("concurrency range", text, most=_MOST_CONCURRENT)
+    if any(number != int(number) for number in numbers):
+        raise SpecError(f"concurrency range {text!r}: need whole numbers")
+    return tuple(ClosedLoad(int(number)) for number in numbers)
+
+
+def periodic_range(text: str, *, period: int) -> PeriodicLoad:
+    """Read `START:END:STEP` in requests in flight; END is included, STEP is 1.
+
+    Raises:
+        SpecError: it is not a range, or an impossible one.
+    """
+    what = "periodic concurrency range"
+    start, end, step = _three(what, text)
+    if not start == int(start) or not end == int(end) or not step == int(step):
+        raise SpecError(f"{what} {text!r}: need whole numbers")
+    return PeriodicLoad(start=int(start), end=int(end), step=int(step), period=period)
+
+
+def rate_range(
+    text: str, *, distribution: str = "constant", seed: int = 0
+) -> tuple[RateLoad, ...]:
+    """Read `START:END:STEP` in requests per second; END is included.
+
+    END 0 goes on as far as loads do, for a search that stops before.
+
+    Raises:
+        SpecError: it is not a range, or an empty one.
+    """
+    return tuple(
+        RateLoad(rate_hz=rate, distribution=distribution, seed=seed)
+        for rate in _range("request rate range", text, most=_HIGHEST_RATE_HZ)
+    )
+
+
+def is_endless(what: str, text: str) -> bool:
+    """Whether END is 0: the range ends with the first load that misses an objective.
+
+    Raises:
+        SpecError: it is not a range; `what` names it.
+    """
+    start, end, _ = _three(what, text)
+    return start > 0 == end
+
+
+def _three(what: str, text: str) -> tuple[float, float, float]:
+    try:
+        numbers = [float(part) for part in text.split(":")]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 3 or not all(map(math.isfinite, numbers)):
+        raise SpecError(
+            f"{what} {text!r}: not of the form START:END:STEP",
+            hint="for example 1:16:5, or just 8",
+        )
+    start = numbers[0]
+    end = numbers[1] if len(numbers) > 1 else start
+    step = numbers[2] if len(numbers) > 2 else 1.0
+    return start, end, step
+
+
+def _range(what: str, text: str, *, most: float) -> list[float]:
+    start, end, step = _three(what, text)
+    if start > 0 and end == 0:
+        end = max(start, min(start + (_MOST_LOADS - 1) * step, most))
+    if step <= 0 or end < start:
+        raise SpecError(f"{what} {text!r} is empty: need END >= START and STEP > 0")
+    # END is included, though 0.1 + 2 * 0.1 is a little more than 0.3.
+    steps = math.floor((end - start) / step + 1e-9)
+    if steps >= _MOST_LOADS:
+        raise SpecError(
+            f"{what} {text!r}: {steps + 1} loads, {_MOST_LOADS} at most",
+            hint="a larger STEP",
+        )
+    return [min(start + index * step, end) for index in range(steps + 1)]

@@ -1,0 +1,174 @@
+"""A set number of requests in flight: an answer lets the next request go."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+
+from triton_kit.loadtest.clock import now_ns
+from triton_kit.loadtest.loads.sequences import Source, TurnTaking
+from triton_kit.loadtest.loops.endings import Endings
+from triton_kit.loadtest.loops.ledger import Ledger
+from triton_kit.loadtest.loops.observed import ObservedTransport
+from triton_kit.loadtest.loops.quota import Quota
+from triton_kit.loadtest.net.base import Transport
+from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.record.backlog import Owed
+from triton_kit.loadtest.record.recorder import Cut
+from triton_kit.loadtest.request import Failure, Request
+
+_SECOND = operator.itemgetter(1)
+
+
+class ClosedLoop:
+    """Keeps `concurrency` requests in flight.
+
+    Every slot takes the next of `requests`, or has an endless `source` of its own.
+    A request is due the moment the answer before it is there, so the client's own
+    delay between the two shows as lag instead of hiding.
+
+    With a `quota` the loop can be raised to more and more requests in flight; the
+    reactor then stops whenever those that came last have been answered often enough.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        transport: Transport,
+        requests: Sequence[Request],
+        *,
+        concurrency: int,
+        source: Source | None = None,
+        quota: Quota | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self.ledger = ledger or Ledger()
+        self.ledger.hand_back_to(self._freed)
+        self.recorder = self.ledger.recorder
+        self.in_flight = 0
+        # What is answered tells both.
+        self.sent: int | None = None
+        self.owed: Owed | None = None
+        self._reactor = reactor
+        self._transport: Transport = transport
+        self._turns = TurnTaking(requests, source)
+        self._first = self._concurrency = concurrency
+        self._quota = quota
+        if quota is not None:
+            self._transport = ObservedTransport(transport, [quota])
+        self._due_ns = self.ledger.due_ns
+        self._next: list[Iterator[Request]] = []
+        self._endings = Endings(
+            self._turns, self.ledger, self._transport, self._stop_if_done
+        )
+
+    def open(self) -> None:
+        """Connect; raises TransportError where nobody accepts."""
+        self._transport.open(self._concurrency, self.ledger)
+        self._turns.restart()
+
+    def begin(self, *, count: int | None = None) -> int:
+        """Send the first requests; `count` limits how many are sent in all.
+
+        Returns:
+            When the load began.
+        """
+        self._concurrency = self._first
+        self._endings.are_wanted = False
+        self.open()
+        self._due_ns[:] = [0] * self._concurrency
+        start_ns = now_ns()
+        self._next = self._sources(count)
+        for slot in range(self._concurrency):
+            self._start(slot)
+        return start_ns
+
+    def raise_to(self, concurrency: int) -> None:
+        """Keep so many in flight from now on; the quota waits for the new ones."""
+        assert self._quota is not None
+        new = range(self._concurrency, concurrency)
+        self._quota.expect(new or range(concurrency))
+        for slot in new:
+            self._transport.grow()
+            self._due_ns.append(0)
+            self._next.append(self._turns.requests_of(slot))
+            self._start(slot)
+        self._concurrency = concurrency
+
+    def _sources(self, count: int | None) -> list[Iterator[Request]]:
+        """Return where each slot takes its requests from, `count` in all."""
+        slots = range(self._concurrency)
+        if count is None:
+            return [self._turns.requests_of(slot) for slot in slots]
+        left = iter(range(count))  # one for all: whoever is ready takes the next
+        return [
+            map(_SECOND, zip(left, self._turns.requests_of(slot), strict=False))
+            for slot in slots
+        ]
+
+    def _start(self, slot: int) -> None:
+        request = next(self._next[slot], None)
+        if request is not None:
+            self._send(slot, request)
+
+    def _send(self, slot: int, request: Request) -> None:
+        self.in_flight += 1
+        self._due_ns[slot] = now_ns()
+        self._transport.send(slot, request)
+
+    @property
+    def ended(self) -> int:
+        """Requests that ended since the last cut, well or not."""
+        return self.recorder.finished
+
+    def cut(self) -> Cut:
+        """Return what was recorded since the last cut, and begin anew."""
+        return self.ledger.cut()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything that was to be sent has ended."""
+        return not (self.in_flight or self._endings.in_flight)
+
+    def _stop_if_done(self) -> None:
+        if self.is_done:
+            self._reactor.stop()
+
+    def finish(self, _end_ns: int) -> None:
+        """Send nothing more; the reactor stops when the last answer is there."""
+        self._next = [iter(())] * len(self._next)
+        if not self.in_flight:
+            self._reactor.stop()
+
+    def end_sequences(self) -> None:
+        """End the sequence of each slot that sends nothing more; counts nowhere.
+
+        While there is none, all go on: an early question ends nothing later.
+        """
+        idle = [slot for slot, due_ns in enumerate(self._due_ns) if not due_ns]
+        if idle:
+            self._endings.are_wanted = True
+            self._endings.send(idle)
+
+    def abandon(self, failure: Failure) -> None:
+        """Give up what is still in flight, and send nothing more."""
+        self.finish(0)
+        self.expire(now_ns(), failure)
+
+    def expire(self, before_ns: int, failure: Failure) -> None:
+        """Fail the requests that were due before `before_ns` and have no answer yet."""
+        self.ledger.expire(self._transport, before_ns, failure)
+
+    def _freed(self, slot: int, last_ns: int, /) -> None:
+        """Send the next request of a slot."""
+        request = next(self._next[slot], None)
+        if request is not None:
+            self._due_ns[slot] = last_ns
+            self._transport.send(slot, request)
+            return
+        self._due_ns[slot] = 0
+        self.in_flight -= 1
+        if self._endings.are_wanted:
+            self._endings.send([slot])
+        if not self.in_flight:
+            self._reactor.stop()

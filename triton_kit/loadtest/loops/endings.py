@@ -1,0 +1,49 @@
+"""The ends of sequences that a load cuts short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from triton_kit.loadtest.clock import now_ns
+from triton_kit.loadtest.loads.sequences import TurnTaking
+from triton_kit.loadtest.loops.ledger import Ledger
+from triton_kit.loadtest.net.base import Transport
+
+
+class Endings:
+    """Ends sequences of slots that send nothing more, by requests that count nowhere.
+
+    Until its end comes, a sequence holds a place in the server, for which others may
+    wait.
+
+    Attributes:
+        are_wanted: whether a slot that is free for good is to end its sequence.
+    """
+
+    def __init__(
+        self,
+        turns: TurnTaking,
+        ledger: Ledger,
+        transport: Transport,
+        ended: Callable[[], None],
+    ) -> None:
+        self.are_wanted = False
+        self._turns = turns
+        self._ledger = ledger
+        self._transport = transport
+        if turns.has_sequences:
+            ledger.leave_out(ended)
+
+    @property
+    def in_flight(self) -> int:
+        """Ends that the server has not answered."""
+        return len(self._ledger.uncounted)
+
+    def send(self, slots: Iterable[int]) -> None:
+        """End the sequences that these slots have begun; each only once."""
+        for slot in slots:
+            request = self._turns.take_ending(slot)
+            if request is not None:
+                self._ledger.uncounted.add(slot)
+                self._ledger.due_ns[slot] = now_ns()
+                self._transport.send(slot, request)

@@ -1,0 +1,60 @@
+"""What a trial asks of whatever puts its load on the server."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from triton_kit.loadtest.record.backlog import Owed
+from triton_kit.loadtest.record.recorder import Cut
+from triton_kit.loadtest.request import Failure
+
+
+class Engine(Protocol):
+    """Sends requests, in this process or in others, and records how they end.
+
+    All times are CLOCK_MONOTONIC nanoseconds.
+    """
+
+    def begin(self, *, count: int | None = None) -> int:
+        """Start the load; `count` limits how many requests are sent in all.
+
+        Returns:
+            When the load begins.
+        """
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything that was to be sent has ended."""
+
+    @property
+    def sent(self) -> int | None:
+        """Requests that an open loop sent since `begin`; None for a closed one."""
+
+    @property
+    def ended(self) -> int:
+        """Requests that ended since the last cut, well or not."""
+
+    @property
+    def owed(self) -> Owed | None:
+        """Requests that are due and have no answer, while more are to come.
+
+        None for a closed loop, and once the last request of an open one has left.
+        """
+
+    def finish(self, end_ns: int) -> None:
+        """Send what is due before `end_ns` and no more; stop after the last answer."""
+
+    def end_sequences(self) -> None:
+        """End the sequence of each slot that sends nothing more; counts nowhere.
+
+        Until its end comes, a sequence holds a place in the server.
+        """
+
+    def abandon(self, failure: Failure) -> None:
+        """Give up what is in flight and what was due, and send nothing more."""
+
+    def expire(self, before_ns: int, failure: Failure) -> None:
+        """Fail the requests that were due before `before_ns` and have no answer yet."""
+
+    def cut(self) -> Cut:
+        """Return what was recorded since the last cut, and begin anew."""

@@ -1,0 +1,95 @@
+"""The sink of every loop: what is in flight, and what came of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from triton_kit.loadtest.net.base import OnEnd, Transport
+from triton_kit.loadtest.record.recorder import Cut, Recorder
+from triton_kit.loadtest.request import Failure
+
+# Called when a slot is free again: the slot, and when its request ended.
+Freed = Callable[[int, int], None]
+
+
+class Ledger:
+    """Records how each request ended, then hands its slot back to the loop.
+
+    Loops write to `due_ns` directly: a call per request would cost more than the rest.
+
+    Attributes:
+        recorder: everything that ended.
+        parts: the same, told apart, where an observer does so (`observed.Parts`).
+        due_ns: of each slot's request; 0 where the slot is free.
+        uncounted: slots whose request is recorded nowhere; its end frees no slot.
+        finished: takes the end of a request, once a loop has asked to be handed back.
+    """
+
+    def __init__(self, *, keep_times: bool = False) -> None:
+        self.recorder = Recorder(keep_times=keep_times)
+        self.parts: list[Recorder] = []
+        self.due_ns: list[int] = []
+        self.uncounted: set[int] = set()
+        self.finished: OnEnd
+
+    def hand_back_to(self, freed: Freed) -> None:
+        """Have the loop told of every slot that is free again."""
+        self.finished = _finished(self.recorder, self.due_ns, freed)
+
+    def leave_out(self, ended: Callable[[], None]) -> None:
+        """Allow requests that count nowhere; the loop is told with `ended` of each."""
+        finished = self.finished
+
+        def either(slot: int, *end: Any) -> None:  # noqa: ANN401  as `finished` has it
+            if slot not in self.uncounted:
+                finished(slot, *end)
+                return
+            self.uncounted.discard(slot)
+            self.due_ns[slot] = 0
+            ended()
+
+        self.finished = either
+
+    def replied(self, slot: int, before_ns: int, at_ns: int, /) -> None:
+        """Record one response of many: when it came, and when the one before did."""
+        if slot in self.uncounted:
+            return
+        self.recorder.reply(at_ns - before_ns if before_ns else None)
+
+    def expire(self, transport: Transport, before_ns: int, failure: Failure) -> None:
+        """Fail the requests that were due before `before_ns` and have no answer yet."""
+        for slot, due_ns in enumerate(self.due_ns):
+            if 0 < due_ns < before_ns:
+                transport.cancel(slot, failure)
+
+    def cut(self) -> Cut:
+        """Return what was recorded since the last cut, and begin anew."""
+        return Cut(self.recorder.cut(), tuple(part.cut() for part in self.parts))
+
+
+def _finished(recorder: Recorder, due_ns: list[int], freed: Freed) -> OnEnd:
+    """Return what takes the end of a request: a closure, as it runs once for each.
+
+    Its names are cells, which are found faster than attributes.
+    """
+    times, count, batch = recorder.times, recorder.count, Recorder.BATCH
+
+    def finished(
+        slot: int,
+        sent_ns: int,
+        first_ns: int,
+        last_ns: int,
+        failure: Failure | None,
+        _answer: bytes,
+        /,
+    ) -> None:
+        if failure is None:
+            times.extend((due_ns[slot], sent_ns, first_ns, last_ns))
+            if len(times) >= batch:
+                count()
+        else:
+            recorder.fail(failure)
+        freed(slot, last_ns)
+
+    return finished

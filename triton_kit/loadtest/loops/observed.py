@@ -1,0 +1,201 @@
+"""A transport whose requests are looked at, for loads where a stamp is not enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from triton_kit.loadtest.loops.ledger import Ledger
+from triton_kit.loadtest.net.base import Sink, Transport
+from triton_kit.loadtest.record.recorder import Recorder
+from triton_kit.loadtest.request import Failure, Request
+
+# Says what is wrong with an answer to a request, or None.
+Check = Callable[[Request, bytes], Failure | None]
+
+
+class Observer(Protocol):
+    """Sees every request go and come back."""
+
+    def sent(self, slot: int, request: Request, /) -> None:
+        """Take note of a request that leaves now."""
+
+    def replied(self, slot: int, at_ns: int, /) -> None:
+        """Take note of one response of many, and when it came."""
+
+    def ended(
+        self,
+        slot: int,
+        stamps_ns: tuple[int, int, int],
+        failure: Failure | None,
+        answer: bytes,
+        /,
+    ) -> Failure | None:
+        """Take note of an end: sent, first and last; return how it is to count."""
+
+
+class Answers:
+    """Holds good answers against what is expected."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._asked: dict[int, Request] = {}
+
+    def sent(self, slot: int, request: Request, /) -> None:
+        """Remember what a slot asked."""
+        self._asked[slot] = request
+
+    def replied(self, _slot: int, _at_ns: int, /) -> None:
+        """Streams are not checked."""
+
+    def ended(
+        self,
+        slot: int,
+        _stamps_ns: tuple[int, int, int],
+        failure: Failure | None,
+        answer: bytes,
+        /,
+    ) -> Failure | None:
+        """Return what is wrong with the answer."""
+        return failure or self._check(self._asked[slot], answer)
+
+
+class Parts:
+    """Keeps the figures of each kind of request apart, in the ledger's parts."""
+
+    def __init__(self, ledger: Ledger, part_of: Mapping[Request, int]) -> None:
+        self._part_of = part_of
+        self._due_ns = ledger.due_ns
+        self._parts = ledger.parts
+        self._recorders: dict[int, Recorder] = {}  # by slot
+
+    def sent(self, slot: int, request: Request, /) -> None:
+        """Remember whose request a slot has."""
+        self._recorders[slot] = self._parts[self._part_of[request]]
+
+    def replied(self, _slot: int, _at_ns: int, /) -> None:
+        """Streams are timed as a whole."""
+
+    def ended(
+        self,
+        slot: int,
+        stamps_ns: tuple[int, int, int],
+        failure: Failure | None,
+        _answer: bytes,
+        /,
+    ) -> Failure | None:
+        """Record the end a second time, where it belongs."""
+        record(self._recorders[slot], self._due_ns[slot], stamps_ns, failure)
+        return failure
+
+
+class ReplyTimes:
+    """Keeps when each response of each good stream came, in the ledger's recorder.
+
+    It must be the last of several observers: any of them may call a stream bad.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._recorder = ledger.recorder
+        self._uncounted = ledger.uncounted
+        self._came_ns: dict[int, list[int]] = {}  # by slot
+
+    def sent(self, slot: int, _request: Request, /) -> None:
+        """Forget what the slot had before."""
+        self._came_ns[slot] = []
+
+    def replied(self, slot: int, at_ns: int, /) -> None:
+        """Note one response of a stream."""
+        self._came_ns[slot].append(at_ns)
+
+    def ended(
+        self,
+        slot: int,
+        _stamps_ns: tuple[int, int, int],
+        failure: Failure | None,
+        _answer: bytes,
+        /,
+    ) -> Failure | None:
+        """Keep the times of a good stream."""
+        if failure is None and slot not in self._uncounted:
+            self._recorder.keep_replies(self._came_ns[slot])
+        return failure
+
+
+def record(
+    recorder: Recorder,
+    due_ns: int,
+    stamps_ns: tuple[int, int, int],
+    failure: Failure | None,
+) -> None:
+    """Record the end of a request."""
+    if failure is not None:
+        recorder.fail(failure)
+        return
+    recorder.times += (due_ns, *stamps_ns)
+    if len(recorder.times) >= Recorder.BATCH:
+        recorder.count()
+
+
+class ObservedTransport:
+    """Stands between a loop and its transport, and tells `observers` what passes."""
+
+    def __init__(self, transport: Transport, observers: Sequence[Observer]) -> None:
+        self._transport = transport
+        self._observers = observers
+        self._sink: Sink
+
+    def __enter__(self) -> Self:
+        self._transport.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        self._transport.__exit__(kind, error, trace)
+
+    def open(self, slots: int, sink: Sink, /) -> None:
+        """Open the transport underneath, and listen to it."""
+        self._sink = sink
+        self._transport.open(slots, self)
+
+    def grow(self, /) -> None:
+        """Add one more slot."""
+        self._transport.grow()
+
+    def send(self, slot: int, request: Request, /) -> None:
+        """Send a request."""
+        for observer in self._observers:
+            observer.sent(slot, request)
+        self._transport.send(slot, request)
+
+    def cancel(self, slot: int, failure: Failure, /) -> None:
+        """Give up the request in `slot`."""
+        self._transport.cancel(slot, failure)
+
+    def replied(self, slot: int, before_ns: int, at_ns: int, /) -> None:
+        """Pass one response of many on."""
+        for observer in self._observers:
+            observer.replied(slot, at_ns)
+        self._sink.replied(slot, before_ns, at_ns)
+
+    def finished(
+        self,
+        slot: int,
+        sent_ns: int,
+        first_ns: int,
+        last_ns: int,
+        failure: Failure | None,
+        answer: bytes,
+        /,
+    ) -> None:
+        """Pass the end of a request on."""
+        stamps_ns = (sent_ns, first_ns, last_ns)
+        for observer in self._observers:
+            failure = observer.ended(slot, stamps_ns, failure, answer)
+        self._sink.finished(slot, sent_ns, first_ns, last_ns, failure, answer)

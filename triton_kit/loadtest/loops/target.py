@@ -1,0 +1,147 @@
+"""The models that a measurement is about, and how to speak to each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from triton_kit.errors import SpecError
+from triton_kit.loadtest.client.protocol import Protocol, protocol_of
+from triton_kit.loadtest.loads.mix import deal
+from triton_kit.loadtest.loads.sequences import Sequences
+from triton_kit.loadtest.loops.observed import Check
+from triton_kit.loadtest.loops.supply import Supply, supply_of
+from triton_kit.loadtest.request import Failure, Request
+from triton_kit.loadtest.server.control import Control, ServerInfo
+from triton_kit.loadtest.server.model import ModelInfo
+from triton_kit.loadtest.spec import PerfSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One model: what to send to it, how, and what it says of itself."""
+
+    spec: PerfSpec
+    protocol: Protocol
+    model: ModelInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """All models of a measurement, their server, and models that they call.
+
+    `spec` is what was asked for, with sequences just where the model needs them or
+    they were asked for.
+    """
+
+    spec: PerfSpec
+    server: ServerInfo
+    each: Sequence[Target]
+    composing: Sequence[str] = ()
+
+    @property
+    def protocol(self) -> Protocol:
+        """How to speak to the server; requests are encoded by each target's own."""
+        return self.each[0].protocol
+
+    @property
+    def names(self) -> list[str]:
+        """The models, the steps of those that are pipelines, and those they call."""
+        models = [target.model for target in self.each]
+        steps = [step for model in models for step in model.steps]
+        names = [*(model.name for model in models), *steps, *self.composing]
+        return list(dict.fromkeys(names))
+
+
+@contextmanager
+def targets_of(spec: PerfSpec) -> Iterator[Targets]:
+    """Ask the server for the models of `spec`; yield what to send their requests by.
+
+    Raises:
+        TransportError: nobody listens at the URL, or not in this protocol.
+        SpecError: the server has no such model, or HTTP cannot carry its replies.
+        ServerError: a model is not ready.
+    """
+    control = protocol_of(spec).control
+    server = control.server()
+    models = [control.model(part.model, part.version) for part in spec.parts]
+    spec = _with_sequences(spec, models)
+    for model in models:
+        _check_carries(spec, model)
+    composing = [_called(control, word) for word in spec.composing]
+    streaming = spec.streaming or any(model.is_decoupled for model in models)
+    each = [
+        Target(spec=part, protocol=protocol_of(part, streaming=streaming), model=model)
+        for part, model in zip(spec.parts, models, strict=True)
+    ]
+    with ExitStack() as stack:
+        for target in each:
+            if target.protocol.memory is not None:
+                stack.enter_context(target.protocol.memory)
+        yield Targets(spec=spec, server=server, each=each, composing=composing)
+
+
+def _with_sequences(spec: PerfSpec, models: Sequence[ModelInfo]) -> PerfSpec:
+    """Settle whether there are sequences, where nobody said how long they are."""
+    if len(models) > 1 or (spec.sequences and spec.sequences.length):
+        return spec
+    wanted = spec.sequences or Sequences(seed=spec.seed)
+    return replace(spec, sequences=wanted if models[0].is_sequence else None)
+
+
+def _check_carries(spec: PerfSpec, model: ModelInfo) -> None:
+    endpoint = spec.transport.endpoint
+    if model.is_decoupled and spec.protocol == "http" and endpoint != "generate_stream":
+        raise SpecError(
+            f"model {model.name!r} may reply any number of times (decoupled), "
+            "which HTTP cannot carry",
+            hint="use -i grpc and the gRPC port, or --endpoint generate_stream",
+        )
+
+
+def _called(control: Control, word: str) -> str:
+    """Return the name of a model that another calls; raises where there is none."""
+    name, _, version = word.partition(":")
+    return control.model(name, version).name
+
+
+def supply_for(targets: Targets, weights: Sequence[int], *, seed: int) -> Supply:
+    """Encode every request of every model, and put them into an order.
+
+    Raises:
+        SpecError: the data, the shapes or the batch do not fit a model.
+        ServerError: the server cannot share memory with this process.
+    """
+    supplies = []
+    for target in targets.each:
+        supplies.append(supply_of(target.spec, target.model, target.protocol))
+        if target.protocol.memory is not None:
+            target.protocol.memory.register()
+    if len(supplies) == 1:
+        return supplies[0]
+    part_of = {
+        request: index
+        for index, supply in enumerate(supplies)
+        for request in supply.requests
+    }
+    checks = [supply.check for supply in supplies]
+    return Supply(
+        requests=deal([supply.requests for supply in supplies], weights, seed=seed),
+        check=_MixedCheck(checks, part_of) if any(checks) else None,
+        part_of=part_of,
+    )
+
+
+class _MixedCheck:
+    """Holds an answer against what its own model is expected to say."""
+
+    def __init__(
+        self, checks: Sequence[Check | None], part_of: dict[Request, int]
+    ) -> None:
+        self._checks = checks
+        self._part_of = part_of
+
+    def __call__(self, request: Request, answer: bytes) -> Failure | None:
+        check = self._checks[self._part_of[request]]
+        return None if check is None else check(request, answer)

@@ -1,0 +1,49 @@
+"""Notes when each event of a streamed answer came."""
+
+from __future__ import annotations
+
+from triton_kit.loadtest.http.server_sent_events import EventReader, error_in_event
+from triton_kit.loadtest.net.base import OnReply
+from triton_kit.loadtest.request import Failure
+
+
+class EventWatch:
+    """Follows the events of one request at a time, on one connection.
+
+    Attributes:
+        first_ns: when the first event was there; 0 before.
+        failure: what an event told of an error.
+    """
+
+    def __init__(self, slot: int, replied: OnReply, *, keep: bool = False) -> None:
+        self.replied = replied
+        self._keep = keep
+        self._slot = slot
+        self.restart()
+
+    def restart(self) -> None:
+        """Expect the next answer."""
+        self.first_ns = self._before_ns = 0
+        self.failure: Failure | None = None
+        self._reader = EventReader()
+        self._kept: list[bytes] = []
+
+    def body(self) -> bytes:
+        """Return the events so far, a line break after each, if they are kept."""
+        return b"\n".join(self._kept)
+
+    def note(self, body: bytes, at_ns: int) -> None:
+        """Take the next piece of the body.
+
+        Raises:
+            ValueError: it is no stream of events.
+        """
+        for data in self._reader.feed(body):
+            if error := error_in_event(data):
+                self.failure = self.failure or Failure("stream error", error)
+                continue
+            self.first_ns = self.first_ns or at_ns
+            if self._keep:
+                self._kept.append(data)
+            self.replied(self._slot, self._before_ns, at_ns)
+            self._before_ns = at_ns

@@ -1,0 +1,203 @@
+"""Whose CPU time it was: ours, the server's where it runs here, or somebody else's.
+
+Somebody else is a process of this machine or, where that is a virtual one, another
+machine of its host: time in which a core had work and did not run ("steal").
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from triton_kit.loadtest.clock import NS_PER_S, now_ns
+from triton_kit.triton.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSample:
+    """CPU seconds since some time in the past, each ever growing.
+
+    `machine_s` is not idle, `stolen_s` the part of it that the host gave to others.
+    `server_s` is None where the server is on another machine, or not ours to see;
+    `server` is the process that it was.
+    """
+
+    at_ns: int
+    machine_s: float
+    stolen_s: float
+    client_s: float
+    server_s: float | None
+    workers_s: tuple[float, ...] = ()
+    server: psutil.Process | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CpuUse:
+    """CPU seconds within a stretch of time, and its length in seconds.
+
+    `has_server_ended` is whether the process that was the server is gone; what it used
+    is not known then, and counts as lost.
+    """
+
+    length_s: float
+    machine_s: float
+    client_s: float
+    server_s: float | None
+    busiest_s: float | None = None  # of the client's processes; None: it has one
+    stolen_s: float = 0.0
+    cores: int = os.cpu_count() or 1  # of the machine
+    has_server_ended: bool = False
+
+    @property
+    def busiest_cores(self) -> float:
+        """Cores kept busy by the busiest process of the client, which has one."""
+        spent_s = self.client_s if self.busiest_s is None else self.busiest_s
+        return self._cores(spent_s)
+
+    @property
+    def lost_cores(self) -> float:
+        """Cores that were not idle and that neither this process nor the server had.
+
+        Counted from clock ticks of 10 ms, so short stretches are coarse, and a large
+        machine that mostly idles may seem to lose some.
+        """
+        ours_s = self.client_s + (self.server_s or 0.0)
+        return self._cores(max(self.machine_s - ours_s, 0.0))
+
+    @property
+    def stolen_cores(self) -> float:
+        """Lost cores that the host of a virtual machine gave to other machines.
+
+        Not more than were lost: some kernels count stolen time for a process, too.
+        """
+        return min(self._cores(self.stolen_s), self.lost_cores)
+
+    @property
+    def foreign_cores(self) -> float:
+        """Lost cores that other processes of this machine kept busy."""
+        return self.lost_cores - self.stolen_cores
+
+    @property
+    def client_cores(self) -> float:
+        """Cores kept busy by this process; more than 0.9 is all that it can use."""
+        return self._cores(self.client_s)
+
+    @property
+    def machine_share(self) -> float:
+        """How much of the whole machine was busy, 0 to 1."""
+        return self._cores(self.machine_s) / self.cores
+
+    def _cores(self, spent_s: float) -> float:
+        return spent_s / self.length_s if self.length_s else 0.0
+
+
+class CpuWatch:
+    """Samples the CPU time of this machine, this process and a local server."""
+
+    def __init__(self, address: Address, workers: Sequence[int] = ()) -> None:
+        self._address = address
+        self._server = server_process(address)
+        self._workers = [psutil.Process(pid) for pid in workers]
+
+    def sample(self) -> CpuSample:
+        """Read all counters now."""
+        if self._server is not None and not _is_alive(self._server):
+            # It may have been started anew. If not yet: the next sample looks again.
+            self._server = server_process(self._address) or self._server
+        machine_s, stolen_s = _machine_s()
+        return CpuSample(
+            now_ns(),
+            machine_s,
+            stolen_s,
+            time.process_time_ns() / NS_PER_S,
+            self._server_s(),
+            tuple(_spent_s(worker) for worker in self._workers),
+            self._server,
+        )
+
+    def since(self, before: CpuSample) -> CpuUse:
+        """Return what was used since `before`; of two servers it is not known."""
+        now = self.sample()
+        server_s = None
+        is_same = now.server == before.server
+        if is_same and now.server_s is not None and before.server_s is not None:
+            server_s = now.server_s - before.server_s
+        own_s = now.client_s - before.client_s
+        workers_s = [
+            late - early
+            for late, early in zip(now.workers_s, before.workers_s, strict=True)
+        ]
+        return CpuUse(
+            (now.at_ns - before.at_ns) / NS_PER_S,
+            now.machine_s - before.machine_s,
+            own_s + sum(workers_s),
+            server_s,
+            max([own_s, *workers_s]),
+            now.stolen_s - before.stolen_s,
+            has_server_ended=before.server is not None
+            and not (is_same and _is_alive(before.server)),
+        )
+
+    def _server_s(self) -> float | None:
+        if self._server is None:
+            return None
+        try:
+            family = [self._server, *self._server.children(recursive=True)]
+            times = [process.cpu_times() for process in family]
+        except psutil.Error:
+            return None
+        return float(sum(spent.user + spent.system for spent in times))
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs still; one that nobody has buried does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _spent_s(process: psutil.Process) -> float:
+    """Return the CPU seconds of a process; 0 where it is gone."""
+    try:
+        spent = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(spent.user + spent.system)
+
+
+def server_process(address: Address) -> psutil.Process | None:
+    """Find the process that listens at an address of this machine, if we may see it."""
+    try:
+        if not _is_local(address.host):
+            return None
+        for entry in psutil.net_connections(kind="tcp"):
+            listens = entry.status == psutil.CONN_LISTEN and entry.pid
+            if listens and entry.laddr and entry.laddr.port == address.port:
+                return psutil.Process(entry.pid)
+    except (psutil.Error, OSError):
+        return None
+    return None
+
+
+def _is_local(host: str) -> bool:
+    """An address that can be bound is one of this machine."""
+    family, _, _, _, sockaddr = socket.getaddrinfo(host, 0)[0]
+    with socket.socket(family) as probe:
+        try:
+            probe.bind(sockaddr)
+        except OSError:
+            return False
+    return True
+
+
+def _machine_s() -> tuple[float, float]:
+    """Return the whole machine's CPU seconds that were not idle, and those stolen."""
+    spent = psutil.cpu_times()
+    worked_s = spent.user + spent.nice + spent.system + spent.irq + spent.softirq
+    return worked_s + spent.steal, spent.steal

@@ -1,0 +1,165 @@
+"""When a run has been measured long enough, from the windows it was cut into."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from triton_kit.errors import SpecError
+from triton_kit.loadtest.record.recorder import Recording
+
+# Student's t for 95 %, by degrees of freedom; beyond these the normal's 1.96.
+_T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18)
+_NORMAL95 = 1.96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One stretch of a run.
+
+    Attributes:
+        length_s: how long it was.
+        recording: the requests that ended in it.
+        parts: the same requests told apart, where they are.
+    """
+
+    length_s: float
+    recording: Recording
+    parts: tuple[Recording, ...] = ()
+
+    @property
+    def requests_per_s(self) -> float:
+        """Good answers per second."""
+        return self.recording.succeeded / self.length_s if self.length_s else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRule:
+    """How a run is cut into windows, and when it has enough of them.
+
+    Attributes:
+        kind: `fixed` (one window), `windows` (perf_analyzer's: until three in a row
+            agree) or `confident` (until the 95 % confidence intervals are narrow).
+        window_s: length of a window; where `window_requests` is given, of what
+            progress is told by only.
+        window_requests: a window ends when so many requests have ended instead.
+        percentile: the latency that must settle, 0 < percentile < 100; None is the
+            mean for `windows` (as with perf_analyzer) and p95 for `confident`.
+        tolerance: how far windows may lie apart, or the half-width of an interval,
+            as a share: 0.1 is 10 %.
+        most_windows: give up after so many; the verdict then says unstable.
+    """
+
+    kind: str
+    window_s: float
+    window_requests: int | None = None
+    percentile: float | None = None
+    tolerance: float = 0.1
+    most_windows: int = 10
+
+    def __post_init__(self) -> None:
+        if self.kind not in _RULES:
+            raise SpecError(f"unknown stop rule {self.kind!r}")
+        if not self.window_s > 0:
+            raise SpecError(f"measurement interval {self.window_s:g} s: need > 0")
+        if self.window_requests is not None and self.window_requests < 1:
+            raise SpecError(
+                f"{self.window_requests} requests per window: need 1 or more"
+            )
+        if self.percentile is not None and not 0 < self.percentile < 100:
+            raise SpecError(f"percentile {self.percentile:g}: need 0 < it < 100")
+        if not self.tolerance > 0:
+            percent = 100 * self.tolerance
+            raise SpecError(f"stability {percent:.3g} %: need more than 0 %")
+        if self.most_windows < 1:
+            raise SpecError(f"{self.most_windows} windows at most: need 1 or more")
+
+    def unsettled(self, windows: Sequence[Window]) -> str | None:
+        """Say why these windows are not enough; None when they are."""
+        return _RULES[self.kind](self, windows)
+
+    def is_over(self, windows: Sequence[Window]) -> bool:
+        """Whether to stop now: settled, or no hope."""
+        return len(windows) >= self.most_windows or self.unsettled(windows) is None
+
+    def used(self, windows: Sequence[Window]) -> Sequence[Window]:
+        """Return the windows that make the result: perf_analyzer's are the last 3."""
+        return windows[-3:] if self.kind == "windows" else windows
+
+    def latency_ns(self, window: Window) -> float:
+        """Return the latency that must settle."""
+        latency = window.recording.latency
+        if self.percentile is not None:
+            return latency.quantile_ns(self.percentile / 100)
+        return latency.mean_ns if self.kind == "windows" else latency.quantile_ns(0.95)
+
+
+def fixed(length_s: float) -> StopRule:
+    """Measure one window of this length."""
+    return StopRule(kind="fixed", window_s=length_s, most_windows=1)
+
+
+def confident(*, tolerance: float = 0.05, within_s: float = 10.0) -> StopRule:
+    """Measure until throughput and p95 are known to `tolerance`, with 95 % confidence.
+
+    Windows of half a second, five at least, `within_s` at most.
+    """
+    most = max(round(within_s / 0.5), 5)
+    return StopRule(
+        kind="confident", window_s=0.5, tolerance=tolerance, most_windows=most
+    )
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Return the half-width of the mean's 95 % confidence interval, as a share of it.
+
+    The values are taken as independent, which windows much longer than a request
+    nearly are. Infinite for fewer than two values or a mean of 0.
+    """
+    count = len(values)
+    mean = sum(values) / count if count else 0.0
+    if count < 2 or not mean:
+        return math.inf
+    variance = sum((value - mean) ** 2 for value in values) / (count - 1)
+    t = _T95[count - 2] if count - 2 < len(_T95) else _NORMAL95
+    return t * math.sqrt(variance / count) / mean
+
+
+def _one_is_enough(_rule: StopRule, windows: Sequence[Window]) -> str | None:
+    return None if windows else "nothing was measured"
+
+
+def _three_agree(rule: StopRule, windows: Sequence[Window]) -> str | None:
+    last = windows[-3:]
+    if len(last) < 3:
+        return "fewer than three windows"
+    for what, values in (
+        ("throughput", [window.requests_per_s for window in last]),
+        ("latency", [rule.latency_ns(window) for window in last]),
+    ):
+        low, high = min(values), max(values)
+        if not low or high / low > 1 + rule.tolerance:
+            spread = f"{high / low - 1:.0%}" if low else "without bound"
+            return f"{what} of the last three windows differs by {spread}"
+    return None
+
+
+def _intervals_are_narrow(rule: StopRule, windows: Sequence[Window]) -> str | None:
+    if len(windows) < 5:
+        return "fewer than five windows"
+    for what, values in (
+        ("throughput", [window.requests_per_s for window in windows]),
+        ("latency", [rule.latency_ns(window) for window in windows]),
+    ):
+        width = half_width(values)
+        if width > rule.tolerance:
+            return f"{what} is known to {width:.0%} only"
+    return None
+
+
+_RULES: dict[str, Callable[[StopRule, Sequence[Window]], str | None]] = {
+    "fixed": _one_is_enough,
+    "windows": _three_agree,
+    "confident": _intervals_are_narrow,
+}

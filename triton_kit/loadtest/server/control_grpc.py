@@ -1,0 +1,195 @@
+"""Questions to the server over gRPC, on the same transport as the load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError, Message
+from tritonclient.grpc import service_pb2
+
+from triton_kit.errors import ServerError, TransportError
+from triton_kit.loadtest.clock import now_ns, ns
+from triton_kit.loadtest.http.grpc_call import call_headers
+from triton_kit.loadtest.http.grpc_status import framed, message_of
+from triton_kit.loadtest.net.http2 import Http2Transport
+from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.request import Failure, Request
+from triton_kit.loadtest.server.control import ServerInfo, explain_absence
+from triton_kit.loadtest.server.model import ModelInfo, model_info
+from triton_kit.triton.address import Address
+
+_ANSWER_WITHIN_S = 10.0
+_Answer = TypeVar("_Answer", bound=Message)
+
+
+class _CallFailedError(Exception):
+    """The server answered with an error."""
+
+
+class GrpcControl:
+    """Asks the server questions over gRPC."""
+
+    def __init__(
+        self, address: Address, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self._address = address
+        self._headers = dict(headers or {})
+
+    def server(self) -> ServerInfo:
+        """Return what server this is; raises as `Control.server`."""
+        question = service_pb2.ServerMetadataRequest()
+        try:
+            answer = self._call(
+                "ServerMetadata", question, service_pb2.ServerMetadataResponse
+            )
+        except _CallFailedError as error:
+            raise TransportError(
+                f"{self._address} speaks gRPC, but not the KServe v2 protocol: {error}"
+            ) from error
+        return ServerInfo(name=answer.name, version=answer.version)
+
+    def model(self, name: str, version: str = "") -> ModelInfo:
+        """Return what the model says of itself; raises as `Control.model`."""
+        which = {"name": name, "version": version}
+        ready = service_pb2.ModelReadyRequest(**which)
+        if not self._ask("ModelReady", ready, service_pb2.ModelReadyResponse).ready:
+            index = self._ask(
+                "RepositoryIndex",
+                service_pb2.RepositoryIndexRequest(),
+                service_pb2.RepositoryIndexResponse,
+            )
+            explain_absence(_as_json(index).get("models", []), name, version)
+        try:
+            config = self._call(
+                "ModelConfig",
+                service_pb2.ModelConfigRequest(**which),
+                service_pb2.ModelConfigResponse,
+            )
+        except _CallFailedError as error:
+            raise ServerError(
+                f"model {name!r} does not tell its config: {error}"
+            ) from error
+        metadata = self._ask(
+            "ModelMetadata",
+            service_pb2.ModelMetadataRequest(**which),
+            service_pb2.ModelMetadataResponse,
+        )
+        newest = metadata.versions[-1] if metadata.versions else ""
+        return model_info(_as_json(config.config), version=version or newest)
+
+    def register_memory(self, name: str, key: str, size: int) -> None:
+        """Have the server map shared memory; raises as `Control.register_memory`."""
+        region = service_pb2.SystemSharedMemoryRegisterRequest(
+            name=name, key=key, byte_size=size
+        )
+        self._register("SystemSharedMemoryRegister", region)
+
+    def unregister_memory(self, name: str) -> None:
+        """Have the server let go of it."""
+        self._ask(
+            "SystemSharedMemoryUnregister",
+            service_pb2.SystemSharedMemoryUnregisterRequest(name=name),
+            service_pb2.SystemSharedMemoryUnregisterResponse,
+        )
+
+    def register_cuda_memory(
+        self, name: str, handle: bytes, device: int, size: int
+    ) -> None:
+        """Have the server open GPU memory; raises as `Control.register_cuda_memory`."""
+        region = service_pb2.CudaSharedMemoryRegisterRequest(
+            name=name, raw_handle=handle, device_id=device, byte_size=size
+        )
+        self._register("CudaSharedMemoryRegister", region)
+
+    def unregister_cuda_memory(self, name: str) -> None:
+        """Have the server let go of it."""
+        self._ask(
+            "CudaSharedMemoryUnregister",
+            service_pb2.CudaSharedMemoryUnregisterRequest(name=name),
+            service_pb2.CudaSharedMemoryUnregisterResponse,
+        )
+
+    def _register(self, method: str, region: Message) -> None:
+        answer = getattr(service_pb2, f"{method}Response")
+        try:
+            self._call(method, region, answer)
+        except _CallFailedError as error:
+            raise ServerError(str(error)) from error
+
+    def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
+        """Return the server's own counters, one entry per loaded version."""
+        question = service_pb2.ModelStatisticsRequest(name=name, version=version)
+        answer = self._ask(
+            "ModelStatistics", question, service_pb2.ModelStatisticsResponse
+        )
+        stats: list[dict[str, Any]] = _as_json(answer).get("model_stats", [])
+        return stats
+
+    def _ask(self, method: str, question: Message, answer: type[_Answer]) -> _Answer:
+        """Call; an error of the server is an empty answer."""
+        try:
+            return self._call(method, question, answer)
+        except _CallFailedError:
+            nothing: _Answer = answer()
+            return nothing
+
+    def _call(self, method: str, question: Message, answer: type[_Answer]) -> _Answer:
+        headers = call_headers(self._address, method, self._headers)
+        request = Request(framed(question.SerializeToString()), headers=headers)
+        with (
+            Reactor() as reactor,
+            Http2Transport(reactor, self._address, keep_answers=True) as transport,
+        ):
+            once = _Once(reactor)
+            transport.open(1, once)
+            transport.send(0, request)
+            reactor.call_at(now_ns() + ns(_ANSWER_WITHIN_S), reactor.stop)
+            reactor.run()
+        if not once.is_done:
+            raise TransportError(
+                f"{self._address} did not answer within {_ANSWER_WITHIN_S:g} s"
+            )
+        if once.failure is not None:
+            raise _CallFailedError(f"{once.failure.kind}: {once.failure.detail}")
+        try:
+            message: _Answer = answer.FromString(message_of(once.answer))
+        except (DecodeError, ValueError) as error:
+            raise TransportError(
+                f"{self._address}: {method} gave no readable message"
+            ) from error
+        return message
+
+
+class _Once:
+    """Takes the end of a single call."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.is_done = False
+        self.failure: Failure | None = None
+        self.answer = b""
+        self._reactor = reactor
+
+    def replied(self, _slot: int, _before_ns: int, _at_ns: int, /) -> None:
+        """Nothing: these calls are no streams."""
+
+    def finished(
+        self,
+        _slot: int,
+        _sent_ns: int,
+        _first_ns: int,
+        _last_ns: int,
+        failure: Failure | None,
+        answer: bytes,
+        /,
+    ) -> None:
+        """Keep the answer and stop the reactor."""
+        self.is_done, self.failure, self.answer = True, failure, answer
+        self._reactor.stop()
+
+
+def _as_json(message: Message) -> dict[str, Any]:
+    """Return protobuf as JSON, with the field names that Triton's own JSON has."""
+    as_json: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    return as_json

@@ -1,0 +1,345 @@
+"""What to measure: one frozen spec that is valid, or does not exist."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.loadtest.inputs.draws import StringData
+from triton_kit.loadtest.loads.load import ClosedLoad as ClosedLoad
+from triton_kit.loadtest.loads.load import Load as Load
+from triton_kit.loadtest.loads.load import PeriodicLoad as PeriodicLoad
+from triton_kit.loadtest.loads.mix import Share as Share
+from triton_kit.loadtest.loads.sequences import Sequences
+from triton_kit.loadtest.record.stability import StopRule, confident, fixed
+from triton_kit.loadtest.request import Parameter
+from triton_kit.loadtest.results.slo import Objective
+from triton_kit.loadtest.transport_spec import TransportSpec, connections_for
+from triton_kit.tensors import Shape
+from triton_kit.triton.address import Address, parse_address
+
+if TYPE_CHECKING:
+    from triton_kit.loadtest.inputs.data import Array
+
+DEFAULT_PORTS = {"http": 8000, "grpc": 8001}
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = {
+    *("content-length", "transfer-encoding", "content-encoding"),
+    *("connection", "keep-alive", "proxy-connection", "upgrade", "expect"),
+    *("te", "trailer", "inference-header-content-length"),
+}
+_FRAMING_GRPC = {"content-type", "grpc-encoding"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerfSpec:
+    """One measurement: a model at a URL under one load after another.
+
+    Attributes:
+        url: `HOST:PORT`, with a scheme and a path prefix where there is one.
+        model: name of the model or pipeline.
+        models: several models instead, each with a share of the requests.
+        version: which version; the server chooses when empty.
+        protocol: `http` (binary tensors) or `grpc`.
+        loads: measured one after another, each with a result of its own.
+        batch_size: inferences per request.
+        shapes: input -> shape; needed for inputs whose shape varies.
+        input_data: `random`, `zero`, or the path of a folder, an .npz, .npy or JSON
+            file; or several such words, of which `NAME:...` is for one input
+            (`input_choice`).
+        string_data: what random strings are.
+        samples: input -> values to send in place of random ones, taken in turn: an
+            array whose first axis counts the samples, of which each request takes
+            `batch_size` (one, and without that axis, where the model does not batch).
+        measurement_interval_s: how long each load is measured; None is until the
+            figures are known well enough (`stability.confident`).
+        stability: measure windows of `measurement_interval_s` until they agree.
+        request_count: measure this many requests instead.
+        warm_up_s: how long each load runs before it is measured.
+        most_in_flight: of an open loop; requests beyond it wait, which counts.
+        precise: spin before each request is due: less lag, a whole core.
+        real_time: send at real-time priority, so that due times are kept on cores that
+            the server keeps busy; for open loops. The system must grant it.
+        drain_within_s: how long an open loop waits for its last answers; a closed one
+            waits for `request_timeout_s`.
+        request_timeout_s: a request without an answer by then has failed.
+        slo: what every run must keep; the result says where one does not.
+        search: `every` load, `until-missed` (an objective), or `binary`, for the
+            highest load that meets the objectives.
+        keep_times: keep the times of every request, 32 bytes each, and of every reply
+            of a stream, for an export.
+        seed: of the random data; the same seed sends the same bytes.
+        headers: further HTTP headers, or gRPC metadata.
+        parameters: of every request, such as `priority` or `timeout`.
+        streaming: send each request on a stream of its own (gRPC), as decoupled models
+            need; those get it without asking.
+        metrics_url: the server's Prometheus endpoint; None leaves it alone.
+        metrics_interval_s: how often it is asked during a run.
+        composing: models that the model calls, as `NAME` or `NAME:VERSION`, whose
+            statistics are to stand beside its own; steps of ensembles do anyway.
+        sequences: for stateful models; a closed load keeps one in each slot.
+        processes: share each load among so many.
+        transport: how requests travel: TLS, compression, shared memory.
+    """
+
+    url: str
+    model: str = ""
+    models: tuple[Share, ...] = ()
+    version: str = ""
+    protocol: str = "http"
+    loads: tuple[Load, ...] = (ClosedLoad(1),)
+    batch_size: int = 1
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    input_data: str | Sequence[str] = "random"
+    string_data: StringData = field(default_factory=StringData)
+    samples: Mapping[str, Array] = field(default_factory=dict)
+    measurement_interval_s: float | None = 5.0
+    stability: StopRule | None = None
+    request_count: int | None = None
+    warm_up_s: float = 0.5
+    most_in_flight: int = 1024
+    precise: bool = False
+    real_time: bool = False
+    drain_within_s: float = 10.0
+    request_timeout_s: float = 60.0
+    slo: tuple[Objective, ...] = ()
+    search: str = "every"
+    keep_times: bool = False
+    seed: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    sequences: Sequences | None = None
+    streaming: bool = False
+    metrics_url: str | None = None
+    metrics_interval_s: float = 1.0
+    composing: tuple[str, ...] = ()
+    transport: TransportSpec = field(default_factory=TransportSpec)
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.protocol not in DEFAULT_PORTS:
+            raise SpecError(
+                f"unknown protocol {self.protocol!r}",
+                hint=did_you_mean(self.protocol, DEFAULT_PORTS),
+            )
+        self.address  # noqa: B018  raises where the URL is none
+        check_headers(self.headers, self.protocol)
+        if self.streaming:
+            self._check_streaming()
+        if self.protocol == "http" and (self.transport.connections or 1) > 1:
+            raise SpecError(
+                f"{self.transport.connections} connections over HTTP, "
+                "which has one for each request in flight",
+                hint="-i grpc, or leave --connections out",
+            )
+        self._check_models()
+        self._check_loads()
+        if self.search != "every" and not self.slo:
+            raise SpecError(
+                f"a search ({self.search}) needs an objective to search for",
+                hint="--latency-threshold MS, or --slo 'p99<20ms'; a range whose END "
+                "is 0 is a search, too",
+            )
+        self._check_numbers()
+
+    def _check_streaming(self) -> None:
+        if self.protocol == "http" and self.transport.endpoint != "generate_stream":
+            raise SpecError(
+                "--streaming is a stream of gRPC, and the protocol is HTTP",
+                hint="-i grpc and the gRPC port, or --endpoint generate_stream",
+            )
+
+    def _check_models(self) -> None:
+        names = [share.model for share in self.models]
+        if not self.model and not names:
+            raise SpecError("no model named", hint="-m NAME")
+        if self.model and names:
+            raise SpecError(f"both one model ({self.model!r}) and several are named")
+        if len(set(names)) < len(names):
+            raise SpecError(f"a model is named twice: {', '.join(names)}")
+        if len(names) == 1:
+            raise SpecError(
+                f"a share for one model only ({names[0]!r}): name it `model`"
+            )
+        alone = {"sequences": self.sequences, "samples": self.samples}
+        for what, is_given in alone.items():
+            if is_given and names:
+                raise SpecError(f"{what} need a run with one model, not {len(names)}")
+
+    def _check_loads(self) -> None:
+        if not self.loads:
+            raise SpecError("no load to measure")
+        is_periodic = any(isinstance(load, PeriodicLoad) for load in self.loads)
+        if is_periodic and self.processes > 1:
+            raise SpecError("the levels of a periodic load need a single process")
+        if is_periodic and (self.request_count or self.stability):
+            raise SpecError(
+                "a periodic load ends with its last level, not by count or stability",
+                hint="leave out --request-count, -s, -r and --percentile; "
+                "--request-period is the answers of a level",
+            )
+
+        if self.real_time:
+            self._check_real_time()
+        if self.sequences is not None:
+            for load in self.loads:
+                each = -(-self._sequences_of(load, self.sequences) // self.processes)
+                self.sequences.check_room(each * self.processes)
+
+    def _check_real_time(self) -> None:
+        closed = [x for x in self.loads if isinstance(x, ClosedLoad | PeriodicLoad)]
+        if closed:
+            raise SpecError(
+                "real-time priority is for requests that are due at a time, "
+                f"those of {closed[0]} are not",
+                hint="--request-rate-range, or leave --real-time out",
+            )
+        if self.precise:
+            raise SpecError(
+                "a client that spins at real-time priority would keep the server "
+                "from its core",
+                hint="--precise or --real-time, not both",
+            )
+
+    @staticmethod
+    def _sequences_of(load: Load, sequences: Sequences) -> int:
+        """Return how many sequences a load keeps at a time."""
+        if isinstance(load, ClosedLoad):
+            return load.concurrency
+        return load.end if isinstance(load, PeriodicLoad) else sequences.at_a_time
+
+    def _check_numbers(self) -> None:
+        for what, value, least in (
+            ("batch size", self.batch_size, 1),
+            ("request count", self.request_count, 1),
+            ("warm-up", self.warm_up_s, 0),
+            ("drain time", self.drain_within_s, 0),
+            ("seed", self.seed, 0),
+            ("most in flight", self.most_in_flight, 1),
+            ("processes", self.processes, 1),
+        ):
+            if value is not None and not least <= value < math.inf:
+                raise SpecError(f"{what} {value:g}: need {least} or more, and finite")
+        for what, value in (
+            ("measurement interval", self.measurement_interval_s),
+            ("request timeout", self.request_timeout_s),
+        ):
+            if value is not None and not 0 < value < math.inf:
+                raise SpecError(f"{what} {value:g} s: need more than 0, and finite")
+
+    @property
+    def parts(self) -> tuple[PerfSpec, ...]:
+        """What is measured of each model, one spec for each."""
+        return tuple(self._part(share) for share in self.models) or (self,)
+
+    def _part(self, share: Share) -> PerfSpec:
+        own: dict[str, Any] = {
+            "version": share.version,
+            "batch_size": share.batch_size,
+            "shapes": share.shapes,
+            "input_data": share.input_data,
+        }
+        given = {name: value for name, value in own.items() if value is not None}
+        return replace(self, models=(), model=share.model, **given)
+
+    @property
+    def stop(self) -> StopRule:
+        """When a load has been measured long enough."""
+        if self.stability is not None:
+            return self.stability
+        if self.measurement_interval_s is None:
+            return confident()
+        return fixed(self.measurement_interval_s)
+
+    @property
+    def connections(self) -> int:
+        """Over gRPC, how many each process has, if the server's limits allow it."""
+        wanted = self.transport.connections
+        return wanted or connections_for(os.cpu_count() or 1, self.processes)
+
+    @property
+    def address(self) -> Address:
+        """Where the server is."""
+        port = DEFAULT_PORTS[self.protocol]
+        return parse_address(self.url, default_port=port, tls=self.transport.tls)
+
+
+def parse_shape(text: str) -> tuple[str, Shape]:
+    """Read `NAME:3,224,224` (perf_analyzer) or `NAME:3x224x224` (trtexec).
+
+    Raises:
+        SpecError: it is neither.
+    """
+    name, colon, sizes = text.rpartition(":")
+    try:
+        shape = tuple(int(size) for size in sizes.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if not colon or not name or not shape:
+        raise SpecError(f"shape {text!r}: not of the form NAME:3,224,224")
+    return name, shape
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """Read `NAME:VALUE`.
+
+    Raises:
+        SpecError: it is no header, or would break out of its line.
+    """
+    name, colon, value = (part.strip() for part in text.partition(":"))
+    if not colon or not _HEADER_NAME.fullmatch(name) or not value.isprintable():
+        raise SpecError(f"header {text!r}: not of the form NAME:VALUE")
+    if not value.isascii():
+        raise SpecError(f"header {text!r}: need ASCII characters")
+    return name, value
+
+
+def check_headers(names: Iterable[str], protocol: str) -> None:
+    """Refuse headers by which the transport frames its messages: it writes its own.
+
+    Raises:
+        SpecError: one of them is such a header.
+    """
+    owned = _FRAMING | (_FRAMING_GRPC if protocol == "grpc" else set())
+    for name in names:
+        if name.lower() in owned:
+            raise SpecError(
+                f"header {name!r} is written by the transport itself",
+                hint="leave it out; --compression gzip compresses requests",
+            )
+
+
+def _int64(text: str) -> int:
+    """Read what fits the protocol's parameters; raises ValueError."""
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(text)
+    return value
+
+
+def parse_parameter(text: str) -> tuple[str, Parameter]:
+    """Read `NAME:VALUE:TYPE` as perf_analyzer does; TYPE is bool, int or string.
+
+    Raises:
+        SpecError: it is not one.
+    """
+    name, _, rest = text.partition(":")
+    value, _, kind = rest.rpartition(":")
+    try:
+        if name and kind == "int":
+            return name, _int64(value)
+    except ValueError as error:
+        raise SpecError(f"request parameter {text!r}: {value!r} is no int64") from error
+    if name and kind == "bool" and value in ("true", "false"):
+        return name, value == "true"
+    if name and kind == "string":
+        return name, value
+    raise SpecError(
+        f"request parameter {text!r}: not of the form NAME:VALUE:TYPE",
+        hint="TYPE is bool, int or string, for example priority:1:int",
+    )

@@ -1,0 +1,46 @@
+"""Which loads to measure: all of them, up to the first bad one, or a binary search."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from triton_kit.loadtest.loads.load import Load
+from triton_kit.loadtest.results.result import Run
+from triton_kit.loadtest.results.slo import Objective, missed
+
+# Yields the load to measure next and is sent the run that came of it.
+Plan = Generator[Load, Run, None]
+
+
+def every(loads: Sequence[Load], _objectives: tuple[Objective, ...]) -> Plan:
+    """Measure every load."""
+    for load in loads:
+        _run = yield load
+
+
+def until_missed(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Plan:
+    """Measure one load after another, up to the first that misses an objective."""
+    for load in loads:
+        run = yield load
+        if missed(objectives, run):
+            return
+
+
+def binary(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Plan:
+    """Find the highest of ascending loads that meets the objectives.
+
+    Takes it that whoever meets them at one load meets them at every lower one, but for
+    the throughput: where that alone is too low, a higher load may have more.
+    """
+    low, high = 0, len(loads) - 1
+    while low <= high:
+        middle = (low + high) // 2
+        run = yield loads[middle]
+        misses = {objective.what for objective in missed(objectives, run)}
+        if misses - {"throughput"}:
+            high = middle - 1
+        else:
+            low = middle + 1
+
+
+SEARCHES = {"every": every, "until-missed": until_missed, "binary": binary}

@@ -1,0 +1,230 @@
+"""What the server accepts and nobody means: warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from triton_kit.repository.check.findings import WARNING
+from triton_kit.repository.check.rules.case import (
+    COMPLETING_BACKENDS,
+    Case,
+    Problem,
+    Problems,
+)
+from triton_kit.repository.check.rules.sequence import data_type_name
+from triton_kit.repository.check.rules.versions import version_number
+from triton_kit.repository.config.places import Step
+
+_ACCELERATORS = {
+    "gpu_execution_accelerator": ("tensorrt", "cuda", "auto_mixed_precision", "gpu_io"),
+    "cpu_execution_accelerator": ("openvino",),
+}
+_FLAVOURS = {"vllm": "vllm-python-py3", "tensorrtllm": "trtllm-python-py3"}
+_ON_GPU_ONLY = ("tensorrt", "tensorrtllm", "dali")
+
+
+def warn(
+    rule: str, message: str, at: tuple[Step, ...] = (), hint: str | None = None
+) -> Problem:
+    """Make a warning."""
+    return Problem(rule, at=at, message=message, hint=hint, severity=WARNING)
+
+
+def check_habits(case: Case) -> Problems:
+    """K1 to K20."""
+    yield from _names(case)
+    yield from _batching(case)
+    yield from _types(case)
+    if not case.is_ensemble:
+        yield from _tensors(case)
+        yield from _instances(case)
+        yield from _backend(case)
+    yield from _needs_flags(case)
+    yield from _version_folders(case)
+
+
+def _twice(names: Iterable[str]) -> list[tuple[int, str]]:
+    seen: set[str] = set()
+    repeated = []
+    for number, name in enumerate(names):
+        if name in seen and name:
+            repeated.append((number, name))
+        seen.add(name)
+    return repeated
+
+
+def _names(case: Case) -> Problems:
+    for kind in ("input", "output"):
+        for number, name in _twice(t.name for t in getattr(case.written, kind)):
+            yield warn(
+                "K1", f"{kind} {name!r} is there twice", (kind, number), "remove one"
+            )
+    groups = (group.name for group in case.written.instance_group)
+    for number, name in _twice(groups):
+        at = ("instance_group", number, "name")
+        yield warn("K2", f"two instance groups are named {name!r}", at, "rename one")
+
+
+def _batching(case: Case) -> Problems:
+    config = case.config
+    if config.max_batch_size == 0:
+        for field, rule in (("dynamic_batching", "K3"), ("sequence_batching", "K4")):
+            # A backend may raise the batch size itself, if it completes the config.
+            if config.HasField(field) and not case.completes:
+                yield warn(
+                    rule,
+                    f"{field} with max_batch_size 0 never makes a batch",
+                    (field,),
+                    "set max_batch_size, or remove it",
+                )
+    oldest = config.sequence_batching.oldest
+    has_oldest = config.sequence_batching.HasField("oldest")
+    if has_oldest and oldest.max_candidate_sequences == 0:
+        yield warn(
+            "K5",
+            "oldest without max_candidate_sequences handles as many sequences at a "
+            "time as a batch holds",
+            ("sequence_batching", "oldest"),
+            "set max_candidate_sequences",
+        )
+    if config.HasField("dynamic_batching"):
+        batching = config.dynamic_batching
+        if batching.priority_queue_policy and not batching.priority_levels:
+            yield warn(
+                "K6",
+                "priority_queue_policy without priority_levels is ignored",
+                ("dynamic_batching", "priority_queue_policy"),
+                "set priority_levels",
+            )
+
+
+def _types(case: Case) -> Problems:
+    for kind in ("input", "output"):
+        for number, tensor in enumerate(getattr(case.config, kind)):
+            if not data_type_name(tensor.data_type):
+                yield warn(
+                    "K7",
+                    f"{kind} {tensor.name!r} has data type number {tensor.data_type}, "
+                    "which does not exist",
+                    (kind, number, "data_type"),
+                )
+
+
+def _tensors(case: Case) -> Problems:
+    config = case.config
+    missing = [kind for kind in ("input", "output") if not getattr(config, kind)]
+    if not missing:
+        return
+    what = f"no {' and no '.join(missing)} in the config"
+    if case.completes:
+        yield warn(
+            "K8",
+            f"{what}: the {config.backend} backend reads it from the model file, which "
+            "is not checked here",
+            (),
+            "write them, so that a wrong model file is noticed; "
+            "`triton-kit generate` does for ONNX",
+        )
+    else:
+        yield warn("K9", what, (), f"add {' [...] and '.join(missing)} [...]")
+
+
+def _instances(case: Case) -> Problems:
+    for number, group in enumerate(case.written.instance_group):
+        at = ("instance_group", number)
+        if group.count < 0:
+            yield warn(
+                "K10",
+                f"count {group.count} becomes the server's default",
+                (*at, "count"),
+                "write count: 1",
+            )
+        if group.host_policy:
+            yield warn(
+                "K11",
+                f"host policy {group.host_policy!r} is ignored unless the server is "
+                "started with it",
+                (*at, "host_policy"),
+                f"start it with --host-policy={group.host_policy},numa-node=0",
+            )
+        if group.HasField("rate_limiter") and group.rate_limiter.resources:
+            yield warn(
+                "K12",
+                "rate limiter resources are ignored unless the server limits rates",
+                (*at, "rate_limiter"),
+                "start it with --rate-limit=execution_count",
+            )
+    accelerators = case.written.optimization.execution_accelerators
+    for field, known in _ACCELERATORS.items():
+        for number, item in enumerate(getattr(accelerators, field)):
+            if item.name not in known:
+                yield warn(
+                    "K13",
+                    f"no backend knows the accelerator {item.name!r}",
+                    ("optimization", "execution_accelerators", field, number, "name"),
+                    f"known: {', '.join(known)}",
+                )
+
+
+def _backend(case: Case) -> Problems:
+    backend = case.config.backend
+    at = ("backend",) if case.written.backend else ("platform",)
+    if backend in _FLAVOURS:
+        yield warn(
+            "K14",
+            f"the {backend} backend is not in the release's usual container",
+            at,
+            f"use the {_FLAVOURS[backend]} container",
+        )
+    if backend in _ON_GPU_ONLY and case.target.gpus == 0:
+        yield warn(
+            "K15",
+            f"the {backend} backend needs a GPU, and the target has none",
+            at,
+            "say how many it has: --gpus N",
+        )
+    filename = case.config.default_model_filename
+    if filename and backend in COMPLETING_BACKENDS:
+        for version in case.versions:
+            if filename not in case.folder.content_of(str(version)):
+                yield _no_model_file(case, version, filename)
+
+
+def _no_model_file(case: Case, version: int, filename: str) -> Problem:
+    there = ", ".join(sorted(case.folder.content_of(str(version)))) or "nothing"
+    return Problem(
+        "K16",
+        message=f"version {version} has no {filename}: the {case.config.backend} "
+        "backend will not find its model",
+        hint=f"there is {there}; put the file there, or name it in "
+        "default_model_filename",
+        severity=WARNING,
+        file=case.folder.path / str(version),
+    )
+
+
+def _needs_flags(case: Case) -> Problems:
+    if case.config.response_cache.enable:
+        yield warn(
+            "K17",
+            "response_cache does nothing unless the server has a cache",
+            ("response_cache",),
+            "start it with --cache-config=local,size=1048576",
+        )
+
+
+def _version_folders(case: Case) -> Problems:
+    for name in case.folder.subfolders:
+        number = version_number(name)
+        file = case.folder.path / name
+        if number is None and name not in ("warmup", "initial_state", "configs"):
+            is_zeroed = name.isdigit()
+            message = f"the folder {name} is no version" + (
+                ": it begins with a zero" if is_zeroed else ""
+            )
+            hint = f"rename it to {int(name)}" if is_zeroed else None
+            yield Problem("K18", "", (), message, hint, WARNING, file)
+        elif number is not None and str(number) != name:
+            message = f"the server takes the folder {name} for version {number}"
+            hint = f"rename it: backends will look into {number}"
+            yield Problem("K19", "", (), message, hint, WARNING, file)

@@ -1,0 +1,96 @@
+"""The folder of backends that the embedded server is given, kept in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from triton_kit.errors import ServerError
+from triton_kit.serving.tritonserver import Tritonserver
+
+_OURS = Path(__file__).parent / "backends"
+
+
+def cache_folder() -> Path:
+    """Return the kit's own folder for what can be made again at any time."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    # An XDG path that is not absolute is to be ignored, says its specification.
+    root = Path(base) if base and Path(base).is_absolute() else Path("~/.cache")
+    return root.expanduser() / "triton-kit"
+
+
+def compose_backend_directory(server: Tritonserver, *, cache: Path) -> Path:
+    """Return a folder with the wheel's Python backend and ours, made when missing.
+
+    Its name is the hash of what is in it, and it appears by a rename, complete. So any
+    number of processes may call this at once, and an upgrade never changes the
+    backends under a server that runs.
+
+    Raises:
+        ServerError: the cache folder cannot be written.
+    """
+    parts = _parts(server)
+    target = cache / f"backends-{_digest(parts)}"
+    if _is_whole(target, parts):
+        return target
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".stage-") as stage:
+            fresh = Path(stage) / "fresh"
+            for relative, source in parts.items():
+                (fresh / relative).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, fresh / relative)
+            _put_in_place(fresh, target, stage=Path(stage), parts=parts)
+    except OSError as error:
+        raise ServerError(
+            f"cannot write the cache folder {cache}: {error.strerror or error}",
+            hint="set XDG_CACHE_HOME to a folder that can be written",
+        ) from error
+    return target
+
+
+def _put_in_place(
+    fresh: Path, target: Path, *, stage: Path, parts: dict[str, Path]
+) -> None:
+    if target.exists() and not _is_whole(target, parts):
+        # Somebody took files out of it: move the rest aside, in one rename.
+        target.rename(stage / "damaged")
+    try:
+        fresh.rename(target)
+    except OSError:
+        # Another process was first; the name is a hash, so its folder is the same.
+        if not _is_whole(target, parts):
+            raise
+
+
+def _parts(server: Tritonserver) -> dict[str, Path]:
+    """Return the place of each file in the backend directory, and where it is now."""
+    parts = {
+        f"python/{path.name}": path
+        for path in sorted(server.python_backend.iterdir())
+        if path.is_file()
+    }
+    parts[f"python/{server.stub.name}"] = server.stub
+    for path in sorted(_OURS.glob("*/*.py")):
+        parts[f"{path.parent.name}/{path.name}"] = path
+    return parts
+
+
+def _digest(parts: dict[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for relative, source in parts.items():
+        content = source.read_bytes()
+        digest.update(f"{relative}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def _is_whole(folder: Path, parts: dict[str, Path]) -> bool:
+    return all(
+        (folder / relative).is_file()
+        and (folder / relative).stat().st_size == source.stat().st_size
+        for relative, source in parts.items()
+    )

@@ -1,0 +1,361 @@
+"""The real Triton server as a child process on loopback, for development and CI."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from triton_kit.errors import (
+    RepositoryError,
+    ServerError,
+    TransportError,
+    did_you_mean,
+)
+from triton_kit.process import describe_exit, started, tail
+from triton_kit.serving import control
+from triton_kit.serving.allocator import preload
+from triton_kit.serving.backend_directory import cache_folder, compose_backend_directory
+from triton_kit.serving.ports import LOOPBACK, are_opened_by, choose_ports, port_in_use
+from triton_kit.serving.readiness import (
+    hung_model,
+    models_in,
+    reasons_in_log,
+    start_failure,
+    still_loading,
+    tidy,
+    unready,
+)
+from triton_kit.serving.spec import ALL_MODELS, ServeSpec
+from triton_kit.serving.tritonserver import find_tritonserver
+
+_POLL_S = 0.02
+_SHARED_MEMORY = Path("/dev/shm")
+# Triton's own exit needs some time beyond what in-flight requests are given.
+_EXIT_MARGIN_S = 10.0
+# One that crashes first writes its stack to the log.
+_DYING_S = 2.0
+# A crash in the Python backend: what it throws, or a line of the stack.
+_IS_BACKEND_CRASH = re.compile(
+    r"boost::interprocess::lock_exception|^ *\d+# .*/libtriton_python\.so", re.MULTILINE
+)
+_BACKEND_CRASH = (
+    "Triton crashed in its Python backend, as it does when a Python model's process "
+    "ended or had no CPU for a second (its issue 8882): start it again"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server that runs, with every model of its spec ready.
+
+    Attributes:
+        http_url: `http://127.0.0.1:PORT`.
+        grpc_url: `127.0.0.1:PORT`, as gRPC writes it.
+        metrics_url: `http://127.0.0.1:PORT/metrics`.
+        version: what the server says it is (`2.51.0`).
+        models: the models it was asked to load.
+        ready_after_s: from its start to the last model ready.
+        log: its output.
+    """
+
+    http_url: str
+    grpc_url: str
+    metrics_url: str
+    version: str
+    models: tuple[str, ...]
+    ready_after_s: float
+    log: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server."""
+        return self.process.pid
+
+    def wait(self) -> None:
+        """Block for as long as the server runs.
+
+        Raises:
+            ServerError: it ended, which it should not do by itself.
+        """
+        self.process.wait()
+        raise _died(self.process, self.log, "while it was in use")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Launch:
+    """One attempt at a start, with the ports it will try to take."""
+
+    spec: ServeSpec
+    models: tuple[str, ...]
+    ports: dict[str, int]
+    argv: list[str]
+    log: Path
+    began_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def http_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports['http-port']}"
+
+
+class _PortLostError(Exception):
+    """Somebody took a port between our look and the server's."""
+
+    def __init__(self, name: str, port: int) -> None:
+        super().__init__(name, port)
+        self.name, self.port = name, port
+
+
+class _StartCrashedError(Exception):
+    """The Python backend crashed while the models loaded: by bad luck, mostly."""
+
+    def __init__(self, died: ServerError) -> None:
+        super().__init__(died)
+        self.died = died
+
+
+@contextmanager
+def running(
+    spec: ServeSpec,
+    *,
+    choose: Callable[[dict[str, int | None]], dict[str, int]] = choose_ports,
+) -> Iterator[Server]:
+    """Start a server, yield it once every model is ready, stop it on the way out.
+
+    Nothing of it stays behind: no process, no shared memory. A wanted port is looked
+    at before the start; a chosen port that is lost to somebody else while the models
+    load costs a new start, as long as `ready_within_s` allows. So does, once, a crash
+    of the Python backend while they load.
+
+    Args:
+        spec: what to serve.
+        choose: from wanted ports (None: any) to ports, by the name of their flag.
+
+    Raises:
+        RepositoryError: there is no model to serve.
+        MissingExtraError: no tritonserver is installed.
+        ServerError: its allocator is not installed, it did not start, a model did not
+            load, or it died in use.
+    """
+    models = _wanted_models(spec)
+    tritonserver = find_tritonserver()
+    environment = tritonserver.environment(preload=preload(spec.allocator))
+    backends = compose_backend_directory(tritonserver, cache=cache_folder())
+    deadline_s = time.monotonic() + spec.ready_within_s
+    has_crashed = False
+    with tempfile.TemporaryDirectory(prefix="triton-kit-serve-") as folder:
+        log = (spec.log and spec.log.absolute()) or Path(folder) / "tritonserver.log"
+        while True:
+            ports = choose(spec.ports)
+            prefix = f"triton-kit-{os.getpid()}-{secrets.token_hex(4)}-"
+            argv = [
+                str(tritonserver.binary),
+                f"--backend-directory={backends}",
+                f"--cache-directory={tritonserver.caches}",
+                *_flags(spec, ports, prefix),
+            ]
+            launch = _Launch(spec=spec, models=models, ports=ports, argv=argv, log=log)
+            try:
+                # In a folder of its own: Python models import from the one they run
+                # in first (24.10), whatever lies around there.
+                with _launched(launch, environment, prefix, Path(folder)) as process:
+                    server = _wait_until_ready(process, launch, deadline_s)
+                    yield from _in_use(server)
+                    return
+            except _PortLostError as lost:
+                if spec.ports[lost.name] is not None or time.monotonic() > deadline_s:
+                    raise port_in_use(lost.name, lost.port) from lost
+            except _StartCrashedError as crashed:
+                if has_crashed:
+                    raise crashed.died from None
+                has_crashed = True
+
+
+@contextmanager
+def _launched(
+    launch: _Launch, env: dict[str, str], prefix: str, cwd: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    stop_within_s = launch.spec.stop_within_s + _EXIT_MARGIN_S
+    try:
+        with started(
+            launch.argv, log=launch.log, stop_within_s=stop_within_s, env=env, cwd=cwd
+        ) as process:
+            yield process
+    finally:
+        # A Python model's process that was killed leaves its region behind.
+        for region in _SHARED_MEMORY.glob(f"{prefix}*"):
+            region.unlink(missing_ok=True)
+
+
+def _in_use(server: Server) -> Iterator[Server]:
+    """Yield it; that it died is the reason of whatever then fails in its use."""
+    try:
+        yield server
+    except TransportError as error:
+        if not _ends(server.process):
+            raise
+        raise _died(server.process, server.log, "while it was in use") from error
+    except ServerError:
+        raise
+    except Exception as error:
+        if server.process.poll() is not None:
+            died = _died(server.process, server.log, "while it was in use")
+            error.add_note(str(died))
+        raise
+    if server.process.poll() is not None:
+        raise _died(server.process, server.log, "while it was in use")
+
+
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has ended, or does: its connections close before it is gone."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_DYING_S)
+    return process.poll() is not None
+
+
+def _wanted_models(spec: ServeSpec) -> tuple[str, ...]:
+    if spec.model_control == "explicit" and ALL_MODELS not in spec.models:
+        if spec.models:
+            _check_present(spec.models, spec.repository)
+        return spec.models
+    return models_in(spec.repository)
+
+
+def _check_present(wanted: tuple[str, ...], repository: Path) -> None:
+    found = models_in(repository)
+    for model in wanted:
+        if model not in found:
+            raise RepositoryError(
+                f"no model {model!r} in {repository}; its models: {', '.join(found)}",
+                hint=did_you_mean(model, found),
+            )
+
+
+def _flags(spec: ServeSpec, ports: dict[str, int], prefix: str) -> list[str]:
+    flags = [
+        f"--model-repository={spec.repository.absolute()}",
+        # A failed model must not take the answer with it: it is asked for its reason.
+        "--exit-on-error=false",
+        f"--exit-timeout-secs={max(1, round(spec.stop_within_s))}",
+        f"--model-control-mode={spec.model_control}",
+        f"--backend-config=python,shm-region-prefix-name={prefix}",
+        *(f"--{kind}-address={LOOPBACK}" for kind in ("http", "grpc", "metrics")),
+        *(f"--{name}={port}" for name, port in ports.items()),
+        *(f"--load-model={model}" for model in spec.models),
+    ]
+    if spec.strict_model_config:
+        flags.append("--disable-auto-complete-config")
+    return [*flags, *spec.flags]
+
+
+def _wait_until_ready(
+    process: subprocess.Popen[bytes], launch: _Launch, deadline_s: float
+) -> Server:
+    while True:
+        if process.poll() is not None:
+            _raise_if_port_lost(launch)
+            died = _died(process, launch.log, "before it was ready")
+            if died.hint == _BACKEND_CRASH:
+                raise _StartCrashedError(died)
+            raise died
+        if are_opened_by(process.pid, launch.ports.values()) and _models_are_ready(
+            launch
+        ):
+            return _server(process, launch)
+        if hung := hung_model(launch.log, launch.models):
+            model, why = hung
+            raise ServerError(f"model {model!r} did not load: {why}")
+        if time.monotonic() > deadline_s:
+            raise _late(launch)
+        time.sleep(_POLL_S)
+
+
+def _late(launch: _Launch) -> ServerError:
+    within = f"not ready after {launch.spec.ready_within_s:g} s"
+    if loading := still_loading(launch.log):
+        return ServerError(
+            f"tritonserver was {within}: still loading {', '.join(loading)}",
+            hint="large models load slowly: allow more time with --ready-within",
+        )
+    return ServerError(f"tritonserver was {within}\n{tail(launch.log)}")
+
+
+def _models_are_ready(launch: _Launch) -> bool:
+    """Whether all are; raises for the first that will never be."""
+    try:
+        index = control.repository_index(launch.http_url)
+    except ServerError as error:
+        if reason := start_failure(launch.log):
+            raise ServerError(f"tritonserver did not start: {reason}") from error
+        raise
+    waiting = unready(launch.models, index)
+    hopeless = {
+        name: entry
+        for name, entry in waiting.items()
+        if entry is None or entry.state in ("", "UNAVAILABLE")
+    }
+    if not hopeless:
+        return not waiting
+    logged = reasons_in_log(launch.log)
+    reasons = {
+        name: tidy((entry.reason if entry else "") or logged.get(name, ""))
+        or "Triton gives no reason"
+        for name, entry in hopeless.items()
+    }
+    lines = [f"model {name!r} did not load: {why}" for name, why in reasons.items()]
+    raise ServerError("\n".join(lines), hint=_hint(" ".join(reasons.values())))
+
+
+def _hint(reasons: str) -> str | None:
+    if "unable to find backend library" in reasons:
+        return (
+            "the embedded server has the backends onnxruntime and python; others "
+            "run in NVIDIA's container"
+        )
+    if "has kind KIND_GPU but" in reasons:
+        return "KIND_AUTO takes a GPU where there is one, else the CPU"
+    if "ModuleNotFoundError" in reasons:
+        return f"Python models run on {sys.executable}: install what they import there"
+    return None
+
+
+def _server(process: subprocess.Popen[bytes], launch: _Launch) -> Server:
+    return Server(
+        http_url=launch.http_url,
+        grpc_url=f"{LOOPBACK}:{launch.ports['grpc-port']}",
+        metrics_url=f"http://{LOOPBACK}:{launch.ports['metrics-port']}/metrics",
+        version=control.server_metadata(launch.http_url)["version"],
+        models=launch.models,
+        ready_after_s=time.monotonic() - launch.began_s,
+        log=launch.log,
+        process=process,
+    )
+
+
+def _raise_if_port_lost(launch: _Launch) -> None:
+    text = tail(launch.log)
+    for name, port in launch.ports.items():
+        if f":{port}' already in use" in text:
+            raise _PortLostError(name, port)
+
+
+def _died(process: subprocess.Popen[bytes], log: Path, when: str) -> ServerError:
+    ending = describe_exit(process.wait())
+    text = log.read_text(errors="replace")
+    for line in text.splitlines():
+        if ": unrecognized option '" in line:  # 400 lines of usage follow it
+            flag = line.split("'")[1]
+            return ServerError(f"tritonserver does not know the flag {flag}")
+    return ServerError(
+        f"tritonserver ended {when}: {ending}\n{tail(log)}",
+        hint=_BACKEND_CRASH if _IS_BACKEND_CRASH.search(text) else None,
+    )

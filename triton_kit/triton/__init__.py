@@ -1,0 +1,1 @@
+"""Triton as a product: releases, the ModelConfig schema, addresses, TLS."""
