@@ -18,9 +18,9 @@ from tritonclient.utils import InferenceServerException
 
 from triton_kit.build_project import build
 from triton_kit.errors import MissingExtraError, ServerError, SpecError
-from triton_kit.loadtest.measure import measure
 from triton_kit.loadtest.results.files import write_text
 from triton_kit.loadtest.results.result import PerfResult
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 from triton_kit.project.load import FILE_NAME, load_project
 from triton_kit.project.scaffold import scaffold

@@ -7,8 +7,8 @@ from triton_kit.loadtest.client.protocol import protocol_of
 from triton_kit.loadtest.clock import now_ns, ns
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.observed import Answers, ObservedTransport
-from triton_kit.loadtest.measure import measure
 from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 from triton_kit.loadtest.transport_spec import TransportSpec
 

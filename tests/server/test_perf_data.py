@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server

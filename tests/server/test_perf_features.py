@@ -3,11 +3,11 @@ import json
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loads.load import RateLoad
-from triton_kit.loadtest.loads.mix import Share
-from triton_kit.loadtest.loads.sequences import Sequences
-from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.loops.load import RateLoad
+from triton_kit.loadtest.loops.mix import Share
+from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.results.export import as_profile
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server

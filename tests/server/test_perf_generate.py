@@ -3,7 +3,7 @@ import json
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 from triton_kit.loadtest.transport_spec import TransportSpec
 

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from triton_kit.cli import main
 from triton_kit.errors import ServerError, SpecError, TransportError
-from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server

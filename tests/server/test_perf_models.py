@@ -6,9 +6,9 @@ from click.testing import CliRunner
 
 from triton_kit.cli import main
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loads.load import RateLoad
-from triton_kit.loadtest.loads.mix import Share
-from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.loops.load import RateLoad
+from triton_kit.loadtest.loops.mix import Share
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server

@@ -7,10 +7,10 @@ import time
 import psutil
 import pytest
 
-from triton_kit.loadtest.loads.load import ClosedLoad, RateLoad, ScheduleLoad
-from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad, ScheduleLoad
 from triton_kit.loadtest.record.stability import StopRule
 from triton_kit.loadtest.results import verdict
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
 
 pytestmark = pytest.mark.server

@@ -7,10 +7,10 @@ import psutil
 import pytest
 
 from triton_kit.errors import SpecError, TransportError
-from triton_kit.loadtest.loads.load import RateLoad
-from triton_kit.loadtest.loads.mix import Share
-from triton_kit.loadtest.loads.sequences import Sequences
-from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.loops.load import RateLoad
+from triton_kit.loadtest.loops.mix import Share
+from triton_kit.loadtest.loops.sequences import Sequences
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server
@@ -24,7 +24,7 @@ def spec(loaded, protocol="grpc", **changes):
 
 def is_worker(process):
     try:
-        return "triton_kit.loadtest.loops.worker" in process.cmdline()
+        return "triton_kit.loadtest.run.worker" in process.cmdline()
     except psutil.Error:  # a zombie has no command line
         return False
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from triton_kit.errors import ServerError
-from triton_kit.loadtest.loads.load import ClosedLoad, RateLoad
-from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.serving import control
 from triton_kit.serving.embedded import running

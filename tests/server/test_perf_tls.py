@@ -5,7 +5,7 @@ import pytest
 from tls_fixtures import make_certificate, tls_proxy
 
 from triton_kit.errors import SpecError, TransportError
-from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 from triton_kit.loadtest.transport_spec import TransportSpec
 from triton_kit.serving.embedded import running

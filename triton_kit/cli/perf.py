@@ -24,8 +24,8 @@ from triton_kit.cli.perf_transport_options import transport_options
 from triton_kit.errors import SpecError
 
 if TYPE_CHECKING:
-    from triton_kit.loadtest.measure import Progress
     from triton_kit.loadtest.results.result import PerfResult
+    from triton_kit.loadtest.run.measure import Progress
 
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -147,7 +147,7 @@ def command(
     objective is missed, or no request of a load was answered well.
     """
     from triton_kit.cli.perf_options import perf_spec
-    from triton_kit.loadtest.measure import measure
+    from triton_kit.loadtest.run.measure import measure
 
     _check_metrics(ctx)
     outputs = {name: options.pop(name) for name in OUTPUTS}

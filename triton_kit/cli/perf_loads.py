@@ -7,8 +7,8 @@ from typing import Any
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.inputs.trace import read_trace
-from triton_kit.loadtest.loads import schedule
-from triton_kit.loadtest.loads.load import (
+from triton_kit.loadtest.loops import schedule
+from triton_kit.loadtest.loops.load import (
     ClosedLoad,
     Load,
     PeriodicLoad,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loads.mix import Share
+from triton_kit.loadtest.loops.mix import Share
 from triton_kit.loadtest.spec import parse_shape
 
 

@@ -11,7 +11,7 @@ from triton_kit.cli.perf_other_options import in_words_of_today
 from triton_kit.cli.perf_transport_options import transport_spec
 from triton_kit.errors import SpecError
 from triton_kit.loadtest import spec
-from triton_kit.loadtest.loads.sequences import MOST_ID, Sequences
+from triton_kit.loadtest.loops.sequences import MOST_ID, Sequences
 from triton_kit.loadtest.record.stability import StopRule
 from triton_kit.loadtest.results.slo import latency_below, parse_slo
 from triton_kit.triton.address import Address, parse_address

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.loadtest.inputs.draws import StringData
-from triton_kit.loadtest.loads.load import ClosedLoad as ClosedLoad
-from triton_kit.loadtest.loads.load import Load as Load
-from triton_kit.loadtest.loads.load import PeriodicLoad as PeriodicLoad
-from triton_kit.loadtest.loads.mix import Share as Share
-from triton_kit.loadtest.loads.sequences import Sequences
+from triton_kit.loadtest.loops.load import ClosedLoad as ClosedLoad
+from triton_kit.loadtest.loops.load import Load as Load
+from triton_kit.loadtest.loops.load import PeriodicLoad as PeriodicLoad
+from triton_kit.loadtest.loops.mix import Share as Share
+from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.record.stability import StopRule, confident, fixed
 from triton_kit.loadtest.request import Parameter
 from triton_kit.loadtest.results.slo import Objective

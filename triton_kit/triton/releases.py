@@ -40,7 +40,9 @@ class Release:
 @cache
 def all_releases() -> tuple[Release, ...]:
     """Return the known releases, oldest first."""
-    text = files("triton_kit.triton").joinpath("releases.json").read_text(encoding="utf-8")
+    text = (
+        files("triton_kit.triton").joinpath("releases.json").read_text(encoding="utf-8")
+    )
     rows = json.loads(text)["releases"]
     return tuple(Release(**row | {"fixes": tuple(row["fixes"])}) for row in rows)
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from triton_kit.loadtest.loads.load import (
+from triton_kit.loadtest.loops.load import (
     ClosedLoad,
     PeriodicLoad,
     RateLoad,
     ScheduleLoad,
 )
-from triton_kit.loadtest.loads.sequences import Sequences
+from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.loadtest.transport_spec import TransportSpec
 

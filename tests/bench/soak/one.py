@@ -9,9 +9,9 @@ import threading
 import psutil
 from draw import drawn
 
-from triton_kit.loadtest.loads.load import ClosedLoad, ScheduleLoad
-from triton_kit.loadtest.loads.sequences import Sequences
-from triton_kit.loadtest.measure import measure
+from triton_kit.loadtest.loops.load import ClosedLoad, ScheduleLoad
+from triton_kit.loadtest.loops.sequences import Sequences
+from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
 
 # A load of 200 requests of which every one runs into its timeout takes longer.

@@ -16,14 +16,14 @@ from triton_kit.errors import TransportError
 from triton_kit.loadtest.clock import now_ns, ns
 from triton_kit.loadtest.http.grpc_status import framed
 from triton_kit.loadtest.http.http2_frames import Kind, frame
-from triton_kit.loadtest.loads.load import RateLoad
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
+from triton_kit.loadtest.loops.load import RateLoad
 from triton_kit.loadtest.loops.quota import Quota
-from triton_kit.loadtest.loops.sender import Sender
-from triton_kit.loadtest.loops.supply import Supply
 from triton_kit.loadtest.net.http2 import Http2Transport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure, HeaderList, Request
+from triton_kit.loadtest.run.sender import Sender
+from triton_kit.loadtest.run.supply import Supply
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.loadtest.transport_spec import TransportSpec
 from triton_kit.triton.address import Address

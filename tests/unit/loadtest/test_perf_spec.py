@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loads.load import (
+from triton_kit.loadtest.loops.load import (
     ClosedLoad,
     PeriodicLoad,
     RateLoad,

@@ -11,13 +11,13 @@ from triton_kit.cli.perf import command
 from triton_kit.cli.perf_options import perf_spec
 from triton_kit.cli.perf_outputs import OUTPUTS
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loads.load import RateLoad, ScheduleLoad, rate_range
-from triton_kit.loadtest.loads.sequences import Sequences
+from triton_kit.loadtest.loops.load import RateLoad, ScheduleLoad, rate_range
+from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.results.export import _escaped
 from triton_kit.loadtest.results.slo import latency_below, parse_slo
+from triton_kit.loadtest.run.sweep import binary
 from triton_kit.loadtest.server.model import model_path
 from triton_kit.loadtest.spec import parse_header, parse_parameter
-from triton_kit.loadtest.sweep import binary
 
 DOCS = Path(__file__).parents[3] / "docs" / "perf.md"
 

@@ -108,9 +108,7 @@ def run_torch(
         "feeds": [str(path) for path in feeds.paths],
         "answers": str(answers),
     }
-    done = call_worker(
-        "sources.torch_worker", dict(order), deadline_s=spec.deadline_s
-    )
+    done = call_worker("sources.torch_worker", dict(order), deadline_s=spec.deadline_s)
     if done.exit_code != 0:
         raise VerifyError(f"torch does not run it: {ending(done)}")
     names = [tensor.name for tensor in outside.outputs]

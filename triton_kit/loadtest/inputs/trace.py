@@ -19,7 +19,7 @@ from triton_kit.errors import SpecError
 from triton_kit.loadtest.clock import NS_PER_US
 from triton_kit.loadtest.inputs.documents import steps_from_document
 from triton_kit.loadtest.inputs.steps import Step
-from triton_kit.loadtest.loads.load import ScheduleLoad
+from triton_kit.loadtest.loops.load import ScheduleLoad
 from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.tensors import Shape
 

@@ -1,1 +1,1 @@
-"""What sends the requests: loops over a transport, in one process or several."""
+"""How many requests, and when; the loops that send them over a transport."""

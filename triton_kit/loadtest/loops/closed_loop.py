@@ -6,11 +6,11 @@ import operator
 from collections.abc import Iterator, Sequence
 
 from triton_kit.loadtest.clock import now_ns
-from triton_kit.loadtest.loads.sequences import Source, TurnTaking
 from triton_kit.loadtest.loops.endings import Endings
 from triton_kit.loadtest.loops.ledger import Ledger
 from triton_kit.loadtest.loops.observed import ObservedTransport
 from triton_kit.loadtest.loops.quota import Quota
+from triton_kit.loadtest.loops.sequences import Source, TurnTaking
 from triton_kit.loadtest.net.base import Transport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.backlog import Owed

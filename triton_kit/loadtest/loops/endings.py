@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from triton_kit.loadtest.clock import now_ns
-from triton_kit.loadtest.loads.sequences import TurnTaking
 from triton_kit.loadtest.loops.ledger import Ledger
+from triton_kit.loadtest.loops.sequences import TurnTaking
 from triton_kit.loadtest.net.base import Transport
 
 

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from triton_kit.loadtest.clock import now_ns
-from triton_kit.loadtest.loads.sequences import Source, TurnTaking
 from triton_kit.loadtest.loops.endings import Endings
 from triton_kit.loadtest.loops.ledger import Ledger
+from triton_kit.loadtest.loops.sequences import Source, TurnTaking
 from triton_kit.loadtest.net.base import Transport
 from triton_kit.loadtest.net.reactor import NEVER, Reactor
 from triton_kit.loadtest.record.backlog import Owed

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loads.load import ClosedLoad, Load
+from triton_kit.loadtest.loops.load import ClosedLoad, Load
 
 # Above everything that has no real-time priority, below whatever else has one.
 _LOWEST_REAL_TIME = os.sched_param(1)

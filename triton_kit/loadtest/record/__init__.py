@@ -1,1 +1,1 @@
-"""What is noted while a load runs: times, windows, whose CPU it took."""
+"""What is recorded during a load: times, windows, CPU, the server's counters."""

@@ -11,10 +11,10 @@ from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.histogram import RELATIVE_ERROR
 from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.stability import Window
+from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.figures import errors_by_kind, quantiles_us
 from triton_kit.loadtest.results.part import Part
 from triton_kit.loadtest.results.verdict import Verdict
-from triton_kit.loadtest.server.stats import ModelStats
 
 SCHEMA = "triton-kit.perf/1"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from triton_kit.loadtest.record.recorder import Recording
+from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.part import Part
 from triton_kit.loadtest.results.result import PerfResult, Run
-from triton_kit.loadtest.server.stats import ModelStats
 
 _SHOWN_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 

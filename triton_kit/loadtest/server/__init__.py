@@ -1,1 +1,1 @@
-"""What the server says of itself: its models, its counters, its metrics."""
+"""What the server says of itself: whether it is ready, and its models."""

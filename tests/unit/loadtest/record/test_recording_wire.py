@@ -1,14 +1,14 @@
 import numpy as np
 
-from triton_kit.loadtest.loads.load import RateLoad, ScheduleLoad
-from triton_kit.loadtest.loads.mix import Share
-from triton_kit.loadtest.loads.sequences import Sequences
+from triton_kit.loadtest.loops.load import RateLoad, ScheduleLoad
+from triton_kit.loadtest.loops.mix import Share
+from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.record.recorder import Cut, Recorder
 from triton_kit.loadtest.record.recording_wire import cut_from_bytes, cut_to_bytes
 from triton_kit.loadtest.request import Failure
 from triton_kit.loadtest.results.slo import parse_slo
+from triton_kit.loadtest.run.spec_wire import spec_from_json, spec_to_json
 from triton_kit.loadtest.spec import PerfSpec
-from triton_kit.loadtest.spec_wire import spec_from_json, spec_to_json
 
 
 def recording(seed):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from triton_kit.loadtest.server.stats import StatsWatch
+from triton_kit.loadtest.record.stats import StatsWatch
 
 
 class Counters:

@@ -4,15 +4,15 @@ import itertools
 
 from triton_kit.errors import TransportError
 from triton_kit.loadtest.clock import ns
-from triton_kit.loadtest.loads.sequences import Sequences, Turns
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
+from triton_kit.loadtest.loops.sequences import Sequences, Turns
 from triton_kit.loadtest.net.memory import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.cpu import CpuWatch
+from triton_kit.loadtest.record.stats import StatsWatch
 from triton_kit.loadtest.request import Request
-from triton_kit.loadtest.server.stats import StatsWatch
+from triton_kit.loadtest.run.trial import Trial
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
-from triton_kit.loadtest.trial import Trial
 
 
 class NoStatistics:

@@ -11,18 +11,18 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from triton_kit.loadtest.loads.load import Load
-from triton_kit.loadtest.loops.crew import Crew, crew_of
-from triton_kit.loadtest.loops.sender import Sender, sender_of
-from triton_kit.loadtest.loops.target import Targets, targets_of
+from triton_kit.loadtest.loops.load import Load
 from triton_kit.loadtest.record.cpu import CpuWatch
+from triton_kit.loadtest.record.stats import StatsWatch
 from triton_kit.loadtest.results.result import PerfResult, Run
 from triton_kit.loadtest.results.slo import as_json, missed
+from triton_kit.loadtest.run.crew import Crew, crew_of
+from triton_kit.loadtest.run.sender import Sender, sender_of
+from triton_kit.loadtest.run.sweep import SEARCHES, Plan
+from triton_kit.loadtest.run.target import Targets, targets_of
+from triton_kit.loadtest.run.trial import Trial, metrics_watch
 from triton_kit.loadtest.server.model import ModelInfo
-from triton_kit.loadtest.server.stats import StatsWatch
 from triton_kit.loadtest.spec import PerfSpec
-from triton_kit.loadtest.sweep import SEARCHES, Plan
-from triton_kit.loadtest.trial import Trial, metrics_watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

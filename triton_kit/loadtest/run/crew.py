@@ -23,14 +23,14 @@ from typing import Any
 from triton_kit import errors
 from triton_kit.errors import ServerError, SpecError, TransportError, TritonKitError
 from triton_kit.loadtest.clock import now_ns
-from triton_kit.loadtest.loads.load import ClosedLoad, Load
+from triton_kit.loadtest.loops.load import ClosedLoad, Load
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.backlog import Owed
 from triton_kit.loadtest.record.recorder import Cut, Recording
 from triton_kit.loadtest.record.recording_wire import cut_from_bytes
 from triton_kit.loadtest.request import Failure
+from triton_kit.loadtest.run.spec_wire import spec_to_json
 from triton_kit.loadtest.spec import PerfSpec
-from triton_kit.loadtest.spec_wire import spec_to_json
 from triton_kit.process import describe_exit, tail
 
 # How long a worker may take to start (imports, connections, all requests encoded).
@@ -319,7 +319,7 @@ def crew_of(spec: PerfSpec) -> Iterator[Crew]:
 def _start(index: int, log: Path) -> _Worker:
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "triton_kit.loadtest.loops.worker"],
+            [sys.executable, "-m", "triton_kit.loadtest.run.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from triton_kit.loadtest.loads.load import ClosedLoad, Load, PeriodicLoad
-from triton_kit.loadtest.loads.sequences import Source
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.ledger import Ledger
+from triton_kit.loadtest.loops.load import ClosedLoad, Load, PeriodicLoad
 from triton_kit.loadtest.loops.observed import (
     Answers,
     ObservedTransport,
@@ -21,13 +20,14 @@ from triton_kit.loadtest.loops.observed import (
 )
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.quota import Quota
-from triton_kit.loadtest.loops.supply import Supply
-from triton_kit.loadtest.loops.target import Targets, supply_for
+from triton_kit.loadtest.loops.sequences import Source
 from triton_kit.loadtest.net.base import Transport
 from triton_kit.loadtest.net.open_files import demand_room_for, room_for
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Request
+from triton_kit.loadtest.run.supply import Supply
+from triton_kit.loadtest.run.target import Targets, supply_for
 from triton_kit.loadtest.spec import PerfSpec
 
 # How long before a due time the reactor stops sleeping: about what a wake-up takes.

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from triton_kit.cli.perf_models import model_part
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loads.mix import Share, deal
-from triton_kit.loadtest.loads.sequences import Sequences
 from triton_kit.loadtest.loops.ledger import Ledger
+from triton_kit.loadtest.loops.mix import Share, deal
 from triton_kit.loadtest.loops.observed import ObservedTransport, Parts
 from triton_kit.loadtest.loops.open_loop import OpenLoop
+from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.net.memory import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.recorder import Recorder

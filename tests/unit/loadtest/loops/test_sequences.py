@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loads.sequences import Sequences, sequence_source
+from triton_kit.loadtest.loops.sequences import Sequences, sequence_source
 from triton_kit.loadtest.request import Request
 from triton_kit.loadtest.spec import parse_parameter
 

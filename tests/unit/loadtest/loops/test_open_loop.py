@@ -4,10 +4,10 @@ import os
 import pytest
 
 from triton_kit.loadtest.clock import AlarmClock, now_ns, ns
-from triton_kit.loadtest.loads.load import RateLoad
-from triton_kit.loadtest.loads.sequences import Turns
 from triton_kit.loadtest.loops.ledger import Ledger
+from triton_kit.loadtest.loops.load import RateLoad
 from triton_kit.loadtest.loops.open_loop import OpenLoop
+from triton_kit.loadtest.loops.sequences import Turns
 from triton_kit.loadtest.net.memory import MemoryTransport
 from triton_kit.loadtest.net.reactor import NEVER, Reactor
 from triton_kit.loadtest.request import Failure, Request

@@ -1,9 +1,9 @@
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest import sweep
-from triton_kit.loadtest.loads.load import ClosedLoad, RateLoad, rate_range
+from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad, rate_range
 from triton_kit.loadtest.results.slo import parse_slo
+from triton_kit.loadtest.run import sweep
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loads import schedule
+from triton_kit.loadtest.loops import schedule
 
 
 def first(times, count):

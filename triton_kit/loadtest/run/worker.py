@@ -18,11 +18,11 @@ from triton_kit.errors import TritonKitError
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.scheduling import scheduling_of
-from triton_kit.loadtest.loops.sender import Sender, sender_of
-from triton_kit.loadtest.loops.target import targets_of
 from triton_kit.loadtest.record.recording_wire import cut_to_bytes
 from triton_kit.loadtest.request import Failure
-from triton_kit.loadtest.spec_wire import spec_from_json
+from triton_kit.loadtest.run.sender import Sender, sender_of
+from triton_kit.loadtest.run.spec_wire import spec_from_json
+from triton_kit.loadtest.run.target import targets_of
 
 _STDIN, _STDOUT = 0, 1
 _READ_BYTES = 1 << 16

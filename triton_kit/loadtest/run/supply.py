@@ -21,8 +21,8 @@ from triton_kit.loadtest.inputs.data import (
     sample_inputs,
 )
 from triton_kit.loadtest.inputs.steps import Step, batches, shape_of
-from triton_kit.loadtest.loads.sequences import Source, sequence_source
 from triton_kit.loadtest.loops.observed import Check
+from triton_kit.loadtest.loops.sequences import Source, sequence_source
 from triton_kit.loadtest.request import Parameter, Request
 from triton_kit.loadtest.server.model import ModelInfo, input_shapes
 from triton_kit.loadtest.spec import PerfSpec

@@ -3,8 +3,8 @@ import itertools
 import pytest
 
 from triton_kit.loadtest.clock import now_ns, ns
-from triton_kit.loadtest.loads.sequences import Turns
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
+from triton_kit.loadtest.loops.sequences import Turns
 from triton_kit.loadtest.net.memory import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure, Request

@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from triton_kit.loadtest.clock import NS_PER_S, now_ns, ns
-from triton_kit.loadtest.loads.load import Load, PeriodicLoad
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.engine import Engine
+from triton_kit.loadtest.loops.load import Load, PeriodicLoad
 from triton_kit.loadtest.loops.scheduling import scheduling_of
 from triton_kit.loadtest.net.reactor import Reactor, Timer
 from triton_kit.loadtest.record.backlog import Backlog
 from triton_kit.loadtest.record.cpu import CpuUse, CpuWatch
+from triton_kit.loadtest.record.metrics import MetricsWatch
 from triton_kit.loadtest.record.recorder import Cut, Recording
 from triton_kit.loadtest.record.stability import Window
+from triton_kit.loadtest.record.stats import ModelStats, StatsWatch
 from triton_kit.loadtest.request import TIMEOUT, Failure
 from triton_kit.loadtest.results.part import Part
 from triton_kit.loadtest.results.result import Run
 from triton_kit.loadtest.results.verdict import judge
-from triton_kit.loadtest.server.metrics import MetricsWatch
-from triton_kit.loadtest.server.stats import ModelStats, StatsWatch
 from triton_kit.loadtest.spec import PerfSpec
 
 # How often overdue requests are looked for and progress is reported, at least.

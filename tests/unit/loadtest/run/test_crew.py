@@ -7,14 +7,14 @@ from contextlib import contextmanager
 import pytest
 
 from triton_kit.errors import SpecError, TransportError
-from triton_kit.loadtest.loads.load import ClosedLoad
-from triton_kit.loadtest.loops.crew import CrewEngine, _Worker, ask
+from triton_kit.loadtest.loops.load import ClosedLoad
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure
+from triton_kit.loadtest.run.crew import CrewEngine, _Worker, ask
 
 WITHIN_S = 60.0
 TALKATIVE = """
-from triton_kit.loadtest.loops.worker import tell
+from triton_kit.loadtest.run.worker import tell
 tell("count", ended=1)
 tell("cut", bytes(range(256)) * (1 << 17), sent=3)
 tell("cut", b"\\n{}", sent=4)
@@ -23,7 +23,7 @@ tell("error", kind="SpecError", message="wrong", hint="right")
 """
 OBEDIENT = """
 import json, sys
-from triton_kit.loadtest.loops.worker import tell
+from triton_kit.loadtest.run.worker import tell
 from triton_kit.loadtest.record.recorder import Cut, Recording
 from triton_kit.loadtest.record.recording_wire import cut_to_bytes
 for line in sys.stdin:
@@ -34,7 +34,7 @@ for line in sys.stdin:
 """
 SLOW = """
 import json, sys
-from triton_kit.loadtest.loops.worker import tell
+from triton_kit.loadtest.run.worker import tell
 from triton_kit.loadtest.record.recorder import Cut, Recording
 from triton_kit.loadtest.record.recording_wire import cut_to_bytes
 first, again, cut = (json.loads(sys.stdin.readline()) for _ in range(3))

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from triton_kit.loadtest.inputs.draws import StringData
-from triton_kit.loadtest.loads.load import (
+from triton_kit.loadtest.loops.load import (
     ClosedLoad,
     PeriodicLoad,
     RateLoad,
     ScheduleLoad,
 )
-from triton_kit.loadtest.loads.mix import Share
-from triton_kit.loadtest.loads.sequences import Sequences
+from triton_kit.loadtest.loops.mix import Share
+from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.record.stability import StopRule
 from triton_kit.loadtest.results.slo import Objective
 from triton_kit.loadtest.spec import PerfSpec

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from triton_kit.errors import SpecError, did_you_mean
-from triton_kit.loadtest.loads import schedule
+from triton_kit.loadtest.loops import schedule
 
 _MOST_CONCURRENT = 16_384
 _HIGHEST_RATE_HZ = 1e6

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from triton_kit.loadtest.loads.load import rate_range
+from triton_kit.loadtest.loops.load import rate_range
 from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.results.export import as_prometheus

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.client.protocol import Protocol, protocol_of
-from triton_kit.loadtest.loads.mix import deal
-from triton_kit.loadtest.loads.sequences import Sequences
+from triton_kit.loadtest.loops.mix import deal
 from triton_kit.loadtest.loops.observed import Check
-from triton_kit.loadtest.loops.supply import Supply, supply_of
+from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.request import Failure, Request
+from triton_kit.loadtest.run.supply import Supply, supply_of
 from triton_kit.loadtest.server.control import Control, ServerInfo
 from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.loadtest.spec import PerfSpec

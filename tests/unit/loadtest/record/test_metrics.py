@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scripted_server import serving
 
 from triton_kit.errors import SpecError, TransportError
-from triton_kit.loadtest.server.metrics import MetricsWatch, parse_metrics
+from triton_kit.loadtest.record.metrics import MetricsWatch, parse_metrics
 
 TEXT = """# HELP nv_inference_count Number of inferences
 # TYPE nv_inference_count counter
