@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import second_try
 from triton_kit.cli import main
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loops.scheduling import at_real_time
+from triton_kit.loadtest.net.scheduling import at_real_time
 from triton_kit.project.scaffold import scaffold
 
 # A script that runs the tests in the background has the shell ignore Ctrl-C for them;

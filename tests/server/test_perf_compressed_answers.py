@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from triton_kit.loadtest.client.protocol import protocol_of
-from triton_kit.loadtest.clock import now_ns, ns
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.observed import Answers, ObservedTransport
+from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec

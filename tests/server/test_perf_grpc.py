@@ -1,9 +1,9 @@
 import pytest
 
 from triton_kit.errors import ServerError, SpecError, TransportError
+from triton_kit.loadtest.client.control_grpc import GrpcControl
+from triton_kit.loadtest.client.control_http import HttpControl
 from triton_kit.loadtest.run.measure import measure
-from triton_kit.loadtest.server.control_grpc import GrpcControl
-from triton_kit.loadtest.server.control_http import HttpControl
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server

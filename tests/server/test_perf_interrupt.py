@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from triton_kit.loadtest.client.control_http import HttpControl
 from triton_kit.loadtest.client.shared_memory import SharedMemory, SystemRegion
 from triton_kit.loadtest.loops.load import ClosedLoad
 from triton_kit.loadtest.results.slo import parse_slo
 from triton_kit.loadtest.run.measure import measure
-from triton_kit.loadtest.server.control_http import HttpControl
 from triton_kit.loadtest.spec import PerfSpec
 
 pytestmark = pytest.mark.server

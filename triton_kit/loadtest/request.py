@@ -1,7 +1,8 @@
-"""A request in wire form, and why one may bring no answer."""
+"""A request as bytes, why it may bring no response, and who is told of its end."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 # What a request may say beside its tensors.
@@ -41,3 +42,10 @@ class Failure:
 
     kind: str
     detail: str = ""
+
+
+# What a sink's `finished` takes: slot, sent, first, last, failure, response body.
+OnEnd = Callable[[int, int, int, int, Failure | None, bytes], None]
+
+# What a sink's `replied` takes: slot, time of the previous response or 0, its own time.
+OnReply = Callable[[int, int, int], None]

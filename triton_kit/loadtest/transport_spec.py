@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from triton_kit.errors import SpecError, did_you_mean
-from triton_kit.loadtest.net.base import MOST_CONNECTIONS
+from triton_kit.loadtest.net.transport import MOST_CONNECTIONS
 from triton_kit.triton.tls import Tls
 
 COMPRESSIONS = ("none", "gzip", "deflate")

@@ -1,1 +1,1 @@
-"""Triton as a product: releases, the ModelConfig schema, addresses, TLS."""
+"""Triton as a product: releases, configuration schema, models, addresses, TLS."""

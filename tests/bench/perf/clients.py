@@ -95,8 +95,8 @@ def request(server):
     """Return one HTTP request of the kit's own making, head and body."""
     import numpy as np
 
+    from triton_kit.loadtest.client.control_http import HttpControl
     from triton_kit.loadtest.client.kserve_http import infer_request
-    from triton_kit.loadtest.server.control_http import HttpControl
     from triton_kit.triton.address import parse_address
 
     address = parse_address(server.http_url, default_port=8000)

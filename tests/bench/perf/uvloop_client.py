@@ -12,8 +12,8 @@ from pathlib import Path
 import httptools
 import uvloop
 
-from triton_kit.loadtest.clock import now_ns
-from triton_kit.loadtest.http.http_answer import AnswerReader, HeadReader
+from triton_kit.loadtest.http.http1_response import AnswerReader, HeadReader
+from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.record.recorder import Recorder
 
 

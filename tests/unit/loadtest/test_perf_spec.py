@@ -4,17 +4,18 @@ from dataclasses import replace
 import pytest
 
 from triton_kit.errors import SpecError
+from triton_kit.loadtest.inputs.shapes import input_shapes
 from triton_kit.loadtest.loops.load import (
     ClosedLoad,
     PeriodicLoad,
     RateLoad,
     concurrency_range,
 )
-from triton_kit.loadtest.server.model import ModelInfo, input_shapes
 from triton_kit.loadtest.spec import PerfSpec, parse_header, parse_shape
 from triton_kit.loadtest.transport_spec import TransportSpec, connections_for
 from triton_kit.tensors import Tensor, data_type
 from triton_kit.triton.address import parse_address
+from triton_kit.triton.model import ModelInfo
 
 
 @pytest.mark.parametrize(

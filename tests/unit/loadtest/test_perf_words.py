@@ -16,8 +16,8 @@ from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.results.export import _escaped
 from triton_kit.loadtest.results.slo import latency_below, parse_slo
 from triton_kit.loadtest.run.sweep import binary
-from triton_kit.loadtest.server.model import model_path
 from triton_kit.loadtest.spec import parse_header, parse_parameter
+from triton_kit.triton.model import model_path
 
 DOCS = Path(__file__).parents[3] / "docs" / "perf.md"
 

@@ -1,1 +1,1 @@
-"""What Triton can be asked in: HTTP, gRPC, streams, generate, shared memory."""
+"""The KServe v2 client: requests, responses, control API, shared memory."""

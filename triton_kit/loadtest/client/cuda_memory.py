@@ -15,7 +15,7 @@ from triton_kit.loadtest.client.cuda_runtime import (
 )
 
 if TYPE_CHECKING:
-    from triton_kit.loadtest.server.control import Control
+    from triton_kit.loadtest.client.control import Control
 
 
 class CudaRegion:

@@ -11,9 +11,9 @@ import numpy as np
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.http.compression import expanded
 from triton_kit.loadtest.http.grpc_status import message_of, messages_of
-from triton_kit.loadtest.http.tensor_bytes import from_bytes
 from triton_kit.loadtest.inputs.data import Array
 from triton_kit.tensors import data_type
+from triton_kit.triton.tensor_bytes import from_bytes
 
 # What JSON of another layout makes the reading of it raise.
 _NOT_AS_AGREED = (AttributeError, KeyError, TypeError, OverflowError, SpecError)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.http.http_call import post
+from triton_kit.loadtest.client.http_call import post
 from triton_kit.loadtest.inputs.data import Array, Inputs
 from triton_kit.loadtest.request import Parameter, Request
-from triton_kit.loadtest.server.model import ModelInfo, model_path
 from triton_kit.triton.address import Address
+from triton_kit.triton.model import ModelInfo, model_path
 
 
 def generate_request(

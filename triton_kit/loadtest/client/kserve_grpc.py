@@ -11,10 +11,10 @@ from tritonclient.grpc import service_pb2
 from triton_kit.loadtest.client.shared_memory import Place, SharedMemory
 from triton_kit.loadtest.http.compression import compressed
 from triton_kit.loadtest.http.grpc_status import framed
-from triton_kit.loadtest.http.tensor_bytes import to_bytes
 from triton_kit.loadtest.inputs.data import Inputs
 from triton_kit.loadtest.request import HeaderList, Parameter, Request
-from triton_kit.loadtest.server.model import ModelInfo
+from triton_kit.triton.model import ModelInfo
+from triton_kit.triton.tensor_bytes import to_bytes
 
 # Field 1, a string: how a ModelStreamInferResponse with an error begins.
 _ERROR_FIELD = b"\x0a"

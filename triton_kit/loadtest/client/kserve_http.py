@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from triton_kit.loadtest.client.http_call import post
 from triton_kit.loadtest.client.shared_memory import SharedMemory
-from triton_kit.loadtest.http.http_call import post
-from triton_kit.loadtest.http.tensor_bytes import to_bytes
 from triton_kit.loadtest.inputs.data import Inputs
 from triton_kit.loadtest.request import Parameter, Request
-from triton_kit.loadtest.server.model import ModelInfo, model_path
 from triton_kit.triton.address import Address
+from triton_kit.triton.model import ModelInfo, model_path
+from triton_kit.triton.tensor_bytes import to_bytes
 
 
 def infer_request(

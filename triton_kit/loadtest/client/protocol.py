@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.client import check, decode
 from triton_kit.loadtest.inputs.data import Inputs
-from triton_kit.loadtest.net.base import Transport
 from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.request import Parameter, Request
-from triton_kit.loadtest.server.model import ModelInfo
+from triton_kit.triton.model import ModelInfo
 
 if TYPE_CHECKING:
+    from triton_kit.loadtest.client.control import Control
     from triton_kit.loadtest.client.shared_memory import SharedMemory
-    from triton_kit.loadtest.server.control import Control
     from triton_kit.loadtest.spec import PerfSpec
 
 
@@ -76,9 +76,9 @@ def _accepting(spec: PerfSpec, header: str) -> dict[str, str]:
 
 
 def _http(spec: PerfSpec) -> Protocol:
+    from triton_kit.loadtest.client.control_http import HttpControl
     from triton_kit.loadtest.client.kserve_http import infer_request
-    from triton_kit.loadtest.net.http1 import Http1Transport
-    from triton_kit.loadtest.server.control_http import HttpControl
+    from triton_kit.loadtest.net.http1_transport import Http1Transport
 
     address = spec.address
     control = HttpControl(address, headers=spec.headers)
@@ -106,9 +106,9 @@ def _http(spec: PerfSpec) -> Protocol:
 
 
 def _generate(spec: PerfSpec) -> Protocol:
+    from triton_kit.loadtest.client.control_http import HttpControl
     from triton_kit.loadtest.client.generate import generate_request
-    from triton_kit.loadtest.net.http1 import Http1Transport
-    from triton_kit.loadtest.server.control_http import HttpControl
+    from triton_kit.loadtest.net.http1_transport import Http1Transport
 
     address, endpoint = spec.address, spec.transport.endpoint
     is_stream = endpoint == "generate_stream"
@@ -137,10 +137,10 @@ def _generate(spec: PerfSpec) -> Protocol:
 
 
 def _grpc(spec: PerfSpec, streaming: bool) -> Protocol:
+    from triton_kit.loadtest.client.control_grpc import GrpcControl
+    from triton_kit.loadtest.client.grpc_call import call_headers
     from triton_kit.loadtest.client.kserve_grpc import error_in_stream, infer_request
-    from triton_kit.loadtest.http.grpc_call import call_headers
-    from triton_kit.loadtest.net.http2 import Http2Transport
-    from triton_kit.loadtest.server.control_grpc import GrpcControl
+    from triton_kit.loadtest.net.http2_transport import Http2Transport
 
     address = spec.address
     headers = call_headers(

@@ -15,8 +15,8 @@ from triton_kit.errors import ServerError, SpecError, TritonKitError
 from triton_kit.process import signals_held
 
 if TYPE_CHECKING:
-    from triton_kit.loadtest.server.control import Control
-    from triton_kit.loadtest.server.model import ModelInfo
+    from triton_kit.loadtest.client.control import Control
+    from triton_kit.triton.model import ModelInfo
 
 _FOLDER = Path("/dev/shm")
 _ALIGNMENT = 64

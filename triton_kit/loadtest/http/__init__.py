@@ -1,1 +1,1 @@
-"""Bytes on the wire, read and written: HTTP/1.1, HTTP/2, gRPC, events, tensors."""
+"""HTTP/1.1, HTTP/2, gRPC and server-sent events, without sockets and without Triton."""

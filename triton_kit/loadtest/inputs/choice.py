@@ -18,8 +18,8 @@ from triton_kit.loadtest.inputs.data import Array, Draw
 from triton_kit.loadtest.inputs.draws import StringData
 from triton_kit.loadtest.inputs.files import read_column, read_steps
 from triton_kit.loadtest.inputs.steps import Step, needed
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.tensors import Shape, Tensor
+from triton_kit.triton.model import ModelInfo
 
 RANDOM, ZERO, VALUE = "random", "zero", "value"
 _JSON = ".json"

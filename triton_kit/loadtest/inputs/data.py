@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triton_kit.errors import SpecError, did_you_mean
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.tensors import DYNAMIC, DataType, Shape
+from triton_kit.triton.model import ModelInfo
 
 # One value per input; arrays of any dtype, strings as object arrays of bytes.
 Array = NDArray[Any]

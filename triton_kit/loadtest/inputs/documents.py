@@ -24,8 +24,8 @@ from triton_kit.loadtest.inputs.steps import (
     shape_of,
     strings,
 )
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.tensors import DYNAMIC, Shape, Tensor
+from triton_kit.triton.model import ModelInfo
 
 
 def steps_from_json(

@@ -23,9 +23,9 @@ from triton_kit.loadtest.inputs.steps import (
     shape_of,
     strings,
 )
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.samples import read_npz
 from triton_kit.tensors import DYNAMIC, Shape, Tensor
+from triton_kit.triton.model import ModelInfo
 
 _BYTES_KINDS = "SU"  # NumPy's own strings, which hold no Python objects
 

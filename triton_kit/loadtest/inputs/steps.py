@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.http.tensor_bytes import from_bytes
 from triton_kit.loadtest.inputs.data import Array, Inputs
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.tensors import DYNAMIC, DataType, Shape, Tensor
+from triton_kit.triton.model import ModelInfo
+from triton_kit.triton.tensor_bytes import from_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

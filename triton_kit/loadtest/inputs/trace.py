@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.clock import NS_PER_US
 from triton_kit.loadtest.inputs.documents import steps_from_document
 from triton_kit.loadtest.inputs.steps import Step
 from triton_kit.loadtest.loops.load import ScheduleLoad
-from triton_kit.loadtest.server.model import ModelInfo
+from triton_kit.loadtest.net.clock import NS_PER_US
 from triton_kit.tensors import Shape
+from triton_kit.triton.model import ModelInfo
 
 SUFFIX = ".jsonl"
 _LINE = '{"at_ms": 12.5, "inputs": {"x": [1, 2]}}'

@@ -5,14 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Sequence
 
-from triton_kit.loadtest.clock import now_ns
 from triton_kit.loadtest.loops.endings import Endings
 from triton_kit.loadtest.loops.ledger import Ledger
 from triton_kit.loadtest.loops.observed import ObservedTransport
 from triton_kit.loadtest.loops.quota import Quota
 from triton_kit.loadtest.loops.sequences import Source, TurnTaking
-from triton_kit.loadtest.net.base import Transport
+from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.record.backlog import Owed
 from triton_kit.loadtest.record.recorder import Cut
 from triton_kit.loadtest.request import Failure, Request

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from triton_kit.loadtest.clock import now_ns
 from triton_kit.loadtest.loops.ledger import Ledger
 from triton_kit.loadtest.loops.sequences import TurnTaking
-from triton_kit.loadtest.net.base import Transport
+from triton_kit.loadtest.net.clock import now_ns
+from triton_kit.loadtest.net.transport import Transport
 
 
 class Endings:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from triton_kit.loadtest.net.base import OnEnd, Transport
+from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.record.recorder import Cut, Recorder
-from triton_kit.loadtest.request import Failure
+from triton_kit.loadtest.request import Failure, OnEnd
 
 # Called when a slot is free again: the slot, and when its request ended.
 Freed = Callable[[int, int], None]

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from triton_kit.loadtest.loops.ledger import Ledger
-from triton_kit.loadtest.net.base import Sink, Transport
+from triton_kit.loadtest.net.transport import Sink, Transport
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Failure, Request
 

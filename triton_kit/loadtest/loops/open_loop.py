@@ -6,12 +6,12 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from triton_kit.loadtest.clock import now_ns
 from triton_kit.loadtest.loops.endings import Endings
 from triton_kit.loadtest.loops.ledger import Ledger
 from triton_kit.loadtest.loops.sequences import Source, TurnTaking
-from triton_kit.loadtest.net.base import Transport
+from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import NEVER, Reactor
+from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.record.backlog import Owed
 from triton_kit.loadtest.record.recorder import Cut
 from triton_kit.loadtest.request import Failure, Request

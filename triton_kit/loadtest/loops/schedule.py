@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.clock import NS_PER_S, NS_PER_US
+from triton_kit.loadtest.net.clock import NS_PER_S, NS_PER_US
 
 # Drawn at once; an endless schedule takes memory for one block only.
 _BLOCK = 4096

@@ -1,1 +1,1 @@
-"""Connections that send a request; `base` is the protocol they share."""
+"""Sockets, TLS, the event loop, the clock, and transports that carry requests."""

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 
 from triton_kit.errors import TransportError
-from triton_kit.loadtest.clock import now_ns
+from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import READ, WRITE, Reactor
 from triton_kit.loadtest.request import Failure
 from triton_kit.triton.address import Endpoint

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from triton_kit.loadtest.clock import AlarmClock, now_ns
+from triton_kit.loadtest.net.clock import AlarmClock, now_ns
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ssl
 
-from triton_kit.loadtest.clock import now_ns, ns
 from triton_kit.loadtest.net.channel import Channel, OnData, OnLost
+from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure
 from triton_kit.triton.address import Endpoint

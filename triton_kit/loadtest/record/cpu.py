@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from triton_kit.loadtest.clock import NS_PER_S, now_ns
+from triton_kit.loadtest.net.clock import NS_PER_S, now_ns
 from triton_kit.triton.address import Address
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from triton_kit.errors import TransportError
-from triton_kit.loadtest.server.control import Control
 
 _RESTS_FOR_S = 0.02
 _RESTS_WITHIN_S = 0.3
@@ -61,10 +60,17 @@ class ModelStats:
         }
 
 
+class StatisticsSource(Protocol):
+    """Asks the server for its counters."""
+
+    def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
+        """Return the counters of a model, one entry per loaded version."""
+
+
 class StatsWatch:
     """Asks for the counters of a model and its steps, before and after a run."""
 
-    def __init__(self, control: Control, models: Sequence[str]) -> None:
+    def __init__(self, control: StatisticsSource, models: Sequence[str]) -> None:
         self._control = control
         self._models = models
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from triton_kit.loadtest.clock import NS_PER_US
+from triton_kit.loadtest.net.clock import NS_PER_US
 from triton_kit.loadtest.record.histogram import Histogram
 from triton_kit.loadtest.record.recorder import Recording
 

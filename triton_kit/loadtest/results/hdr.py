@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from triton_kit.loadtest.clock import NS_PER_S
+from triton_kit.loadtest.net.clock import NS_PER_S
 from triton_kit.loadtest.record.histogram import LONGEST_NS, Histogram
 from triton_kit.loadtest.results.result import PerfResult, Run
 

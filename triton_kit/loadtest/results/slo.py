@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.clock import NS_PER_US
+from triton_kit.loadtest.net.clock import NS_PER_US
 from triton_kit.loadtest.results.result import Run
 
 _TERM = re.compile(

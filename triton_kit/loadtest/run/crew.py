@@ -22,8 +22,8 @@ from typing import Any
 
 from triton_kit import errors
 from triton_kit.errors import ServerError, SpecError, TransportError, TritonKitError
-from triton_kit.loadtest.clock import now_ns
 from triton_kit.loadtest.loops.load import ClosedLoad, Load
+from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.backlog import Owed
 from triton_kit.loadtest.record.recorder import Cut, Recording

@@ -21,8 +21,8 @@ from triton_kit.loadtest.run.sender import Sender, sender_of
 from triton_kit.loadtest.run.sweep import SEARCHES, Plan
 from triton_kit.loadtest.run.target import Targets, targets_of
 from triton_kit.loadtest.run.trial import Trial, metrics_watch
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.triton.model import ModelInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

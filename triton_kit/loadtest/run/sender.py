@@ -21,9 +21,9 @@ from triton_kit.loadtest.loops.observed import (
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.quota import Quota
 from triton_kit.loadtest.loops.sequences import Source
-from triton_kit.loadtest.net.base import Transport
 from triton_kit.loadtest.net.open_files import demand_room_for, room_for
 from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Request
 from triton_kit.loadtest.run.supply import Supply

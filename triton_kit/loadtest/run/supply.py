@@ -20,13 +20,14 @@ from triton_kit.loadtest.inputs.data import (
     drawn_inputs,
     sample_inputs,
 )
+from triton_kit.loadtest.inputs.shapes import input_shapes
 from triton_kit.loadtest.inputs.steps import Step, batches, shape_of
 from triton_kit.loadtest.loops.observed import Check
 from triton_kit.loadtest.loops.sequences import Source, sequence_source
 from triton_kit.loadtest.request import Parameter, Request
-from triton_kit.loadtest.server.model import ModelInfo, input_shapes
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.tensors import DYNAMIC, Shape
+from triton_kit.triton.model import ModelInfo
 
 # Different bytes in turn, so that no cache answers for the model; bounded in memory.
 _DISTINCT_REQUESTS = 16

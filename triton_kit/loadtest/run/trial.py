@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-from triton_kit.loadtest.clock import NS_PER_S, now_ns, ns
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.engine import Engine
 from triton_kit.loadtest.loops.load import Load, PeriodicLoad
 from triton_kit.loadtest.loops.scheduling import scheduling_of
+from triton_kit.loadtest.net.clock import NS_PER_S, now_ns, ns
 from triton_kit.loadtest.net.reactor import Reactor, Timer
 from triton_kit.loadtest.record.backlog import Backlog
 from triton_kit.loadtest.record.cpu import CpuUse, CpuWatch

@@ -5,8 +5,8 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.inputs.data import check_samples, sample_inputs
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.tensors import Tensor, data_type
+from triton_kit.triton.model import ModelInfo
 
 
 def model(max_batch_size):

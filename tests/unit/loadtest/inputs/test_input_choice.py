@@ -10,9 +10,9 @@ from triton_kit.errors import SpecError
 from triton_kit.loadtest.inputs.choice import choose
 from triton_kit.loadtest.inputs.draws import StringData, value
 from triton_kit.loadtest.run.supply import input_steps
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.tensors import DATA_TYPES, Tensor, data_type
+from triton_kit.triton.model import ModelInfo
 
 
 def tensor(name, dtype, *shape):

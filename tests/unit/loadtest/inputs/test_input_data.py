@@ -7,14 +7,14 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.client.check import AnswerCheck
-from triton_kit.loadtest.http.tensor_bytes import from_bytes, to_bytes
 from triton_kit.loadtest.inputs.choice import choose, steps_from_files
 from triton_kit.loadtest.inputs.documents import steps_from_document
 from triton_kit.loadtest.inputs.draws import StringData
 from triton_kit.loadtest.inputs.steps import Step, batches
 from triton_kit.loadtest.request import Request
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.tensors import Tensor, data_type
+from triton_kit.triton.model import ModelInfo
+from triton_kit.triton.tensor_bytes import from_bytes, to_bytes
 
 
 def tensor(name, dtype, *shape):

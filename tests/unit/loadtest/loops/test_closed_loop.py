@@ -2,10 +2,10 @@ import itertools
 
 import pytest
 
-from triton_kit.loadtest.clock import now_ns, ns
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.sequences import Turns
-from triton_kit.loadtest.net.memory import MemoryTransport
+from triton_kit.loadtest.net.clock import now_ns, ns
+from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure, Request
 

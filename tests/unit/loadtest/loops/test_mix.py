@@ -12,7 +12,7 @@ from triton_kit.loadtest.loops.mix import Share, deal
 from triton_kit.loadtest.loops.observed import ObservedTransport, Parts
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.sequences import Sequences
-from triton_kit.loadtest.net.memory import MemoryTransport
+from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Request

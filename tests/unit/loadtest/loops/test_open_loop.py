@@ -3,12 +3,12 @@ import os
 
 import pytest
 
-from triton_kit.loadtest.clock import AlarmClock, now_ns, ns
 from triton_kit.loadtest.loops.ledger import Ledger
 from triton_kit.loadtest.loops.load import RateLoad
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.sequences import Turns
-from triton_kit.loadtest.net.memory import MemoryTransport
+from triton_kit.loadtest.net.clock import AlarmClock, now_ns, ns
+from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import NEVER, Reactor
 from triton_kit.loadtest.request import Failure, Request
 

@@ -3,10 +3,10 @@
 import itertools
 
 from triton_kit.errors import TransportError
-from triton_kit.loadtest.clock import ns
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.sequences import Sequences, Turns
-from triton_kit.loadtest.net.memory import MemoryTransport
+from triton_kit.loadtest.net.clock import ns
+from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.cpu import CpuWatch
 from triton_kit.loadtest.record.stats import StatsWatch

@@ -7,18 +7,18 @@ from types import TracebackType
 from typing import Self
 
 from triton_kit.errors import TransportError
-from triton_kit.loadtest.clock import now_ns, ns
-from triton_kit.loadtest.http.http_answer import (
+from triton_kit.loadtest.http.event_watch import EventWatch
+from triton_kit.loadtest.http.http1_response import (
     HTTP_OK,
     AnswerReader,
     HeadReader,
     MalformedAnswerError,
 )
-from triton_kit.loadtest.net.base import OnEnd, OnReply, Sink
-from triton_kit.loadtest.net.event_watch import EventWatch
+from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.tls_channel import open_channel
-from triton_kit.loadtest.request import Failure, Request
+from triton_kit.loadtest.net.transport import Sink
+from triton_kit.loadtest.request import Failure, OnEnd, OnReply, Request
 from triton_kit.triton.address import Address, Endpoint, resolve
 
 # A server that is away is asked again this much later, not in a spin.

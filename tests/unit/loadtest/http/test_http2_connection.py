@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triton_kit.loadtest.http.grpc_answer import OrdinaryAnswer
+from triton_kit.loadtest.http.grpc_response import Answers, Replies
 from triton_kit.loadtest.http.grpc_status import framed
+from triton_kit.loadtest.http.http2_connection import (
+    _LAST_NUMBER,
+    Http2Connection,
+)
 from triton_kit.loadtest.http.http2_frames import (
     Kind,
     ProtocolBrokenError,
@@ -18,12 +22,8 @@ from triton_kit.loadtest.http.http2_frames import (
     frame,
     settings,
 )
-from triton_kit.loadtest.net.http2_answers import Answers, Replies
-from triton_kit.loadtest.net.http2_connection import (
-    _LAST_NUMBER,
-    Http2Connection,
-)
-from triton_kit.loadtest.net.http2_sender import Stream
+from triton_kit.loadtest.http.http2_writer import Stream
+from triton_kit.loadtest.http.response_template import OrdinaryAnswer
 from triton_kit.loadtest.request import HeaderList, Request
 
 HEADERS = HeaderList(((":method", "POST"), (":path", "/x")))

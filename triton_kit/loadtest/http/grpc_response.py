@@ -12,9 +12,8 @@ from triton_kit.loadtest.http.grpc_status import (
     status_name,
 )
 from triton_kit.loadtest.http.http2_frames import Meaning
-from triton_kit.loadtest.net.base import OnReply
-from triton_kit.loadtest.net.http2_sender import UNKNOWN, Stream
-from triton_kit.loadtest.request import Failure
+from triton_kit.loadtest.http.http2_writer import UNKNOWN, Stream
+from triton_kit.loadtest.request import Failure, OnReply
 
 HTTP_OK = 200
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from triton_kit.errors import ServerError, SpecError, did_you_mean
-from triton_kit.loadtest.server.model import ModelInfo
+from triton_kit.triton.model import ModelInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,12 @@ import pytest
 import tritonclient.http as oracle
 
 from triton_kit.loadtest.client.kserve_http import infer_request
-from triton_kit.loadtest.http.tensor_bytes import to_bytes
 from triton_kit.loadtest.inputs.data import drawn_inputs, random_array
 from triton_kit.loadtest.inputs.draws import StringData, at_random
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.tensors import DATA_TYPES, Tensor, data_type
 from triton_kit.triton.address import Address
+from triton_kit.triton.model import ModelInfo
+from triton_kit.triton.tensor_bytes import to_bytes
 
 ADDRESS = Address(host="localhost", port=8000, path="/prefix")
 SERVABLE = [dtype for dtype in DATA_TYPES if dtype.name != "BF16"]

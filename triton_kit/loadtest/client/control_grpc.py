@@ -10,15 +10,15 @@ from google.protobuf.message import DecodeError, Message
 from tritonclient.grpc import service_pb2
 
 from triton_kit.errors import ServerError, TransportError
-from triton_kit.loadtest.clock import now_ns, ns
-from triton_kit.loadtest.http.grpc_call import call_headers
+from triton_kit.loadtest.client.control import ServerInfo, explain_absence
+from triton_kit.loadtest.client.grpc_call import call_headers
 from triton_kit.loadtest.http.grpc_status import framed, message_of
-from triton_kit.loadtest.net.http2 import Http2Transport
+from triton_kit.loadtest.net.clock import now_ns, ns
+from triton_kit.loadtest.net.http2_transport import Http2Transport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure, Request
-from triton_kit.loadtest.server.control import ServerInfo, explain_absence
-from triton_kit.loadtest.server.model import ModelInfo, model_info
 from triton_kit.triton.address import Address
+from triton_kit.triton.model import ModelInfo, model_info
 
 _ANSWER_WITHIN_S = 10.0
 _Answer = TypeVar("_Answer", bound=Message)

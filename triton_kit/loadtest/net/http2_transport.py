@@ -8,14 +8,14 @@ from types import TracebackType
 from typing import Self
 
 from triton_kit.errors import TransportError
-from triton_kit.loadtest.clock import now_ns, ns
+from triton_kit.loadtest.http.grpc_response import Answers, Replies
+from triton_kit.loadtest.http.http2_connection import Http2Connection
 from triton_kit.loadtest.http.http2_frames import ProtocolBrokenError
-from triton_kit.loadtest.net.base import MOST_CONNECTIONS, Sink
-from triton_kit.loadtest.net.http2_answers import Answers, Replies
-from triton_kit.loadtest.net.http2_connection import Http2Connection
-from triton_kit.loadtest.net.http2_sender import Stream
+from triton_kit.loadtest.http.http2_writer import Stream
+from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.tls_channel import open_channel
+from triton_kit.loadtest.net.transport import MOST_CONNECTIONS, Sink
 from triton_kit.loadtest.request import Failure, Request
 from triton_kit.triton.address import Address, Endpoint, resolve
 

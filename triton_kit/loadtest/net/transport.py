@@ -1,18 +1,11 @@
-"""What the engine asks of a transport, and what it is told in return."""
+"""What a loop asks of a transport, and what the transport tells it in return."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
 from triton_kit.loadtest.request import Failure, Request
-
-# What a sink's `finished` takes: slot, sent, first, last, failure, answer.
-OnEnd = Callable[[int, int, int, int, Failure | None, bytes], None]
-
-# What a sink's `replied` takes: slot, time of the reply before it or 0, its own time.
-OnReply = Callable[[int, int, int], None]
 
 # Of one load over gRPC, however few calls the server takes on each.
 MOST_CONNECTIONS = 256

@@ -10,7 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
-from triton_kit.loadtest.http.grpc_answer import OrdinaryAnswer
+from triton_kit.loadtest.http.grpc_response import Answers
 from triton_kit.loadtest.http.http2_frames import (
     ACK,
     DEFAULT_WINDOW,
@@ -36,10 +36,9 @@ from triton_kit.loadtest.http.http2_frames import (
     unpadded,
     window_update,
 )
-from triton_kit.loadtest.net.base import OnEnd
-from triton_kit.loadtest.net.http2_answers import Answers
-from triton_kit.loadtest.net.http2_sender import Sender, Stream
-from triton_kit.loadtest.request import Failure, Request
+from triton_kit.loadtest.http.http2_writer import Sender, Stream
+from triton_kit.loadtest.http.response_template import OrdinaryAnswer
+from triton_kit.loadtest.request import Failure, OnEnd, Request
 
 # No call comes after the one with this number but those that wait already, which are
 # fewer than the numbers left over.

@@ -6,12 +6,12 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.client import kserve_grpc, kserve_http
-from triton_kit.loadtest.http.grpc_call import call_headers
+from triton_kit.loadtest.client.grpc_call import call_headers
 from triton_kit.loadtest.http.grpc_status import PREFIX, PREFIX_BYTES
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.loadtest.transport_spec import TransportSpec
 from triton_kit.tensors import Tensor, data_type
 from triton_kit.triton.address import Address
+from triton_kit.triton.model import ModelInfo
 
 ADDRESS = Address(host="h", port=1)
 MODEL = ModelInfo(

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from triton_kit.errors import ServerError, TransportError
-from triton_kit.loadtest.server.control import ServerInfo, explain_absence
-from triton_kit.loadtest.server.model import ModelInfo, model_info, model_path
+from triton_kit.loadtest.client.control import ServerInfo, explain_absence
 from triton_kit.triton.address import Address
+from triton_kit.triton.model import ModelInfo, model_info, model_path
 from triton_kit.triton.tls import handshake_failed
 
 _ANSWER_WITHIN_S = 10.0

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.client.generate import generate_request
 from triton_kit.loadtest.http.server_sent_events import EventReader, error_in_event
-from triton_kit.loadtest.server.model import ModelInfo
 from triton_kit.loadtest.transport_spec import TransportSpec
 from triton_kit.triton.address import Address
+from triton_kit.triton.model import ModelInfo
 
 ADDRESS = Address(host="h", port=1)
 MODEL = ModelInfo(name="m", version="1", max_batch_size=0, inputs=(), outputs=())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from triton_kit.loadtest.http.http_call import post
+from triton_kit.loadtest.client.http_call import post
 from triton_kit.triton.address import parse_address
 
 ADDRESS = parse_address("http://h:1/triton", default_port=8000)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triton_kit.loadtest.http.http_answer import (
+from triton_kit.loadtest.http.http1_response import (
     LARGEST_HEAD_BYTES,
     AnswerReader,
     HeadReader,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from triton_kit.loadtest.http.server_sent_events import EventReader, error_in_event
-from triton_kit.loadtest.net.base import OnReply
-from triton_kit.loadtest.request import Failure
+from triton_kit.loadtest.request import Failure, OnReply
 
 
 class EventWatch:

@@ -17,11 +17,11 @@ from tritonclient.grpc import InferenceServerClient as GrpcClient
 from tritonclient.http import InferenceServerClient as HttpClient
 
 from triton_kit.errors import ServerError, SpecError
+from triton_kit.loadtest.client.control_grpc import GrpcControl
+from triton_kit.loadtest.client.control_http import HttpControl
 from triton_kit.loadtest.client.cuda_memory import CudaRegion
 from triton_kit.loadtest.client.cuda_runtime import CudaError, CudaRuntime
 from triton_kit.loadtest.client.shared_memory import SharedMemory
-from triton_kit.loadtest.server.control_grpc import GrpcControl
-from triton_kit.loadtest.server.control_http import HttpControl
 from triton_kit.triton.address import Address
 
 SOURCE = Path(__file__).with_name("cuda_stand_in.c")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from triton_kit.loadtest.clock import now_ns
+from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import NEVER, READ, WRITE, Reactor
 
 

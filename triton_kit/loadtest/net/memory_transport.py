@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from triton_kit.loadtest.clock import now_ns
-from triton_kit.loadtest.net.base import Sink
+from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.net.transport import Sink
 from triton_kit.loadtest.request import Failure, Request
 
 

@@ -4,9 +4,9 @@ import pytest
 from scripted_server import serving
 
 from triton_kit.errors import TransportError
-from triton_kit.loadtest.clock import now_ns, ns
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
-from triton_kit.loadtest.net.http1 import Http1Transport
+from triton_kit.loadtest.net.clock import now_ns, ns
+from triton_kit.loadtest.net.http1_transport import Http1Transport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure, Request
 from triton_kit.triton.address import Address, resolve

@@ -13,13 +13,13 @@ import pytest
 from scripted_server import serving
 
 from triton_kit.errors import TransportError
-from triton_kit.loadtest.clock import now_ns, ns
 from triton_kit.loadtest.http.grpc_status import framed
 from triton_kit.loadtest.http.http2_frames import Kind, frame
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.load import RateLoad
 from triton_kit.loadtest.loops.quota import Quota
-from triton_kit.loadtest.net.http2 import Http2Transport
+from triton_kit.loadtest.net.clock import now_ns, ns
+from triton_kit.loadtest.net.http2_transport import Http2Transport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure, HeaderList, Request
 from triton_kit.loadtest.run.sender import Sender

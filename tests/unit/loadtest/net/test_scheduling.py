@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loops.scheduling import at_real_time, without_preempting
+from triton_kit.loadtest.net.scheduling import at_real_time, without_preempting
 
 NOBODY = 65534
 CONTROL_GROUPS = Path("/sys/fs/cgroup/cpu")

@@ -1,1 +1,0 @@
-"""What the server says of itself: whether it is ready, and its models."""
