@@ -1,4 +1,4 @@
-"""Child processes: bounded in time, and stopped together with their children."""
+"""Child processes: each has a deadline, and stops together with its own children."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ Handler = Callable[[int, FrameType | None], object] | int | None
 class Finished:
     """How a child process ended, and what it wrote.
 
-    `exit_code` is negative for the signal that ended it; None when the deadline did.
+    `exit_code` is negative if a signal ended the child, and None if the deadline did.
     """
 
     exit_code: int | None
@@ -35,20 +36,31 @@ class Finished:
 
     @property
     def ending(self) -> str:
-        """The end in words: `exit code 3`, `killed by SIGSEGV`, `out of time`."""
+        """The end in words: `exit code 3`, `killed by SIGSEGV` or `out of time`."""
         if self.exit_code is None:
             return "out of time"
         return describe_exit(self.exit_code)
 
 
 def describe_exit(code: int) -> str:
-    """Say how a process ended, from `Popen.returncode`."""
+    """Return in words how a process ended, from `Popen.returncode`."""
     if code >= 0:
         return f"exit code {code}"
     try:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
+
+
+def python_command(*words: str, program: str = sys.executable) -> list[str]:
+    """Return the command that runs Python, without the current folder on its path.
+
+    `python -m` and `python -c` import from the current folder first: a `typing.py` in a
+    folder of downloads would run in every child. `-P` takes the folder off. Another
+    Python may be older than 3.11 and not know `-P`: `-I` takes it off there, and with
+    it PYTHONPATH, which is meant for this Python.
+    """
+    return [program, "-P" if program == sys.executable else "-I", *words]
 
 
 def run_child(
@@ -58,29 +70,30 @@ def run_child(
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a child to its end, or kill it and all its children at the deadline."""
-    with begun(argv, deadline_s=deadline_s, stdin=stdin, env=env) as finish:
+    """Run a child to its end; kill it and its children at the deadline."""
+    with start_child(argv, deadline_s=deadline_s, stdin=stdin, env=env) as finish:
         return finish()
 
 
 @contextmanager
-def begun(
+def start_child(
     argv: Sequence[str],
     *,
     deadline_s: float,
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Callable[[], Finished]]:
-    """Start a child and yield what waits for its end; kill it on the way out.
+    """Start a child, yield a function that waits for its end, kill it on the way out.
 
-    Whoever waits kills it, with all its children, at the deadline, which counts from
-    the start; one that has ended by then has ended well. A child that writes more than
-    a pipe holds is held up until somebody waits.
+    The deadline counts from the start. The yielded function kills the child and its
+    children at the deadline; a child that ended before it counts as ended in time, even
+    if the function is called later. A child that writes more than a pipe holds blocks
+    until the function is called.
     """
     end_s = time.monotonic() + deadline_s
-    with _as_file(stdin) as source, signals_held() as release:
+    with _stdin_from(stdin) as source, hold_signals() as release:
         process = subprocess.Popen(
-            _not_outliving_us(argv),
+            _tied_to_parent(argv),
             stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -98,12 +111,12 @@ def begun(
 
 
 @contextmanager
-def _as_file(text: str | None) -> Iterator[IO[str] | int]:
-    """Yield what a child reads `text` from, without anybody who writes it."""
+def _stdin_from(text: str | None) -> Iterator[IO[str] | int]:
+    """Yield a file that holds `text`: with a pipe, a thread would have to write it."""
     if text is None:
         yield subprocess.DEVNULL
         return
-    # In memory: a full disk must not keep a child from starting.
+    # In memory: a child must start even if the disk is full.
     with os.fdopen(os.memfd_create("stdin"), "w+", encoding="utf-8") as file:
         file.write(text)
         file.seek(0)
@@ -112,8 +125,7 @@ def _as_file(text: str | None) -> Iterator[IO[str] | int]:
 
 def _finish(process: subprocess.Popen[str], end_s: float) -> Finished:
     if process.poll() is not None:
-        # It ended in time, however late somebody asks. Its own children, if any are
-        # left, would keep its output open.
+        # Its own children may still run, and would keep its output open.
         _kill_group(process.pid)
         stdout, stderr = process.communicate()
         return Finished(process.returncode, stdout, stderr)
@@ -127,7 +139,7 @@ def _finish(process: subprocess.Popen[str], end_s: float) -> Finished:
 
 
 @contextmanager
-def started(
+def start_service(
     argv: Sequence[str],
     *,
     log: Path,
@@ -137,17 +149,17 @@ def started(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a long-running child, yield it, stop it and its children on the way out.
 
-    Its output goes to `log`. It is asked to stop by SIGTERM and killed once
-    `stop_within_s` have passed. It has a session of its own, so that Ctrl-C in the
-    terminal reaches us alone and the child is stopped once, by us.
+    Its output goes to `log`. On the way out it gets SIGTERM, and SIGKILL after
+    `stop_within_s`. It has a session of its own: Ctrl-C in the terminal reaches only
+    this process, which then stops the child.
 
     Raises:
         SpecError: `log` cannot be written.
     """
-    with signals_held() as release:
-        with _opened(log) as output:
+    with hold_signals() as release:
+        with _open_log(log) as output:
             process = subprocess.Popen(
-                _not_outliving_us(argv),
+                _tied_to_parent(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -162,32 +174,31 @@ def started(
             stop(process, within_s=stop_within_s)
 
 
-def _opened(log: Path) -> IO[bytes]:
+def _open_log(log: Path) -> IO[bytes]:
     try:
         return log.open("wb")
     except OSError as error:
         raise SpecError(
             f"{log}: cannot write a log there: {error.strerror}",
-            hint="name a file in a folder that is there and may be written",
+            hint="name a file in a folder that exists and that you may write",
         ) from error
 
 
-def _not_outliving_us(argv: Sequence[str]) -> list[str]:
-    """Have the kernel end a child whose parent was killed and could not.
+def _tied_to_parent(argv: Sequence[str]) -> list[str]:
+    """Return a command that the kernel ends if this process is killed.
 
-    Linux takes the thread that starts a child for its parent, so this is for the main
-    thread alone: any other may end before the child should. An option of Popen's would
-    have Python code run between fork and exec, which threads do not survive.
+    Linux ties a child to the thread that starts it, and a thread may end before the
+    child should: so this applies to the main thread only. Popen's `preexec_fn` would
+    run Python between fork and exec, which can deadlock if there are threads.
     """
     return [*_death_signal(), *argv] if _is_main_thread() else [*argv]
 
 
 @cache
 def _death_signal() -> tuple[str, ...]:
-    """Return the words before a command that tie it to us; none where nothing can.
+    """Return the words that tie a command to its parent; none if setpriv cannot.
 
-    That setpriv is there is not enough: util-linux before 2.33 (RHEL 8) and busybox
-    have one without this option.
+    The setpriv of util-linux before 2.33 (RHEL 8) and of busybox lacks the option.
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None:
@@ -202,11 +213,11 @@ def _is_main_thread() -> bool:
 
 
 @contextmanager
-def signals_held() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C and SIGTERM back until what is yielded is called, or to the end.
+def hold_signals() -> Iterator[Callable[[], None]]:
+    """Hold back Ctrl-C and SIGTERM until the yielded function is called, or to the end.
 
-    Their handlers raise wherever the program is. In the middle of Popen, the child is
-    running and nobody knows of it.
+    Their handlers raise wherever the program is. Raised inside Popen, the child would
+    run on, and no code would know its process id.
     """
     came: list[int] = []
     before: dict[int, Handler] = {}
@@ -231,7 +242,7 @@ def signals_held() -> Iterator[Callable[[], None]]:
 
 
 def stop(process: subprocess.Popen[bytes], *, within_s: float) -> None:
-    """End a child that `started` began: SIGTERM, then SIGKILL to its whole group."""
+    """Stop a child of `start_service`: SIGTERM, then SIGKILL to its whole group."""
     try:
         if process.poll() is None:
             process.terminate()
@@ -243,7 +254,7 @@ def stop(process: subprocess.Popen[bytes], *, within_s: float) -> None:
 
 
 def tail(log: Path, *, lines: int = LOG_TAIL_LINES) -> str:
-    """Return the last lines of a log; empty where there is none."""
+    """Return the last lines of a log; empty if there is no log."""
     if not log.exists():
         return ""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from triton_kit.process import started, stop
+from triton_kit.process import start_service, stop
 
 READY_WITHIN_S = 120
 VERDICT_WITHIN_S = 10
@@ -214,7 +214,7 @@ class RealCore:
             *self._flags,
         ]
         libraries = home.parent / "nvidia_pytriton.libs"
-        self._context = started(
+        self._context = start_service(
             argv,
             log=self.log,
             stop_within_s=5,

@@ -1,4 +1,4 @@
-"""Child processes end in time, with their children, and say how."""
+"""Child processes end in time, together with their children."""
 
 import os
 import shutil
@@ -12,7 +12,14 @@ import psutil
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.process import begun, describe_exit, run_child, started, stop, tail
+from triton_kit.process import (
+    describe_exit,
+    run_child,
+    start_child,
+    start_service,
+    stop,
+    tail,
+)
 
 GRANDCHILD = """
 import subprocess, sys, time
@@ -48,7 +55,7 @@ def is_gone(pid):
         return True
 
 
-def test_a_child_gives_its_output_and_exit_code():
+def test_run_child_returns_output_and_exit_code():
     done = run_child(
         python("import sys; print(input()); sys.exit(3)"), deadline_s=60, stdin="hello"
     )
@@ -56,7 +63,7 @@ def test_a_child_gives_its_output_and_exit_code():
     assert (done.stdout, done.exit_code, done.ending) == ("hello\n", 3, "exit code 3")
 
 
-def test_a_child_that_is_killed_says_by_what():
+def test_the_ending_names_the_signal_that_killed_a_child():
     done = run_child(
         python("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"), deadline_s=60
     )
@@ -64,25 +71,25 @@ def test_a_child_that_is_killed_says_by_what():
     assert done.ending == "killed by SIGSEGV"
 
 
-def test_a_child_out_of_time_ends_with_its_children():
+def test_the_deadline_kills_a_child_and_its_children():
     done = run_child(python(GRANDCHILD), deadline_s=START_S)
 
     assert done.ending == "out of time"
     wait_until(lambda: is_gone(int(done.stdout)))
 
 
-def test_a_child_works_while_nobody_waits_for_it(tmp_path):
+def test_a_child_runs_before_it_is_waited_for(tmp_path):
     code = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(input())"
     argv = [*python(code), str(tmp_path / "file")]
 
-    with begun(argv, deadline_s=60, stdin="hello") as finish:
+    with start_child(argv, deadline_s=60, stdin="hello") as finish:
         wait_until((tmp_path / "file").is_file)
         assert finish().exit_code == 0
 
 
-def test_a_child_that_nobody_waits_for_ends_with_its_children(tmp_path):
+def test_leaving_start_child_kills_the_child_and_its_children(tmp_path):
     log = tmp_path / "log"
-    with begun([*python(GRANDCHILD_IN_FILE), str(log)], deadline_s=60):
+    with start_child([*python(GRANDCHILD_IN_FILE), str(log)], deadline_s=60):
         wait_until(lambda: log.is_file() and log.read_text())
 
     wait_until(lambda: is_gone(int(log.read_text())))
@@ -92,7 +99,7 @@ def test_a_child_that_ended_in_time_may_be_waited_for_later(tmp_path):
     code = "import sys, pathlib; print('done'); pathlib.Path(sys.argv[1]).touch()"
     argv = [*python(code), str(tmp_path / "file")]
 
-    with begun(argv, deadline_s=START_S) as finish:
+    with start_child(argv, deadline_s=START_S) as finish:
         wait_until((tmp_path / "file").is_file)
         time.sleep(START_S)
         assert (done := finish()).stdout == "done\n"
@@ -100,10 +107,12 @@ def test_a_child_that_ended_in_time_may_be_waited_for_later(tmp_path):
     assert done.ending == "exit code 0"
 
 
-def test_what_an_ended_child_left_running_holds_nobody_up(tmp_path):
+def test_a_grandchild_left_running_does_not_block_the_wait(tmp_path):
     """The grandchild has the child's output open."""
     code = GRANDCHILD_IN_FILE.replace("time.sleep(600)\n", "")
-    with begun([*python(code), str(tmp_path / "file")], deadline_s=START_S) as finish:
+    with start_child(
+        [*python(code), str(tmp_path / "file")], deadline_s=START_S
+    ) as finish:
         wait_until(lambda: (tmp_path / "file").is_file())
         time.sleep(START_S)
         assert finish().exit_code == 0
@@ -112,7 +121,7 @@ def test_what_an_ended_child_left_running_holds_nobody_up(tmp_path):
 
 
 def test_the_deadline_counts_from_the_start():
-    with begun(python("import time; time.sleep(600)"), deadline_s=0.5) as finish:
+    with start_child(python("import time; time.sleep(600)"), deadline_s=0.5) as finish:
         time.sleep(0.5)
         began_s = time.monotonic()
         assert finish().ending == "out of time"
@@ -120,9 +129,9 @@ def test_the_deadline_counts_from_the_start():
     assert time.monotonic() - began_s < 60
 
 
-def test_leaving_the_with_stops_the_child_and_its_children(tmp_path):
+def test_leaving_start_service_stops_the_child_and_its_children(tmp_path):
     log = tmp_path / "log"
-    with started(python(GRANDCHILD), log=log, stop_within_s=5) as process:
+    with start_service(python(GRANDCHILD), log=log, stop_within_s=5) as process:
         wait_until(lambda: log.read_text().strip())
 
     assert process.returncode is not None
@@ -135,7 +144,7 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path):
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "print('up', flush=True); time.sleep(600)"
     )
-    with started(python(code), log=log, stop_within_s=0.2) as process:
+    with start_service(python(code), log=log, stop_within_s=0.2) as process:
         wait_until(lambda: log.read_text().strip())
 
     assert describe_exit(process.returncode) == "killed by SIGKILL"
@@ -143,7 +152,7 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path):
 
 def test_a_child_is_stopped_when_the_body_fails(tmp_path):
     with pytest.raises(ZeroDivisionError):  # noqa: SIM117
-        with started(
+        with start_service(
             python("import time; time.sleep(600)"),
             log=tmp_path / "log",
             stop_within_s=5,
@@ -153,7 +162,7 @@ def test_a_child_is_stopped_when_the_body_fails(tmp_path):
     assert process.returncode is not None
 
 
-@pytest.mark.parametrize("way", ["started", "begun"])
+@pytest.mark.parametrize("way", ["start_service", "start_child"])
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
 def test_a_child_ends_when_its_parent_is_killed(way, tmp_path):
     noted = tmp_path / "pid"
@@ -162,8 +171,8 @@ def test_a_child_ends_when_its_parent_is_killed(way, tmp_path):
         "str(os.getpid())); time.sleep(600)"
     )
     options = {
-        "started": f"log=pathlib.Path({str(tmp_path / 'log')!r}), stop_within_s=5",
-        "begun": "deadline_s=600",
+        "start_service": f"log=pathlib.Path({str(noted)!r} + '.log'), stop_within_s=5",
+        "start_child": "deadline_s=600",
     }
     parent = subprocess.Popen(
         python(
@@ -183,7 +192,7 @@ def test_a_child_ends_when_its_parent_is_killed(way, tmp_path):
 @pytest.mark.parametrize(
     "setpriv", [None, "#!/bin/sh\necho unknown option >&2; exit 1"]
 )
-def test_children_start_where_nothing_ties_them_to_us(setpriv, tmp_path):
+def test_children_start_where_setpriv_is_missing_or_too_old(setpriv, tmp_path):
     if setpriv:
         (tmp_path / "setpriv").write_text(setpriv)
         (tmp_path / "setpriv").chmod(0o755)
@@ -210,7 +219,7 @@ def test_a_child_outlives_the_thread_that_started_it(tmp_path):
 
     def start():
         process = stack.enter_context(
-            started(child, log=tmp_path / "log", stop_within_s=5)
+            start_service(child, log=tmp_path / "log", stop_within_s=5)
         )
         wait_until(ready.exists)
         return process
@@ -224,7 +233,9 @@ def test_a_child_outlives_the_thread_that_started_it(tmp_path):
 
 
 def test_stopping_twice_is_harmless(tmp_path):
-    with started(python("pass"), log=tmp_path / "log", stop_within_s=5) as process:
+    with start_service(
+        python("pass"), log=tmp_path / "log", stop_within_s=5
+    ) as process:
         stop(process, within_s=5)
 
     assert process.returncode is not None
@@ -238,7 +249,7 @@ def test_the_tail_is_the_last_lines(tmp_path):
     assert tail(tmp_path / "absent") == ""
 
 
-def test_no_signal_number_is_without_words():
+def test_describe_exit_knows_every_number():
     assert describe_exit(-200) == "killed by signal 200"
     assert describe_exit(-os.EX_OK) == "exit code 0"
 
@@ -280,6 +291,6 @@ def test_a_log_that_cannot_be_written_is_named(tmp_path):
 
     with (
         pytest.raises(SpecError, match="cannot write a log there: No such file"),
-        started(python(""), log=log, stop_within_s=5),
+        start_service(python(""), log=log, stop_within_s=5),
     ):
         pass

@@ -20,7 +20,7 @@ from triton_kit.errors import (
     TransportError,
     did_you_mean,
 )
-from triton_kit.process import describe_exit, started, tail
+from triton_kit.process import describe_exit, start_service, tail
 from triton_kit.serving import control
 from triton_kit.serving.allocator import preload
 from triton_kit.serving.backend_directory import cache_folder, compose_backend_directory
@@ -186,7 +186,7 @@ def _launched(
 ) -> Iterator[subprocess.Popen[bytes]]:
     stop_within_s = launch.spec.stop_within_s + _EXIT_MARGIN_S
     try:
-        with started(
+        with start_service(
             launch.argv, log=launch.log, stop_within_s=stop_within_s, env=env, cwd=cwd
         ) as process:
             yield process

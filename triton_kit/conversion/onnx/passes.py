@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +18,7 @@ from triton_kit.conversion.workers.child import (
     hint,
     no_blas_threads,
 )
+from triton_kit.conversion.workers.worker import import_named
 from triton_kit.errors import ConvertError, SpecError
 
 Json = Any
@@ -164,11 +163,8 @@ def load_callable(
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
         raise SpecError(f"{what} {name!r} is not package.module:function")
-    here = str(root or Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
-        found = getattr(import_module(module), attribute)
+        found = getattr(import_named(module, Path(root or Path.cwd())), attribute)
     except (ImportError, AttributeError) as error:
         raise SpecError(f"{what} {name!r}: {error}") from error
     if not callable(found):

@@ -18,7 +18,7 @@ from triton_kit.conversion.workers.child import ending
 from triton_kit.conversion.workers.other_python import OtherPython
 from triton_kit.conversion.workers.samples import Array, Feed, write_feed
 from triton_kit.errors import ConvertError, MissingExtraError, SpecError
-from triton_kit.process import run_child
+from triton_kit.process import python_command, run_child
 
 # It wants torch, and its own extra other versions of onnx and ONNX Runtime than the
 # kit has, so it may live in an environment of its own.
@@ -41,7 +41,8 @@ def modelopt_version() -> str:
         MissingExtraError: no Python with ModelOpt is known.
     """
     python = PYTHON.program()
-    done = run_child([python, "-c", _VERSION], deadline_s=_VERSION_WITHIN_S)
+    command = python_command("-c", _VERSION, program=python)
+    done = run_child(command, deadline_s=_VERSION_WITHIN_S)
     if done.exit_code != 0:
         raise MissingExtraError(f"{PYTHON.what} in {python}", extra=PYTHON.extra)
     return done.stdout.strip()
@@ -99,8 +100,8 @@ def quantize_with_modelopt(
             "quantized": str(made),
         }
         done = run_child(
-            # Without its own folder on the path: that has modules of common names.
-            [PYTHON.program(), "-P", str(_WORKER)],
+            # Its own folder has modules of common names, and stays off the path too.
+            python_command(str(_WORKER), program=PYTHON.program()),
             deadline_s=deadline_s,
             stdin=json.dumps(order),
             env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},

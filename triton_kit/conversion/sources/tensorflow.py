@@ -11,7 +11,7 @@ from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.conversion.workers.child import ending
 from triton_kit.conversion.workers.other_python import OtherPython
 from triton_kit.errors import ConvertError
-from triton_kit.process import run_child
+from triton_kit.process import python_command, run_child
 
 # TensorFlow wants other versions of NumPy and protobuf than the embedded server does,
 # so it may live in an environment of its own.
@@ -57,7 +57,8 @@ def onnx_from_tensorflow(spec: ConvertSpec, scratch: Path) -> Path:
 
 def _run(spec: ConvertSpec, words: list[str], *, made: Path) -> None:
     env = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    done = run_child([PYTHON.program(), *words], deadline_s=spec.deadline_s, env=env)
+    command = python_command(*words, program=PYTHON.program())
+    done = run_child(command, deadline_s=spec.deadline_s, env=env)
     if done.exit_code != 0 or not made.exists():
         raise ConvertError(
             f"{spec.source}: TensorFlow does not export it: {ending(done)}"

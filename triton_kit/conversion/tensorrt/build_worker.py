@@ -18,6 +18,7 @@ from typing import Any
 
 from triton_kit.conversion.tensorrt.builder_options import OPTIONS
 from triton_kit.conversion.workers.memory import peak_memory_bytes
+from triton_kit.conversion.workers.worker import import_named
 
 Json = Any
 Order = Mapping[str, Json]
@@ -99,7 +100,7 @@ def _compute_capability() -> str | None:
 def _load_plugins(trt: Native, names: list[str]) -> None:
     for name in names:
         if not name.endswith(".so"):
-            import_module(name)  # registers its plugins when imported
+            import_named(name, Path.cwd())  # registers its plugins when imported
             continue
         ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
         if trt.get_plugin_registry().load_library(name) is None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from triton_kit.conversion.place import room_hint
 from triton_kit.errors import ConvertError, VerifyError
-from triton_kit.process import Finished, begun
+from triton_kit.process import Finished, python_command, start_child
 
 Json = Any
 REASON_LINES = 3
@@ -45,9 +44,9 @@ def call_worker(
 def begun_worker(
     module: str, order: Json, *, deadline_s: float, env: dict[str, str] | None = None
 ) -> AbstractContextManager[Callable[[], Finished]]:
-    """Begin what `call_worker` does; see `triton_kit.process.begun`."""
-    argv = [sys.executable, "-m", f"triton_kit.conversion.{module}"]
-    return begun(argv, deadline_s=deadline_s, stdin=json.dumps(order), env=env)
+    """Begin what `call_worker` does; see `triton_kit.process.start_child`."""
+    argv = python_command("-m", f"triton_kit.conversion.{module}")
+    return start_child(argv, deadline_s=deadline_s, stdin=json.dumps(order), env=env)
 
 
 def no_blas_threads() -> dict[str, str]:

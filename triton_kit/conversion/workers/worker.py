@@ -6,6 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 Json = Any
@@ -27,3 +30,15 @@ def do_order(work: Callable[[Order], Json]) -> None:
         sys.exit(f"{type(error).__name__}: {error}")
     with os.fdopen(answers, "w", encoding="utf-8") as stdout:
         json.dump(answer, stdout)
+
+
+def import_named(module: str, folder: Path) -> ModuleType:
+    """Import a module that the user named: from `folder` if it is there.
+
+    A worker starts without the current folder on its path. A folder joins the path only
+    if it has the module: then the user asked for its code.
+    """
+    top = module.partition(".")[0]
+    if (folder / top).is_dir() or any(folder.glob(f"{top}.*")):
+        sys.path.insert(0, str(folder))
+    return import_module(module)

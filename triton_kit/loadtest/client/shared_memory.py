@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from triton_kit.errors import ServerError, SpecError, TritonKitError
-from triton_kit.process import signals_held
+from triton_kit.process import hold_signals
 
 if TYPE_CHECKING:
     from triton_kit.loadtest.client.control import Control
@@ -156,7 +156,7 @@ class SharedMemory:
             if self._is_registered:
                 # A server that is gone has let go, too. One that is there keeps the
                 # region for good if a second Ctrl-C ends this.
-                with signals_held(), suppress(TritonKitError):
+                with hold_signals(), suppress(TritonKitError):
                     self._region.withdraw(self._name)
         finally:
             self._region.__exit__(kind, error, trace)

@@ -11,7 +11,6 @@ import json
 import os
 import select
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,7 +30,7 @@ from triton_kit.loadtest.record.recording_wire import cut_from_bytes
 from triton_kit.loadtest.request import Failure
 from triton_kit.loadtest.run.spec_wire import spec_to_json
 from triton_kit.loadtest.spec import PerfSpec
-from triton_kit.process import describe_exit, tail
+from triton_kit.process import describe_exit, python_command, tail
 
 # How long a worker may take to start (imports, connections, all requests encoded).
 _READY_WITHIN_S = 120.0
@@ -319,7 +318,7 @@ def crew_of(spec: PerfSpec) -> Iterator[Crew]:
 def _start(index: int, log: Path) -> _Worker:
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "triton_kit.loadtest.run.worker"],
+            python_command("-m", "triton_kit.loadtest.run.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
