@@ -27,7 +27,9 @@ def kit():
     """Runs the command line in this process: `kit("build", folder)`."""
 
     def run(*words):
-        return CliRunner().invoke(main, [str(word) for word in words])
+        return CliRunner().invoke(
+            main, [str(word) for word in words], prog_name="triton-kit"
+        )
 
     return run
 

@@ -1,91 +1,125 @@
-"""The command line: parse words, call the library, print what it returned."""
+"""The command line: parse options, call the library, print what it returned."""
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
+from typing import Any  # Any: what click hands over
 
 import click
+import cloup
 
-from triton_kit.errors import TritonKitError, nearest
+from triton_kit.cli.command import CONTEXT_SETTINGS, ENVIRONMENT_PREFIX, KitCommand
+from triton_kit.cli.exits import EXIT_CODES, run_to_exit_code
+from triton_kit.errors import nearest
 
-# Command -> (module, one line of help). A module is imported when its command runs,
-# so that `--help` stays fast however heavy the libraries behind the commands are.
-_COMMANDS = {
-    "demo": ("triton_kit.cli.demo", "Build, serve, score and load-test an example."),
-    "new": ("triton_kit.cli.new", "Scaffold a project to start from."),
-    "doctor": ("triton_kit.cli.doctor", "Say what works on this machine."),
-    "convert": ("triton_kit.cli.convert", "Convert one model, checked for accuracy."),
-    "inspect": ("triton_kit.cli.inspect", "Say what a model file or plan is."),
-    "build": ("triton_kit.cli.build", "Build a project into a model repository."),
-    "validate": ("triton_kit.cli.validate", "Check a model repository offline."),
-    "format": ("triton_kit.cli.format", "Bring config.pbtxt into canonical layout."),
-    "diff": ("triton_kit.cli.diff", "Compare configs, models or repositories."),
-    "generate": ("triton_kit.cli.generate", "Print a config for an ONNX file."),
-    "graph": ("triton_kit.cli.graph", "Draw the ensembles of a repository."),
-    "serve": ("triton_kit.cli.serve", "Serve a model repository on this machine."),
-    "perf": ("triton_kit.cli.perf", "Load-test a served model."),
+NAME = "triton-kit"
+COMPLETION_VARIABLE = "_TRITON_KIT_COMPLETE"
+# Section -> command -> one line of help. The module of a command has its name. It is
+# imported when its command runs, so that `--help` stays fast however heavy the
+# libraries behind the commands are.
+_SECTIONS = {
+    "Start": {
+        "demo": "Build, serve, score and load-test an example.",
+        "new": "Write a project to start from.",
+        "doctor": "Show what works on this machine, and what is missing.",
+    },
+    "Models": {
+        "convert": "Convert one model and verify its accuracy.",
+        "inspect": "Show what a model file or plan contains.",
+    },
+    "Repositories": {
+        "build": "Build a project into a model repository.",
+        "validate": "Check a model repository without a server.",
+        "format": "Rewrite config.pbtxt in the canonical layout.",
+        "diff": "Compare configs, models or repositories.",
+        "generate": "Write a config.pbtxt for an ONNX file.",
+        "graph": "Draw the ensembles of a repository.",
+    },
+    "Servers": {
+        "serve": "Serve a model repository on this machine.",
+        "perf": "Load-test a served model.",
+    },
+    "Shell": {"completion": "Print a completion script for bash, zsh or fish."},
 }
+COMMANDS = {name: text for part in _SECTIONS.values() for name, text in part.items()}
 
 
-class KitGroup(click.Group):
-    """Finds commands lazily, and explains library errors; bugs keep their traceback."""
+class KitGroup(KitCommand, cloup.Group):
+    """Finds commands lazily, and turns every outcome into an exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Run the command line and exit, unless `standalone_mode` is off."""
+        if not standalone_mode:
+            return super().main(
+                args, prog_name, complete_var, standalone_mode=False, **extra
+            )
+        words = sys.argv[1:] if args is None else list(args)
+        sys.exit(run_to_exit_code(lambda: self._run(words, prog_name or NAME, extra)))
+
+    def _run(self, args: list[str], name: str, extra: dict[str, Any]) -> int:
+        """Complete a word of the shell, or run a command."""
+        if instruction := os.environ.get(COMPLETION_VARIABLE):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(self, extra, name, COMPLETION_VARIABLE, instruction)
+        with self.make_context(name, args, **extra) as ctx:
+            self.invoke(ctx)
+        return 0
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the work, not of the alphabet."""
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module, _ = _COMMANDS[cmd_name]
-        command: click.Command = import_module(module).command
+        command: click.Command = import_module(f"triton_kit.cli.{cmd_name}").command
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Say which command was probably meant."""
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            match = nearest(args[0], _COMMANDS)
+        """Name the command that was probably meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            match = nearest(args[0], COMMANDS)
             meant = f" Did you mean {match!r}?" if match else ""
             ctx.fail(f"No such command {args[0]!r}.{meant}")
-        return super().resolve_command(ctx, args)
+        return click.Group.resolve_command(self, ctx, args)
+
+    def format_params(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Leave the options to `format_commands`: the commands come first."""
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a library error becomes its message, hint and exit code."""
-        try:
-            with _tidy_at_sigterm():
-                return super().invoke(ctx)
-        except TritonKitError as error:
-            click.secho(f"Error: {error.message}", fg="red", err=True)
-            if error.hint:
-                click.secho(f"  hint: {error.hint}", fg="cyan", err=True)
-            sys.exit(error.exit_code)
+        """List the commands without importing them, the options, the exit codes."""
+        width = max(map(len, COMMANDS))
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                rows = [(name.ljust(width), text) for name, text in commands.items()]
+                formatter.write_dl(rows)
+        super().format_params(ctx, formatter)
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(code.ljust(width), text) for code, text in EXIT_CODES])
 
 
-@contextmanager
-def _tidy_at_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that children and scratch folders go as well."""
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@click.group(cls=KitGroup)
-@click.version_option(package_name="triton_kit")
+@click.group(
+    cls=KitGroup,
+    context_settings=CONTEXT_SETTINGS,
+    epilog=f"Options can be set in the environment: {ENVIRONMENT_PREFIX}_<OPTION>, or "
+    f"{ENVIRONMENT_PREFIX}_<COMMAND>_<OPTION> for one command.",
+)
+@click.version_option(package_name="triton_kit", help="Show the version.")
 def main() -> None:
     """From a trained model to a served, measured Triton model repository."""

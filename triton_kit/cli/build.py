@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from triton_kit.cli.command import kit_command
 
-@click.command()
+
+@kit_command()
 @click.argument("project", default=".", type=click.Path(path_type=Path))
 @click.option("-t", "--target", help="One of the project's targets; the first if none.")
 @click.option(

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from triton_kit.cli.command import kit_command
+
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(epilog="Builder options and data files: docs/convert.md")
+@kit_command(epilog="Builder options and data files: docs/convert.md")
 @click.argument("source")
 @click.option("-o", "--output", required=True, type=_PATH, help="The folder to write.")
 @click.option(

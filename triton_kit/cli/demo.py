@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from triton_kit.cli.command import kit_command
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from triton_kit.demo import DemoResult
 
 
-@click.command()
+@kit_command()
 @click.option(
     "-o",
     "--output",

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import click
 
+from triton_kit.cli.command import kit_command
 
-@click.command()
+
+@kit_command()
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from triton_kit.cli.command import kit_command
+
 if TYPE_CHECKING:
     from triton_kit.doctor import Machine
 
 
-@click.command()
+@kit_command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(*, as_json: bool) -> None:
     """Say what this machine has, what works because of it, what the rest needs."""

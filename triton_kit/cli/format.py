@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from triton_kit.cli.command import kit_command
 
-@click.command()
+
+@kit_command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file differs.")
 def command(files: tuple[Path, ...], *, check: bool) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from triton_kit.cli.command import kit_command
 
-@click.command()
+
+@kit_command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--name", help="The model's name; that of its file or folder if none.")
 @click.option("--max-batch-size", type=int, help="0: no batch axis. Found out if none.")

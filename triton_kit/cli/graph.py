@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from triton_kit.cli.command import kit_command
 
-@click.command()
+
+@kit_command()
 @click.argument("repository", type=click.Path(path_type=Path))
 @click.argument("name", required=False)
 @click.option(

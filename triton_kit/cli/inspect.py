@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from triton_kit.cli.command import kit_command
 
-@click.command()
+
+@kit_command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--profile", is_flag=True, help="Run it, and show its slowest nodes.")
 @click.option(

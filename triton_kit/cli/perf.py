@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from triton_kit.cli.command import kit_command
 from triton_kit.cli.perf_data_options import data_options
 from triton_kit.cli.perf_load_options import load_options
 from triton_kit.cli.perf_model_options import model_options
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
-@click.command(name="perf", short_help="Load-test a served model.")
+@kit_command(name="perf", short_help="Load-test a served model.")
 @model_options
 @click.option("-u", "--url", default="localhost", help="HOST:PORT of the server.")
 @click.option(

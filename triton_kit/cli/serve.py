@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any  # Any: what click hands over
 
 import click
 
+from triton_kit.cli.command import kit_command
+
 if TYPE_CHECKING:
     from triton_kit.serving.embedded import Server
     from triton_kit.serving.spec import ServeSpec
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _PORT = click.IntRange(1, 65535)
 
 
-@click.command()
+@kit_command()
 @click.argument("repository", type=click.Path(path_type=Path))
 @click.option("--http-port", type=_PORT, help="Default: a free port.")
 @click.option("--grpc-port", type=_PORT, help="Default: a free port.")

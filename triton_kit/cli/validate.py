@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from triton_kit.cli.command import kit_command
 from triton_kit.errors import SpecError, TritonKitError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from triton_kit.repository.check.findings import CheckReport
 
 
-@click.command()
+@kit_command()
 @click.argument("repository", type=click.Path(path_type=Path))
 @click.option("--server", default="2.51", show_default=True, help="Version or release.")
 @click.option("--gpus", type=int, default=0, show_default=True, help="GPUs it sees.")
