@@ -8,9 +8,9 @@ from onnx_models import affine
 from real_core import real_core
 
 from triton_kit.errors import ServerError
-from triton_kit.serving.control import load_model
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
+from triton_kit.triton.control_http import HttpControl
 
 PYTHON_IDENTITY = """
 import triton_python_backend_utils as pb_utils
@@ -119,5 +119,5 @@ def loaded():
     )
     with running(spec) as started:
         with suppress(ServerError):
-            load_model(started.http_url, "broken")
+            HttpControl(started.http_url).load("broken")
         yield started

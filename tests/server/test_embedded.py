@@ -16,11 +16,11 @@ import tritonclient.http
 from onnx_models import affine
 
 from triton_kit.errors import RepositoryError, ServerError, TransportError
-from triton_kit.serving import control
 from triton_kit.serving.allocator import preload
 from triton_kit.serving.embedded import running
 from triton_kit.serving.ports import choose_ports
 from triton_kit.serving.spec import ServeSpec
+from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 
@@ -147,7 +147,7 @@ def test_a_dead_server_is_named_as_the_reason_of_a_failed_request(identity_repos
         pytest.raises(ServerError, match="while it was in use") as caught,
         running(spec) as server,
     ):
-        control.server_metadata(killed(server).http_url)
+        HttpControl(killed(server).http_url).server()
 
     assert isinstance(caught.value.__cause__, TransportError)
     assert "HTTPService" in str(caught.value)  # the last lines of its log
@@ -274,7 +274,7 @@ def test_servers_that_start_at_once_do_not_collide(identity_repository):
             thread.start()
         for thread in threads:
             thread.join()
-        answers = {control.server_metadata(s.http_url)["version"] for s in servers}
+        answers = {HttpControl(s.http_url).server().version for s in servers}
 
     assert failures == []
     assert answers == {"2.51.0"}
@@ -296,7 +296,7 @@ def test_a_chosen_port_lost_during_the_start_is_replaced(identity_repository, lo
             return offers[-1]
 
         with running(ServeSpec(repository=identity_repository), choose=choose) as s:
-            version = control.server_metadata(s.http_url)["version"]
+            version = HttpControl(s.http_url).server().version
 
     assert version == "2.51.0"
     assert len(offers) == 2
@@ -339,15 +339,15 @@ def test_explicit_control_loads_what_was_named_and_the_rest_on_demand(
 
     with running(spec) as server:
         url = server.http_url
-        assert control.is_model_ready(url, "one")
-        assert not control.is_model_ready(url, "two")
+        assert HttpControl(url).is_model_ready("one")
+        assert not HttpControl(url).is_model_ready("two")
 
-        control.load_model(url, "two")
-        assert control.is_model_ready(url, "two")
+        HttpControl(url).load("two")
+        assert HttpControl(url).is_model_ready("two")
 
-        control.unload_model(url, "one")
+        HttpControl(url).unload("one")
         with pytest.raises(ServerError, match="'absent'"):
-            control.load_model(url, "absent")
+            HttpControl(url).load("absent")
 
 
 def test_a_named_model_that_is_absent_is_an_error(tmp_path, write_identity):
@@ -450,7 +450,7 @@ def test_what_keeps_the_server_from_starting_is_its_reason(identity_repository):
 
 def cache_counts(url):
     """How often `identity` was answered from the cache, and how often it ran."""
-    [stats] = control.model_statistics(url, "identity")["model_stats"]
+    [stats] = HttpControl(url).statistics("identity")
     return stats["inference_stats"]["cache_hit"]["count"], stats["execution_count"]
 
 

@@ -15,10 +15,10 @@ from onnx_models import affine, every_type, identity, lookup, mix, unique
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from triton_kit.errors import ServerError
-from triton_kit.serving import control
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.tensors import DATA_TYPES
+from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 
@@ -107,7 +107,7 @@ class Counted:
 
 
 def counts(url, model):
-    (stats,) = control.model_statistics(url, model)["model_stats"]
+    (stats,) = HttpControl(url).statistics(model)
     return Counted(stats["inference_count"], stats["execution_count"])
 
 
@@ -241,7 +241,7 @@ def test_only_the_outputs_asked_for_come_back(url):
 def test_a_graph_of_fixed_shape_is_served_without_batching(url):
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
 
-    config = control.model_config(url, "fixed")
+    config = HttpControl(url).config("fixed").as_json
     answer = infer(url, "fixed", {"x": x})
 
     assert config["max_batch_size"] == 0
@@ -252,12 +252,12 @@ def test_a_graph_of_fixed_shape_is_served_without_batching(url):
 def test_a_config_with_inputs_and_outputs_keeps_its_max_batch_size_of_0(url):
     x = np.ones((7, 4), np.float32)
 
-    assert control.model_config(url, "no_batch")["max_batch_size"] == 0
+    assert HttpControl(url).config("no_batch").as_json["max_batch_size"] == 0
     assert (infer(url, "no_batch", {"x": x})["y"] == 3).all()
 
 
 def test_what_the_config_leaves_out_is_filled_in_from_the_graph(url):
-    config = control.model_config(url, "affine")
+    config = HttpControl(url).config("affine").as_json
     (x,) = config["input"]
     (y,) = config["output"]
 
@@ -274,7 +274,7 @@ def test_a_graph_without_axes_takes_one_number(url):
 
 
 def test_a_graph_of_one_number_per_item_is_batched(url):
-    config = control.model_config(url, "scalars")
+    config = HttpControl(url).config("scalars").as_json
 
     answer = infer(url, "scalars", {"x": np.array([[1.0], [2.0]], np.float32)})
 
@@ -293,7 +293,7 @@ def test_default_model_filename_and_the_newest_version_are_used(url):
     answer = infer(url, "renamed", {"x": np.array([[5]])})
 
     assert answer["y"].tolist() == [[500.0]]
-    assert control.model_metadata(url, "renamed")["versions"] == ["3"]
+    assert HttpControl(url).metadata("renamed").texts("versions") == ["3"]
 
 
 def test_a_string_that_is_no_text_is_refused_by_name(url):
@@ -312,7 +312,7 @@ def test_a_wrong_shape_is_refused_and_the_model_stays(url):
     with pytest.raises(InferenceServerException, match="shape"):
         infer(url, "bare", {"x": np.ones((1, 5), np.float32)})
 
-    assert control.is_model_ready(url, "bare")
+    assert HttpControl(url).is_model_ready("bare")
 
 
 X = 'input { name: "x" data_type: TYPE_FP32 dims: [ 4 ] }\n'

@@ -7,11 +7,11 @@ import pytest
 
 from triton_kit.errors import ServerError, SpecError
 from triton_kit.loadtest.client.control_grpc import GrpcControl
-from triton_kit.loadtest.client.control_http import HttpControl
 from triton_kit.loadtest.client.cuda_runtime import find_cuda_runtime
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 from triton_kit.loadtest.transport_spec import TransportSpec
+from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from triton_kit.loadtest.client.control_http import HttpControl
 from triton_kit.loadtest.client.shared_memory import SharedMemory, SystemRegion
 from triton_kit.loadtest.loops.load import ClosedLoad
 from triton_kit.loadtest.results.slo import parse_slo
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 

@@ -17,9 +17,9 @@ from triton_kit.errors import ServerError
 from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
-from triton_kit.serving import control
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
+from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 
@@ -173,8 +173,8 @@ def test_a_model_whose_process_is_gone_is_told_with_what_to_do(protocol):
         for process in psutil.Process(server.pid).children():
             process.kill()
         [dead] = measure(load).runs
-        control.unload_model(server.http_url, "mlp")
-        control.load_model(server.http_url, "mlp")
+        HttpControl(server.http_url).unload("mlp")
+        HttpControl(server.http_url).load("mlp")
         [alive] = measure(load).runs
 
     assert dead.errors == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from triton_kit.serving import control
+from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 
@@ -54,7 +54,7 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path, write_identity, number):
     write_identity(tmp_path, "identity")
 
     with serving(tmp_path) as (process, endpoints):
-        assert control.is_model_ready(endpoints["http_url"], "identity")
+        assert HttpControl(endpoints["http_url"]).is_model_ready("identity")
         assert endpoints["models"] == ["identity"]
         assert endpoints["version"] == "2.51.0"
         family = psutil.Process(process.pid).children(recursive=True)

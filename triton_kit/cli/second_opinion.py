@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from triton_kit.errors import ServerError, TransportError
 from triton_kit.process import describe_exit
 from triton_kit.repository.check.findings import CheckReport
-from triton_kit.serving import control
 from triton_kit.serving.embedded import Server, running
 from triton_kit.serving.readiness import reasons_in_log, tidy
 from triton_kit.serving.spec import ServeSpec
+from triton_kit.triton.control_http import HttpControl
 
 _LOAD_WITHIN_S = 120.0
 _HTTP = re.compile(r" \(HTTP \d+\)$")
@@ -64,14 +64,15 @@ def second_opinions(report: CheckReport, *, strict: bool = False) -> list[Opinio
 
 
 def _ask(server: Server, model: str) -> Opinion:
+    control = HttpControl(server.http_url)
     try:
-        control.load_model(server.http_url, model, within_s=_LOAD_WITHIN_S)
+        control.load(model, within_s=_LOAD_WITHIN_S)
     except ServerError as error:
         reason = _reason(server, model, error)
         return Opinion(model, None if _NO_BACKEND in reason else False, reason)
     except TransportError:
         return Opinion(model, False, _ending(server))
-    control.unload_model(server.http_url, model, with_dependents=True)
+    control.unload(model, with_dependents=True)
     return Opinion(model, accepted=True, reason="")
 
 
@@ -86,7 +87,7 @@ def _ending(server: Server) -> str:
 
 
 def _reason(server: Server, model: str, error: ServerError) -> str:
-    said = _HTTP.sub("", error.message.partition("/load: ")[2] or error.message)
+    said = _HTTP.sub("", error.message)
     if "failed to poll from model repository" in said:
         # The reply hides the reason: only the log has it.
         return reasons_in_log(server.log).get(model, said)

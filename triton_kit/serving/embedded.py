@@ -21,7 +21,6 @@ from triton_kit.errors import (
     did_you_mean,
 )
 from triton_kit.process import describe_exit, start_service, tail
-from triton_kit.serving import control
 from triton_kit.serving.allocator import preload
 from triton_kit.serving.backend_directory import cache_folder, compose_backend_directory
 from triton_kit.serving.ports import LOOPBACK, are_opened_by, choose_ports, port_in_use
@@ -36,6 +35,7 @@ from triton_kit.serving.readiness import (
 )
 from triton_kit.serving.spec import ALL_MODELS, ServeSpec
 from triton_kit.serving.tritonserver import find_tritonserver
+from triton_kit.triton.control_http import HttpControl
 
 _POLL_S = 0.02
 _SHARED_MEMORY = Path("/dev/shm")
@@ -292,7 +292,7 @@ def _late(launch: _Launch) -> ServerError:
 def _models_are_ready(launch: _Launch) -> bool:
     """Whether all are; raises for the first that will never be."""
     try:
-        index = control.repository_index(launch.http_url)
+        index = HttpControl(launch.http_url).index()
     except ServerError as error:
         if reason := start_failure(launch.log):
             raise ServerError(f"tritonserver did not start: {reason}") from error
@@ -333,7 +333,7 @@ def _server(process: subprocess.Popen[bytes], launch: _Launch) -> Server:
         http_url=launch.http_url,
         grpc_url=f"{LOOPBACK}:{launch.ports['grpc-port']}",
         metrics_url=f"http://{LOOPBACK}:{launch.ports['metrics-port']}/metrics",
-        version=control.server_metadata(launch.http_url)["version"],
+        version=HttpControl(launch.http_url).server().version,
         models=launch.models,
         ready_after_s=time.monotonic() - launch.began_s,
         log=launch.log,

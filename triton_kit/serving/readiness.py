@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from triton_kit.errors import RepositoryError
-from triton_kit.serving.control import IndexEntry
+from triton_kit.triton.model import IndexEntry
 
 # A model whose config cannot be read is not in the index: only the log knows of it.
 _POLL_FAILED = re.compile(r"Poll failed for model directory '([^']*)': (.*?)\"?$")

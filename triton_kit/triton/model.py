@@ -1,17 +1,40 @@
-"""What a served model says of itself: inputs, outputs, batching."""
+"""A server, its index and its models, as the server describes them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
-from triton_kit.errors import SpecError
+from triton_kit.errors import ServerError, SpecError, TransportError, did_you_mean
 from triton_kit.tensors import Shape, Tensor, data_type
+from triton_kit.triton.json_fields import Fields
 
-# Triton takes some of what it could be told by number, such as `=`, literally only.
+# Triton accepts some characters in a path only as they are, such as `=`.
 _PLAIN_IN_PATHS = "!$&'()*+,;=:@"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """Name and version of the server, as it reports them."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexEntry:
+    """One model version in the repository index; all but the name may be empty."""
+
+    name: str
+    version: str = ""
+    state: str = ""
+    reason: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the server accepts requests for it."""
+        return self.state == "READY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,35 +79,36 @@ class ModelInfo:
         return (batch_size, *shape) if self.max_batch_size else shape
 
 
-def model_info(config: Mapping[str, Any], *, version: str) -> ModelInfo:
-    """Read Triton's own JSON form of a model configuration.
+def model_info(config: Fields, *, version: str) -> ModelInfo:
+    """Read the JSON form of a model configuration (Triton's ModelConfig message).
 
-    `Any`: the JSON of the server; its layout is Triton's ModelConfig message.
+    Raises:
+        TransportError: it is not one.
     """
-    batches = int(config.get("max_batch_size", 0))
-    ensemble = config.get("ensemble_scheduling") or {}
+    inputs = config.objects("input")
+    steps = config.inner("ensemble_scheduling").objects("step")
     return ModelInfo(
-        name=config["name"],
+        name=config.text("name", None),
         version=version,
-        max_batch_size=batches,
-        inputs=tuple(_tensor(entry) for entry in config.get("input", [])),
-        outputs=tuple(_tensor(entry) for entry in config.get("output", [])),
+        max_batch_size=config.integer("max_batch_size"),
+        inputs=tuple(_tensor(entry) for entry in inputs),
+        outputs=tuple(_tensor(entry) for entry in config.objects("output")),
         optional_inputs=frozenset(
-            entry["name"] for entry in config.get("input", []) if entry.get("optional")
+            entry.text("name", None) for entry in inputs if entry.flag("optional")
         ),
-        is_decoupled=bool(
-            (config.get("model_transaction_policy") or {}).get("decoupled")
-        ),
+        is_decoupled=config.inner("model_transaction_policy").flag("decoupled"),
         is_sequence="sequence_batching" in config,
-        steps=tuple(step["model_name"] for step in ensemble.get("step", [])),
+        steps=tuple(step.text("model_name", None) for step in steps),
     )
 
 
-def _tensor(entry: Mapping[str, Any]) -> Tensor:
+def _tensor(entry: Fields) -> Tensor:
+    try:
+        dtype = data_type(entry.text("data_type", None))
+    except SpecError as error:
+        raise TransportError(f"{entry.where}: {error.message}") from error
     return Tensor(
-        name=entry["name"],
-        dtype=data_type(entry["data_type"]),
-        shape=tuple(int(size) for size in entry["dims"]),
+        name=entry.text("name", None), dtype=dtype, shape=tuple(entry.integers("dims"))
     )
 
 
@@ -94,3 +118,40 @@ def model_path(model: str, version: str = "") -> str:
     return (
         f"{path}/versions/{quote(version, safe=_PLAIN_IN_PATHS)}" if version else path
     )
+
+
+def index_entries(entries: Sequence[Fields]) -> tuple[IndexEntry, ...]:
+    """Read a repository index; raises TransportError where it is not one."""
+    return tuple(
+        IndexEntry(
+            name=entry.text("name", None),
+            version=entry.text("version"),
+            state=entry.text("state"),
+            reason=entry.text("reason"),
+        )
+        for entry in entries
+    )
+
+
+def explain_absence(index: Sequence[IndexEntry], name: str, version: str) -> None:
+    """Raise the error that fits a model that is not ready.
+
+    Raises:
+        ServerError: the model is in the index, and not ready.
+        SpecError: it is not in the index.
+    """
+    wanted = f"{name!r} version {version}" if version else repr(name)
+    for entry in index:
+        if entry.name == name and version in ("", entry.version):
+            state = entry.state or "not loaded"
+            reason = entry.reason or "the server gives no reason"
+            raise ServerError(
+                f"model {wanted} is not ready: {state}, {reason}",
+                hint="the server's log says why a model failed to load",
+            )
+    known = {entry.name for entry in index}
+    hint = did_you_mean(name, known) if known else "it has no models at all"
+    if name in known:
+        versions = [entry.version or "?" for entry in index if entry.name == name]
+        hint = f"versions of {name!r}: {', '.join(versions)}"
+    raise SpecError(f"the server has no model {wanted}", hint=hint)

@@ -95,9 +95,9 @@ def request(server):
     """Return one HTTP request of the kit's own making, head and body."""
     import numpy as np
 
-    from triton_kit.loadtest.client.control_http import HttpControl
     from triton_kit.loadtest.client.kserve_http import infer_request
     from triton_kit.triton.address import parse_address
+    from triton_kit.triton.control_http import HttpControl
 
     address = parse_address(server.http_url, default_port=8000)
     model = HttpControl(address).model(MODEL)

@@ -10,7 +10,6 @@ from google.protobuf.message import DecodeError, Message
 from tritonclient.grpc import service_pb2
 
 from triton_kit.errors import ServerError, TransportError
-from triton_kit.loadtest.client.control import ServerInfo, explain_absence
 from triton_kit.loadtest.client.grpc_call import call_headers
 from triton_kit.loadtest.http.grpc_status import framed, message_of
 from triton_kit.loadtest.net.clock import now_ns, ns
@@ -18,7 +17,14 @@ from triton_kit.loadtest.net.http2_transport import Http2Transport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure, Request
 from triton_kit.triton.address import Address
-from triton_kit.triton.model import ModelInfo, model_info
+from triton_kit.triton.json_fields import Fields
+from triton_kit.triton.model import (
+    ModelInfo,
+    ServerInfo,
+    explain_absence,
+    index_entries,
+    model_info,
+)
 
 _ANSWER_WITHIN_S = 10.0
 _Answer = TypeVar("_Answer", bound=Message)
@@ -60,7 +66,8 @@ class GrpcControl:
                 service_pb2.RepositoryIndexRequest(),
                 service_pb2.RepositoryIndexResponse,
             )
-            explain_absence(_as_json(index).get("models", []), name, version)
+            entries = _fields(index, "RepositoryIndex").objects("models")
+            explain_absence(index_entries(entries), name, version)
         try:
             config = self._call(
                 "ModelConfig",
@@ -69,7 +76,8 @@ class GrpcControl:
             )
         except _CallFailedError as error:
             raise ServerError(
-                f"model {name!r} does not tell its config: {error}"
+                f"the server does not report the configuration of model {name!r}: "
+                f"{error}"
             ) from error
         metadata = self._ask(
             "ModelMetadata",
@@ -77,7 +85,8 @@ class GrpcControl:
             service_pb2.ModelMetadataResponse,
         )
         newest = metadata.versions[-1] if metadata.versions else ""
-        return model_info(_as_json(config.config), version=version or newest)
+        fields = _fields(config.config, "ModelConfig")
+        return model_info(fields, version=version or newest)
 
     def register_memory(self, name: str, key: str, size: int) -> None:
         """Have the server map shared memory; raises as `Control.register_memory`."""
@@ -124,8 +133,8 @@ class GrpcControl:
         answer = self._ask(
             "ModelStatistics", question, service_pb2.ModelStatisticsResponse
         )
-        stats: list[dict[str, Any]] = _as_json(answer).get("model_stats", [])
-        return stats
+        counters = _fields(answer, "ModelStatistics").objects("model_stats")
+        return [entry.as_json for entry in counters]
 
     def _ask(self, method: str, question: Message, answer: type[_Answer]) -> _Answer:
         """Call; an error of the server is an empty answer."""
@@ -189,7 +198,6 @@ class _Once:
         self._reactor.stop()
 
 
-def _as_json(message: Message) -> dict[str, Any]:
-    """Return protobuf as JSON, with the field names that Triton's own JSON has."""
-    as_json: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
-    return as_json
+def _fields(message: Message, method: str) -> Fields:
+    """Return a message as JSON, with the field names that Triton's own JSON has."""
+    return Fields(MessageToDict(message, preserving_proto_field_name=True), method)

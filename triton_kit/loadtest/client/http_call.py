@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from triton_kit.loadtest.http.compression import compressed
 from triton_kit.triton.address import Address
+from triton_kit.triton.http_client import request_bytes
 
 
 def post(
     address: Address,
     path: str,
-    fields: Mapping[str, str],
+    fields: dict[str, str],
     body: bytes,
     *,
     headers: Mapping[str, str] | None = None,
@@ -24,19 +25,15 @@ def post(
         path: below that prefix.
         fields: what the body is, as header fields.
         body: before it is compressed.
-        headers: of the user; they take the place of ours of the same name.
+        headers: of the user; they replace fields of the same name.
         compression: of the body: none, gzip or deflate.
     """
-    body = compressed(body, compression)
-    own = {
-        "Host": address.authority,
-        **fields,
-        "Content-Length": str(len(body)),
-        **({} if compression == "none" else {"Content-Encoding": compression}),
-    }
-    given = headers or {}
-    taken = {name.lower() for name in given}
-    sent = {name: value for name, value in own.items() if name.lower() not in taken}
-    lines = [f"{name}: {value}" for name, value in (sent | dict(given)).items()]
-    start = f"POST {address.path}{path} HTTP/1.1"
-    return "\r\n".join([start, *lines, "", ""]).encode() + body
+    encoding = {} if compression == "none" else {"Content-Encoding": compression}
+    return request_bytes(
+        "POST",
+        address,
+        path,
+        compressed(body, compression),
+        fields=fields | encoding,
+        headers=headers or {},
+    )

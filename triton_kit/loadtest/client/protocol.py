@@ -76,9 +76,9 @@ def _accepting(spec: PerfSpec, header: str) -> dict[str, str]:
 
 
 def _http(spec: PerfSpec) -> Protocol:
-    from triton_kit.loadtest.client.control_http import HttpControl
     from triton_kit.loadtest.client.kserve_http import infer_request
     from triton_kit.loadtest.net.http1_transport import Http1Transport
+    from triton_kit.triton.control_http import HttpControl
 
     address = spec.address
     control = HttpControl(address, headers=spec.headers)
@@ -106,9 +106,9 @@ def _http(spec: PerfSpec) -> Protocol:
 
 
 def _generate(spec: PerfSpec) -> Protocol:
-    from triton_kit.loadtest.client.control_http import HttpControl
     from triton_kit.loadtest.client.generate import generate_request
     from triton_kit.loadtest.net.http1_transport import Http1Transport
+    from triton_kit.triton.control_http import HttpControl
 
     address, endpoint = spec.address, spec.transport.endpoint
     is_stream = endpoint == "generate_stream"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from triton_kit.errors import TransportError
+from triton_kit.triton.json_fields import Fields
 
 _RESTS_FOR_S = 0.02
 _RESTS_WITHIN_S = 0.3
@@ -116,7 +117,7 @@ class StatsWatch:
 
 
 def _summed(versions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up the versions of a model; `Any`: JSON whose numbers may be strings."""
+    """Add up the versions of a model; `Any`: JSON, checked as it is read."""
     total: dict[str, Any] = {
         "count": len(versions),
         "inferences": 0,
@@ -126,17 +127,18 @@ def _summed(versions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "batches": {},
     }
     for version in versions:
-        total["inferences"] += int(version.get("inference_count", 0))
-        total["executions"] += int(version.get("execution_count", 0))
-        stages = version.get("inference_stats", {})
-        total["failed"] += int(stages.get("fail", {}).get("count", 0))
+        counters = Fields(version, "statistics of the server")
+        total["inferences"] += counters.integer("inference_count")
+        total["executions"] += counters.integer("execution_count")
+        stages = counters.inner("inference_stats")
+        total["failed"] += stages.inner("fail").integer("count")
         for name, sums in total["stages"].items():
-            stage = stages.get(name, {})
-            sums[0] += int(stage.get("count", 0))
-            sums[1] += int(stage.get("ns", 0))
-        for batch in version.get("batch_stats", []):
-            size = int(batch.get("batch_size", 0))
-            count = int(batch.get("compute_infer", {}).get("count", 0))
+            stage = stages.inner(name)
+            sums[0] += stage.integer("count")
+            sums[1] += stage.integer("ns")
+        for batch in counters.objects("batch_stats"):
+            size = batch.integer("batch_size")
+            count = batch.inner("compute_infer").integer("count")
             total["batches"][size] = total["batches"].get(size, 0) + count
     return total
 

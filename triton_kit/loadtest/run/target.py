@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.client.control import Control, ServerInfo
+from triton_kit.loadtest.client.control import Control
 from triton_kit.loadtest.client.protocol import Protocol, protocol_of
 from triton_kit.loadtest.loops.mix import deal
 from triton_kit.loadtest.loops.observed import Check
@@ -15,7 +15,7 @@ from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.request import Failure, Request
 from triton_kit.loadtest.run.supply import Supply, supply_of
 from triton_kit.loadtest.spec import PerfSpec
-from triton_kit.triton.model import ModelInfo
+from triton_kit.triton.model import ModelInfo, ServerInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,11 @@ from tritonclient.http import InferenceServerClient as HttpClient
 
 from triton_kit.errors import ServerError, SpecError
 from triton_kit.loadtest.client.control_grpc import GrpcControl
-from triton_kit.loadtest.client.control_http import HttpControl
 from triton_kit.loadtest.client.cuda_memory import CudaRegion
 from triton_kit.loadtest.client.cuda_runtime import CudaError, CudaRuntime
 from triton_kit.loadtest.client.shared_memory import SharedMemory
 from triton_kit.triton.address import Address
+from triton_kit.triton.control_http import HttpControl
 
 SOURCE = Path(__file__).with_name("cuda_stand_in.c")
 HANDLE = bytes(range(64))

@@ -1,0 +1,229 @@
+"""Triton's control API over HTTP: server, models, repository, counters, memory."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from triton_kit.errors import ServerError, TransportError
+from triton_kit.triton.address import Address, parse_address
+from triton_kit.triton.http_client import Response, ask, request_bytes
+from triton_kit.triton.json_fields import Fields, list_of_fields, parse_json
+from triton_kit.triton.model import (
+    IndexEntry,
+    ModelInfo,
+    ServerInfo,
+    explain_absence,
+    index_entries,
+    model_info,
+    model_path,
+)
+
+_WITHIN_S = 10.0
+_LOAD_WITHIN_S = 600.0
+_HTTP_PORT = 8000
+_SHOWN = 200
+
+
+class HttpControl:
+    """Asks a server over HTTP; every response but a failed one is JSON.
+
+    Each method raises TransportError where no server responds, or one whose
+    responses are not those of Triton.
+    """
+
+    def __init__(
+        self, address: Address | str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        if isinstance(address, str):
+            address = parse_address(address, default_port=_HTTP_PORT)
+        self._address = address
+        self._headers = dict(headers or {})
+
+    def server(self) -> ServerInfo:
+        """Return name and version of the server."""
+        response = self._request("GET", "/v2")
+        metadata: Any = {}
+        if response.status == HTTPStatus.OK:
+            metadata = self._json(response, "/v2")
+        if not isinstance(metadata, dict) or "name" not in metadata:
+            raise TransportError(
+                f"{self._address} speaks HTTP, but not the KServe v2 protocol "
+                f"(GET /v2 gave {response.status})",
+                hint="Triton's metrics port is another one than its HTTP port (8000)",
+            )
+        fields = Fields(metadata, self._where("/v2"))
+        return ServerInfo(name=fields.text("name"), version=fields.text("version"))
+
+    def is_model_ready(self, name: str, version: str = "") -> bool:
+        """Whether the server accepts requests for a model, or one version of it."""
+        path = f"{model_path(name, version)}/ready"
+        return self._request("GET", path).status == HTTPStatus.OK
+
+    def index(self) -> tuple[IndexEntry, ...]:
+        """Return every model that the server knows, loaded or not.
+
+        Raises:
+            ServerError: the server keeps it to itself.
+        """
+        path = "/v2/repository/index"
+        entries = self._json(self._call("POST", path, {}), path)
+        return index_entries(list_of_fields(entries, self._where(path)))
+
+    def load(self, name: str, *, within_s: float = _LOAD_WITHIN_S) -> None:
+        """Load a model, or load it anew; return once it is ready.
+
+        Raises:
+            ServerError: it did not load, or the server's models are fixed.
+        """
+        self._call("POST", _repository_path(name, "load"), {}, within_s)
+
+    def unload(
+        self,
+        name: str,
+        *,
+        with_dependents: bool = False,
+        within_s: float = _LOAD_WITHIN_S,
+    ) -> None:
+        """Unload a model, and with `with_dependents` the steps of an ensemble too.
+
+        Raises:
+            ServerError: the server's models are fixed.
+        """
+        question = {"parameters": {"unload_dependents": with_dependents}}
+        self._call("POST", _repository_path(name, "unload"), question, within_s)
+
+    def metadata(self, name: str, version: str = "") -> Fields:
+        """Return a model's versions, inputs and outputs; raises ServerError."""
+        return self._fields(model_path(name, version))
+
+    def config(self, name: str, version: str = "") -> Fields:
+        """Return a model's configuration with everything that the server filled in.
+
+        Raises:
+            ServerError: the server does not report it.
+        """
+        return self._fields(f"{model_path(name, version)}/config")
+
+    def model(self, name: str, version: str = "") -> ModelInfo:
+        """Return what a model takes and returns, once it is known to be ready.
+
+        Raises:
+            SpecError: the server has no such model.
+            ServerError: the model is there but not ready.
+        """
+        if not self.is_model_ready(name, version):
+            try:
+                index = self.index()
+            except ServerError:
+                index = ()
+            explain_absence(index, name, version)
+        try:
+            config = self.config(name, version)
+        except ServerError as error:
+            raise ServerError(
+                f"the server does not report the configuration of model {name!r}: "
+                f"{error.message}"
+            ) from error
+        versions = self.metadata(name, version).texts("versions") or [version]
+        return model_info(config, version=version or versions[-1])
+
+    def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
+        """Return the server's own counters, one entry per loaded version."""
+        path = f"{model_path(name, version)}/stats"
+        response = self._request("GET", path)
+        if response.status != HTTPStatus.OK:
+            return []
+        fields = Fields(self._json(response, path), self._where(path))
+        return [entry.as_json for entry in fields.objects("model_stats")]
+
+    def register_memory(self, name: str, key: str, size: int) -> None:
+        """Have the server map `size` bytes of the system's shared memory `key`.
+
+        Raises:
+            ServerError: it cannot.
+        """
+        region = {"key": key, "offset": 0, "byte_size": size}
+        self._call("POST", _region_path("system", name, "register"), region)
+
+    def unregister_memory(self, name: str) -> None:
+        """Have the server unmap it."""
+        self._request("POST", _region_path("system", name, "unregister"))
+
+    def register_cuda_memory(
+        self, name: str, handle: bytes, device: int, size: int
+    ) -> None:
+        """Have the server open `size` bytes of a GPU's memory by its CUDA IPC handle.
+
+        Raises:
+            ServerError: it cannot.
+        """
+        region = {
+            "raw_handle": {"b64": base64.b64encode(handle).decode()},
+            "device_id": device,
+            "byte_size": size,
+        }
+        self._call("POST", _region_path("cuda", name, "register"), region)
+
+    def unregister_cuda_memory(self, name: str) -> None:
+        """Have the server close it."""
+        self._request("POST", _region_path("cuda", name, "unregister"))
+
+    def _fields(self, path: str) -> Fields:
+        return Fields(self._json(self._call("GET", path), path), self._where(path))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        question: Mapping[str, Any] | None = None,
+        within_s: float = _WITHIN_S,
+    ) -> Response:
+        """Return a successful response; raises ServerError for a failed one."""
+        response = self._request(method, path, question, within_s)
+        if response.status != HTTPStatus.OK:
+            raise ServerError(f"{_reason(response)} (HTTP {response.status})")
+        return response
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        question: Mapping[str, Any] | None = None,
+        within_s: float = _WITHIN_S,
+    ) -> Response:
+        request = request_bytes(
+            method,
+            self._address,
+            path,
+            b"" if question is None else json.dumps(question).encode(),
+            fields={} if question is None else {"Content-Type": "application/json"},
+            headers=self._headers,
+        )
+        return ask(self._address, request, within_s=within_s)
+
+    def _json(self, response: Response, path: str) -> Any:  # noqa: ANN401  any JSON
+        return parse_json(response.body, self._where(path))
+
+    def _where(self, path: str) -> str:
+        return f"{self._address}{path}"
+
+
+def _repository_path(name: str, what: str) -> str:
+    return f"/v2/repository{model_path(name).removeprefix('/v2')}/{what}"
+
+
+def _region_path(kind: str, name: str, what: str) -> str:
+    return f"/v2/{kind}sharedmemory/region/{name}/{what}"
+
+
+def _reason(response: Response) -> str:
+    """Return the reason of a failed response, as Triton's JSON or as any text."""
+    text = response.body.decode(errors="replace").strip()
+    try:
+        return Fields(parse_json(response.body, ""), "").text("error", None)
+    except TransportError:
+        return text[:_SHOWN] or "the server gives no reason"
