@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from triton_kit.errors import MissingExtraError, TritonKitError
 from triton_kit.process import run_child
+from triton_kit.serving.tritonserver import find_tritonserver
 
 _PROBE_WITHIN_S = 10.0
 _GPU_QUERY = [
@@ -16,15 +18,17 @@ _GPU_QUERY = [
     "--query-gpu=name,compute_cap,memory.total,driver_version",
     "--format=csv,noheader",
 ]
-# What to call it, the module it is, the distribution that has its version.
+# Name in the report -> module, and the distribution that has its version.
 _PACKAGES = {
     "nvidia-pytriton": ("pytriton", "nvidia-pytriton"),
+    "numpy": ("numpy", "numpy"),
     "onnxruntime": ("onnxruntime", "onnxruntime"),
     "tensorrt": ("tensorrt", "tensorrt"),
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt-rtx-cu13"),
     "torch": ("torch", "torch"),
     "tensorflow": ("tensorflow", "tensorflow"),
 }
+_NEEDS_GPU = "a machine with an NVIDIA GPU and driver"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,20 +43,26 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What was found. A package's version is None where it is not installed."""
+    """What was found.
+
+    Attributes:
+        packages: versions; None if a package is not installed.
+        server_problem: why `serve` would refuse to start; empty if it would not.
+    """
 
     python: str
     system: str
     packages: dict[str, str | None]
     gpus: tuple[Gpu, ...]
     docker: str | None
+    server_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ability:
-    """One thing the kit does, and whether it does it here.
+    """One thing that the kit does, and whether it works here.
 
-    `advice` says what is missing and how to get it; empty where nothing is.
+    `advice` names what is missing and how to get it; it is empty if nothing is.
     """
 
     name: str
@@ -61,38 +71,65 @@ class Ability:
 
 
 def examine() -> Machine:
-    """Look at this machine; nothing heavy is imported."""
+    """Inspect this machine without importing heavy packages."""
     return Machine(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
-        packages={name: _version(*where) for name, where in _PACKAGES.items()},
+        packages={
+            **{name: _version(*where) for name, where in _PACKAGES.items()},
+            # The same module as onnxruntime: only the distribution tells them apart.
+            "onnxruntime-gpu": _distribution("onnxruntime-gpu"),
+        },
         gpus=_gpus(),
         docker=_docker(),
+        server_problem=_server_problem(),
     )
 
 
 def abilities(machine: Machine) -> list[Ability]:
-    """Say what works on a machine, and what each of the rest needs."""
+    """Return what works on a machine, and what is missing for the rest."""
     has = {name: version is not None for name, version in machine.packages.items()}
-    gpu = bool(machine.gpus)
+    gpu = (bool(machine.gpus), _NEEDS_GPU)
+    server = (not machine.server_problem, machine.server_problem)
     return [
         Ability(name="build: ONNX models to a repository", works=True),
         Ability(name="perf: load-test a server", works=True),
+        _ability("serve: the embedded tritonserver, on the CPU", server),
         _ability(
-            "serve: the real tritonserver, no GPU needed",
-            (has["nvidia-pytriton"], "pip install 'triton_kit[embedded]'"),
+            "serve: ONNX models on the GPU, by the embedded tritonserver",
+            server,
+            gpu,
+            (
+                has["onnxruntime-gpu"],
+                "pip uninstall onnxruntime; pip install onnxruntime-gpu",
+            ),
         ),
         _ability(
-            "serve: models on the GPU",
-            (gpu, "a machine with an NVIDIA GPU and driver"),
+            "containers: NVIDIA's Triton image with GPUs",
+            gpu,
             (machine.docker is not None, "a running Docker engine"),
         ),
         _ability(
             "build: TensorRT plans",
             (has["tensorrt"], "pip install 'triton_kit[tensorrt]'"),
-            (gpu, "a machine with an NVIDIA GPU and driver"),
+            gpu,
+        ),
+        _ability(
+            "build: TensorRT for RTX engines",
+            (has["tensorrt_rtx"], "pip install 'triton_kit[rtx]'"),
         ),
     ]
+
+
+def _server_problem() -> str:
+    """Return the error and hint with which `serve` would refuse to start."""
+    try:
+        find_tritonserver()
+    except MissingExtraError as error:
+        return error.hint or error.message
+    except TritonKitError as error:
+        return f"{error.message}: {error.hint}" if error.hint else error.message
+    return ""
 
 
 def _ability(name: str, *needs: tuple[bool, str]) -> Ability:
@@ -103,10 +140,14 @@ def _ability(name: str, *needs: tuple[bool, str]) -> Ability:
 def _version(module: str, distribution: str) -> str | None:
     if find_spec(module) is None:
         return None
+    return _distribution(distribution) or "unknown"  # built under another name
+
+
+def _distribution(name: str) -> str | None:
     try:
-        return version(distribution)
-    except PackageNotFoundError:  # a build of another name, onnxruntime-gpu say
-        return "unknown"
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _gpus() -> tuple[Gpu, ...]:

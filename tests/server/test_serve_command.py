@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tritonclient.http import InferenceServerClient
 
 from triton_kit.triton.control_http import HttpControl
 
@@ -57,6 +58,8 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path, write_identity, number):
         assert HttpControl(endpoints["http_url"]).is_model_ready("identity")
         assert endpoints["models"] == ["identity"]
         assert endpoints["version"] == "2.51.0"
+        assert endpoints["http_url"] == f"http://{endpoints['http_address']}"
+        assert InferenceServerClient(endpoints["http_address"]).is_server_ready()
         family = psutil.Process(process.pid).children(recursive=True)
         regions = regions_of(process)
         process.send_signal(number)
@@ -64,7 +67,8 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path, write_identity, number):
 
     assert process.returncode == 0
     assert stdout == ""  # after the one line of JSON
-    assert "loopback only" in stderr
+    assert "development only" in stderr
+    assert stderr.endswith("stopped\n")
     assert len(family) >= 2
     assert still_running(family) == []
     assert regions
@@ -80,7 +84,7 @@ def test_a_signal_while_the_models_load_leaves_nothing(tmp_path, write_model):
     config = 'backend: "python"'
     write_model(repository, "slow", {"1/model.py": code}, config=config)
     with subprocess.Popen(
-        [*COMMAND, str(repository), "--stop-within", "0.1"]
+        [*COMMAND, str(repository), "--stop-timeout", "0.1"]
     ) as process:
         while not loading.exists():
             assert process.poll() is None
@@ -88,7 +92,7 @@ def test_a_signal_while_the_models_load_leaves_nothing(tmp_path, write_model):
         process.terminate()
         code = process.wait(WITHIN_S)
 
-    assert code == 0
+    assert code == 128 + signal.SIGTERM
     assert family
     assert still_running(family) == []
     assert regions_of(process) == []
@@ -109,16 +113,16 @@ def test_a_killed_server_ends_it_with_the_reason_and_the_log(tmp_path, write_ide
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "code", "message"),
     [
-        (lambda path: None, "does not exist"),
-        (lambda path: path.write_text("x"), "it is a file"),
-        (lambda path: path.mkdir(), "found nothing"),
-        (lambda path: (path / "1").mkdir(parents=True), "holds versions"),
+        (lambda path: None, 2, "no such folder"),
+        (lambda path: path.write_text("x"), 2, "expected a folder, found a file"),
+        (lambda path: path.mkdir(), 7, "found nothing"),
+        (lambda path: (path / "1").mkdir(parents=True), 7, "holds versions"),
     ],
     ids=["missing", "file", "empty", "one level too deep"],
 )
-def test_a_path_that_is_no_repository_is_exit_code_7(tmp_path, make, message):
+def test_a_path_that_is_no_repository_is_an_error(tmp_path, make, code, message):
     path = tmp_path / "repository"
     make(path)
 
@@ -126,10 +130,26 @@ def test_a_path_that_is_no_repository_is_exit_code_7(tmp_path, make, message):
         [*COMMAND, path], capture_output=True, text=True, check=False
     )
 
-    assert ended.returncode == 7
+    assert ended.returncode == code
     assert message in ended.stderr
     assert str(path) in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_inside_a_project_its_repository_is_the_default(kit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    missing = kit("serve")
+    (tmp_path / "triton-kit.yaml").touch()
+    unbuilt = kit("serve")
+    (tmp_path / "model_repository").mkdir()
+    empty = kit("serve", tmp_path)
+
+    assert missing.exit_code == 2
+    assert "Missing argument '[REPOSITORY]'" in missing.stderr
+    assert unbuilt.exit_code == 2
+    assert "hint: triton-kit build ." in unbuilt.stderr
+    assert empty.exit_code == 7
+    assert "model_repository: looked for" in empty.stderr
 
 
 def test_the_python_example_in_the_docs_runs():

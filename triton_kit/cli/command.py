@@ -42,9 +42,18 @@ class KitCommand(cloup.Command):
     """A command with `-h`, `-q`, `-v`, `--debug` and `--color`.
 
     Each option can be set by TRITON_KIT_<COMMAND>_<OPTION> or TRITON_KIT_<OPTION>.
+
+    Args:
+        examples: command lines that the help shows at its end.
     """
 
-    def __init__(self, *args: Any, **attrs: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401
+        examples: Sequence[str] = (),
+        **attrs: Any,  # noqa: ANN401
+    ) -> None:
+        self.examples = tuple(examples)
         attrs["context_settings"] = CONTEXT_SETTINGS | attrs.get("context_settings", {})
         params = list(attrs.pop("params", None) or [])
         _group_the_rest(params)
@@ -60,6 +69,14 @@ class KitCommand(cloup.Command):
         group = super().get_default_option_group(ctx, is_the_only_visible_option_group)
         group.title = "Common options"
         return group
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, then the epilog."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+        super().format_epilog(ctx, formatter)
 
     def make_context(
         self,

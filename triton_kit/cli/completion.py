@@ -11,7 +11,10 @@ from triton_kit.cli.output import echo
 
 
 @kit_command(
-    epilog='Example for bash: eval "$(triton-kit completion bash)" in ~/.bashrc'
+    examples=(
+        'eval "$(triton-kit completion bash)"',
+        "triton-kit completion fish > ~/.config/fish/completions/triton-kit.fish",
+    )
 )
 @cloup.argument(
     "shell",

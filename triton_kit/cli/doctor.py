@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import click
-
 from triton_kit.cli.command import kit_command
+from triton_kit.cli.options import json_option
+from triton_kit.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from triton_kit.doctor import Machine
 
 
 @kit_command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option()
 def command(*, as_json: bool) -> None:
-    """Say what this machine has, what works because of it, what the rest needs."""
+    """Show what works on this machine, and what is missing for the rest."""
     from triton_kit.doctor import abilities, examine
 
     machine = examine()
     found = abilities(machine)
     if as_json:
-        facts = asdict(machine) | {"abilities": [asdict(a) for a in found]}
-        click.echo(json.dumps(facts, indent=2))
+        echo_json(asdict(machine) | {"abilities": [asdict(a) for a in found]})
         return
     for name, value in _lines(machine):
-        click.echo(f"{name:<17}{value}")
-    click.echo()
+        echo(f"{name:<17}{value}")
+    echo("")
     for ability in found:
-        click.echo(f"{'yes' if ability.works else 'no ':<5}{ability.name}")
+        echo(f"{'yes' if ability.works else 'no ':<5}{ability.name}")
         if ability.advice:
-            click.echo(f"     needs: {ability.advice}")
+            echo(f"     needs: {ability.advice}")
 
 
 def _lines(machine: Machine) -> list[tuple[str, str]]:
@@ -45,6 +43,6 @@ def _lines(machine: Machine) -> list[tuple[str, str]]:
     return [
         ("python", f"{machine.python} on {machine.system}"),
         *packages,
-        *([("gpu", gpu) for gpu in gpus] or [("gpu", "none found (nvidia-smi)")]),
-        ("docker", machine.docker or "no engine answers"),
+        *([("gpu", gpu) for gpu in gpus] or [("gpu", "none found by nvidia-smi")]),
+        ("docker", machine.docker or "no running engine"),
     ]

@@ -20,7 +20,7 @@ def _recipes(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     return [name for name in recipes() if name.startswith(typed)]
 
 
-@kit_command(epilog="Example: triton-kit new digits my-project")
+@kit_command(examples=["triton-kit new digits my-project"])
 @cloup.argument(
     "recipe",
     shell_complete=_recipes,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any  # Any: what click hands over
 
 import click
+import cloup
 
 from triton_kit.cli.command import kit_option
 from triton_kit.errors import SpecError
@@ -56,6 +58,39 @@ FILE_TO_READ = ExistingPath(folder=False)
 FOLDER_TO_READ = ExistingPath(folder=True)
 PATH_TO_WRITE = click.Path(path_type=Path)
 PORT = click.IntRange(0, 65535)
+_PROJECT_FILE, _PROJECT_REPOSITORY = "triton-kit.yaml", "model_repository"
+
+
+def repository_argument(text: str) -> Decorator:
+    """`REPOSITORY`: a model repository, or a project that has one.
+
+    Inside a project it may be left out.
+    """
+    return cloup.argument(
+        "repository",
+        required=False,
+        type=FOLDER_TO_READ,
+        callback=_project_repository,
+        help=f"{text} Default: that of the project in this folder.",
+    )
+
+
+def _project_repository(
+    ctx: click.Context, param: click.Parameter, value: Path | None
+) -> Path:
+    """Return the repository of a project; any other folder is one itself."""
+    folder = Path() if value is None else value
+    if not (folder / _PROJECT_FILE).is_file():
+        if value is None:
+            raise click.MissingParameter(ctx=ctx, param=param)
+        return value
+    repository = folder / _PROJECT_REPOSITORY
+    if not repository.is_dir():
+        raise SpecError(
+            f"{folder}: the project has no {_PROJECT_REPOSITORY} yet",
+            hint=f"triton-kit build {shlex.quote(str(folder))}",
+        )
+    return repository
 
 
 def json_option(text: str = "Print one JSON document on standard output.") -> Decorator:

@@ -73,6 +73,11 @@ def echo_json(document: object) -> None:
     _write(json.dumps(document, indent=2), err=False)
 
 
+def echo_json_line(document: object) -> None:
+    """Print a JSON document as one line, for a reader that waits for a line."""
+    _write(json.dumps(document), err=False)
+
+
 def notice(text: str, *, fg: str | None = None) -> None:
     """Print progress or a next step on standard error; `-q` silences it."""
     if not settings.quiet:

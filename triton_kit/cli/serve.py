@@ -2,131 +2,174 @@
 
 from __future__ import annotations
 
-import json
 import signal
-from pathlib import Path
-from typing import TYPE_CHECKING, Any  # Any: what click hands over
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn  # Any: what click hands over
 
 import click
+import cloup
 
-from triton_kit.cli.command import kit_command
+from triton_kit.cli.command import kit_command, kit_option
+from triton_kit.cli.options import (
+    PATH_TO_WRITE,
+    PORT,
+    json_option,
+    repository_argument,
+    timeout_option,
+)
+from triton_kit.cli.output import echo, echo_json_line, notice, warn
 
 if TYPE_CHECKING:
     from triton_kit.serving.embedded import Server
     from triton_kit.serving.spec import ServeSpec
 
-_PORT = click.IntRange(1, 65535)
+
+def _port(kind: str) -> Any:  # noqa: ANN401  a decorator
+    return kit_option(
+        f"--{kind}-port",
+        type=PORT,
+        default=0,
+        metavar="PORT",
+        help=f"{kind} port on 127.0.0.1; 0: a free one.",
+    )
 
 
-@kit_command()
-@click.argument("repository", type=click.Path(path_type=Path))
-@click.option("--http-port", type=_PORT, help="Default: a free port.")
-@click.option("--grpc-port", type=_PORT, help="Default: a free port.")
-@click.option("--metrics-port", type=_PORT, help="Default: a free port.")
-@click.option(
-    "--model-control-mode",
-    "model_control",
-    type=click.Choice(["none", "explicit", "poll"]),
-    default="none",
-    show_default=True,
-    help="none: load all. explicit: load on demand. poll: follow changes.",
+@kit_command(
+    examples=(
+        "triton-kit serve my-project --http-port 8000 --grpc-port 8001",
+        "triton-kit serve --model-control-mode explicit --load-model digits",
+    )
 )
-@click.option(
-    "--load-model",
-    "models",
-    metavar="MODEL",
-    multiple=True,
-    help="With explicit: load this one at the start ('*': all). Repeatable.",
+@repository_argument("The model repository to serve.")
+@cloup.option_group("Addresses", _port("http"), _port("grpc"), _port("metrics"))
+@cloup.option_group(
+    "Models",
+    kit_option(
+        "--model-control-mode",
+        "model_control",
+        type=click.Choice(["none", "explicit", "poll"]),
+        default="none",
+        help="none: load all models. explicit: load models on request. poll: follow "
+        "changes in the repository.",
+    ),
+    kit_option(
+        "--load-model",
+        "models",
+        metavar="MODEL",
+        multiple=True,
+        help="With explicit: load this model at the start; '*' loads all. Repeatable.",
+    ),
+    kit_option(
+        "--strict-model-config",
+        is_flag=True,
+        help="Use each config.pbtxt as written; complete nothing from the model.",
+    ),
 )
-@click.option(
-    "--strict-model-config",
-    is_flag=True,
-    help="Take each config.pbtxt as it is: fill nothing in.",
-)
-@click.option(
-    "--ready-within",
-    "ready_within_s",
-    type=float,
-    default=120.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Give up when the models are not ready by then.",
-)
-@click.option(
-    "--stop-within",
-    "stop_within_s",
-    type=float,
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="What requests in flight may take when it stops.",
-)
-@click.option(
-    "--allocator",
-    type=click.Choice(["system", "tcmalloc", "jemalloc"]),
-    default="system",
-    show_default=True,
-    help="What the server allocates memory with. tcmalloc saves it CPU.",
-)
-@click.option(
-    "--log",
-    type=click.Path(path_type=Path),
-    help="Keep the server's log there. Default: gone when the server is.",
-)
-@click.option(
-    "--flag",
-    "flags",
-    metavar="--NAME=VALUE",
-    multiple=True,
-    help="Any other flag of tritonserver, as --flag=--NAME=VALUE. Repeatable.",
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="One line of JSON on stdout when ready."
+@cloup.option_group(
+    "Server",
+    timeout_option(
+        "Stop if the models are not ready after this time.",
+        name="ready_within_s",
+        default=120.0,
+        former=("--ready-within",),
+    ),
+    kit_option(
+        "--stop-timeout",
+        "stop_within_s",
+        type=click.FloatRange(min=0),
+        default=30.0,
+        metavar="SECONDS",
+        former=("--stop-within",),
+        help="Time for requests in flight when the server stops.",
+    ),
+    kit_option(
+        "--allocator",
+        type=click.Choice(["system", "tcmalloc", "jemalloc"]),
+        default="system",
+        help="Memory allocator of the server; tcmalloc needs less CPU per request.",
+    ),
+    kit_option(
+        "--log",
+        type=PATH_TO_WRITE,
+        metavar="FILE",
+        help="Write the server's log to this file. Default: a temporary file.",
+    ),
+    kit_option(
+        "--flag",
+        "flags",
+        metavar="--NAME=VALUE",
+        multiple=True,
+        help="Any other flag of tritonserver, as --flag=--NAME=VALUE. Repeatable.",
+    ),
+    json_option("Print one line of JSON with the addresses when the server is ready."),
 )
 def command(*, as_json: bool, **fields: Any) -> None:  # noqa: ANN401
     """Serve REPOSITORY on this machine until Ctrl-C.
 
-    Starts the embedded tritonserver on loopback and prints its endpoints once every
-    model is ready.
+    Starts the embedded tritonserver on 127.0.0.1. Prints its addresses once every model
+    is ready, and keeps this terminal until Ctrl-C.
     """
     from triton_kit.serving.spec import ServeSpec
 
-    spec = ServeSpec(**fields)
-    _serve_until_stopped(spec, as_json=as_json)
+    for kind in ("http", "grpc", "metrics"):
+        fields[f"{kind}_port"] = fields[f"{kind}_port"] or None
+    _serve_until_stopped(ServeSpec(**fields), as_json=as_json)
+
+
+class _StoppedError(KeyboardInterrupt):
+    """A signal asked the command to stop; no handler of errors may stop it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    raise _StoppedError(number)
 
 
 def _serve_until_stopped(spec: ServeSpec, *, as_json: bool) -> None:
+    """Serve until a signal: exit code 0 if the server was ready by then."""
     from triton_kit.serving.embedded import running
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    is_ready = False
+    notice(f"starting tritonserver with the models in {spec.repository}")
     try:
         with running(spec) as server:
-            click.echo(
-                "warning: the embedded server is Triton 24.10, which has published "
-                "CVEs: for development, on loopback only",
-                err=True,
+            warn(
+                "the embedded server is Triton 24.10, which has published CVEs: use it "
+                "for development only"
             )
-            # Last: whoever reads it may use the server, or stop it, at once.
-            click.echo(_as_json(server) if as_json else _as_text(server))
+            is_ready = True
+            # Last: a client that reads the addresses may use or stop the server now.
+            if as_json:
+                echo_json_line(_facts(server))
+            else:
+                echo(_as_text(server))
             server.wait()
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
+    except _StoppedError as stopped:
+        notice("stopped" if is_ready else "stopped before the models were ready")
+        raise click.exceptions.Exit(0 if is_ready else stopped.exit_code) from None
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _as_json(server: Server) -> str:
-    return json.dumps(
-        {
-            "http_url": server.http_url,
-            "grpc_url": server.grpc_url,
-            "metrics_url": server.metrics_url,
-            "version": server.version,
-            "pid": server.pid,
-            "models": server.models,
-            "ready_after_s": round(server.ready_after_s, 3),
-            "log": str(server.log),
-        }
-    )
+def _facts(server: Server) -> dict[str, Any]:
+    """Return the addresses as URLs, and as `tritonclient` takes them."""
+    return {
+        "http_url": server.http_url,
+        "grpc_url": server.grpc_url,
+        "metrics_url": server.metrics_url,
+        "http_address": server.http_url.removeprefix("http://"),
+        "grpc_address": server.grpc_url,
+        "version": server.version,
+        "pid": server.pid,
+        "models": server.models,
+        "ready_after_s": round(server.ready_after_s, 3),
+        "log": str(server.log),
+    }
 
 
 def _as_text(server: Server) -> str:

@@ -284,7 +284,7 @@ def _late(launch: _Launch) -> ServerError:
     if loading := still_loading(launch.log):
         return ServerError(
             f"tritonserver was {within}: still loading {', '.join(loading)}",
-            hint="large models load slowly: allow more time with --ready-within",
+            hint="large models load slowly: allow more time with --timeout",
         )
     return ServerError(f"tritonserver was {within}\n{tail(launch.log)}")
 
