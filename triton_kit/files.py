@@ -1,28 +1,199 @@
-"""Files that are there as a whole or not at all."""
+"""Files of the user: read up to a limit, and written whole or not at all.
+
+In a shared folder such as /tmp, another user can leave links and pipes under names that
+this user will write. So staged files have random names and are created exclusively, and
+links of other users are not followed.
+"""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import secrets
+import select
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
+
+from triton_kit.errors import SpecError
+
+Json = Any
+TEXT_BYTES = 16 << 20  # of a file that people write
+DATA_BYTES = 1 << 30  # of a file that programs write
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK_BYTES = 1 << 20
+_SILENT_S = 60.0  # of a pipe
+
+
+def read_bytes(path: Path, *, limit: int = TEXT_BYTES) -> bytes:
+    """Read a file, a pipe or a device up to a limit.
+
+    Raises:
+        SpecError: it cannot be read, is larger than `limit`, or is a pipe that stays
+            silent for a minute.
+    """
+    try:
+        # A pipe without a writer would block the opening.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            if os.fstat(descriptor).st_size <= limit:
+                content = _read_all(file, limit + 1, path)
+                if len(content) <= limit:
+                    return content
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SpecError(f"{path}: cannot read it: {reason}") from error
+    raise SpecError(f"{path}: larger than {limit >> 20} MiB, the limit for this file")
+
+
+def _read_all(file: IO[bytes], most: int, path: Path) -> bytes:
+    content, readable = bytearray(), select.poll()
+    readable.register(file, select.POLLIN)
+    while len(content) < most:
+        if not readable.poll(_SILENT_S * 1000):
+            raise SpecError(f"{path}: no data came for {_SILENT_S:g} s")
+        chunk = file.read(min(_CHUNK_BYTES, most - len(content)))
+        if chunk == b"":
+            break
+        content += chunk or b""  # None: another process emptied the pipe
+    return bytes(content)
+
+
+def read_text(path: Path, *, limit: int = TEXT_BYTES) -> str:
+    """Read a UTF-8 text; as `read_bytes`, and a SpecError if it is not UTF-8."""
+    try:
+        return read_bytes(path, limit=limit).decode()
+    except UnicodeDecodeError as error:
+        found = error.object[error.start]
+        raise SpecError(
+            f"{path}: not a UTF-8 text: byte {error.start} is {found:#x}"
+        ) from error
+
+
+def read_json(path: Path, *, limit: int = DATA_BYTES) -> Json:
+    """Read a JSON document; as `read_text`, and a SpecError if it is not JSON."""
+    return json_from(read_text(path, limit=limit), str(path))
+
+
+def json_from(text: str | bytes, source: str) -> Json:
+    """Parse JSON that another program wrote.
+
+    Raises:
+        SpecError: it is not JSON, or is nested too deep; the message begins with
+            `source`.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise SpecError(f"{source}: not JSON: its values are nested too deep") from None
+    except ValueError as error:
+        raise SpecError(f"{source}: not JSON: {error}") from error
 
 
 def write_whole(path: Path, text: str, *, executable: bool = False) -> None:
-    """Write a file beside its place, then rename it; a link stays one.
+    """Write a file under a random name beside its place, then rename it.
+
+    A link stays a link, and the file that it names is replaced. A replaced file keeps
+    its mode and, if the system allows it, its owner; a new one gets them by the umask.
 
     Raises:
-        OSError: it cannot be written; what was there is still there.
+        OSError: the file cannot be written, and what was there is still there; or a
+            link on the way is another user's.
     """
+    with _staged(path, executable=executable) as (file, commit):
+        file.write(text)
+        commit()
+
+
+def check_writable(path: Path) -> None:
+    """Try whether `write_whole` could write a file, and change nothing.
+
+    Raises:
+        OSError: it could not.
+    """
+    with _staged(path):
+        pass
+
+
+def copy_new(source: Path, target: Path) -> None:
+    """Copy a file and its mode to a name that no file and no link has.
+
+    Raises:
+        OSError: the name exists, or the copy failed; no part of it is left.
+    """
+    with source.open("rb") as read:
+        descriptor = os.open(target, _NEW, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as written:
+                shutil.copyfileobj(read, written, _CHUNK_BYTES)
+                os.fchmod(descriptor, os.fstat(read.fileno()).st_mode & 0o777)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _staged(
+    path: Path, *, executable: bool = False
+) -> Iterator[tuple[IO[str], Callable[[], None]]]:
+    """Yield a new file beside `path`, and a function that gives it that name."""
+    refuse_foreign_links(path)
     target = path.resolve()
-    staged = staged_beside(target)
+    # By its descriptor: the folder stays the same one if its name is given to another.
+    folder = os.open(target.parent, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    name = f".triton-kit-{secrets.token_hex(8)}"
     try:
-        staged.write_text(text, encoding="utf-8", newline="")
-        if executable:
-            staged.chmod(0o755)
-        staged.replace(target)
+        descriptor = os.open(name, _NEW, 0o777 if executable else 0o666, dir_fd=folder)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            with suppress(FileNotFoundError):
+                old = os.stat(target.name, dir_fd=folder, follow_symlinks=False)
+                _keep_owner_and_mode(descriptor, old, executable=executable)
+
+            def commit() -> None:
+                file.flush()
+                os.rename(name, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+
+            yield file, commit
     finally:
-        staged.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+        os.close(folder)
 
 
-def staged_beside(target: Path) -> Path:
-    """Return where this process writes a file before it is renamed."""
-    return target.with_name(f".triton-kit-{os.getpid()}")
+def _keep_owner_and_mode(
+    descriptor: int, old: os.stat_result, *, executable: bool
+) -> None:
+    if stat.S_ISDIR(old.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    mode = old.st_mode & 0o777
+    if executable:
+        mode |= (mode & 0o444) >> 2  # whoever may read it may run it
+    with suppress(PermissionError):
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, mode)
+
+
+def refuse_foreign_links(path: Path) -> None:
+    """Refuse a path with a link that another user left in a folder all may write.
+
+    Raises:
+        PermissionError: there is one; `filename` names it.
+    """
+    ahead, seen = [path.absolute()], set[Path]()
+    while ahead:
+        place = ahead.pop()
+        for part in (*place.parents, place):
+            if part in seen or not part.is_symlink():
+                continue
+            seen.add(part)
+            folder, link = part.parent.stat(), part.lstat()
+            is_shared = folder.st_mode & stat.S_IWOTH
+            if is_shared and link.st_uid not in (os.geteuid(), folder.st_uid):
+                raise PermissionError(
+                    errno.EACCES, "a link of another user leads there", str(part)
+                )
+            ahead.append(part.parent / part.readlink())

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import IO
 
 from triton_kit.errors import SpecError
+from triton_kit.files import refuse_foreign_links
 
 LOG_TAIL_LINES = 20
 Handler = Callable[[int, FrameType | None], object] | int | None
@@ -176,6 +177,7 @@ def start_service(
 
 def _open_log(log: Path) -> IO[bytes]:
     try:
+        refuse_foreign_links(log)
         return log.open("wb")
     except OSError as error:
         raise SpecError(

@@ -101,6 +101,14 @@ def _port(kind: str) -> Any:  # noqa: ANN401  a decorator
         multiple=True,
         help="Any other flag of tritonserver, as --flag=--NAME=VALUE. Repeatable.",
     ),
+    kit_option(
+        "--env",
+        "variables",
+        metavar="NAME[=VALUE]",
+        multiple=True,
+        help="Environment variable for the server and its Python models, which get "
+        "few by default. Repeatable.",
+    ),
     json_option("Print one line of JSON with the addresses when the server is ready."),
 )
 def command(*, as_json: bool, **fields: Any) -> None:  # noqa: ANN401

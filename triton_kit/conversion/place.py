@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from triton_kit.errors import ConvertError, SpecError
+from triton_kit.files import copy_new
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -68,7 +68,7 @@ def same_file(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copy(source, target)
+        copy_new(source, target)
 
 
 def place(files: Sequence[Path], folder: Path, *, copies: bool = False) -> None:
@@ -90,7 +90,7 @@ def place(files: Sequence[Path], folder: Path, *, copies: bool = False) -> None:
             partial = target.with_name(f".{target.name}.partial")
             staged.append((partial, target))
             partial.unlink(missing_ok=True)  # of one that was killed
-            shutil.copy(file, partial) if copies else same_file(file, partial)
+            copy_new(file, partial) if copies else same_file(file, partial)
         for partial, target in staged:
             partial.replace(target)
     except OSError as error:

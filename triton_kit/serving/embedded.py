@@ -23,6 +23,7 @@ from triton_kit.errors import (
 from triton_kit.process import describe_exit, start_service, tail
 from triton_kit.serving.allocator import preload
 from triton_kit.serving.backend_directory import cache_folder, compose_backend_directory
+from triton_kit.serving.memory import private_memory, regions
 from triton_kit.serving.ports import LOOPBACK, are_opened_by, choose_ports, port_in_use
 from triton_kit.serving.readiness import (
     hung_model,
@@ -38,7 +39,6 @@ from triton_kit.serving.tritonserver import find_tritonserver
 from triton_kit.triton.control_http import HttpControl
 
 _POLL_S = 0.02
-_SHARED_MEMORY = Path("/dev/shm")
 # Triton's own exit needs some time beyond what in-flight requests are given.
 _EXIT_MARGIN_S = 10.0
 # One that crashes first writes its stack to the log.
@@ -148,7 +148,9 @@ def running(
     """
     models = _wanted_models(spec)
     tritonserver = find_tritonserver()
-    environment = tritonserver.environment(preload=preload(spec.allocator))
+    environment = tritonserver.environment(
+        preload=preload(spec.allocator), variables=spec.variables
+    )
     backends = compose_backend_directory(tritonserver, cache=cache_folder())
     deadline_s = time.monotonic() + spec.ready_within_s
     has_crashed = False
@@ -186,13 +188,20 @@ def _launched(
 ) -> Iterator[subprocess.Popen[bytes]]:
     stop_within_s = launch.spec.stop_within_s + _EXIT_MARGIN_S
     try:
-        with start_service(
-            launch.argv, log=launch.log, stop_within_s=stop_within_s, env=env, cwd=cwd
-        ) as process:
+        with (
+            private_memory(prefix),
+            start_service(
+                launch.argv,
+                log=launch.log,
+                stop_within_s=stop_within_s,
+                env=env,
+                cwd=cwd,
+            ) as process,
+        ):
             yield process
     finally:
         # A Python model's process that was killed leaves its region behind.
-        for region in _SHARED_MEMORY.glob(f"{prefix}*"):
+        for region in regions(prefix):
             region.unlink(missing_ok=True)
 
 
@@ -250,6 +259,8 @@ def _flags(spec: ServeSpec, ports: dict[str, int], prefix: str) -> list[str]:
         f"--backend-config=python,shm-region-prefix-name={prefix}",
         *(f"--{kind}-address={LOOPBACK}" for kind in ("http", "grpc", "metrics")),
         *(f"--{name}={port}" for name, port in ports.items()),
+        # They have no address to set.
+        *(f"--allow-{name}=false" for name in ("sagemaker", "vertex-ai")),
         *(f"--load-model={model}" for model in spec.models),
     ]
     if spec.strict_model_config:

@@ -40,6 +40,16 @@ _OWN_FLAGS = {
     "--disable-auto-complete-config": "strict_model_config",
     "--strict-model-config": "strict_model_config",
 }
+# Each opens an endpoint on every address of the machine, and has no flag for another.
+_PUBLIC_FLAGS = (
+    "--allow-sagemaker",
+    "--sagemaker-port",
+    "--sagemaker-safe-port-range",
+    "--allow-vertex-ai",
+    "--vertex-ai-port",
+)
+# Vertex AI's variables: they open its endpoint, without any flag.
+_PUBLIC_VARIABLES = "AIP_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +67,8 @@ class ServeSpec:
         allocator: what the server allocates memory with.
         log: where the server's output goes; None is a file that ends with it.
         flags: any other tritonserver flags, as written on its command line.
+        variables: environment variables for the server and its Python models, beyond
+            those that every server gets: NAME (as it is here) or NAME=VALUE.
     """
 
     repository: Path
@@ -71,6 +83,7 @@ class ServeSpec:
     allocator: Allocator = "system"
     log: Path | None = None
     flags: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_ports(self.ports)
@@ -78,6 +91,7 @@ class ServeSpec:
         _check_choice("allocator", self.allocator, get_args(Allocator))
         _check_models(self.model_control, self.models)
         _check_flags(self.flags)
+        _check_variables(self.variables)
         for name in ("ready_within_s", "stop_within_s"):
             if not getattr(self, name) > 0:
                 raise SpecError(f"{name} must be > 0, got {getattr(self, name)}")
@@ -142,11 +156,32 @@ def _check_flags(flags: tuple[str, ...]) -> None:
             raise SpecError(
                 f"{flag!r} is no tritonserver flag", hint="write --NAME=VALUE"
             )
-        # tritonserver takes any unambiguous beginning of a flag's name for the flag.
+        # tritonserver accepts any unambiguous beginning of a flag's name.
+        if any(known.startswith(name) for known in _PUBLIC_FLAGS):
+            raise SpecError(
+                f"{flag!r}: its endpoint listens on every address of the machine, "
+                "the embedded server on 127.0.0.1 only",
+                hint="serve the repository in NVIDIA's container for that",
+            )
         own = next((known for known in _OWN_FLAGS if known.startswith(name)), None)
         if own:
             field = _OWN_FLAGS[own]
             raise SpecError(
                 f"{own} is set by the kit itself, but {flag!r} was given",
                 hint=f"use {field!r} instead" if field else None,
+            )
+
+
+def _check_variables(variables: tuple[str, ...]) -> None:
+    for variable in variables:
+        name = variable.partition("=")[0]
+        if not name or "\0" in variable:
+            raise SpecError(
+                f"{variable!r} is not an environment variable",
+                hint="write NAME or NAME=VALUE",
+            )
+        if name.startswith(_PUBLIC_VARIABLES):
+            raise SpecError(
+                f"{name}: Vertex AI's endpoint listens on every address of the "
+                "machine, the embedded server on 127.0.0.1 only"
             )

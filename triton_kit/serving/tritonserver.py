@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -13,6 +15,13 @@ from pathlib import Path
 from triton_kit.errors import MissingExtraError, ServerError
 from triton_kit.process import run_child
 
+# What programs, Python, CUDA and the libraries for arithmetic read.
+_HARMLESS = re.compile(
+    "HOME|USER|LOGNAME|PATH|TMPDIR|TZ|LANG|LANGUAGE|LC_.*|LD_LIBRARY_PATH|LD_PRELOAD|"
+    "PYTHON(PATH|HOME|UTF8|HASHSEED|UNBUFFERED|DONTWRITEBYTECODE|WARNINGS)|VIRTUAL_ENV|"
+    "XDG_CACHE_HOME|SSL_CERT_(FILE|DIR)|(CUDA|NVIDIA|CUDNN|OMP|GOMP|KMP|MKL|OPENBLAS|"
+    "NUMEXPR|ORT|MALLOC|TCMALLOC|ASAN|UBSAN|TSAN)_.*|TRITON_SERVER_CPU_ONLY"
+)
 _STUB_WITHIN_S = 20.0
 _NUMPY_TOO_NEW = 2
 _CANNOT_START = 127  # the dynamic loader's exit code
@@ -38,11 +47,17 @@ class Tritonserver:
     caches: Path
     stub: Path
 
-    def environment(self, *, preload: str = "") -> dict[str, str]:
-        """Return the environment it runs in: ours, with what it needs in front.
+    def environment(
+        self, *, preload: str = "", variables: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """Return the environment that it runs in: names that are known to be harmless.
+
+        Others may hold secrets, which every Python model could read, or open endpoints
+        (`AIP_MODE` opens Vertex AI's on every address).
 
         Args:
             preload: a shared library to load before all others.
+            variables: more of them: NAME (as it is here) or NAME=VALUE.
         """
         libraries = [
             str(self.libraries),
@@ -52,11 +67,22 @@ class Tritonserver:
         # The stub takes its Python, and with it numpy, from the first one on PATH.
         programs = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
         first = [preload, os.environ.get("LD_PRELOAD", "")]
-        return os.environ | {
-            "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
-            "LD_PRELOAD": ":".join(filter(None, first)),
-            "PATH": ":".join(filter(None, programs)),
-        }
+        known = {n: v for n, v in os.environ.items() if _HARMLESS.fullmatch(n)}
+        return (
+            known
+            | _more(variables)
+            | {
+                "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
+                "LD_PRELOAD": ":".join(filter(None, first)),
+                "PATH": ":".join(filter(None, programs)),
+            }
+        )
+
+
+def _more(variables: Sequence[str]) -> dict[str, str]:
+    given = dict(text.split("=", 1) for text in variables if "=" in text)
+    names = [text for text in variables if "=" not in text and text in os.environ]
+    return {name: os.environ[name] for name in names} | given
 
 
 def find_tritonserver() -> Tritonserver:

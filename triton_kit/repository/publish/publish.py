@@ -115,7 +115,6 @@ def _move(root: Path, staged: Path, draft: Draft) -> Published:
     known = versions(model)
     if not known and not model.exists():
         (staged / "new").rename(staged / "1")
-        staged.chmod(0o755)
         staged.rename(model)
         _flush(root)
         return Published(name=draft.name, version=1, changed=True)
