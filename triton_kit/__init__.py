@@ -1,4 +1,8 @@
-"""From a trained model to a served, measured and tuned Triton model repository."""
+"""From a trained model to a served and measured Triton model repository.
+
+Each public name is imported when it is first used, so `import triton_kit` costs
+nothing. docs/python.md shows each job.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,87 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from triton_kit.api import build as build
+    from triton_kit.api import check as check
+    from triton_kit.api import convert as convert
+    from triton_kit.api import diff as diff
+    from triton_kit.api import inspect as inspect
+    from triton_kit.api import parse as parse
+    from triton_kit.api import perf as perf
+    from triton_kit.api import render as render
+    from triton_kit.api import serve as serve
+    from triton_kit.build_project import BuildResult as BuildResult
+    from triton_kit.conversion.spec import Accuracy as Accuracy
+    from triton_kit.conversion.spec import Calibration as Calibration
+    from triton_kit.conversion.spec import ConvertResult as ConvertResult
+    from triton_kit.conversion.spec import ConvertSpec as ConvertSpec
+    from triton_kit.conversion.spec import Gate as Gate
+    from triton_kit.conversion.spec import ShapeRange as ShapeRange
+    from triton_kit.errors import ConvertError as ConvertError
+    from triton_kit.errors import MissingExtraError as MissingExtraError
+    from triton_kit.errors import RepositoryError as RepositoryError
+    from triton_kit.errors import ServerError as ServerError
+    from triton_kit.errors import SpecError as SpecError
+    from triton_kit.errors import TransportError as TransportError
     from triton_kit.errors import TritonKitError as TritonKitError
+    from triton_kit.errors import VerifyError as VerifyError
+    from triton_kit.loadtest.loops.load import ClosedLoad as ClosedLoad
+    from triton_kit.loadtest.loops.load import RateLoad as RateLoad
+    from triton_kit.loadtest.results.result import PerfResult as PerfResult
+    from triton_kit.loadtest.results.result import Run as Run
+    from triton_kit.loadtest.spec import PerfSpec as PerfSpec
     from triton_kit.repository.check.check import check_repository as check_repository
     from triton_kit.repository.check.findings import CheckReport as CheckReport
     from triton_kit.repository.check.findings import Finding as Finding
+    from triton_kit.repository.difference import Change as Change
+    from triton_kit.serving.embedded import Server as Server
+    from triton_kit.serving.spec import ServeSpec as ServeSpec
+    from triton_kit.triton.schema import ModelConfig as ModelConfig
 
-# Name -> module. Resolved on first use, so that `import triton_kit` costs nothing.
+    __version__: str
+
+_FUNCTIONS = "build check convert diff inspect parse perf render serve"
+_ERRORS = (
+    "ConvertError MissingExtraError RepositoryError ServerError SpecError "
+    "TransportError TritonKitError VerifyError"
+)
+_SPECS = "Accuracy Calibration ConvertResult ConvertSpec Gate ShapeRange"
+# Name -> the module that it is imported from.
 _PUBLIC = {
+    **dict.fromkeys(_FUNCTIONS.split(), "triton_kit.api"),
+    **dict.fromkeys(_ERRORS.split(), "triton_kit.errors"),
+    **dict.fromkeys(_SPECS.split(), "triton_kit.conversion.spec"),
+    "BuildResult": "triton_kit.build_project",
+    "Change": "triton_kit.repository.difference",
     "CheckReport": "triton_kit.repository.check.findings",
+    "ClosedLoad": "triton_kit.loadtest.loops.load",
     "Finding": "triton_kit.repository.check.findings",
-    "TritonKitError": "triton_kit.errors",
+    "ModelConfig": "triton_kit.triton.schema",
+    "PerfResult": "triton_kit.loadtest.results.result",
+    "PerfSpec": "triton_kit.loadtest.spec",
+    "RateLoad": "triton_kit.loadtest.loops.load",
+    "Run": "triton_kit.loadtest.results.result",
+    "ServeSpec": "triton_kit.serving.spec",
+    "Server": "triton_kit.serving.embedded",
     "check_repository": "triton_kit.repository.check.check",
 }
 
-__all__ = ["CheckReport", "Finding", "TritonKitError", "check_repository"]
+__all__ = [
+    "__version__",
+    *sorted(_PUBLIC),
+]
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("triton_kit")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'triton_kit' has no attribute {name!r}")
     public: object = getattr(import_module(_PUBLIC[name]), name)
     return public
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -98,7 +98,8 @@ def test_an_old_python_is_told_so_without_a_syntax_error():
 
 
 def test_public_names_are_listed_and_there():
-    assert sorted(triton_kit.__all__) == sorted(triton_kit._PUBLIC)
+    assert sorted(triton_kit.__all__) == sorted([*triton_kit._PUBLIC, "__version__"])
+    assert dir(triton_kit) == sorted(triton_kit.__all__)
     for name in triton_kit.__all__:
         assert getattr(triton_kit, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
