@@ -31,6 +31,7 @@ _FOREIGN_TYPES = {
 _VALUE_KINDS = {4: "a sequence", 5: "a map", 8: "a sparse tensor", 9: "an optional"}
 _PLAN_MAGIC = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}
 _PLAN_HEADER_BYTES = 28
+_OVERRIDABLE_SINCE = 4  # before, every initialiser had to be an input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class OnnxModel:
         inputs: what a caller must send; initialisers that are also listed as inputs
             are not among them. Unknown and symbolic sizes are -1.
         outputs: what a caller gets.
+        overridable: initialisers that a caller may send instead: they are listed as
+            inputs, in a file of format version 4 or later.
         opset: the version of the default operator set.
         opsets: the version of every operator set, by domain.
         ir_version: the version of the file format.
@@ -61,6 +64,7 @@ class OnnxModel:
     axis_names: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     unranked: frozenset[str] = frozenset()
     external_files: tuple[str, ...] = ()
+    overridable: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +199,7 @@ def _onnx_model(view: memoryview, path: Path) -> OnnxModel:
     if graph is None or not ir_version or not opsets:
         raise _WireError("it has no graph, no format version or no opset")
     values = [v for v in graph.inputs if v.name not in graph.initializers]
+    defaults = [v for v in graph.inputs if v.name in graph.initializers]
     return OnnxModel(
         inputs=tuple(_tensor(value, path) for value in values),
         outputs=tuple(_tensor(value, path) for value in graph.outputs),
@@ -208,6 +213,9 @@ def _onnx_model(view: memoryview, path: Path) -> OnnxModel:
             v.name for v in (*values, *graph.outputs) if v.sizes is None
         ),
         external_files=tuple(dict.fromkeys(graph.external)),
+        overridable=tuple(_tensor(value, path) for value in defaults)
+        if ir_version >= _OVERRIDABLE_SINCE
+        else (),
     )
 
 

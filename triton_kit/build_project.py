@@ -13,6 +13,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.build_model import Built, PlansToComeError, PlanToCome, build_model
 from triton_kit.errors import RepositoryError, SpecError
+from triton_kit.project.load import REPOSITORY_NAME
 from triton_kit.project.spec import EMBEDDED, PipelineSpec, Project, TargetSpec
 from triton_kit.repository.check.check import check_repository
 from triton_kit.repository.check.findings import ERROR
@@ -21,8 +22,6 @@ from triton_kit.repository.generate.pipeline import Step, ensemble_config
 from triton_kit.repository.publish.manifest import write_manifest
 from triton_kit.repository.publish.preview import link_models
 from triton_kit.repository.publish.publish import Draft, Published, publish
-
-REPOSITORY_NAME = "model_repository"
 
 _EMBEDDED_RELEASE = "24.10"
 _EMBEDDED_BACKENDS = ("onnxruntime", "python")

@@ -48,6 +48,22 @@ BACKENDS = (
 )
 
 
+# What a backend finds, or the Python backend's process: the core does not.
+_BACKEND_RULE = re.compile(r"[MY]\d+|K13|K26")
+
+
+def core_reason(report, model):
+    """Return the first error of a model that the core itself would name."""
+    return next(
+        (
+            finding
+            for finding in report.errors
+            if finding.model == model and not _BACKEND_RULE.fullmatch(finding.rule)
+        ),
+        None,
+    )
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the server said of one model.

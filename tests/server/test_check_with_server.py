@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from onnx_builders import onnx_bytes
+
 pytestmark = pytest.mark.server
 
 IO = """
@@ -24,6 +26,7 @@ class TritonPythonModel:
             for request in requests
         ]
 """
+HANG = "        while True:\n            pass\n\n    def execute"
 PYTHON = 'backend: "python"\n' + IO
 
 
@@ -34,7 +37,7 @@ def test_both_verdicts_and_the_servers_reason_are_printed(kit, write_model, tmp_
     write_model(tmp_path, "syntax", files, config=PYTHON + "max_batch_size: ${N}")
     write_model(tmp_path, "fatal", files, config=PYTHON + "model_repository_agents { }")
     write_model(tmp_path, "plan", {"1/model.plan": ""}, config='backend: "tensorrt"')
-    broken = {"1/model.py": "raise RuntimeError('on purpose')"}
+    broken = {"1/model.py": "class TritonPythonModel: raise ValueError('on purpose')"}
     write_model(tmp_path, "broken", broken, config=PYTHON)
 
     result = kit("validate", tmp_path, "--with-server", "--format", "json")
@@ -66,3 +69,39 @@ def test_text_names_both_verdicts(kit, write_model, tmp_path):
 
     assert result.exit_code == 0, result.output
     assert "good: accepted (by the kit: accepted)" in result.output
+
+
+def test_a_model_that_blocks_the_server_costs_no_other_verdict(
+    kit, write_model, tmp_path
+):
+    write_model(tmp_path, "a", {"1/model.py": MODEL}, config=PYTHON)
+    write_model(tmp_path, "b_no_file", {"1/x": ""}, config=PYTHON)
+    slow = MODEL.replace("    def execute", "    def initialize(self, args):\n" + HANG)
+    write_model(tmp_path, "c_hangs", {"1/model.py": slow}, config=PYTHON)
+    write_model(tmp_path, "d", {"1/model.py": MODEL}, config=PYTHON)
+
+    result = kit("validate", tmp_path, "--with-server", "--json", "--timeout", 8)
+
+    assert result.exit_code == 1, result.output
+    whole = json.loads(result.stdout)
+    said = {o["model"]: (o["accepted"], o["reason"]) for o in whole["embedded_server"]}
+    assert said["a"] == said["d"] == (True, "")
+    assert said["b_no_file"][0] is None
+    assert "waits for it without end" in said["b_no_file"][1]
+    assert said["c_hangs"] == (False, "the model did not load within 8 s")
+
+
+def test_what_the_embedded_server_lacks_is_not_judged(kit, write_model, tmp_path):
+    config = """
+backend: "onnxruntime" max_batch_size: 8
+input [ { name: "x" data_type: TYPE_FP32 dims: [ -1 ] allow_ragged_batch: true } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ 1 ] reshape { shape: [ ] } } ]
+"""
+    model = onnx_bytes({"x": ["a"]}, {"y": ["b"]})
+    write_model(tmp_path, "ragged", {"1/model.onnx": model}, config=config)
+
+    result = kit("validate", tmp_path, "--with-server")
+
+    assert result.exit_code == 0, result.output
+    assert "ragged: not judged (by the kit: accepted)" in result.output
+    assert "lacks ragged batches" in result.output

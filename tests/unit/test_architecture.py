@@ -31,13 +31,16 @@ MAY_IMPORT = {
     "files": {"errors"},
     **dict.fromkeys(PILLARS, GROUND),
     "build_model": GROUND | {"project", "conversion", "repository"},
+    "server_verdict": GROUND | {"repository", "serving"},
     "build_project": GROUND | {"project", "repository", "build_model"},
     "tune": GROUND | PILLARS,
     "report": GROUND | {"loadtest"},
     "doctor": GROUND | {"serving"},
     "api": GROUND | PILLARS | {"build_project"},
     "demo": GROUND | PILLARS | {"build_project", "report"},
-    "cli": GROUND | PILLARS | {"build_project", "tune", "report", "demo", "doctor"},
+    "cli": GROUND
+    | PILLARS
+    | {"build_project", "server_verdict", "tune", "report", "demo", "doctor"},
 }
 # Each part of a pillar imports those before it.
 ORDER = {

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import click
+import cloup
 
 from triton_kit.cli.command import kit_command
+from triton_kit.cli.options import PATH_TO_READ, json_option
+from triton_kit.cli.output import echo, echo_json
 
 
-@kit_command()
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@kit_command(examples=("triton-kit diff old/model_repository model_repository",))
+@cloup.argument("before", type=PATH_TO_READ, help="A config, a model or a repository.")
+@cloup.argument("after", type=PATH_TO_READ, help="Another one of the same kind.")
+@json_option()
 def command(before: Path, after: Path, *, as_json: bool) -> None:
-    """Say what two configs, models or repositories mean differently.
+    """Compare what two configs, models or repositories mean.
 
     Exits with 0 if they mean the same, 1 if not.
     """
@@ -25,8 +26,8 @@ def command(before: Path, after: Path, *, as_json: bool) -> None:
 
     found = changes(before, after)
     if as_json:
-        click.echo(json.dumps([asdict(change) for change in found], indent=2))
+        echo_json([asdict(change) for change in found])
     else:
         for change in found:
-            click.echo(str(change))
+            echo(str(change))
     sys.exit(1 if found else 0)

@@ -5,16 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import cloup
 
-from triton_kit.cli.command import kit_command
+from triton_kit.cli.command import kit_command, kit_option
+from triton_kit.cli.options import FILE_TO_READ, output_option
+from triton_kit.cli.output import echo
 
 
-@kit_command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--name", help="The model's name; that of its file or folder if none.")
-@click.option("--max-batch-size", type=int, help="0: no batch axis. Found out if none.")
-@click.option("--instances", type=int, help="How many instances, on the CPU.")
-@click.option("--dynamic-batching", is_flag=True, help="Join requests into batches.")
+@kit_command(
+    examples=(
+        "triton-kit generate model.onnx --dynamic-batching",
+        "triton-kit generate models/net/1/model.onnx -o models/net/config.pbtxt",
+    )
+)
+@cloup.argument("model", type=FILE_TO_READ, help="An ONNX file.")
+@kit_option("--name", help="Name of the model.  [default: that of its file or folder]")
+@kit_option(
+    "--max-batch-size",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="0: the model has no batch axis.  [default: 8 where it has one, else 0]",
+)
+@kit_option(
+    "--instances",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Instances on the CPU.  [default: left to the server]",
+)
+@kit_option("--dynamic-batching", is_flag=True, help="Join requests into batches.")
+@output_option("File to write.  [default: standard output]")
 def command(
     model: Path,
     *,
@@ -22,15 +41,21 @@ def command(
     max_batch_size: int | None,
     instances: int | None,
     dynamic_batching: bool,
+    output: Path | None,
 ) -> None:
-    """Print a config.pbtxt for the ONNX file MODEL."""
+    """Write a config.pbtxt for the ONNX file MODEL."""
+    from triton_kit.files import write_whole
     from triton_kit.repository.config.render import render
     from triton_kit.repository.generate.generate import config_from_onnx
 
-    fields: dict[str, object] = {"dynamic_batching": {}} if dynamic_batching else {}
-    if instances is not None:
-        fields["instance_group"] = [{"count": instances, "kind": "KIND_CPU"}]
     config = config_from_onnx(
-        model, name=name, max_batch_size=max_batch_size, fields=fields
+        model,
+        name=name,
+        max_batch_size=max_batch_size,
+        instances=instances,
+        dynamic_batching=dynamic_batching,
     )
-    click.echo(render(config), nl=False)
+    if output is None:
+        echo(render(config), nl=False)
+    else:
+        write_whole(output, render(config))

@@ -6,21 +6,34 @@ from pathlib import Path
 
 import click
 
-from triton_kit.cli.command import kit_command
+from triton_kit.cli.command import kit_command, kit_option
+from triton_kit.cli.options import output_option, repository_argument
+from triton_kit.cli.output import echo, notice
 
 
-@kit_command()
-@click.argument("repository", type=click.Path(path_type=Path))
+@kit_command(examples=("triton-kit graph model_repository --format mermaid",))
+@repository_argument("The model repository.")
 @click.argument("name", required=False)
-@click.option(
+@kit_option(
     "--format",
-    "form",
+    "layout",
     type=click.Choice(["text", "mermaid", "dot"]),
     default="text",
-    show_default=True,
+    help="Language of the drawing.",
 )
-def command(repository: Path, name: str | None, *, form: str) -> None:
+@output_option("File to write.  [default: standard output]")
+def command(
+    repository: Path, name: str | None, *, layout: str, output: Path | None
+) -> None:
     """Draw the ensembles of REPOSITORY, or the one called NAME."""
+    from triton_kit.files import write_whole
     from triton_kit.repository.drawing import FORMATS, pictures
 
-    click.echo(FORMATS[form](pictures(repository, name)))
+    drawn = pictures(repository, name)
+    if not drawn:
+        notice(f"{repository} has no ensemble: there is nothing to draw")
+    text = FORMATS[layout](drawn)
+    if output is None:
+        echo(text)
+    else:
+        write_whole(output, f"{text}\n")

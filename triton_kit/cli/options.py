@@ -75,6 +75,19 @@ def repository_argument(text: str) -> Decorator:
     )
 
 
+def repositories_argument(text: str) -> Decorator:
+    """`REPOSITORIES`: model repositories, or projects that have one; as above."""
+    return cloup.argument(
+        "repositories",
+        nargs=-1,
+        type=FOLDER_TO_READ,
+        callback=lambda ctx, param, values: tuple(
+            _project_repository(ctx, param, value) for value in values or (None,)
+        ),
+        help=f"{text} Default: that of the project in this folder.",
+    )
+
+
 def _project_repository(
     ctx: click.Context, param: click.Parameter, value: Path | None
 ) -> Path:

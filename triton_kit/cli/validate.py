@@ -9,79 +9,127 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import cloup
 
-from triton_kit.cli.command import kit_command
+from triton_kit.cli.command import kit_command, kit_option
+from triton_kit.cli.options import (
+    json_option,
+    release_option,
+    repositories_argument,
+    timeout_option,
+)
+from triton_kit.cli.output import echo, echo_workflow_commands
 from triton_kit.errors import SpecError, TritonKitError
 
 if TYPE_CHECKING:
-    from triton_kit.cli.second_opinion import Opinion
     from triton_kit.repository.check.findings import CheckReport
+    from triton_kit.server_verdict import ServerVerdict
 
 
-@kit_command()
-@click.argument("repository", type=click.Path(path_type=Path))
-@click.option("--server", default="2.51", show_default=True, help="Version or release.")
-@click.option("--gpus", type=int, default=0, show_default=True, help="GPUs it sees.")
-@click.option("--strict", is_flag=True, help="It runs --disable-auto-complete-config.")
-@click.option("--backends", help="The backends it has, a,b,c; its container's if none.")
-@click.option("--with-server", is_flag=True, help="Ask the embedded server as well.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    show_default=True,
+@kit_command(
+    examples=(
+        "triton-kit validate model_repository --release 26.06 --gpus 1",
+        "triton-kit validate model_repository --with-server --json",
+    )
+)
+@repositories_argument("The model repositories to check.")
+@cloup.option_group(
+    "Server",
+    release_option("Release (26.06) or version (2.70) of the server.", default="2.51"),
+    kit_option("--gpus", type=click.IntRange(min=0), default=0, help="GPUs it sees."),
+    kit_option(
+        "--backends", help="Backends it has: a,b,c.  [default: its container's]"
+    ),
+    kit_option(
+        "--strict", is_flag=True, help="It runs with --disable-auto-complete-config."
+    ),
+    kit_option(
+        "--model-config-name",
+        default="",
+        metavar="NAME",
+        show_default=False,
+        help="It runs with this --model-config-name.",
+    ),
+    kit_option(
+        "--model-namespacing", is_flag=True, help="It runs with --model-namespacing."
+    ),
+)
+@cloup.option_group(
+    "Embedded server",
+    kit_option("--with-server", is_flag=True, help="Ask the embedded server too."),
+    timeout_option("Longest time to load one model there.", default=60.0),
+)
+@cloup.option_group(
+    "Output",
+    json_option(),
+    kit_option(
+        "--format",
+        "layout",
+        type=click.Choice(["text", "json", "github"]),
+        default="text",
+        help="Layout of the report; github: annotations of a pull request.",
+    ),
 )
 def command(
-    repository: Path,
+    repositories: tuple[Path, ...],
     *,
-    server: str,
+    release: str,
     gpus: int,
-    strict: bool,
     backends: str | None,
+    strict: bool,
+    model_config_name: str,
+    model_namespacing: bool,
     with_server: bool,
-    form: str,
+    timeout_s: float,
+    as_json: bool,
+    layout: str,
 ) -> None:
-    """Say what a Triton server would refuse in REPOSITORY, and why.
+    """Report what a Triton server would refuse in REPOSITORIES, and why.
 
-    Exits with 0 if it would load every model, 1 if not, 2 if that cannot be said.
+    Several repositories are checked as one server would serve them together.
+
+    Exits with 0 if the server would load every model, 1 if not, 2 if that is not known.
     """
     from triton_kit.repository.check.check import check_repository
 
     names = None if backends is None else [b for b in backends.split(",") if b]
     try:
         report = check_repository(
-            repository, server=server, gpus=gpus, strict=strict, backends=names
+            repositories,
+            server=release,
+            gpus=gpus,
+            strict=strict,
+            backends=names,
+            config_name=model_config_name,
+            namespacing=model_namespacing,
         )
-        opinions = _opinions(report, strict=strict) if with_server else None
+        verdicts = _ask(report, strict, timeout_s) if with_server else None
     except TritonKitError as error:
         # Neither 0 nor 1: the verdict is not known.
         raise SpecError(error.message, hint=error.hint) from error
-    click.echo(_written(report, opinions, form))
-    refused = [o.model for o in opinions or () if o.accepted is False]
-    sys.exit(0 if report.accepted and not refused else 1)
+    _print(report, verdicts, "json" if as_json else layout)
+    rejected = [v.model for v in verdicts or () if v.accepted is False]
+    sys.exit(0 if report.accepted and not rejected else 1)
 
 
-def _opinions(report: CheckReport, *, strict: bool) -> list[Opinion]:
-    from triton_kit.cli.second_opinion import second_opinions
+def _ask(report: CheckReport, strict: bool, timeout_s: float) -> list[ServerVerdict]:
+    from triton_kit.server_verdict import ask_embedded_server
 
-    return second_opinions(report, strict=strict)
+    return ask_embedded_server(report, strict=strict, load_within_s=timeout_s)
 
 
-def _written(report: CheckReport, opinions: list[Opinion] | None, form: str) -> str:
-    """Write the report, and beside it what the server said."""
+def _print(
+    report: CheckReport, verdicts: list[ServerVerdict] | None, layout: str
+) -> None:
     from triton_kit.repository.check.report import FORMATS
 
-    text = FORMATS[form](report)
-    if opinions is None:
-        return text
-    if form == "json":
-        asked = [asdict(opinion) for opinion in opinions]
-        return json.dumps(json.loads(text) | {"embedded_server": asked}, indent=2)
-    rejected = set(report.rejected_models())
-    lines = [text, "The embedded server:"]
-    for opinion in opinions:
-        own = "rejected" if opinion.model in rejected else "accepted"
-        lines.append(f"  {opinion.model}: {opinion.verdict} (by the kit: {own})")
-        lines += [f"    {opinion.reason}"] if opinion.reason else []
-    return "\n".join(lines)
+    text = FORMATS[layout](report)
+    if layout == "json" and verdicts is not None:
+        asked = [asdict(verdict) for verdict in verdicts]
+        text = json.dumps(json.loads(text) | {"embedded_server": asked}, indent=2)
+    # The values in workflow commands are escaped; `echo` would disarm the commands.
+    (echo_workflow_commands if layout == "github" else echo)(text)
+    if layout != "json" and verdicts is not None:
+        from triton_kit.server_verdict import render_verdicts
+
+        echo(render_verdicts(report, verdicts))

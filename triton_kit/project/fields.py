@@ -21,7 +21,6 @@ from triton_kit.tensors import data_type
 
 Fields = dict[str, Any]  # JSON values by proto name: what a ModelConfig may hold
 
-_PRIORITIES = {"default": None, "max": "PRIORITY_MAX", "min": "PRIORITY_MIN"}
 _FALSE_TRUE: dict[str, Fields] = {
     "int32": {"int32_false_true": [0, 1]},
     "fp32": {"fp32_false_true": [0.0, 1.0]},

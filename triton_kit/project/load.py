@@ -16,6 +16,7 @@ from triton_kit.project.document import Document, Key, Plain, read_document
 from triton_kit.project.spec import Project, ProjectSpec
 
 FILE_NAME = "triton-kit.yaml"
+REPOSITORY_NAME = "model_repository"
 
 
 def load_project(

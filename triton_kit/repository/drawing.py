@@ -43,11 +43,17 @@ def pictures(root: Path, name: str | None = None) -> list[Picture]:
     """Return the ensembles of a repository, or the one of that name.
 
     Raises:
-        RepositoryError: there is none, or a config cannot be read.
+        RepositoryError: there is none of that name, or no config that can be read.
     """
+    found = read_configs(root)
+    if not any(config.ByteSize() for config in found.values()):
+        raise RepositoryError(
+            f"{root}: expected a model repository, found no folder with a config.pbtxt",
+            hint="name the folder that holds the model folders",
+        )
     configs = {
-        str(model): config
-        for model, config in read_configs(root).items()
+        model or root.resolve().name: config
+        for model, config in found.items()
         if config.HasField("ensemble_scheduling")
     }
     if name is None:
@@ -107,7 +113,7 @@ def _text(one: Picture) -> Iterator[str]:
     for tensor in one.outputs:
         yield f"  output  {tensor}"
     for name in one.loose:
-        yield f"  nobody writes {name}"
+        yield f"  not written: {name}"
 
 
 def as_mermaid(drawn: Sequence[Picture]) -> str:

@@ -30,7 +30,7 @@ def test_text_lists_steps_and_what_flows_between_them(kit, repository):
         "  step 1  decode: png -> image\n"
         "  step 2  digits: image -> scores\n"
         "  output  scores FP32 [10]\n"
-        "  nobody writes mask\n"
+        "  not written: mask\n"
     )
 
 
@@ -57,3 +57,21 @@ def test_an_unknown_ensemble_gets_the_nearest_name(kit, repository):
 
     assert result.exit_code == 7
     assert "did you mean 'read'?" in result.output
+
+
+def test_a_folder_that_is_no_repository_is_refused(kit, tmp_path):
+    result = kit("graph", tmp_path)
+
+    assert result.exit_code == 7
+    assert "expected a model repository" in result.output
+
+
+def test_a_drawing_can_go_to_a_file(kit, tmp_path):
+    (tmp_path / "r" / "m").mkdir(parents=True)
+    (tmp_path / "r" / "m" / "config.pbtxt").write_text('backend: "identity"')
+
+    result = kit("graph", tmp_path / "r", "--format", "dot", "-o", tmp_path / "g.dot")
+
+    assert result.exit_code == 0, result.output
+    assert "has no ensemble" in result.stderr
+    assert (tmp_path / "g.dot").read_text().startswith("digraph repository")

@@ -1,5 +1,7 @@
 """The canonical layout, and the comments in it."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,4 +124,35 @@ def test_format_of_what_is_no_config_says_where(kit, tmp_path, text):
 
 
 def test_format_of_nothing_is_an_error(kit, tmp_path):
-    assert "No such file" in kit("format", tmp_path / "none").output
+    assert "no such file" in kit("format", tmp_path / "none").output
+
+
+def test_format_keeps_the_mode_of_a_file(kit, tmp_path):
+    file = tmp_path / "config.pbtxt"
+    file.write_text('name:"a"')
+    file.chmod(0o640)
+
+    kit("format", file)
+
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_format_takes_the_configs_of_a_folder(kit, tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").write_text(f'name:"{name}"')
+
+    result = kit("format", tmp_path, "--json")
+
+    assert len(json.loads(result.stdout)["changed"]) == 2
+
+
+def test_format_leaves_a_file_alone_that_is_not_utf8(kit, tmp_path):
+    file = tmp_path / "config.pbtxt"
+    file.write_bytes(b'# caf\xe9\nname:"a"')
+
+    result = kit("format", file)
+
+    assert result.exit_code == 7
+    assert f"{file}:1: byte 0xe9 is not UTF-8" in result.output
+    assert file.read_bytes() == b'# caf\xe9\nname:"a"'

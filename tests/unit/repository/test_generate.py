@@ -99,8 +99,10 @@ def test_options_say_what_the_file_cannot(kit, model):
     [
         (([3], ["n"]), ["--max-batch-size", "4"], "the first axis"),
         (([], ["n"]), ["--max-batch-size", "4"], "'x' is a scalar: it has no batch"),
+        (([3], [3]), ["--dynamic-batching"], "needs a batch axis"),
+        ((["n", 3], ["n", 3]), ["--instances", "-1"], "x>=1"),
         (([3], None), [], "no shape is known of y"),
-        (([3], [3]), ["--max-batch-size", "-1"], "must be >= 0"),
+        (([3], [3]), ["--max-batch-size", "-1"], "x>=0"),
     ],
 )
 def test_what_cannot_be_is_refused(kit, model, shapes, words, said):
@@ -117,3 +119,44 @@ def test_what_is_no_model_is_refused(kit, tmp_path):
 
     assert result.exit_code == 3
     assert "not an ONNX model" in result.output
+
+
+def gemm(path, first, second, *, boxes=False):
+    """y = x W, or the rows of x that are not zero."""
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [3, 4], [0.0] * 12)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    if boxes:
+        nodes = [
+            helper.make_node("NonZero", ["x"], ["at"]),
+            helper.make_node("Transpose", ["at"], ["rows"]),
+            helper.make_node("Cast", ["rows"], ["y"], to=TensorProto.FLOAT),
+        ]
+    ends = [
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [first, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [second, 4])],
+    ]
+    graph = helper.make_graph(nodes, "g", *ends, [weights])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path
+    )
+    return path
+
+
+@pytest.mark.parametrize("second", ["other", "unk__7", "MatMuly_dim_0", None, "n"])
+def test_the_graph_tells_the_batch_axis_where_names_differ(kit, tmp_path, second):
+    config = generated(kit("generate", gemm(tmp_path / "m.onnx", "n", second)))
+
+    assert config.max_batch_size == 8
+
+
+def test_rows_that_are_counted_by_the_graph_are_no_batch(kit, tmp_path):
+    config = generated(kit("generate", gemm(tmp_path / "m.onnx", "n", "k", boxes=True)))
+
+    assert config.max_batch_size == 0
+
+
+def test_the_config_goes_where_it_is_asked_to(kit, model, tmp_path):
+    result = kit("generate", model(["n", 3], ["n", 1]), "-o", tmp_path / "c.pbtxt")
+
+    assert result.exit_code == 0, result.output
+    assert "max_batch_size: 8" in (tmp_path / "c.pbtxt").read_text()

@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from triton_kit.errors import RepositoryError
+from triton_kit.repository.check.checked import Checked, unique_keys
 from triton_kit.repository.check.examine import Examined, examine
-from triton_kit.repository.check.findings import ERROR, WARNING, CheckReport, Finding
+from triton_kit.repository.check.findings import CheckReport, Finding
 from triton_kit.repository.check.folder import is_folder, readable
 from triton_kit.repository.check.rules.case import Problem
-from triton_kit.repository.check.rules.pipeline import (
-    Outcome,
-    check_circle,
-    check_steps,
-    entangled,
-)
-from triton_kit.repository.check.rules.wiring import is_decoupled
 from triton_kit.repository.check.target import Target
+from triton_kit.repository.check.whole import repository_findings
 from triton_kit.repository.config.places import NOWHERE
+
+StrPath = str | os.PathLike[str]
 
 
 def check_repository(
-    path: str | Path,
+    path: StrPath | Sequence[StrPath],
     *,
     server: str = "2.51",
     gpus: int = 0,
     strict: bool = False,
     backends: Collection[str] | None = None,
+    config_name: str = "",
+    namespacing: bool = False,
 ) -> CheckReport:
-    """Say which models of a repository a Triton server would refuse, and why.
+    """Return which models of a repository a Triton server would refuse, and why.
 
     Args:
-        path: the repository: a folder of model folders.
+        path: the repository: a folder of model folders; or several, served together.
         server: the server's version (`2.51`) or release (`24.10`).
         gpus: how many GPUs the server sees.
         strict: whether it runs with --disable-auto-complete-config.
         backends: the backends that it has; None: those of the release's containers.
+        config_name: its --model-config-name: configs/NAME.pbtxt takes precedence.
+        namespacing: whether it runs with --model-namespacing.
 
     Raises:
         RepositoryError: there is no such folder, or it cannot be listed.
@@ -48,26 +49,33 @@ def check_repository(
         gpus=gpus,
         strict=strict,
         backends=None if backends is None else frozenset(backends),
+        config_name=config_name,
     )
-    root = Path(path)
-    folders = _model_folders(root)
-    checked = _Checked({f.name: examine(root / f, target) for f in folders})
-    for name in checked.models:
-        checked.finish(name)
+    paths = [path] if isinstance(path, str | os.PathLike) else path
+    roots = [Path(p) for p in paths]
+    folders = [root / name for root in roots for name in _model_folders(root)]
+    keys = unique_keys(folders)
+    checked = Checked(
+        {key: examine(folder, target) for key, folder in keys.items()},
+        namespacing=namespacing,
+    )
+    checked.finish_all()
     findings = [
         _finding(problem, examined)
         for examined in checked.models.values()
         for problem in examined.problems
     ]
     return CheckReport(
-        root=root,
+        root=roots[0],
         server=server,
         models=tuple(examined.folder.name for examined in checked.models.values()),
-        findings=(*_repository_findings(root, folders), *findings),
+        findings=(*(f for root in roots for f in repository_findings(root)), *findings),
+        roots=tuple(roots),
+        embedded_lacks=checked.embedded_lacks(),
     )
 
 
-def _model_folders(root: Path) -> list[Path]:
+def _model_folders(root: Path) -> list[str]:
     """Return the names of the model folders, in the server's order."""
     try:
         names = [entry.name for entry in os.scandir(root) if is_folder(entry)]
@@ -80,7 +88,7 @@ def _model_folders(root: Path) -> list[Path]:
         raise _model_not_repository(root)
     if (root / "config.pbtxt").is_file() and all(name.isdigit() for name in names):
         raise _model_not_repository(root)
-    return [Path(name) for name in sorted(names, key=os.fsencode)]
+    return sorted(names, key=os.fsencode)
 
 
 def _model_not_repository(root: Path) -> RepositoryError:
@@ -88,76 +96,6 @@ def _model_not_repository(root: Path) -> RepositoryError:
         f"{root}: this is a model, not a repository: it holds a config.pbtxt",
         hint=f"name the folder around it: {root.resolve().parent}",
     )
-
-
-class _Checked:
-    """All models of a repository; ensembles are finished after their steps."""
-
-    def __init__(self, models: dict[str, Examined]) -> None:
-        self.models = models
-        self.outcomes: dict[str, Outcome] = {}
-        self._steps = {
-            name: tuple(
-                step.model_name
-                for step in examined.case.config.ensemble_scheduling.step
-            )
-            for name, examined in models.items()
-            if examined.case is not None
-            and examined.is_polled
-            and examined.case.is_ensemble
-        }
-        tangle = entangled(self._steps)
-        self._tangle = {name: self._steps[name] for name in tangle}
-
-    def finish(self, name: str) -> None:
-        """Check an ensemble against its steps, its steps first; note what became of it.
-
-        A stack of its own: a chain of ensembles may be longer than Python's.
-        """
-        waiting = [name]
-        while waiting:
-            last = waiting[-1]
-            open_step = None if last in self._tangle else self._open_step(last)
-            if open_step is not None:
-                waiting.append(open_step)
-                continue
-            waiting.pop()
-            if last not in self.outcomes:
-                self._finish_one(last)
-
-    def _open_step(self, name: str) -> str | None:
-        steps = self._steps.get(name, ())
-        return next(
-            (s for s in steps if s in self.models and s not in self.outcomes), None
-        )
-
-    def _finish_one(self, name: str) -> None:
-        examined = self.models[name]
-        case, misfits = examined.case, []
-        if case is not None and name in self._tangle:
-            misfits = list(check_circle(case, self._tangle))
-        elif case is not None and name in self._steps:
-            known = {s: self.outcomes.get(s) for s in self._steps[name]}
-            misfits = list(check_steps(case, known, self.models))
-        examined.add_first(misfits)
-        self.outcomes[name] = self._outcome(examined, is_valid=not misfits)
-
-    def _outcome(self, examined: Examined, *, is_valid: bool) -> Outcome:
-        reason = next((p for p in examined.problems if p.severity == ERROR), None)
-        if not examined.is_polled or examined.case is None:
-            return Outcome(reason=reason)
-        case = examined.case
-        if case.is_ensemble:
-            decoupled = is_decoupled(case, self.outcomes)
-        else:
-            decoupled = bool(case.config.model_transaction_policy.decoupled)
-        return Outcome(
-            case=case,
-            reason=reason,
-            is_valid=is_valid,
-            is_decoupled=decoupled,
-            knows_tensors=examined.knows_tensors,
-        )
 
 
 def _finding(problem: Problem, examined: Examined) -> Finding:
@@ -171,54 +109,11 @@ def _finding(problem: Problem, examined: Examined) -> Finding:
         model=examined.folder.name,
         rule=problem.rule,
         severity=problem.severity,
-        path=_printable(path),
+        path=Path(readable(str(path))),
         line=place.line,
         column=place.column,
         message=problem.message or problem.server_text,
         hint=problem.hint,
         server_text=problem.server_text,
+        at=tuple(problem.at),
     )
-
-
-def _printable(path: Path) -> Path:
-    return Path(readable(str(path)))
-
-
-def _repository_findings(root: Path, folders: Iterable[Path]) -> list[Finding]:
-    """What is odd about the repository as a whole."""
-
-    def warning(rule: str, path: Path, message: str, hint: str) -> Finding:
-        return Finding(
-            model="",
-            rule=rule,
-            severity=WARNING,
-            path=_printable(path),
-            line=0,
-            column=0,
-            message=message,
-            hint=hint,
-            server_text="",
-        )
-
-    names = list(folders)
-    if not names:
-        return [warning("K20", root, "there is no model in it", _LAYOUT)]
-    return [*_strangers(root, names, warning)]
-
-
-_LAYOUT = "a model is a folder NAME with config.pbtxt and NAME/1/model.*"
-_Warning = Callable[[str, Path, str, str], Finding]
-
-
-def _strangers(
-    root: Path, folders: Iterable[Path], warning: _Warning
-) -> Iterable[Finding]:
-    """Links that leave the repository."""
-    real_root = os.path.realpath(root)
-    for name in folders:
-        path = root / name
-        if path.is_symlink():
-            target = os.path.realpath(path)
-            if os.path.commonpath([real_root, target]) != real_root:
-                message = f"the model is a link out of the repository, to {target}"
-                yield warning("K21", path, message, "copy the model into it")

@@ -14,16 +14,17 @@ from triton_kit.repository.check.normalize import (
     complete_instances,
 )
 from triton_kit.repository.check.rules.agents import check_agents
-from triton_kit.repository.check.rules.artifacts import (
-    check_artifacts,
-    complete_tensors,
-    has_content,
-    model_file,
-)
+from triton_kit.repository.check.rules.artifacts import check_artifacts
 from triton_kit.repository.check.rules.backend import check_library, check_strategy
 from triton_kit.repository.check.rules.batch_io import check_batch_io
 from triton_kit.repository.check.rules.batching import check_dynamic_batching
-from triton_kit.repository.check.rules.case import Case, Problem, Rule
+from triton_kit.repository.check.rules.case import (
+    Case,
+    Problem,
+    Rule,
+    has_content,
+    model_file,
+)
 from triton_kit.repository.check.rules.ensemble import check_ensemble
 from triton_kit.repository.check.rules.identity import (
     backend_unknown,
@@ -33,7 +34,11 @@ from triton_kit.repository.check.rules.identity import (
 from triton_kit.repository.check.rules.instances import check_instances
 from triton_kit.repository.check.rules.labels import check_labels
 from triton_kit.repository.check.rules.leftovers import check_leftovers
+from triton_kit.repository.check.rules.links import check_links
 from triton_kit.repository.check.rules.lint import check_habits
+from triton_kit.repository.check.rules.onnx_complete import complete_tensors
+from triton_kit.repository.check.rules.parameters import check_parameters
+from triton_kit.repository.check.rules.python_model import check_python_model
 from triton_kit.repository.check.rules.sequence import check_sequence_batching
 from triton_kit.repository.check.rules.state import check_states
 from triton_kit.repository.check.rules.tensors import check_tensors
@@ -107,11 +112,12 @@ class Examined:
 
 def examine(path: Path, target: Target) -> Examined:
     """Check one model, as far as that needs no other."""
-    folder = list_folder(path)
+    folder = list_folder(path, config_name=target.config_name)
     examined = Examined(folder)
     if folder.failure:
         examined.problems.append(_unlisted(folder))
         return examined
+    examined.problems += check_links(folder)
     if not _read(examined, target):
         return examined
     case = _completed(examined, target)
@@ -139,7 +145,7 @@ def _unlisted(folder: ModelFolder) -> Problem:
 def _read(examined: Examined, target: Target) -> bool:
     """Read the config; False where the server would not get further."""
     path = examined.folder.config_path
-    if "config.pbtxt" in examined.folder.subfolders:
+    if path.name in examined.folder.subfolders and path.is_dir():
         examined.problems.append(
             Problem(
                 "F2",
@@ -149,7 +155,7 @@ def _read(examined: Examined, target: Target) -> bool:
             )
         )
         return False
-    if "config.pbtxt" not in examined.folder.files and not target.strict:
+    if not examined.folder.has_config and not target.strict:
         return True
     if path.exists() and not path.is_file():
         message = "config.pbtxt is no regular file: the server would wait for it"
@@ -158,7 +164,7 @@ def _read(examined: Examined, target: Target) -> bool:
     failure = unreadable(path)
     if failure:
         hint = "let the server's user read it"
-        if "config.pbtxt" not in examined.folder.files:
+        if not examined.folder.has_config:
             hint = (
                 "write one: the server completes none (--disable-auto-complete-config)"
             )
@@ -222,7 +228,7 @@ def _load(examined: Examined) -> None:
         init_rules = _INIT_RULES[2:] if case.target.strict else _INIT_RULES
         examined.run(init_rules)
         examined.run(_START_RULES)
-        examined.problems += check_artifacts(case)
+        examined.run((check_artifacts, check_python_model, check_parameters))
     else:
         examined.run((check_versions, *_INIT_RULES))
     examined.run((check_habits, check_leftovers))

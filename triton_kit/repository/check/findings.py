@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,11 +10,13 @@ ERROR = "error"
 WARNING = "warning"
 # The server does not reject these: it dies of them.
 ABORTING_RULES = frozenset({"A2", "E27", "F2", "G8", "L3", "N5", "V5", "W8"})
+# ... and never finishes loading these.
+BLOCKING_RULES = frozenset({"Y1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong, or that nobody means.
+    """One thing that is wrong, or that is most likely not intended.
 
     Attributes:
         model: the model's folder name; empty for the repository itself.
@@ -25,6 +28,7 @@ class Finding:
         message: what is wrong.
         hint: what to do about it, where that is known.
         server_text: what the server itself would say; empty for what it does not see.
+        at: the field of the config at fault, as names, indices and keys.
     """
 
     model: str
@@ -36,11 +40,17 @@ class Finding:
     message: str
     hint: str | None
     server_text: str
+    at: tuple[str | int, ...] = ()
 
     @property
     def aborts_server(self) -> bool:
         """Whether a 2.51 server would abort instead of rejecting the model."""
         return self.rule in ABORTING_RULES
+
+    @property
+    def blocks_server(self) -> bool:
+        """Whether a 2.51 server would wait for the model and never answer."""
+        return self.rule in BLOCKING_RULES
 
     @property
     def place(self) -> str:
@@ -55,16 +65,20 @@ class CheckReport:
     """What was checked, against which server, and what was found.
 
     Attributes:
-        root: the repository.
+        root: the repository; the first, where several are served together.
         server: the server version of the verdict.
         models: the names of all models, in the order of the server.
         findings: in the order in which the server would meet them, model by model.
+        roots: all repositories.
+        embedded_lacks: by model, the features that only containers of Triton have.
     """
 
     root: Path
     server: str
     models: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = field(default=())
+    roots: tuple[Path, ...] = ()
+    embedded_lacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def accepted(self) -> bool:
@@ -82,7 +96,12 @@ class CheckReport:
         return tuple(f for f in self.findings if f.severity == WARNING)
 
     def rejected_models(self) -> tuple[str, ...]:
-        """The names of the models that the server would not load."""
+        """The names of the models that the server would not load.
+
+        All of them, if it cannot list the repository.
+        """
+        if any(not f.model for f in self.errors):
+            return self.models
         return tuple(dict.fromkeys(f.model for f in self.errors if f.model))
 
     def reason(self, model: str) -> Finding | None:

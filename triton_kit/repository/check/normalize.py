@@ -49,6 +49,11 @@ _KNOWN = (
 )
 
 
+def default_filename(backend: str) -> str | None:
+    """Return the name that a backend expects its model file to have, if it is known."""
+    return next((known.filename for known in _KNOWN if known.backend == backend), None)
+
+
 def complete_backend(config: Message, folder: ModelFolder, target: Target) -> bool:
     """Fill in name, platform, backend and default model file, as far as they follow.
 

@@ -32,6 +32,7 @@ class Target:
         gpus: how many GPUs it sees.
         strict: whether it was started with --disable-auto-complete-config.
         backends: the backends that are installed.
+        config_name: its --model-config-name; empty without.
         release: the release that has this server.
         version: major and minor number of the server.
     """
@@ -40,6 +41,7 @@ class Target:
     gpus: int = 0
     strict: bool = False
     backends: frozenset[str] | None = None
+    config_name: str = ""
     release: Release = field(init=False)
     version: tuple[int, int] = field(init=False)
 
@@ -50,7 +52,7 @@ class Target:
         object.__setattr__(self, "release", release)
         object.__setattr__(self, "version", version)
         if self.gpus < 0:
-            raise SpecError(f"a server cannot have {self.gpus} GPUs")
+            raise SpecError(f"--gpus {self.gpus}: expected 0 or more")
         if self.backends is None:
             object.__setattr__(self, "backends", container_backends(version))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from triton_kit.repository.config.places import Node, Step
 from triton_kit.repository.config.render import render
 from triton_kit.repository.config.tokens import END, tokenize
 
+CONFIG_NAME = "config.pbtxt"
 _COMMENT = re.compile(r"#[^\n]*")
 _CLOSING = ("}", "]", ">")
 FieldPath = tuple[Step, ...]
@@ -41,6 +43,7 @@ def format_config(text: str | bytes, *, path: Path = Path("config.pbtxt")) -> st
         ConfigSyntaxError: the text is no config.
         RepositoryError: the result would say something else, or lose a comment.
     """
+    _require_utf8(text, path)
     parsed = parse(text, path=path)
     comments = list(_comments(parsed))
     plain = render(parsed.config)
@@ -52,6 +55,20 @@ def format_config(text: str | bytes, *, path: Path = Path("config.pbtxt")) -> st
             hint="comments in the middle of a value are hard to keep: move them",
         )
     return formatted
+
+
+def _require_utf8(text: str | bytes, path: Path) -> None:
+    if isinstance(text, str):
+        return
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        raise RepositoryError(
+            f"{path}:{line}: byte 0x{text[error.start]:02x} is not UTF-8; the file is "
+            "left as it is",
+            hint=f"convert it first: iconv -f latin1 -t utf-8 {shlex.quote(str(path))}",
+        ) from error
 
 
 def _bag(parsed: ParsedConfig) -> list[str]:
@@ -122,6 +139,20 @@ def _with_comments(text: str, comments: list[_Comment]) -> str:
         result += [*above.get(row, ()), line, *below.get(row, ())]
     result += above.get(len(lines), [])
     return "\n".join(result) + "\n"
+
+
+def config_files(path: Path) -> list[Path]:
+    """Return a file, or the configs in a folder, sorted.
+
+    Raises:
+        RepositoryError: a folder has none.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.rglob(CONFIG_NAME))
+    if not found:
+        raise RepositoryError(f"{path}: there is no {CONFIG_NAME} in it")
+    return found
 
 
 def format_file(path: Path, *, write: bool = True) -> bool:

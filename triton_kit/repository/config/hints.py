@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from triton_kit.errors import nearest
 from triton_kit.triton.schema import DESCRIPTOR, FieldType
@@ -15,11 +16,30 @@ _LEFT_OVERS = (
 )
 # A word in capitals where a number belongs: MAX_BATCH, BATCH_SIZE.
 _CAPITALS = re.compile(r"got: ([A-Z][A-Z0-9_]+)$")
+_QUOTES = "\"'"
+_DECIMAL = re.compile(r"\d+\.\d*")
 _QUOTED = re.compile(r'"([^"]*)"')
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """The text around a fault.
+
+    Attributes:
+        before: the token before the one at fault.
+        found: the token at fault; empty at the end of the file.
+        skipped: white space and comments between the two.
+        beginning: the first characters of the file, one per byte.
+    """
+
+    before: str = ""
+    found: str = ""
+    skipped: str = ""
+    beginning: str = ""
+
+
 def hint_for(
-    rule: str, message: str, *, line: str, message_type: FieldType
+    rule: str, message: str, *, line: str, message_type: FieldType, around: Around
 ) -> str | None:
     """Return what the reader can do about a fault in `line`, if that is known.
 
@@ -28,7 +48,13 @@ def hint_for(
         message: the parser's own words.
         line: the line of the file.
         message_type: the descriptor of the message that was being read.
+        around: the text around the fault.
     """
+    other_format = _other_format(around)
+    if other_format:
+        return other_format
+    if rule in ("P3", "P7") and (slip := _slip(message, around)):
+        return slip
     left_over = _left_over(message, line)
     if left_over:
         return left_over
@@ -44,16 +70,14 @@ def hint_for(
 _BY_RULE = {
     "P4": "keep one of the two",
     "P5": "a model has one of them: keep one",
-    "P8": "save the file as UTF-8",
 }
 _BY_MESSAGE = (
-    ('found "{"', "only a message takes `{`: write `name: value`"),
     ('Expected ":"', "write `name: value`"),
     ('Expected "{"', "the value is a message: write `name { ... }`"),
     ('Expected "}"', "a bracket before this line is not closed"),
     ('Expected "]"', "a bracket before this line is not closed"),
     ('Expected ","', "separate the items of a list with commas"),
-    ("got: ]", "there is a comma too many before `]`"),
+    ('found "{"', "only a message takes `{`: write `name: value`"),
     ("Expected string", 'write the value in quotes: "..."'),
     ("Expected integer, got: [", "this field takes one number, not a list"),
     ('Expected integer, got: "', "write the number without quotes"),
@@ -69,6 +93,51 @@ _BY_MESSAGE = (
     ("Expected identifier, got: }", "there is a `}` too many"),
     ("Expected identifier, got: \x00", "this is no text file, or it is damaged"),
 )
+
+
+def _other_format(around: Around) -> str | None:
+    """Return a hint where the file is no text in protobuf's format at all."""
+    beginning = around.beginning
+    if beginning[:2] in ("\xff\xfe", "\xfe\xff") or "\0" in beginning[:4]:
+        return "the file is UTF-16: save it as UTF-8"
+    if beginning.lstrip()[:1] == "{":
+        return (
+            "the file is JSON: config.pbtxt is protobuf's text format, `name: value` "
+            "without outer braces and without quotes around names"
+        )
+    return None
+
+
+def _slip(message: str, around: Around) -> str | None:
+    """Return a hint for the commonest slips with punctuation."""
+    before, found = around.before, around.found
+    comment = around.skipped.partition("#")[2].partition("\n")[0].strip()
+    if comment and before in ("[", ",", ":"):
+        return (
+            f"`#` begins a comment, so `#{comment}` is no value: fill it in, or move "
+            "the comment"
+        )
+    if before == "," and found in ("]", "}", ">"):
+        return f"there is a comma too many before `{found}`"
+    if found == "/":
+        return "comments begin with `#`, not with `//` or `/*`"
+    if not found or found == "]":
+        missing = "`]`" if 'Expected ","' in message else "`}`"
+        return f"a bracket before this is not closed: add {missing}"
+    if 'Expected ","' in message and (found == "}" or found.isidentifier()):
+        return "the list before this is not closed: add `]`, or a comma"
+    return _wrong_kind(message, found)
+
+
+def _wrong_kind(message: str, found: str) -> str | None:
+    """Return a hint for a value, or a name, in the wrong form."""
+    if 'Expected identifier, got: "' in message:
+        return f"names have no quotes: write {found.strip(_QUOTES)}: ..."
+    if "integer or identifier" in message and found[:1] in _QUOTES:
+        return f"write {found.strip(_QUOTES)} without quotes"
+    if "Expected integer, got: " in message and _DECIMAL.fullmatch(found):
+        return f"write a whole number: {found.partition('.')[0]}"
+    return None
 
 
 def _by_message(message: str) -> str | None:
@@ -98,6 +167,8 @@ def _last_quoted(message: str) -> str:
 
 def _unknown_field(name: str, message_type: FieldType) -> str:
     known = [field.name for field in message_type.fields]
+    if message_type is not DESCRIPTOR and name in DESCRIPTOR.fields_by_name:
+        return f"{name!r} is a field of the model itself: is a `}}` missing before it?"
     match = nearest(name, known)
     if match:
         return f"did you mean {match!r}?"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from triton_kit.errors import RepositoryError
-from triton_kit.repository.config.hints import hint_for
+from triton_kit.repository.config.hints import Around, hint_for
 from triton_kit.repository.config.places import Node, Place, Places
 from triton_kit.repository.config.reader import FaultError, Reader
-from triton_kit.repository.config.tokens import errors_until, tokenize
+from triton_kit.repository.config.tokens import Tokens, errors_until, tokenize
 from triton_kit.triton.schema import Message, ModelConfig
 
 
@@ -42,11 +42,15 @@ class ConfigSyntaxError(RepositoryError):
 
 @dataclass(frozen=True, slots=True)
 class ParsedConfig:
-    """A `ModelConfig` message and the place of each of its fields."""
+    """A `ModelConfig` message and the place of each of its fields.
+
+    `not_utf8` has the strings whose bytes are no UTF-8: they are replaced here.
+    """
 
     config: Message
     path: Path
     places: Places
+    not_utf8: tuple[Place, ...] = field(default=())
 
     def place(self, *field_path: str | int) -> Place:
         """Where a field stands: `place("input", 0, "dims", 1)`.
@@ -83,7 +87,8 @@ def parse(
         reader.read(config, root)
     except FaultError as fault:
         raise _explained(fault, reader, places, path) from None
-    return ParsedConfig(config, path, places)
+    not_utf8 = tuple(Place(*places.lines.place(at)) for at in reader.not_utf8)
+    return ParsedConfig(config, path, places, not_utf8)
 
 
 def _explained(
@@ -111,8 +116,20 @@ def _explained(
             spoken,
             line=places.lines.line(place.line),
             message_type=reader.message_type,
+            around=_around(reader.tokens, reader.at),
         ),
         server_text=(
             f"Error parsing text-format inference.ModelConfig: {row}:{column}: {spoken}"
         ),
+    )
+
+
+def _around(tokens: Tokens, at: int) -> Around:
+    before = tokens.texts[at - 1] if at else ""
+    start = tokens.offsets[at - 1] + len(before) if at else 0
+    return Around(
+        before=before,
+        found=tokens.texts[at],
+        skipped=tokens.source[start : tokens.offsets[at]],
+        beginning=tokens.source[:8],
     )

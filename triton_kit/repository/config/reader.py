@@ -92,6 +92,7 @@ class Reader:
         self.at = 0
         self.message_type = DESCRIPTOR
         self.name = ""
+        self.not_utf8: list[int] = []  # offsets of strings
 
     def read(self, config: Message, root: Node) -> None:
         """Read a whole file."""
@@ -242,8 +243,9 @@ class Reader:
         try:
             return value.encode("latin-1").decode()
         except UnicodeDecodeError:
-            self.at = start
-            raise FaultError("String is not valid UTF-8.", "P8") from None
+            # The server takes the bytes as they are; Python's protobuf cannot.
+            self.not_utf8.append(tokens.offsets[start])
+            return value.encode("latin-1").decode(errors="replace")
 
     def _integer(self, bits: int, *, is_signed: bool) -> int:
         is_negative = is_signed and self._skip("-")

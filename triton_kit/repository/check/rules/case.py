@@ -89,3 +89,17 @@ class Case:
 
 Problems = Iterator[Problem]
 Rule = Callable[[Case], Problems]
+
+
+def has_content(path: Path) -> bool:
+    """Whether a model's file, or its folder, is there and not empty."""
+    try:
+        return any(path.iterdir()) if path.is_dir() else path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def model_file(case: Case, version: int) -> Path:
+    """Return the path at which the backend looks for a version's model."""
+    filename: str = case.config.default_model_filename
+    return case.folder.path / str(version) / filename

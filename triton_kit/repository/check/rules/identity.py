@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from triton_kit.repository.check.folder import CONFIG_NAME
 from triton_kit.repository.check.normalize import ENSEMBLE
 from triton_kit.repository.check.rules.case import Case, Problem, Problems
-from triton_kit.repository.check.rules.leftovers import where_models_are
+from triton_kit.repository.check.rules.leftovers import (
+    FILE_SYSTEM_FOLDERS,
+    FILE_SYSTEM_HINT,
+    misnamed_config,
+    where_models_are,
+)
 
 _PLATFORM_BACKENDS = {
     "tensorflow_graphdef": "tensorflow",
@@ -30,6 +36,10 @@ def backend_unknown(case: Case) -> Problem:
 
 
 def _backend_hint(case: Case) -> str:
+    if case.folder.name in FILE_SYSTEM_FOLDERS:
+        return FILE_SYSTEM_HINT
+    if case.parsed is None and (hint := _misplaced_config(case)):
+        return hint
     models = where_models_are(case.folder)
     if models:
         names = ", ".join(models[:3])
@@ -40,6 +50,18 @@ def _backend_hint(case: Case) -> str:
         'set backend: "..." in config.pbtxt, or put a model file with its default name '
         "(model.onnx, model.plan, model.pt, model.py) into version folder 1"
     )
+
+
+def _misplaced_config(case: Case) -> str | None:
+    """Return a hint where the config has another name, or is in a version's folder."""
+    folder = case.folder
+    other = misnamed_config(folder)
+    if other is not None:
+        return f"{other} is not read: rename it to {CONFIG_NAME}"
+    for name in folder.subfolders:
+        if name.isdigit() and CONFIG_NAME in folder.content_of(name):
+            return f"move {name}/{CONFIG_NAME} up, beside the version folders"
+    return None
 
 
 def check_identity(case: Case) -> Problems:

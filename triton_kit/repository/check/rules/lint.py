@@ -1,7 +1,8 @@
-"""What the server accepts and nobody means: warnings."""
+"""What the server accepts and is most likely not intended: warnings."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from triton_kit.repository.check.findings import WARNING
@@ -15,11 +16,10 @@ from triton_kit.repository.check.rules.sequence import data_type_name
 from triton_kit.repository.check.rules.versions import version_number
 from triton_kit.repository.config.places import Step
 
-_ACCELERATORS = {
-    "gpu_execution_accelerator": ("tensorrt", "cuda", "auto_mixed_precision", "gpu_io"),
-    "cpu_execution_accelerator": ("openvino",),
-}
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.~-]")
 _FLAVOURS = {"vllm": "vllm-python-py3", "tensorrtllm": "trtllm-python-py3"}
+_GENERATE = {"onnxruntime": ": `triton-kit generate MODEL.onnx` does"}
+_DALI_FILES = frozenset({"model.dali", "dali.py"})
 _ON_GPU_ONLY = ("tensorrt", "tensorrtllm", "dali")
 
 
@@ -31,7 +31,8 @@ def warn(
 
 
 def check_habits(case: Case) -> Problems:
-    """K1 to K20."""
+    """K1 to K19, K27, K29."""
+    yield from _model_name(case)
     yield from _names(case)
     yield from _batching(case)
     yield from _types(case)
@@ -51,6 +52,20 @@ def _twice(names: Iterable[str]) -> list[tuple[int, str]]:
             repeated.append((number, name))
         seen.add(name)
     return repeated
+
+
+def _model_name(case: Case) -> Problems:
+    """K27: a name that is not one part of a URL as it stands."""
+    name = case.folder.name
+    unusual = "".join(dict.fromkeys(_NOT_IN_NAMES.findall(name)))
+    if unusual and not name.startswith("."):
+        yield Problem(
+            "K27",
+            message=f"the model's name has {unusual!r}, which no URL has as it is",
+            hint="use letters, digits, `_`, `-` and `.`",
+            severity=WARNING,
+            file=case.folder.path,
+        )
 
 
 def _names(case: Case) -> Problems:
@@ -122,8 +137,8 @@ def _tensors(case: Case) -> Problems:
             f"{what}: the {config.backend} backend reads it from the model file, which "
             "is not checked here",
             (),
-            "write them, so that a wrong model file is noticed; "
-            "`triton-kit generate` does for ONNX",
+            "write them, so that a wrong model file is noticed"
+            + _GENERATE.get(config.backend, ""),
         )
     else:
         yield warn("K9", what, (), f"add {' [...] and '.join(missing)} [...]")
@@ -154,16 +169,6 @@ def _instances(case: Case) -> Problems:
                 (*at, "rate_limiter"),
                 "start it with --rate-limit=execution_count",
             )
-    accelerators = case.written.optimization.execution_accelerators
-    for field, known in _ACCELERATORS.items():
-        for number, item in enumerate(getattr(accelerators, field)):
-            if item.name not in known:
-                yield warn(
-                    "K13",
-                    f"no backend knows the accelerator {item.name!r}",
-                    ("optimization", "execution_accelerators", field, number, "name"),
-                    f"known: {', '.join(known)}",
-                )
 
 
 def _backend(case: Case) -> Problems:
@@ -183,21 +188,35 @@ def _backend(case: Case) -> Problems:
             at,
             "say how many it has: --gpus N",
         )
-    filename = case.config.default_model_filename
-    if filename and backend in COMPLETING_BACKENDS:
-        for version in case.versions:
-            if filename not in case.folder.content_of(str(version)):
-                yield _no_model_file(case, version, filename)
+    yield from _model_files(case)
 
 
-def _no_model_file(case: Case, version: int, filename: str) -> Problem:
+def _model_files(case: Case) -> Problems:
+    """K16: the file of each version, or of each compute capability."""
+    config = case.config
+    wanted = dict(config.cc_model_filenames)
+    if not wanted and config.default_model_filename:
+        wanted[""] = config.default_model_filename
+    if config.backend not in COMPLETING_BACKENDS or config.backend == "python":
+        return
+    for version in case.versions:
+        there = case.folder.content_of(str(version))
+        if config.backend == "dali" and there & _DALI_FILES:
+            continue  # a pipeline in Python is serialised by the backend
+        for capability, filename in sorted(wanted.items()):
+            if filename.partition("/")[0] not in there:
+                yield _no_model_file(case, version, filename, capability)
+
+
+def _no_model_file(case: Case, version: int, filename: str, capability: str) -> Problem:
     there = ", ".join(sorted(case.folder.content_of(str(version)))) or "nothing"
+    whom = f" for GPUs of compute capability {capability}" if capability else ""
+    key = "cc_model_filenames" if capability else "default_model_filename"
     return Problem(
         "K16",
-        message=f"version {version} has no {filename}: the {case.config.backend} "
-        "backend will not find its model",
-        hint=f"there is {there}; put the file there, or name it in "
-        "default_model_filename",
+        message=f"version {version} has no {filename}{whom}: the "
+        f"{case.config.backend} backend will not find its model",
+        hint=f"the folder has {there}; put the file there, or name another in {key}",
         severity=WARNING,
         file=case.folder.path / str(version),
     )
@@ -224,6 +243,10 @@ def _version_folders(case: Case) -> Problems:
             )
             hint = f"rename it to {int(name)}" if is_zeroed else None
             yield Problem("K18", "", (), message, hint, WARNING, file)
+        elif number is not None and number < 0:
+            message = f"the folder {name} is version {number}, which no client can name"
+            hint = "in requests -1 means the newest version: rename it to 1 or above"
+            yield Problem("K29", "", (), message, hint, WARNING, file)
         elif number is not None and str(number) != name:
             message = f"the server takes the folder {name} for version {number}"
             hint = f"rename it: backends will look into {number}"

@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from triton_kit.errors import did_you_mean
 from triton_kit.repository.check.rules.case import Case, Problem, Problems
+from triton_kit.repository.check.rules.outcome import Outcome
 from triton_kit.repository.check.rules.wiring import check_wiring
 from triton_kit.repository.config.places import Step
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of a model that an ensemble may have as a step.
-
-    Attributes:
-        case: the model; None if its config could not be read or was refused early.
-        reason: why it is not there; None if it loads.
-        is_valid: False for an ensemble that does not fit its steps.
-        is_decoupled: whether it may answer more than once; an ensemble may, too.
-        knows_tensors: whether its inputs and outputs are known without its backend.
-    """
-
-    case: Case | None = None
-    reason: Problem | None = None
-    is_valid: bool = True
-    is_decoupled: bool = False
-    knows_tensors: bool = True
 
 
 def check_steps(
@@ -146,14 +127,13 @@ def entangled(steps: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
     return frozenset(name for name, used in open_steps.items() if used)
 
 
-def check_circle(case: Case, steps: Mapping[str, tuple[str, ...]]) -> Problems:
+def check_circle(name: str, steps: Mapping[str, tuple[str, ...]]) -> Problems:
     """E24, E27: no ensemble is a step of itself, directly or not.
 
     Args:
-        case: an entangled ensemble.
+        name: an entangled ensemble.
         steps: the steps of all entangled ensembles.
     """
-    name = case.folder.name
     way = circle(name, steps)
     at = ("ensemble_scheduling",)
     if way is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from triton_kit.repository.check.normalize import default_filename
 from triton_kit.repository.check.rules.case import Case, Problem, Problems
 
 # Folders that are never versions.
@@ -85,4 +86,11 @@ def _hint(case: Case) -> str:
         return "name version folders without leading zeros: 1, not 01"
     if rule == "V2" and there:
         return f"there are versions {', '.join(there)}"
-    return "make a folder named 1 with the model file in it (1/model.onnx)"
+    if case.is_ensemble:
+        return (
+            "make an empty folder named 1; Git keeps it with a file in it: 1/.gitkeep"
+        )
+    config = case.config
+    filename = config.default_model_filename or default_filename(config.backend)
+    file = f"1/{filename}" if filename else "1/..."
+    return f"make a folder named 1 with the model in it ({file})"

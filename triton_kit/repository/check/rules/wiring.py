@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from triton_kit.repository.check.rules.case import Case, Problem, Problems
+from triton_kit.repository.check.rules.outcome import Outcome
 from triton_kit.repository.check.rules.sequence import data_type_name
 from triton_kit.repository.check.rules.warmup import dims_agree, dims_text
 from triton_kit.repository.config.places import Step
 from triton_kit.triton.schema import Message
-
-if TYPE_CHECKING:
-    from triton_kit.repository.check.rules.pipeline import Outcome
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,27 @@
+"""What the embedded server cannot serve, though a container of Triton can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from triton_kit.triton.schema import Message
+
+EMBEDDED_RELEASE = "24.10"
+EMBEDDED_BACKENDS = ("onnxruntime", "python")
+
+
+def unsupported_features(config: Message) -> Iterator[tuple[str, str]]:
+    """Yield the top-level field and the name of each feature that it lacks.
+
+    Args:
+        config: a model's config, with its backend filled in.
+    """
+    if config.backend != "onnxruntime":
+        return
+    if config.sequence_batching.state:
+        yield "sequence_batching", "implicit state (sequence_batching.state)"
+    if any(tensor.allow_ragged_batch for tensor in config.input):
+        yield "input", "ragged batches (allow_ragged_batch)"
+    for field in ("batch_input", "batch_output"):
+        if getattr(config, field):
+            yield field, field
