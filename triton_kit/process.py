@@ -147,6 +147,7 @@ def start_service(
     stop_within_s: float,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a long-running child, yield it, stop it and its children on the way out.
 
@@ -166,6 +167,7 @@ def start_service(
                 stderr=subprocess.STDOUT,
                 env=env,
                 cwd=cwd,
+                pass_fds=pass_fds,
                 start_new_session=True,
             )
         try:

@@ -5,7 +5,7 @@ import pytest
 
 from triton_kit.loadtest.client.protocol import protocol_of
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
-from triton_kit.loadtest.loops.observed import Answers, ObservedTransport
+from triton_kit.loadtest.loops.observed import ObservedTransport, ResponseChecks
 from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.run.measure import measure
@@ -39,7 +39,7 @@ def one_answer(asked, *, streaming):
     inputs = {"x": np.ones(COUNT, np.float32)}
     request, answers = protocol.encode(model, inputs, {}), []
     with Reactor() as reactor, protocol.transport(reactor, True) as transport:
-        answered = Answers(lambda _request, answer: answers.append(answer))
+        answered = ResponseChecks(lambda _request, answer: answers.append(answer))
         observed = ObservedTransport(transport, [answered])
         engine = ClosedLoop(reactor, observed, [request], concurrency=1)
         reactor.call_at(now_ns() + ns(10), reactor.stop)
@@ -80,7 +80,7 @@ def test_compressed_answers_are_told_right_from_wrong(
     )
     [run] = result.runs
 
-    assert run.answered == 20
+    assert run.figures.succeeded == 20
     assert {kind: tally.count for kind, tally in run.recording.errors.items()} == {
         "wrong answer": 20
     }

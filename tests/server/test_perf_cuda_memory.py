@@ -67,7 +67,7 @@ def test_tensors_go_through_gpu_memory_and_nothing_stays(loaded, protocol, model
     )
 
     assert result.runs[0].recording.errors == {}
-    assert result.runs[0].answered == 200
+    assert result.runs[0].figures.succeeded == 200
     assert any(seen)
     assert regions(loaded) == []
 

@@ -4,7 +4,7 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.load import RateLoad
-from triton_kit.loadtest.loops.mix import Share
+from triton_kit.loadtest.loops.mix import ModelShare
 from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.results.export import as_profile
 from triton_kit.loadtest.run.measure import measure
@@ -33,7 +33,7 @@ def test_sequences_reach_the_model_in_order(loaded, protocol):
     )
 
     assert [run.recording.errors for run in result.runs] == [{}, {}]
-    assert [run.answered for run in result.runs] == [80, 80]
+    assert [run.figures.succeeded for run in result.runs] == [80, 80]
 
 
 @pytest.mark.parametrize("rate_hz", [200, 4000])
@@ -54,7 +54,7 @@ def test_sequences_reach_the_model_in_order_at_times_of_their_own(
     [run] = result.runs
 
     assert run.recording.errors == {}
-    assert run.answered == 150
+    assert run.figures.succeeded == 150
     assert sum(stats.requests for stats in run.server) == 150
 
 
@@ -117,7 +117,7 @@ def test_a_stateful_model_gets_sequences_without_asking(loaded, sequences):
 
 
 def test_a_stateful_model_beside_another_is_refused(loaded):
-    shares = (Share(model="counter", weight=1), Share(model="mlp", weight=1))
+    shares = (ModelShare(model="counter", weight=1), ModelShare(model="mlp", weight=1))
 
     with pytest.raises(SpecError, match="keeps state"):
         measure(spec(loaded, "http", model="", models=shares))
@@ -217,7 +217,7 @@ def test_the_profile_has_every_reply_of_every_good_stream(loaded, tmp_path, proc
     requests = experiment["requests"]
     replies = [request["response_timestamps"] for request in requests]
 
-    assert len(requests) == result.runs[0].answered
+    assert len(requests) == result.runs[0].figures.succeeded
     assert {len(times) for times in replies} == {0, 1, 5}
     assert sum(map(len, replies)) == 60
     for request, times in zip(requests, replies, strict=True):
@@ -238,7 +238,7 @@ def test_an_error_in_a_stream_is_counted(loaded, tmp_path):
     )
     [run] = result.runs
 
-    assert run.answered == 5
+    assert run.figures.succeeded == 5
     assert run.recording.errors["stream error"].count == 5
     assert "too many" in run.recording.errors["stream error"].example
 

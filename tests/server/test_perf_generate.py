@@ -33,7 +33,7 @@ def test_generate_takes_plain_json(loaded):
     result = measure(spec(loaded, "generate"))
 
     assert result.runs[0].recording.errors == {}
-    assert result.runs[0].answered == 40
+    assert result.runs[0].figures.succeeded == 40
     assert result.runs[0].recording.replies == 0
 
 
@@ -72,7 +72,7 @@ def test_an_error_within_a_stream_is_counted(loaded, tmp_path):
     run = result.runs[0]
     [tally] = run.recording.errors.values()
 
-    assert run.answered == 5
+    assert run.figures.succeeded == 5
     assert tally.count == 5
     assert "too many" in tally.example
 
@@ -106,7 +106,7 @@ def test_answers_of_generate_are_held_against_what_is_expected(loaded, tmp_path)
     result = measure(spec(loaded, "generate", input_data=data))
     [run] = result.runs
 
-    assert run.answered == 30
+    assert run.figures.succeeded == 30
     assert run.recording.errors["wrong answer"].count == 10
     assert "expected 1" in run.recording.errors["wrong answer"].example
 
@@ -123,7 +123,7 @@ def test_the_replies_of_a_stream_are_checked_as_one_answer(loaded, tmp_path, ove
     )
     [run] = result.runs
 
-    assert run.answered == 30
+    assert run.figures.succeeded == 30
     assert run.recording.errors["wrong answer"].count == 10
     assert run.recording.replies == 120
 
@@ -136,7 +136,7 @@ def test_a_stream_that_ends_early_is_a_wrong_answer(loaded, tmp_path):
     )
 
     assert result.runs[0].recording.errors["wrong answer"].count == 10
-    assert result.runs[0].answered == 30
+    assert result.runs[0].figures.succeeded == 30
 
 
 def test_what_generate_cannot_carry_is_refused(loaded):

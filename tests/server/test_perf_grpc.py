@@ -29,7 +29,7 @@ def test_the_server_counts_the_same_requests(loaded):
     [after] = control.statistics("mlp")
 
     assert [run.recording.errors for run in result.runs] == [{}, {}]
-    assert [run.answered for run in result.runs] == [1000, 1000]
+    assert [run.figures.succeeded for run in result.runs] == [1000, 1000]
     earlier = int(before[0].get("inference_count", 0)) if before else 0
     assert int(after["inference_count"]) - earlier == 8000
 
@@ -58,7 +58,7 @@ def test_requests_that_the_model_refuses_are_counted_not_raised(loaded):
     result = measure(spec(loaded, model="moody", request_count=64))
     run = result.runs[0]
 
-    assert run.answered + run.errors == 64
+    assert run.figures.succeeded + run.errors == 64
     assert "not in the mood" in run.recording.errors["gRPC INTERNAL"].example
 
 

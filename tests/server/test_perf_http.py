@@ -36,7 +36,7 @@ def test_the_server_counts_the_same_requests(loaded):
     requests_after, inferences_after = served(loaded, "mlp")
 
     assert [run.errors for run in result.runs] == [0, 0]
-    assert [run.answered for run in result.runs] == [300, 300]
+    assert [run.figures.succeeded for run in result.runs] == [300, 300]
     assert requests_after - requests == 600
     assert inferences_after - inferences == 2400
 
@@ -49,7 +49,7 @@ def test_every_dtype_reaches_the_model(loaded):
     )
 
     assert result.runs[0].recording.errors == {}
-    assert result.runs[0].answered == 20
+    assert result.runs[0].figures.succeeded == 20
 
 
 def test_requests_that_the_model_refuses_are_counted_not_raised(loaded):
@@ -65,8 +65,8 @@ def test_requests_that_the_model_refuses_are_counted_not_raised(loaded):
     run = result.runs[0]
     [(kind, tally)] = run.recording.errors.items()
 
-    assert run.answered + run.errors == 64
-    assert run.answered > 0
+    assert run.figures.succeeded + run.errors == 64
+    assert run.figures.succeeded > 0
     assert kind == "HTTP 500"
     assert "not in the mood" in tally.example
 

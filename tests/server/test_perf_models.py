@@ -7,13 +7,13 @@ from click.testing import CliRunner
 from triton_kit.cli import main
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.load import RateLoad
-from triton_kit.loadtest.loops.mix import Share
+from triton_kit.loadtest.loops.mix import ModelShare
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 
 pytestmark = pytest.mark.server
 
-MODELS = (Share(model="mlp", weight=3, batch_size=2), Share(model="chain"))
+MODELS = (ModelShare(model="mlp", weight=3, batch_size=2), ModelShare(model="chain"))
 
 
 def spec(loaded, protocol, **changes):
@@ -31,7 +31,7 @@ def test_models_share_a_run_by_their_weights(loaded, protocol, load):
     mlp, chain = run.models
 
     assert run.recording.errors == {}
-    assert [part.answered for part in run.models] == [300, 100]
+    assert [part.succeeded for part in run.models] == [300, 100]
     # The pipeline's first step is the other model: 100 of its requests are from there.
     assert counted == {"mlp": 300 + 100, "chain": 100, "head": 100}
     assert run.throughput == pytest.approx(mlp.throughput + chain.throughput)
@@ -45,7 +45,10 @@ def test_a_batch_that_one_model_does_not_take_is_refused(loaded):
             spec(
                 loaded,
                 "grpc",
-                models=(Share(model="mlp"), Share(model="varying", batch_size=99999)),
+                models=(
+                    ModelShare(model="mlp"),
+                    ModelShare(model="varying", batch_size=99999),
+                ),
             )
         )
 

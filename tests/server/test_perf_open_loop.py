@@ -59,7 +59,7 @@ def test_a_server_that_stalls_cannot_hide_it(loaded, protocol, distribution):
     )
     thread.join()
     [run] = result.runs
-    count = run.answered + run.errors
+    count = run.figures.succeeded + run.errors
     # Those due in the stall wait for its end: evenly from all of it to nothing.
     waited = RATE_HZ * stalled[0]
     truth_us = stalled[0] * (1 - 0.01 * count / waited) * 1e6
@@ -167,7 +167,7 @@ def test_a_trace_that_ends_ends_the_measurement(loaded):
             )
         ).runs
 
-        assert run.total == run.answered == len(times)
+        assert run.total == run.figures.succeeded == len(times)
         assert 0.4 <= run.window_s < 1.0
         assert run.verdict.kind in ("stable", "disturbed", "server-limited")
         assert "unanswered" not in run.verdict.reason
@@ -220,7 +220,7 @@ def test_windows_are_measured_until_they_agree(loaded):
     assert run.window_s == pytest.approx(
         sum(window.length_s for window in run.windows[-3:])
     )
-    assert run.total >= run.answered
+    assert run.total >= run.figures.succeeded
 
 
 def test_windows_may_be_of_so_many_requests(loaded):

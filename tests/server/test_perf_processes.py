@@ -8,7 +8,7 @@ import pytest
 
 from triton_kit.errors import SpecError, TransportError
 from triton_kit.loadtest.loops.load import RateLoad
-from triton_kit.loadtest.loops.mix import Share
+from triton_kit.loadtest.loops.mix import ModelShare
 from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
@@ -85,13 +85,13 @@ def test_models_are_told_apart(loaded):
         spec(
             loaded,
             model="",
-            models=(Share(model="mlp", weight=3), Share(model="chain")),
+            models=(ModelShare(model="mlp", weight=3), ModelShare(model="chain")),
             loads=(RateLoad(rate_hz=400),),
             request_count=200,
         )
     )
 
-    assert [part.answered for part in result.runs[0].models] == [150, 50]
+    assert [part.succeeded for part in result.runs[0].models] == [150, 50]
 
 
 def test_a_worker_that_dies_is_an_error_with_a_reason(loaded):

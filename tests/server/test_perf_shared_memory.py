@@ -52,7 +52,7 @@ def test_tensors_go_through_shared_memory_and_nothing_stays(loaded, protocol, mo
     )
 
     assert result.runs[0].recording.errors == {}
-    assert result.runs[0].answered == 200
+    assert result.runs[0].figures.succeeded == 200
     assert any(seen)
     assert regions(loaded) == []
     assert own_files() == []

@@ -71,7 +71,7 @@ def test_grpc_over_tls_measures_as_without(secured, certificate):
     result = measure(over_grpc(secured, authorities=str(certificate[0])))
 
     assert [run.recording.errors for run in result.runs] == [{}, {}]
-    assert [run.answered for run in result.runs] == [400, 400]
+    assert [run.figures.succeeded for run in result.runs] == [400, 400]
 
 
 def test_tensors_larger_than_a_tls_record_go_there_and_back(secured, certificate):
@@ -96,7 +96,7 @@ def test_http_over_tls_measures_as_without(proxied, certificate):
     result = measure(over_http(proxied, authorities=str(certificate[0])))
 
     assert [run.recording.errors for run in result.runs] == [{}, {}]
-    assert [run.answered for run in result.runs] == [200, 200]
+    assert [run.figures.succeeded for run in result.runs] == [200, 200]
 
 
 def test_a_certificate_that_nobody_vouches_for_is_explained(secured, proxied):
@@ -185,4 +185,4 @@ def test_the_server_reads_compressed_requests(loaded, protocol, algorithm):
     )
 
     assert result.runs[0].recording.errors == {}
-    assert result.runs[0].answered == 40
+    assert result.runs[0].figures.succeeded == 40

@@ -163,7 +163,7 @@ def command(
         write_outputs(result, outputs, verbose_csv=verbose_csv)
     finally:
         _print(result)
-    is_good = result.meets_slo and result.has_answers
+    is_good = result.meets_slo and not result.is_failing
     ctx.exit(_INTERRUPTED if result.was_interrupted else int(not is_good))
 
 

@@ -72,7 +72,7 @@ _OPTIONS = [
         type=int,
         default=1,
         show_default=True,
-        help="Share the load among so many processes.",
+        help="ModelShare the load among so many processes.",
     ),
     click.option("--precise", is_flag=True, help="Spin before each request is due."),
     click.option(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loops.mix import Share
+from triton_kit.loadtest.loops.mix import ModelShare
 from triton_kit.loadtest.spec import parse_shape
 
 
@@ -30,7 +30,7 @@ def model_part(options: dict[str, Any]) -> dict[str, Any]:
     shares = []
     for name, weight in weights:
         own = {option: _for(name, given) for option, given in said.items()}
-        shares.append(Share(model=name, weight=weight, **_given(own)))
+        shares.append(ModelShare(model=name, weight=weight, **_given(own)))
     common = {option: _for_all(names, given) for option, given in said.items()}
     return {"models": tuple(shares), **_given(common)}
 

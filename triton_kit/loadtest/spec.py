@@ -13,8 +13,7 @@ from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.loadtest.inputs.draws import StringData
 from triton_kit.loadtest.loops.load import ClosedLoad as ClosedLoad
 from triton_kit.loadtest.loops.load import Load as Load
-from triton_kit.loadtest.loops.load import PeriodicLoad as PeriodicLoad
-from triton_kit.loadtest.loops.mix import Share as Share
+from triton_kit.loadtest.loops.mix import ModelShare as ModelShare
 from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.record.stability import StopRule, confident, fixed
 from triton_kit.loadtest.request import Parameter
@@ -67,7 +66,11 @@ class PerfSpec:
             the server keeps busy; for open loops. The system must grant it.
         drain_within_s: how long an open loop waits for its last answers; a closed one
             waits for `request_timeout_s`.
-        request_timeout_s: a request without an answer by then has failed.
+        request_timeout_s: a request without a response by then has failed.
+        stall_timeout_s: the measurement ends when the server has sent nothing for this
+            long while requests were in flight; None is 30 s, or the request timeout if
+            that is longer.
+        time_limit_s: the measurement ends after this long, if it has not before.
         slo: what every run must keep; the result says where one does not.
         search: `every` load, `until-missed` (an objective), or `binary`, for the
             highest load that meets the objectives.
@@ -89,7 +92,7 @@ class PerfSpec:
 
     url: str
     model: str = ""
-    models: tuple[Share, ...] = ()
+    models: tuple[ModelShare, ...] = ()
     version: str = ""
     protocol: str = "http"
     loads: tuple[Load, ...] = (ClosedLoad(1),)
@@ -107,6 +110,8 @@ class PerfSpec:
     real_time: bool = False
     drain_within_s: float = 10.0
     request_timeout_s: float = 60.0
+    stall_timeout_s: float | None = None
+    time_limit_s: float | None = None
     slo: tuple[Objective, ...] = ()
     search: str = "every"
     keep_times: bool = False
@@ -174,7 +179,7 @@ class PerfSpec:
     def _check_loads(self) -> None:
         if not self.loads:
             raise SpecError("no load to measure")
-        is_periodic = any(isinstance(load, PeriodicLoad) for load in self.loads)
+        is_periodic = any(load.levels for load in self.loads)
         if is_periodic and self.processes > 1:
             raise SpecError("the levels of a periodic load need a single process")
         if is_periodic and (self.request_count or self.stability):
@@ -188,11 +193,12 @@ class PerfSpec:
             self._check_real_time()
         if self.sequences is not None:
             for load in self.loads:
-                each = -(-self._sequences_of(load, self.sequences) // self.processes)
+                concurrent = load.concurrency or self.sequences.at_a_time
+                each = -(-concurrent // self.processes)
                 self.sequences.check_room(each * self.processes)
 
     def _check_real_time(self) -> None:
-        closed = [x for x in self.loads if isinstance(x, ClosedLoad | PeriodicLoad)]
+        closed = [load for load in self.loads if load.concurrency is not None]
         if closed:
             raise SpecError(
                 "real-time priority is for requests that are due at a time, "
@@ -205,13 +211,6 @@ class PerfSpec:
                 "from its core",
                 hint="--precise or --real-time, not both",
             )
-
-    @staticmethod
-    def _sequences_of(load: Load, sequences: Sequences) -> int:
-        """Return how many sequences a load keeps at a time."""
-        if isinstance(load, ClosedLoad):
-            return load.concurrency
-        return load.end if isinstance(load, PeriodicLoad) else sequences.at_a_time
 
     def _check_numbers(self) -> None:
         for what, value, least in (
@@ -228,6 +227,8 @@ class PerfSpec:
         for what, value in (
             ("measurement interval", self.measurement_interval_s),
             ("request timeout", self.request_timeout_s),
+            ("stall timeout", self.stall_timeout_s),
+            ("time limit", self.time_limit_s),
         ):
             if value is not None and not 0 < value < math.inf:
                 raise SpecError(f"{what} {value:g} s: need more than 0, and finite")
@@ -237,7 +238,7 @@ class PerfSpec:
         """What is measured of each model, one spec for each."""
         return tuple(self._part(share) for share in self.models) or (self,)
 
-    def _part(self, share: Share) -> PerfSpec:
+    def _part(self, share: ModelShare) -> PerfSpec:
         own: dict[str, Any] = {
             "version": share.version,
             "batch_size": share.batch_size,

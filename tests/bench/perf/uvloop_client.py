@@ -93,7 +93,7 @@ def main(address, request, concurrency, seconds, parser, out):
     Client.payload = Path(request).read_bytes()
     client = KitClient if parser == "kit" else Client
     uvloop.run(load(address, int(concurrency), float(seconds), client))
-    latency = Client.recorder.cut().latency
+    latency = Client.recorder.take().latency
     shown = [latency.quantile_ns(share) / 1e3 for share in (0.5, 0.99)]
     Path(out).write_text(json.dumps({"latency_us": shown}))
 

@@ -17,7 +17,7 @@ from triton_kit.loadtest.inputs import draws
 from triton_kit.loadtest.inputs.data import Array, Draw
 from triton_kit.loadtest.inputs.draws import StringData
 from triton_kit.loadtest.inputs.files import read_column, read_steps
-from triton_kit.loadtest.inputs.steps import Step, needed
+from triton_kit.loadtest.inputs.steps import InputStep, needed
 from triton_kit.tensors import Shape, Tensor
 from triton_kit.triton.model import ModelInfo
 
@@ -137,14 +137,14 @@ def _exists(text: str) -> bool:
 
 def steps_from_files(
     choice: Choice, model: ModelInfo, shapes: Mapping[str, Shape]
-) -> list[Step]:
+) -> list[InputStep]:
     """Read every file; where one has fewer steps than another, it begins again.
 
     Raises:
         SpecError: one cannot be read, or does not fit the model.
     """
     apart = {*choice.files, *choice.draws}
-    steps = [Step(inputs={})]
+    steps = [InputStep(inputs={})]
     if choice.paths:
         model = replace(model, optional_inputs=model.optional_inputs | apart)
         steps = _one_after_another(
@@ -157,7 +157,7 @@ def steps_from_files(
     }
     count = max(len(steps), *(len(column) for column in columns.values()), 0)
     return [
-        Step(
+        InputStep(
             inputs={
                 **steps[row % len(steps)].inputs,
                 **{name: rows[row % len(rows)] for name, rows in columns.items()},
@@ -169,9 +169,9 @@ def steps_from_files(
     ]
 
 
-def _one_after_another(files: list[list[Step]]) -> list[Step]:
+def _one_after_another(files: list[list[InputStep]]) -> list[InputStep]:
     """Join the steps of several files; the streams of one come after another's."""
-    joined: list[Step] = []
+    joined: list[InputStep] = []
     streams = 0
     for steps in files:
         joined += [

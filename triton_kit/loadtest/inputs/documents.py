@@ -16,7 +16,7 @@ import numpy as np
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.loadtest.inputs.data import Array
 from triton_kit.loadtest.inputs.steps import (
-    Step,
+    InputStep,
     check_shape,
     from_raw,
     needed,
@@ -30,7 +30,7 @@ from triton_kit.triton.model import ModelInfo
 
 def steps_from_json(
     path: Path, model: ModelInfo, shapes: Mapping[str, Shape]
-) -> list[Step]:
+) -> list[InputStep]:
     """Read steps or streams of them, and what is expected of each.
 
     Raises:
@@ -48,7 +48,7 @@ def steps_from_document(
     path: Path,
     model: ModelInfo,
     shapes: Mapping[str, Shape],
-) -> list[Step]:
+) -> list[InputStep]:
     """Read the same from JSON that was parsed already; `path` is where it is from.
 
     Raises:
@@ -77,7 +77,7 @@ def steps_from_document(
             raise SpecError(f"{where}: no value for the input {absent[0]!r}")
         wanted = expected[index][1] if expected else {}
         answer = _tensors(wanted, outputs, {}, where)
-        steps.append(Step(inputs=values, expected=answer, stream=stream))
+        steps.append(InputStep(inputs=values, expected=answer, stream=stream))
     return steps
 
 

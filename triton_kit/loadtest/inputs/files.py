@@ -1,6 +1,6 @@
 """Inputs from files: a folder, .npz, .npy, perf_analyzer's JSON, raw bytes.
 
-Everything becomes steps (`steps.Step`), batch axis left out.
+Everything becomes steps (`steps.InputStep`), batch axis left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from triton_kit.loadtest.inputs import trace
 from triton_kit.loadtest.inputs.data import Array
 from triton_kit.loadtest.inputs.documents import steps_from_json
 from triton_kit.loadtest.inputs.steps import (
-    Step,
+    InputStep,
     check_shape,
     from_raw,
     needed,
@@ -30,7 +30,9 @@ from triton_kit.triton.model import ModelInfo
 _BYTES_KINDS = "SU"  # NumPy's own strings, which hold no Python objects
 
 
-def read_steps(path: Path, model: ModelInfo, shapes: Mapping[str, Shape]) -> list[Step]:
+def read_steps(
+    path: Path, model: ModelInfo, shapes: Mapping[str, Shape]
+) -> list[InputStep]:
     """Read the data of all inputs: a folder, an .npz, .npy or perf_analyzer's JSON.
 
     Args:
@@ -83,12 +85,12 @@ def read_column(path: Path, tensor: Tensor, shapes: Mapping[str, Shape]) -> list
 
 def _step_from_folder(
     folder: Path, model: ModelInfo, shapes: Mapping[str, Shape]
-) -> Step:
+) -> InputStep:
     """One file per input, named for it: raw bytes, or one string per line.
 
     Where there is a file named for an output, that is what must be answered.
     """
-    return Step(
+    return InputStep(
         inputs={
             tensor.name: _from_file(folder / tensor.name, tensor, shapes)
             for tensor in needed(model)
@@ -133,7 +135,7 @@ def _values(data: bytes, tensor: Tensor, shape: Shape, path: Path) -> Array:
     return from_raw(data, tensor.dtype, shape, str(path))
 
 
-def _steps_from_npz(path: Path, model: ModelInfo) -> list[Step]:
+def _steps_from_npz(path: Path, model: ModelInfo) -> list[InputStep]:
     """Arrays named for the inputs; their first axis counts the steps."""
     known = {tensor.name: tensor for tensor in model.inputs}
     arrays = {n: array for n, array in read_npz(path).items() if n in known}
@@ -146,12 +148,12 @@ def _steps_from_npz(path: Path, model: ModelInfo) -> list[Step]:
     }
     count = min((len(column) for column in columns.values()), default=0)
     return [
-        Step(inputs={name: column[row] for name, column in columns.items()})
+        InputStep(inputs={name: column[row] for name, column in columns.items()})
         for row in range(count)
     ]
 
 
-def _steps_from_npy(path: Path, model: ModelInfo) -> list[Step]:
+def _steps_from_npy(path: Path, model: ModelInfo) -> list[InputStep]:
     tensors = needed(model)
     if len(tensors) != 1:
         names = ", ".join(tensor.name for tensor in tensors) or "none"
@@ -161,7 +163,7 @@ def _steps_from_npy(path: Path, model: ModelInfo) -> list[Step]:
         )
     [tensor] = tensors
     rows = _rows(_read_npy(path), tensor, str(path))
-    return [Step(inputs={tensor.name: row}) for row in rows]
+    return [InputStep(inputs={tensor.name: row}) for row in rows]
 
 
 def _read_npy(path: Path) -> Array:

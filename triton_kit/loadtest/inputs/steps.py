@@ -18,7 +18,7 @@ from triton_kit.triton.tensor_bytes import from_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class InputStep:
     """One inference: what goes in, and what must come out. No batch axis.
 
     `stream` is which of several streams the step is part of; None is of none.
@@ -29,7 +29,9 @@ class Step:
     stream: int | None = None
 
 
-def batches(steps: Sequence[Step], model: ModelInfo, batch_size: int) -> list[Step]:
+def batches(
+    steps: Sequence[InputStep], model: ModelInfo, batch_size: int
+) -> list[InputStep]:
     """Join steps of a stream into requests; the last is filled up from the first ones.
 
     Raises:
@@ -44,12 +46,12 @@ def batches(steps: Sequence[Step], model: ModelInfo, batch_size: int) -> list[St
     ]
 
 
-def _batches(steps: Sequence[Step], batch_size: int) -> list[Step]:
+def _batches(steps: Sequence[InputStep], batch_size: int) -> list[InputStep]:
     joined = []
     for first in range(0, len(steps), batch_size):
         members = [steps[(first + n) % len(steps)] for n in range(batch_size)]
         joined.append(
-            Step(
+            InputStep(
                 inputs=_stacked([step.inputs for step in members]),
                 expected=_stacked([step.expected for step in members]),
                 stream=members[0].stream,

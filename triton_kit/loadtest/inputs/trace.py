@@ -17,7 +17,7 @@ from typing import Any
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.inputs.documents import steps_from_document
-from triton_kit.loadtest.inputs.steps import Step
+from triton_kit.loadtest.inputs.steps import InputStep
 from triton_kit.loadtest.loops.load import ScheduleLoad
 from triton_kit.loadtest.net.clock import NS_PER_US
 from triton_kit.tensors import Shape
@@ -58,7 +58,7 @@ def read_trace(path: Path, *, speed: float = 1.0) -> Trace:
 
 def steps_from_trace(
     path: Path, model: ModelInfo, shapes: Mapping[str, Shape]
-) -> list[Step]:
+) -> list[InputStep]:
     """Read the inputs of each request of a trace of JSON lines.
 
     Raises:

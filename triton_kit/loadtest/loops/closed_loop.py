@@ -5,16 +5,16 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Sequence
 
-from triton_kit.loadtest.loops.endings import Endings
-from triton_kit.loadtest.loops.ledger import Ledger
 from triton_kit.loadtest.loops.observed import ObservedTransport
 from triton_kit.loadtest.loops.quota import Quota
-from triton_kit.loadtest.loops.sequences import Source, TurnTaking
+from triton_kit.loadtest.loops.sequence_endings import SequenceEndings
+from triton_kit.loadtest.loops.sequences import RequestOrder, SequenceSource
+from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.transport import Transport
-from triton_kit.loadtest.record.backlog import Owed
-from triton_kit.loadtest.record.recorder import Cut
+from triton_kit.loadtest.record.backlog import BacklogSample
+from triton_kit.loadtest.record.recorder import Snapshot
 from triton_kit.loadtest.request import Failure, Request
 
 _SECOND = operator.itemgetter(1)
@@ -23,12 +23,12 @@ _SECOND = operator.itemgetter(1)
 class ClosedLoop:
     """Keeps `concurrency` requests in flight.
 
-    Every slot takes the next of `requests`, or has an endless `source` of its own.
-    A request is due the moment the answer before it is there, so the client's own
-    delay between the two shows as lag instead of hiding.
+    Every slot takes the next of `requests`, or has an endless sequence of its own from
+    `sequence_source`. A request is due the moment the response before it arrives, so
+    the client's own delay between the two shows as lag instead of hiding.
 
-    With a `quota` the loop can be raised to more and more requests in flight; the
-    reactor then stops whenever those that came last have been answered often enough.
+    With a `quota` the loop can be raised to more requests in flight; the reactor then
+    stops whenever the new slots have received enough responses.
     """
 
     def __init__(
@@ -38,41 +38,54 @@ class ClosedLoop:
         requests: Sequence[Request],
         *,
         concurrency: int,
-        source: Source | None = None,
+        sequence_source: SequenceSource | None = None,
         quota: Quota | None = None,
-        ledger: Ledger | None = None,
+        tracker: RequestTracker | None = None,
     ) -> None:
-        self.ledger = ledger or Ledger()
-        self.ledger.hand_back_to(self._freed)
-        self.recorder = self.ledger.recorder
+        self.tracker = tracker or RequestTracker()
+        self.tracker.hand_back_to(self._freed)
+        self.recorder = self.tracker.recorder
         self.in_flight = 0
-        # What is answered tells both.
+        self._is_waiting = False
+        # A closed loop sends what it receives responses for, so it keeps neither.
         self.sent: int | None = None
-        self.owed: Owed | None = None
+        self.backlog: BacklogSample | None = None
         self._reactor = reactor
         self._transport: Transport = transport
-        self._turns = TurnTaking(requests, source)
+        self._turns = RequestOrder(requests, sequence_source)
         self._first = self._concurrency = concurrency
         self._quota = quota
         if quota is not None:
             self._transport = ObservedTransport(transport, [quota])
-        self._due_ns = self.ledger.due_ns
+        self._due_ns = self.tracker.due_ns
         self._next: list[Iterator[Request]] = []
-        self._endings = Endings(
-            self._turns, self.ledger, self._transport, self._stop_if_done
+        self._endings = SequenceEndings(
+            self._turns, self.tracker, self._transport, self._stop_if_done
         )
 
     def open(self) -> None:
         """Connect; raises TransportError where nobody accepts."""
-        self._transport.open(self._concurrency, self.ledger)
+        self._transport.open(self._concurrency, self.tracker)
         self._turns.restart()
 
-    def begin(self, *, count: int | None = None) -> int:
+    def begin(self, *, count: int | None = None, at_ns: int | None = None) -> int:
         """Send the first requests; `count` limits how many are sent in all.
 
         Returns:
-            When the load began.
+            When the load begins: at `at_ns`, or now.
         """
+        if at_ns is None:
+            return self._begin(count)
+        self._is_waiting = True
+        self._reactor.call_at(at_ns, lambda: self._begin_later(count))
+        return at_ns
+
+    def _begin_later(self, count: int | None) -> None:
+        self._is_waiting = False
+        self._begin(count)
+        self._stop_if_done()  # there may have been nothing to send
+
+    def _begin(self, count: int | None) -> int:
         self._concurrency = self._first
         self._endings.are_wanted = False
         self.open()
@@ -121,14 +134,19 @@ class ClosedLoop:
         """Requests that ended since the last cut, well or not."""
         return self.recorder.finished
 
-    def cut(self) -> Cut:
+    @property
+    def responses(self) -> int:
+        """Responses since the last snapshot: every one of a stream, and failed ones."""
+        return self.recorder.responses
+
+    def take_snapshot(self) -> Snapshot:
         """Return what was recorded since the last cut, and begin anew."""
-        return self.ledger.cut()
+        return self.tracker.take_snapshot()
 
     @property
     def is_done(self) -> bool:
         """Whether everything that was to be sent has ended."""
-        return not (self.in_flight or self._endings.in_flight)
+        return not (self.in_flight or self._endings.in_flight or self._is_waiting)
 
     def _stop_if_done(self) -> None:
         if self.is_done:
@@ -157,7 +175,7 @@ class ClosedLoop:
 
     def expire(self, before_ns: int, failure: Failure) -> None:
         """Fail the requests that were due before `before_ns` and have no answer yet."""
-        self.ledger.expire(self._transport, before_ns, failure)
+        self.tracker.expire(self._transport, before_ns, failure)
 
     def _freed(self, slot: int, last_ns: int, /) -> None:
         """Send the next request of a slot."""

@@ -1,14 +1,19 @@
-"""How fast requests are sent: so many at once, or at times of their own."""
+"""How fast requests are sent: a number of them in flight, or each at its time."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.loadtest.loops import schedule
+from triton_kit.loadtest.loops.closed_loop import ClosedLoop
+from triton_kit.loadtest.loops.loop_setup import LoopSetup
+from triton_kit.loadtest.loops.open_loop import OpenLoop
+from triton_kit.loadtest.loops.quota import Quota
 
 _MOST_CONCURRENT = 16_384
 _HIGHEST_RATE_HZ = 1e6
@@ -19,9 +24,33 @@ Distribution = Literal["constant", "poisson"]
 DISTRIBUTIONS = ("constant", "poisson")
 
 
+class Load(Protocol):
+    """One load: how many requests, and when."""
+
+    @property
+    def concurrency(self) -> int | None:
+        """Requests in flight at most; None where each request has a due time."""
+
+    @property
+    def levels(self) -> Sequence[int]:
+        """The concurrency of each level, of a load that is raised step by step."""
+
+    def __str__(self) -> str: ...
+
+    @property
+    def due_per_s(self) -> float | None:
+        """Requests that are due per second, where that does not change."""
+
+    def loop(self, setup: LoopSetup) -> ClosedLoop | OpenLoop:
+        """Return the loop that sends this load, or one process's share of it."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the load as it stands in the JSON result."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClosedLoad:
-    """So many requests in flight at all times."""
+    """A fixed number of requests in flight."""
 
     concurrency: int
 
@@ -34,6 +63,26 @@ class ClosedLoad:
     def __str__(self) -> str:
         return f"concurrency {self.concurrency}"
 
+    @property
+    def due_per_s(self) -> None:
+        """None: no request has a due time."""
+
+    @property
+    def levels(self) -> Sequence[int]:
+        """None: the concurrency stays."""
+        return ()
+
+    def loop(self, setup: LoopSetup) -> ClosedLoop:
+        """Return a closed loop with this process's share of the concurrency."""
+        return ClosedLoop(
+            setup.reactor,
+            setup.transport,
+            setup.requests,
+            concurrency=setup.share.of(self.concurrency),
+            sequence_source=setup.sequence_source,
+            tracker=setup.tracker,
+        )
+
     def as_json(self) -> dict[str, object]:
         """Return the load as it stands in the JSON result."""
         return {"kind": "closed", "concurrency": self.concurrency}
@@ -41,7 +90,7 @@ class ClosedLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLoad:
-    """So many requests per second, whether or not the server keeps up.
+    """A number of requests per second, whether or not the server keeps up.
 
     Attributes:
         rate_hz: requests per second, on average.
@@ -69,6 +118,24 @@ class RateLoad:
         # Two rates of a range have two names, and 0.1 + 2 * 0.1 is called 0.3.
         return f"{self.rate_hz:.12g}/s {self.distribution}"
 
+    @property
+    def concurrency(self) -> None:
+        """None: requests are sent at their due times."""
+
+    @property
+    def due_per_s(self) -> float:
+        """The rate."""
+        return self.rate_hz
+
+    @property
+    def levels(self) -> Sequence[int]:
+        """None: the load has one schedule."""
+        return ()
+
+    def loop(self, setup: LoopSetup) -> OpenLoop:
+        """Return an open loop with this process's share of the due times."""
+        return _open_loop(self.times, setup)
+
     def times(self) -> Iterator[int]:
         """Yield the send times in ns from the start, endlessly."""
         if self.distribution == "poisson":
@@ -90,9 +157,9 @@ class ScheduleLoad:
     """Requests at given times.
 
     Attributes:
-        times_ns: gaps between requests, over and over; or absolute times, once.
-        is_repeated: whether these are gaps.
-        name: where they come from, for people.
+        times_ns: gaps between requests, repeated without end; or due times, used once.
+        is_repeated: whether `times_ns` are gaps.
+        name: the name in the table, from the file that the times were read from.
     """
 
     times_ns: tuple[int, ...] = field(repr=False)
@@ -101,6 +168,23 @@ class ScheduleLoad:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def concurrency(self) -> None:
+        """None: requests are sent at their due times."""
+
+    @property
+    def due_per_s(self) -> None:
+        """None: the gaps of a schedule may change."""
+
+    @property
+    def levels(self) -> Sequence[int]:
+        """None: the load has one schedule."""
+        return ()
+
+    def loop(self, setup: LoopSetup) -> OpenLoop:
+        """Return an open loop with this process's share of the due times."""
+        return _open_loop(self.times, setup)
 
     @property
     def rate_hz(self) -> float:
@@ -124,14 +208,14 @@ class ScheduleLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodicLoad:
-    """More and more requests in flight, level by level, in one run.
+    """An increasing number of requests in flight, level by level, in one run.
 
     Attributes:
-        start: requests in flight at first.
-        end: and at last; the last step is shorter where the steps do not meet it.
-        step: how many more at each level.
-        period: a level ends when each of the slots that it added has had so many
-            answers; every response of a stream is one.
+        start: requests in flight in the first level.
+        end: requests in flight in the last level, whatever the step.
+        step: how many more requests each level adds.
+        period: a level ends when each slot that it added has received this many
+            responses. Every response of a stream counts.
     """
 
     start: int
@@ -156,6 +240,27 @@ class PeriodicLoad:
         """The concurrency of each level."""
         return [*range(self.start, self.end, self.step), self.end]
 
+    @property
+    def due_per_s(self) -> None:
+        """None: no request has a due time."""
+
+    @property
+    def concurrency(self) -> int:
+        """The concurrency of the last level."""
+        return self.end
+
+    def loop(self, setup: LoopSetup) -> ClosedLoop:
+        """Return a closed loop that can be raised to each level."""
+        return ClosedLoop(
+            setup.reactor,
+            setup.transport,
+            setup.requests,
+            concurrency=self.start,
+            sequence_source=setup.sequence_source,
+            quota=Quota(setup.reactor, self.period),
+            tracker=setup.tracker,
+        )
+
     def as_json(self) -> dict[str, object]:
         """Return the load as it stands in the JSON result."""
         return {
@@ -167,7 +272,18 @@ class PeriodicLoad:
         }
 
 
-Load = ClosedLoad | PeriodicLoad | RateLoad | ScheduleLoad
+def _open_loop(times: Callable[[], Iterator[int]], setup: LoopSetup) -> OpenLoop:
+    share = setup.share
+    return OpenLoop(
+        setup.reactor,
+        setup.transport,
+        setup.requests,
+        lambda: itertools.islice(times(), share.index, None, share.count),
+        most_in_flight=setup.max_in_flight,
+        spread=setup.spread,
+        sequence_source=setup.sequence_source,
+        tracker=setup.tracker,
+    )
 
 
 def concurrency_range(text: str) -> tuple[ClosedLoad, ...]:

@@ -19,7 +19,7 @@ _ORDER = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class ModelShare:
     """One of several models; what is None is as for all of them.
 
     Attributes:
@@ -70,9 +70,9 @@ def deal(
         *(-(-len(hand) // count) for hand, count in zip(hands, counts, strict=True)),
         1,
     )
-    turns = [itertools.cycle(hand) for hand in hands]
+    slot_requests = [itertools.cycle(hand) for hand in hands]
     return [
-        next(turns[model])
+        next(slot_requests[model])
         for _ in range(blocks)
         for model in generator.permutation(block).tolist()
     ]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from triton_kit.loadtest.loops.ledger import Ledger
+from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.transport import Sink, Transport
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Failure, Request
 
 # Says what is wrong with an answer to a request, or None.
-Check = Callable[[Request, bytes], Failure | None]
+ResponseCheck = Callable[[Request, bytes], Failure | None]
 
 
 class Observer(Protocol):
@@ -35,10 +35,10 @@ class Observer(Protocol):
         """Take note of an end: sent, first and last; return how it is to count."""
 
 
-class Answers:
+class ResponseChecks:
     """Holds good answers against what is expected."""
 
-    def __init__(self, check: Check) -> None:
+    def __init__(self, check: ResponseCheck) -> None:
         self._check = check
         self._asked: dict[int, Request] = {}
 
@@ -61,13 +61,13 @@ class Answers:
         return failure or self._check(self._asked[slot], answer)
 
 
-class Parts:
+class PartRecorders:
     """Keeps the figures of each kind of request apart, in the ledger's parts."""
 
-    def __init__(self, ledger: Ledger, part_of: Mapping[Request, int]) -> None:
+    def __init__(self, tracker: RequestTracker, part_of: Mapping[Request, int]) -> None:
         self._part_of = part_of
-        self._due_ns = ledger.due_ns
-        self._parts = ledger.parts
+        self._due_ns = tracker.due_ns
+        self._parts = tracker.parts
         self._recorders: dict[int, Recorder] = {}  # by slot
 
     def sent(self, slot: int, request: Request, /) -> None:
@@ -96,9 +96,9 @@ class ReplyTimes:
     It must be the last of several observers: any of them may call a stream bad.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._recorder = ledger.recorder
-        self._uncounted = ledger.uncounted
+    def __init__(self, tracker: RequestTracker) -> None:
+        self._recorder = tracker.recorder
+        self._uncounted = tracker.uncounted
         self._came_ns: dict[int, list[int]] = {}  # by slot
 
     def sent(self, slot: int, _request: Request, /) -> None:

@@ -6,14 +6,14 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from triton_kit.loadtest.loops.endings import Endings
-from triton_kit.loadtest.loops.ledger import Ledger
-from triton_kit.loadtest.loops.sequences import Source, TurnTaking
+from triton_kit.loadtest.loops.sequence_endings import SequenceEndings
+from triton_kit.loadtest.loops.sequences import RequestOrder, SequenceSource
+from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import NEVER, Reactor
 from triton_kit.loadtest.net.transport import Transport
-from triton_kit.loadtest.record.backlog import Owed
-from triton_kit.loadtest.record.recorder import Cut
+from triton_kit.loadtest.record.backlog import BacklogSample
+from triton_kit.loadtest.record.recorder import Snapshot
 from triton_kit.loadtest.request import Failure, Request
 
 # Connections that an open loop has ready; more are opened as they are needed.
@@ -30,10 +30,10 @@ class OpenLoop:
     requests that are due wait; they leave as soon as one is free, and their latency
     counts from the time they were due.
 
-    With a `source`, each of `most_in_flight` slots has requests of its own, which must
-    not overtake each other: a sequence. What is due goes to the slot that has been
-    free longest. Without one, it goes to the one that was busy last, so that few
-    connections do the work, unless they are to be `spread`.
+    With a `sequence_source`, each of `most_in_flight` slots has a sequence of its own,
+    whose requests must not overtake each other. A due request goes to the slot that has
+    been free longest. Without sequences it goes to the slot that was busy last, so that
+    few connections do the work, unless they are to be `spread`.
     """
 
     def __init__(
@@ -45,21 +45,21 @@ class OpenLoop:
         *,
         most_in_flight: int,
         spread: bool = False,
-        source: Source | None = None,
-        ledger: Ledger | None = None,
+        sequence_source: SequenceSource | None = None,
+        tracker: RequestTracker | None = None,
     ) -> None:
-        self.ledger = ledger or Ledger()
-        self.ledger.hand_back_to(self._freed)
-        self.recorder = self.ledger.recorder
+        self.tracker = tracker or RequestTracker()
+        self.tracker.hand_back_to(self._freed)
+        self.recorder = self.tracker.recorder
         self.in_flight = 0
         self.sent = 0
         self._reactor = reactor
         self._transport = transport
-        self._turns = TurnTaking(requests, source)
-        self._has_sequences = source is not None
+        self._turns = RequestOrder(requests, sequence_source)
+        self._has_sequences = sequence_source is not None
         self._next: list[Iterator[Request]] = []
         self._most_in_flight = most_in_flight
-        self._due_ns = self.ledger.due_ns
+        self._due_ns = self.tracker.due_ns
         self._free: deque[int] = deque()
         in_turn = spread or self._has_sequences
         self._take = self._free.popleft if in_turn else self._free.pop
@@ -67,14 +67,16 @@ class OpenLoop:
         self._left: Iterator[int] = iter(())
         self._start_ns = 0
         self._next_ns = self._end_ns = NEVER
-        self._endings = Endings(self._turns, self.ledger, transport, self._stop_if_done)
+        self._endings = SequenceEndings(
+            self._turns, self.tracker, transport, self._stop_if_done
+        )
         reactor.on_alarm(self._pump)
 
     def open(self) -> None:
         """Connect; raises TransportError where nobody accepts."""
         first = self._most_in_flight if self._has_sequences else _FIRST_SLOTS
         slots = max(len(self._due_ns), min(first, self._most_in_flight))
-        self._transport.open(slots, self.ledger)
+        self._transport.open(slots, self.tracker)
         self._due_ns[:] = [0] * slots
         self._turns.restart()
         self._free.clear()
@@ -103,7 +105,12 @@ class OpenLoop:
         return self.recorder.finished
 
     @property
-    def owed(self) -> Owed | None:
+    def responses(self) -> int:
+        """Responses since the last snapshot: every one of a stream, and failed ones."""
+        return self.recorder.responses
+
+    @property
+    def backlog(self) -> BacklogSample | None:
         """Requests that are due and have no answer, while more are to come.
 
         How many of them wait for a slot is told from the rate of those before.
@@ -113,11 +120,13 @@ class OpenLoop:
         waited_ns = max(0, now_ns() - self._next_ns)
         so_far_ns = self._next_ns - self._start_ns
         waiting = round(self.sent * waited_ns / so_far_ns) if so_far_ns else 0
-        return Owed(due=self.sent + waiting, unanswered=self.in_flight + waiting)
+        return BacklogSample(
+            due=self.sent + waiting, unanswered=self.in_flight + waiting
+        )
 
-    def cut(self) -> Cut:
+    def take_snapshot(self) -> Snapshot:
         """Return what was recorded since the last cut, and begin anew."""
-        return self.ledger.cut()
+        return self.tracker.take_snapshot()
 
     @property
     def is_done(self) -> bool:
@@ -155,7 +164,7 @@ class OpenLoop:
 
     def expire(self, before_ns: int, failure: Failure) -> None:
         """Fail the requests that were due before `before_ns` and have no answer yet."""
-        self.ledger.expire(self._transport, before_ns, failure)
+        self.tracker.expire(self._transport, before_ns, failure)
 
     def _freed(self, slot: int, last_ns: int, /) -> None:
         """Take a slot back; a request that waits for one leaves now."""

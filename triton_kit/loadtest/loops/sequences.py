@@ -25,7 +25,7 @@ RequestAt = Callable[[int, dict[str, Parameter]], Request]
 
 
 @dataclass(slots=True)
-class Turns:
+class SlotRequests:
     """The requests of one slot, endlessly.
 
     Attributes:
@@ -51,7 +51,7 @@ class Stretch(NamedTuple):
 
 
 # Gives the requests of one slot.
-Source = Callable[[int], Turns]
+SequenceSource = Callable[[int], SlotRequests]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,17 +115,19 @@ class Sequences:
             yield int(generator.integers(low, high + 1))
 
 
-class TurnTaking:
+class RequestOrder:
     """Where each slot of a loop takes its requests from.
 
-    All take the next of `requests`, or each has a `source` of its own.
+    All take the next of `requests`, or each has a `sequence_source` of its own.
     """
 
-    def __init__(self, requests: Sequence[Request], source: Source | None) -> None:
+    def __init__(
+        self, requests: Sequence[Request], sequence_source: SequenceSource | None
+    ) -> None:
         self._requests = requests
-        self._source = source
+        self._source = sequence_source
         self._shared: Iterator[Request] = iter(())
-        self._begun: dict[int, Turns] = {}
+        self._begun: dict[int, SlotRequests] = {}
 
     @property
     def has_sequences(self) -> bool:
@@ -140,21 +142,21 @@ class TurnTaking:
         """Return what a slot sends, one after another, endlessly."""
         if self._source is None:
             return self._shared
-        turns = self._begun[slot] = self._source(slot)
-        return turns.requests
+        slot_requests = self._begun[slot] = self._source(slot)
+        return slot_requests.requests
 
     def take_ending(self, slot: int) -> Request | None:
         """Return what ends the sequence that a slot has begun; only once."""
-        turns = self._begun.pop(slot, None)
-        return turns.ending if turns is not None else None
+        slot_requests = self._begun.pop(slot, None)
+        return slot_requests.ending if slot_requests is not None else None
 
 
-def sequence_source(
+def make_sequence_source(
     sequences: Sequences,
     distinct: int,
     request_at: RequestAt,
     streams: Sequence[range] = (),
-) -> Source:
+) -> SequenceSource:
     """Return what gives a slot its requests: one sequence after another, under one id.
 
     An id is free again once its sequence has ended, and a slot has one sequence at a
@@ -180,16 +182,16 @@ def sequence_source(
             for start, end in itertools.product((False, True), repeat=2)
         }
 
-    def source(slot: int) -> Turns:
+    def sequence_source(slot: int) -> SlotRequests:
         if streams:
             stretches = _stream_by_stream(sequences, streams, slot)
         else:
             stretches = _walk_on(sequences.lengths(slot), range(distinct))
-        turns = Turns(iter(()))
-        turns.requests = _walk(turns, stretches, encoded(slot))
-        return turns
+        slot_requests = SlotRequests(iter(()))
+        slot_requests.requests = _walk(slot_requests, stretches, encoded(slot))
+        return slot_requests
 
-    return source
+    return sequence_source
 
 
 def _stream_by_stream(
@@ -209,14 +211,14 @@ def _walk_on(lengths: Iterator[int], places: range) -> Iterator[Stretch]:
 
 
 def _walk(
-    turns: Turns, stretches: Iterator[Stretch], encoded: Encoded
+    slot_requests: SlotRequests, stretches: Iterator[Stretch], encoded: Encoded
 ) -> Iterator[Request]:
     ending = encoded[False, True]
     for stretch in stretches:
         for index in range(stretch.length):
             is_last = index == stretch.length - 1
             kinds = encoded[index == 0, is_last]
-            turns.ending = None if is_last else ending[stretch.place(index + 1)]
+            slot_requests.ending = None if is_last else ending[stretch.place(index + 1)]
             yield kinds[stretch.place(index)]
 
 

@@ -15,7 +15,7 @@ _FEWEST_NOTES = 8  # fewer tell nothing yet
 _LOOKS = 64
 
 
-class Owed(NamedTuple):
+class BacklogSample(NamedTuple):
     """The requests of an open loop at some time."""
 
     due: int
@@ -24,11 +24,11 @@ class Owed(NamedTuple):
 
 class _Note(NamedTuple):
     at_ns: int
-    owed: Owed
+    backlog: BacklogSample
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
+class BacklogGrowth:
     """How many requests were unanswered, on average, in two quarters of a run.
 
     Attributes:
@@ -42,7 +42,7 @@ class Growth:
     rate: float
 
 
-class Backlog:
+class BacklogHistory:
     """Remembers what was owed at which time of a run."""
 
     def __init__(self) -> None:
@@ -50,22 +50,22 @@ class Backlog:
         self._every = 1
         self._heard = 0
 
-    def note(self, at_ns: int, owed: Owed) -> None:
+    def note(self, at_ns: int, backlog: BacklogSample) -> None:
         """Remember what is owed; times ascend."""
         if self._heard % self._every == 0:
-            self._notes.append(_Note(at_ns, owed))
+            self._notes.append(_Note(at_ns, backlog))
         self._heard += 1
         if len(self._notes) > _MOST_NOTES:
             del self._notes[1::2]
             self._every *= 2
 
-    def growth(self) -> Growth | None:
+    def growth(self) -> BacklogGrowth | None:
         """Return what became of it; None where a run was too short to tell."""
         if len(self._notes) < _FEWEST_NOTES:
             return None
         start_ns = self._notes[0].at_ns
         times = np.array([note.at_ns - start_ns for note in self._notes])
-        due, unanswered = np.array([note.owed for note in self._notes]).T
+        due, unanswered = np.array([note.backlog for note in self._notes]).T
 
         def owed_in(quarter: int) -> tuple[float, float]:
             """Return how many came due, and how many were unanswered on average."""
@@ -75,7 +75,7 @@ class Backlog:
 
         came_before, before = owed_in(1)
         came_last, last = owed_in(3)
-        return Growth(
+        return BacklogGrowth(
             second_quarter=float(before),
             last_quarter=float(last),
             rate=float(came_last / came_before) if came_before else 1.0,

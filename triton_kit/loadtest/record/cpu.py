@@ -41,7 +41,8 @@ class CpuUse:
     """CPU seconds within a stretch of time, and its length in seconds.
 
     `has_server_ended` is whether the process that was the server is gone; what it used
-    is not known then, and counts as lost.
+    is not known then. `is_server_hidden` is whether the server is on this machine and
+    its process cannot be known: what it used is among the CPU of other processes.
     """
 
     length_s: float
@@ -52,6 +53,7 @@ class CpuUse:
     stolen_s: float = 0.0
     cores: int = os.cpu_count() or 1  # of the machine
     has_server_ended: bool = False
+    is_server_hidden: bool = False
 
     @property
     def busiest_cores(self) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triton_kit.loadtest.record.histogram import Histogram
-from triton_kit.loadtest.request import Failure
+from triton_kit.loadtest.request import TIMEOUT, Failure
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class Snapshot:
     """What was recorded in one stretch of time.
 
     Attributes:
@@ -136,7 +136,17 @@ class Recorder:
         """Requests that ended since the last cut, well or not."""
         return self.succeeded + self._recording.failed
 
-    def cut(self) -> Recording:
+    @property
+    def responses(self) -> int:
+        """Everything the server sent since the last recording was taken.
+
+        Every response of a stream counts; requests that timed out do not.
+        """
+        timeouts = self._recording.errors.get(TIMEOUT)
+        late = timeouts.count if timeouts else 0
+        return self.finished - late + self._recording.replies
+
+    def take(self) -> Recording:
         """Return what was recorded since the last cut, and begin anew."""
         self.count()
         done, self._recording = self._recording, Recording()

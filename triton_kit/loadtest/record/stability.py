@@ -75,13 +75,13 @@ class StopRule:
         if self.most_windows < 1:
             raise SpecError(f"{self.most_windows} windows at most: need 1 or more")
 
-    def unsettled(self, windows: Sequence[Window]) -> str | None:
+    def why_unstable(self, windows: Sequence[Window]) -> str | None:
         """Say why these windows are not enough; None when they are."""
         return _RULES[self.kind](self, windows)
 
     def is_over(self, windows: Sequence[Window]) -> bool:
         """Whether to stop now: settled, or no hope."""
-        return len(windows) >= self.most_windows or self.unsettled(windows) is None
+        return len(windows) >= self.most_windows or self.why_unstable(windows) is None
 
     def used(self, windows: Sequence[Window]) -> Sequence[Window]:
         """Return the windows that make the result: perf_analyzer's are the last 3."""

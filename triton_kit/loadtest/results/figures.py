@@ -1,7 +1,9 @@
-"""The figures of a recording, as they stand in the JSON result."""
+"""The figures of a run, or of one of its parts: a model among several, a level."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from triton_kit.loadtest.net.clock import NS_PER_US
@@ -18,6 +20,56 @@ QUANTILES = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What was measured of a group of requests.
+
+    Attributes:
+        name: what the requests have in common, for people.
+        which: the same as JSON.
+        window_s: how long was measured.
+        succeeded: successful responses within that time; throughput counts these.
+        recording: all of these requests; responses after the window are included.
+        inferences_per_request: the batch size; its mean where models differ.
+    """
+
+    name: str
+    which: Mapping[str, Any]  # JSON
+    window_s: float
+    succeeded: int
+    recording: Recording
+    inferences_per_request: float
+
+    @property
+    def requests_per_s(self) -> float:
+        """Successful responses per second."""
+        return self.succeeded / self.window_s if self.window_s else 0.0
+
+    @property
+    def throughput(self) -> float:
+        """Inferences per second: requests times batch size."""
+        return self.requests_per_s * self.inferences_per_request
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures as they stand in the JSON result."""
+        recording = self.recording
+        return {
+            "throughput": self.throughput,
+            "requests_per_s": self.requests_per_s,
+            "window_s": self.window_s,
+            "requests": recording.total,
+            "latency_us": quantiles_us(recording.latency),
+            "latency_from_send_us": quantiles_us(recording.from_send),
+            "first_byte_us": quantiles_us(recording.to_first),
+            "schedule_lag_us": quantiles_us(recording.lag),
+            "errors": recording.failed,
+            "errors_by_kind": [
+                {"kind": kind, "count": tally.count, "example": tally.example}
+                for kind, tally in sorted(recording.errors.items())
+            ],
+        }
+
+
 def quantiles_us(histogram: Histogram) -> dict[str, float]:
     """Return mean, deviation, extremes and quantiles in microseconds."""
     figures = {
@@ -30,11 +82,3 @@ def quantiles_us(histogram: Histogram) -> dict[str, float]:
         "max": float(histogram.max_ns),
     }
     return {name: round(value / NS_PER_US, 3) for name, value in figures.items()}
-
-
-def errors_by_kind(recording: Recording) -> list[dict[str, Any]]:
-    """Return how many requests failed in each way, with an example."""
-    return [
-        {"kind": kind, "count": tally.count, "example": tally.example}
-        for kind, tally in sorted(recording.errors.items())
-    ]

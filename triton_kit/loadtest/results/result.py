@@ -1,4 +1,4 @@
-"""What was measured, and its JSON form (schema `triton-kit.perf/1`, docs/perf.md)."""
+"""What was measured, and its JSON form (schema in docs/perf-reference.md)."""
 
 from __future__ import annotations
 
@@ -12,107 +12,111 @@ from triton_kit.loadtest.record.histogram import RELATIVE_ERROR
 from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.record.stats import ModelStats
-from triton_kit.loadtest.results.figures import errors_by_kind, quantiles_us
-from triton_kit.loadtest.results.part import Part
+from triton_kit.loadtest.results.figures import Figures, quantiles_us
 from triton_kit.loadtest.results.verdict import Verdict
 
-SCHEMA = "triton-kit.perf/1"
+SCHEMA = "triton-kit.perf/2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One load and what came of it.
+    """One load and its results.
 
     Attributes:
-        load: the load as JSON, for example `{"kind": "closed", "concurrency": 4}`.
-        name: the load in words.
-        window_s: how long was measured.
-        answered: good answers within that time; throughput counts these.
-        recording: every request, those answered after the window included.
-        inferences_per_request: the batch size; its mean where models differ.
-        send_rate: requests per second that an open loop really sent; None if closed.
-        total: every request that was sent for this run, those in windows that the
-            result leaves out included; what the server's own counters grew by.
+        figures: of all requests of the result.
+        total: every request that was sent for this run, including those in windows
+            that the result leaves out; the server's own counters grew by this.
+        send_rate: requests per second that an open loop sent; None if closed.
         windows: what the run was cut into.
         server: what the server counted, the model first, then its steps; of all
             requests of this run.
         metrics: the server's Prometheus samples, as JSON: growth or levels.
         boundaries_ns: where the windows begin and end, on the monotonic clock.
         cpu: who used the CPU.
-        verdict: whether to trust the figures, and who was the limit.
+        verdict: whether to trust the figures, and what the limit was.
         models: the figures of each model, where there are several.
         levels: the figures of each level of a periodic load.
+        ended_early: why the run ended before its time, if it did.
     """
 
-    load: Mapping[str, Any]  # JSON
-    name: str
-    window_s: float
-    answered: int
-    recording: Recording
-    send_rate: float | None
+    figures: Figures
     total: int
-    inferences_per_request: float
+    send_rate: float | None
     windows: tuple[Window, ...]
     server: tuple[ModelStats, ...]
     metrics: Sequence[Mapping[str, Any]]
     boundaries_ns: tuple[int, ...]
     cpu: CpuUse
     verdict: Verdict
-    models: tuple[Part, ...] = ()
-    levels: tuple[Part, ...] = ()
+    models: tuple[Figures, ...] = ()
+    levels: tuple[Figures, ...] = ()
+    ended_early: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The load in words."""
+        return self.figures.name
+
+    @property
+    def load(self) -> Mapping[str, Any]:
+        """The load as JSON, for example `{"kind": "closed", "concurrency": 4}`."""
+        load: Mapping[str, Any] = self.figures.which["load"]
+        return load
+
+    @property
+    def recording(self) -> Recording:
+        """Every request; responses after the window are included."""
+        return self.figures.recording
+
+    @property
+    def window_s(self) -> float:
+        """How long was measured."""
+        return self.figures.window_s
+
+    @property
+    def errors(self) -> int:
+        """Requests without a successful response."""
+        return self.recording.failed
 
     @property
     def requests_per_s(self) -> float:
-        """Good answers per second."""
-        return self.answered / self.window_s if self.window_s else 0.0
+        """Successful responses per second."""
+        return self.figures.requests_per_s
 
     @property
     def throughput(self) -> float:
         """Inferences per second: requests times batch size."""
-        return self.requests_per_s * self.inferences_per_request
-
-    @property
-    def errors(self) -> int:
-        """Requests without a good answer."""
-        return self.recording.failed
+        return self.figures.throughput
 
     @property
     def client_cpu_us_per_request(self) -> float:
-        """CPU time that this process spent per answered request."""
-        answered = sum(window.recording.succeeded for window in self.windows)
-        return self.cpu.client_s * 1e6 / answered if answered else 0.0
+        """CPU time that this process spent per successful response."""
+        succeeded = sum(window.recording.succeeded for window in self.windows)
+        return self.cpu.client_s * 1e6 / succeeded if succeeded else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as it stands in the JSON file."""
-        recording = self.recording
+        recording, cpu = self.recording, self.cpu
         return {
-            "load": dict(self.load),
-            "throughput": self.throughput,
-            "requests_per_s": self.requests_per_s,
+            **self.figures.which,
+            **self.figures.as_json(),
             "send_rate": self.send_rate,
-            "window_s": self.window_s,
-            "requests": recording.total,
-            "latency_us": quantiles_us(recording.latency),
-            "latency_from_send_us": quantiles_us(recording.from_send),
-            "first_byte_us": quantiles_us(recording.to_first),
             "replies": recording.replies,
             "between_replies_us": quantiles_us(recording.between),
-            "schedule_lag_us": quantiles_us(recording.lag),
-            "errors": self.errors,
-            "errors_by_kind": errors_by_kind(recording),
             "requests_total": self.total,
             "client_cpu_us_per_request": self.client_cpu_us_per_request,
-            "client_cores": self.cpu.client_cores,
-            "foreign_cores": (
-                None if self.cpu.has_server_ended else self.cpu.foreign_cores
-            ),
-            "stolen_cores": self.cpu.stolen_cores,
-            "server_cpu_s": self.cpu.server_s,
-            "verdict": {"kind": self.verdict.kind, "reason": self.verdict.reason},
+            "client_cores": cpu.client_cores,
+            "foreign_cores": None
+            if cpu.has_server_ended or cpu.is_server_hidden
+            else cpu.foreign_cores,
+            "stolen_cores": cpu.stolen_cores,
+            "server_cpu_s": cpu.server_s,
+            "ended_early": self.ended_early,
+            "verdict": self.verdict.as_json(),
             "server": [model.as_json() for model in self.server],
             "metrics": list(self.metrics),
-            "models": [part.as_json() for part in self.models],
-            "levels": [part.as_json() for part in self.levels],
+            "models": [{**part.which, **part.as_json()} for part in self.models],
+            "levels": [{**part.which, **part.as_json()} for part in self.levels],
             "windows": [
                 {
                     "length_s": window.length_s,
@@ -132,9 +136,9 @@ class PerfResult:
     The mappings hold JSON: the spec, the server, the model and this machine; `models`
     has every model, and `model` only the names where there are several.
     `objectives` has a row per run, of each objective's text, value and whether it is
-    met; `meets_slo` is whether every run meets all, or any run in a search, which
-    found `highest_load_met`, if anything; `has_answers` is the same of good answers.
-    A run that was interrupted is not asked.
+    met. `meets_slo` is whether every run meets all of them, or any run in a search,
+    which found `highest_load_met`, if anything. `is_failing` is whether a run is
+    failing, or every run in a search. A run that was interrupted counts for neither.
     """
 
     runs: tuple[Run, ...]
@@ -146,7 +150,7 @@ class PerfResult:
     was_interrupted: bool = False
     objectives: tuple[Sequence[Mapping[str, Any]], ...] = ()
     meets_slo: bool = True
-    has_answers: bool = True
+    is_failing: bool = False
     highest_load_met: str | None = None
 
     def as_json(self) -> dict[str, Any]:

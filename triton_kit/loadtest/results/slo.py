@@ -103,6 +103,12 @@ def _objective(text: str) -> Objective:
     raise SpecError(f"objective {text!r} makes no sense", hint=_HINT)
 
 
+def allowed_failed(objectives: tuple[Objective, ...]) -> float | None:
+    """Return the share of failed requests that the objectives allow; None if unset."""
+    bounds = [o.bound for o in objectives if o.what == "errors"]
+    return min(bounds) if bounds else None
+
+
 def missed(objectives: tuple[Objective, ...], run: Run) -> list[Objective]:
     """Return the objectives that a run does not meet."""
     return [objective for objective in objectives if not objective.is_met(run)]

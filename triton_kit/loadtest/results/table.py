@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.stats import ModelStats
-from triton_kit.loadtest.results.part import Part
+from triton_kit.loadtest.results.figures import Figures
 from triton_kit.loadtest.results.result import PerfResult, Run
 
 _SHOWN_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 
-def _quantile(fraction: float) -> Callable[[Run | Part], str]:
+def _quantile(fraction: float) -> Callable[[Run | Figures], str]:
     return lambda run: _us(run.recording.latency.quantile_ns(fraction) / 1e3)
 
 
-def _lag(run: Run | Part) -> str:
+def _lag(run: Run | Figures) -> str:
     lag = run.recording.lag
     return f"{_us(lag.quantile_ns(0.5) / 1e3)}/{_us(lag.quantile_ns(0.99) / 1e3)}"
 
@@ -32,7 +32,7 @@ _COLUMNS: dict[str, Callable[[Run], str]] = {
 }
 
 
-_PART_COLUMNS: dict[str, Callable[[Part], str]] = {
+_PART_COLUMNS: dict[str, Callable[[Figures], str]] = {
     "load": lambda part: f"  {part.name}",
     "infer/s": lambda part: f"{part.throughput:,.1f}",
     **{f"{name} us": _quantile(share) for name, share in _SHOWN_QUANTILES.items()},
@@ -58,7 +58,7 @@ def rows(result: PerfResult) -> list[list[str]]:
     ]
 
 
-def _part_row(part: Part) -> list[str]:
+def _part_row(part: Figures) -> list[str]:
     """Return the row of a model or a level; what only a run has is left empty."""
     cells = {name: show(part) for name, show in _PART_COLUMNS.items()}
     return [cells.get(name, "") for name in _COLUMNS]

@@ -12,15 +12,17 @@ from importlib.metadata import version
 from typing import Any
 
 from triton_kit.loadtest.loops.load import Load
+from triton_kit.loadtest.net.clock import now_ns, ns
+from triton_kit.loadtest.net.reactor import NEVER
 from triton_kit.loadtest.record.cpu import CpuWatch
 from triton_kit.loadtest.record.stats import StatsWatch
 from triton_kit.loadtest.results.result import PerfResult, Run
 from triton_kit.loadtest.results.slo import as_json, missed
-from triton_kit.loadtest.run.crew import Crew, crew_of
-from triton_kit.loadtest.run.sender import Sender, sender_of
-from triton_kit.loadtest.run.sweep import SEARCHES, Plan
-from triton_kit.loadtest.run.target import Targets, targets_of
-from triton_kit.loadtest.run.trial import Trial, metrics_watch
+from triton_kit.loadtest.run.generator import LocalLoadGenerator, open_generator
+from triton_kit.loadtest.run.load_run import LoadRun, metrics_watch
+from triton_kit.loadtest.run.served_models import ServedModels, fetch_served_models
+from triton_kit.loadtest.run.sweep import SEARCHES, Search
+from triton_kit.loadtest.run.worker_pool import WorkerPool, start_workers
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.triton.model import ModelInfo
 
@@ -44,65 +46,70 @@ OnProgress = Callable[[Progress], None]
 def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult:
     """Put every load of `spec` on the server, one after another, and measure it.
 
-    Failed requests are counted, they do not end the measurement; Ctrl-C does, and the
-    result then holds what was measured so far.
+    Failed requests are counted; they do not end the measurement. Ctrl-C ends it, and
+    the result then holds what was measured so far. So do the spec's time limit and a
+    server that sends no response.
 
     Args:
         spec: what to measure.
         on_progress: called a few times per second, from this thread.
 
     Raises:
-        TransportError: nobody listens at the URL, or not in this protocol.
+        TransportError: no server listens at the URL, or not in this protocol.
         SpecError: the server has no such model, or it takes no such request.
         ServerError: the model is not ready.
     """
-    with targets_of(spec) as targets:
-        spec = targets.spec
+    with fetch_served_models(spec) as models:
+        spec = models.spec
         if metrics := metrics_watch(spec):
             metrics.scrape()  # an endpoint that is none is an error before the load
         many = spec.processes > 1
-        with crew_of(spec) if many else sender_of(spec, targets) as sender:
-            runs, was_interrupted = _runs(spec, targets, sender, on_progress)
-    # A run that was cut short says nothing of its load.
+        with start_workers(spec) if many else open_generator(spec, models) as generator:
+            runs, was_interrupted = _runs(spec, models, generator, on_progress)
+    # A run that was interrupted says nothing about its load.
     whole = runs[:-1] if was_interrupted else runs
     enough = all if spec.search == "every" else any
-    models = [_model_as_json(target.model) for target in targets.each]
-    names = ", ".join(target.model.name for target in targets.each)
+    described = [_model_as_json(served.model) for served in models.each]
+    names = ", ".join(served.model.name for served in models.each)
     return PerfResult(
         runs=runs,
         spec=_spec_as_json(spec, runs),
-        server=asdict(targets.server),
-        model=models[0] if len(models) == 1 else {"name": names},
-        models=models,
+        server=asdict(models.server),
+        model=described[0] if len(described) == 1 else {"name": names},
+        models=described,
         environment=_environment(),
         was_interrupted=was_interrupted,
         objectives=tuple(as_json(spec.slo, run) for run in runs),
         highest_load_met=_highest_met(spec, whole),
         meets_slo=enough(not missed(spec.slo, run) for run in whole),
-        has_answers=enough(run.recording.succeeded > 0 for run in whole),
+        is_failing=not enough(not run.verdict.is_failing for run in whole),
     )
 
 
 def _runs(
     spec: PerfSpec,
-    targets: Targets,
-    sender: Sender | Crew,
+    models: ServedModels,
+    generator: LocalLoadGenerator | WorkerPool,
     on_progress: OnProgress | None,
 ) -> tuple[tuple[Run, ...], bool]:
     """Measure one load after another; the second is whether that was interrupted."""
-    watch = CpuWatch(spec.address, sender.processes)
-    stats = StatsWatch(targets.protocol.control, targets.names)
+    watch = CpuWatch(spec.address, generator.processes)
+    stats = StatsWatch(models.protocol.control, models.names)
     plan = SEARCHES[spec.search](spec.loads, spec.slo)
     loads = len(spec.loads) if spec.search == "every" else None
     load = next(plan, None)
     runs: list[Run] = []
+    limit_s = spec.time_limit_s
+    deadline_ns = NEVER if limit_s is None else now_ns() + ns(limit_s)
     while load is not None:
         report = partial(_report, on_progress, load, len(runs), loads)
-        engine = sender.engine(load)
-        trial = Trial(spec, load, sender.reactor, engine, watch, stats, report)
-        runs.append(trial.run())
-        if trial.was_interrupted:
-            return tuple(runs), True
+        loop = generator.open_loop(load)
+        load_run = LoadRun(
+            spec, load, generator.reactor, loop, watch, stats, report, deadline_ns
+        )
+        runs.append(load_run.run())
+        if load_run.was_interrupted or runs[-1].ended_early:
+            return tuple(runs), load_run.was_interrupted
         load = _after(plan, runs[-1])
     return tuple(runs), False
 
@@ -116,7 +123,7 @@ def _highest_met(spec: PerfSpec, runs: tuple[Run, ...]) -> str | None:
     return names[-1] if names else None
 
 
-def _after(plan: Plan, run: Run) -> Load | None:
+def _after(plan: Search, run: Run) -> Load | None:
     try:
         return plan.send(run)
     except StopIteration:

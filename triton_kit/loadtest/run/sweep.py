@@ -9,16 +9,16 @@ from triton_kit.loadtest.results.result import Run
 from triton_kit.loadtest.results.slo import Objective, missed
 
 # Yields the load to measure next and is sent the run that came of it.
-Plan = Generator[Load, Run, None]
+Search = Generator[Load, Run, None]
 
 
-def every(loads: Sequence[Load], _objectives: tuple[Objective, ...]) -> Plan:
+def every(loads: Sequence[Load], _objectives: tuple[Objective, ...]) -> Search:
     """Measure every load."""
     for load in loads:
         _run = yield load
 
 
-def until_missed(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Plan:
+def until_missed(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Search:
     """Measure one load after another, up to the first that misses an objective."""
     for load in loads:
         run = yield load
@@ -26,7 +26,7 @@ def until_missed(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Pl
             return
 
 
-def binary(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Plan:
+def binary(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Search:
     """Find the highest of ascending loads that meets the objectives.
 
     Takes it that whoever meets them at one load meets them at every lower one, but for

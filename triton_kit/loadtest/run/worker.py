@@ -1,146 +1,116 @@
 """One of several processes that share a load: does what its parent says.
 
-Commands come on stdin, a JSON object per line. Events leave on stdout: a JSON object
-per line, of which a cut is followed by as many bytes as it says. The end of stdin is
-the end of the worker, so none outlives its parent.
+Commands and events (`messages`) travel over the connection whose descriptor is the
+first argument. When the parent closes it, or ends, the worker ends.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import sys
 from contextlib import ExitStack
-from typing import Any
+from multiprocessing.connection import Connection
+from typing import Any, TypeAlias
 
 from triton_kit.errors import TritonKitError
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.scheduling import scheduling_of
-from triton_kit.loadtest.record.recording_wire import cut_to_bytes
-from triton_kit.loadtest.request import Failure
-from triton_kit.loadtest.run.sender import Sender, sender_of
-from triton_kit.loadtest.run.spec_wire import spec_from_json
-from triton_kit.loadtest.run.target import targets_of
+from triton_kit.loadtest.run import messages
+from triton_kit.loadtest.run.generator import LocalLoadGenerator, open_generator
+from triton_kit.loadtest.run.served_models import fetch_served_models
 
-_STDIN, _STDOUT = 0, 1
-_READ_BYTES = 1 << 16
-
-
-def tell(what: str, payload: bytes = b"", **more: object) -> None:
-    """Send an event to the parent."""
-    head = json.dumps({"is": what, "bytes": len(payload)} | more).encode()
-    left = memoryview(head + b"\n" + payload)
-    while left:
-        left = left[os.write(_STDOUT, left) :]
-
-
-def read_job() -> Any:  # noqa: ANN401  JSON
-    """Read the first line of stdin; no other comes before the worker is ready."""
-    text = b""
-    while not text.endswith(b"\n"):
-        data = os.read(_STDIN, _READ_BYTES)
-        if not data:
-            raise SystemExit
-        text += data
-    return json.loads(text)
+# Sends events, receives commands; `Any`: pickled objects, told apart by their class.
+Parent: TypeAlias = "Connection[Any, Any]"
 
 
 class Worker:
     """Runs one share of each load."""
 
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
-        self._engine: ClosedLoop | OpenLoop | None = None
-        self._has_begun = False
+    def __init__(self, parent: Parent, generator: LocalLoadGenerator) -> None:
+        self._parent = parent
+        self._generator = generator
+        self._loop: ClosedLoop | OpenLoop | None = None
+        self._is_busy = False
         self._is_over = False
         self._round = 0
-        self._unread = b""
-        self._scheduling = ExitStack()  # as the load wants it
-        sender.reactor.watch(_STDIN, self._on_commands)
+        self._scheduling = ExitStack()  # of the current load
+        generator.reactor.watch(parent.fileno(), self._on_commands)
 
     def run(self) -> None:
-        """Work until stdin ends."""
-        tell("ready")
+        """Work until the parent closes the connection."""
+        self._parent.send(messages.Ready())
         while not self._is_over:
-            self._sender.reactor.run()
-            if self._has_begun and self._engine and self._engine.is_done:
-                self._has_begun = False
-                tell("done", round=self._round)
+            self._generator.reactor.run()
+            if self._is_busy and self._loop is not None and self._loop.is_done:
+                self._is_busy = False
+                self._parent.send(messages.Done(self._round))
 
     def _on_commands(self, _events: int, _woke_ns: int) -> None:
-        data = os.read(_STDIN, _READ_BYTES)
-        if not data:
+        try:
+            while self._parent.poll():
+                self._obey(self._parent.recv())
+        except (EOFError, OSError):
             self._is_over = True
-            self._sender.reactor.stop()
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        for line in lines:
-            self._obey(json.loads(line))
+            self._generator.reactor.stop()
 
-    def _obey(self, command: dict[str, Any]) -> None:
-        do, engine = command["do"], self._engine
-        if do == "load":
-            load = self._sender.spec.loads[command["index"]]
-            self._scheduling.close()
-            real_time = self._sender.spec.real_time
-            self._scheduling.enter_context(scheduling_of(load, real_time=real_time))
-            self._engine = self._sender.engine(load)
-            self._engine.open()
-            tell("open")
-        elif engine is None:
-            raise AssertionError(f"{do} before a load")
-        elif do in ("begin", "end_sequences"):
-            self._start(engine, command)
-        elif do == "cut":
-            tell("cut", cut_to_bytes(engine.cut()), sent=engine.sent)
-        elif do == "finish":
-            engine.finish(command["end_ns"])
-        elif do == "abandon":
-            engine.abandon(Failure(**command["failure"]))
-        elif do == "expire":
-            engine.expire(command["before_ns"], Failure(**command["failure"]))
-            tell("count", ended=engine.ended, owed=engine.owed)
+    def _obey(self, command: messages.Command) -> None:
+        if isinstance(command, messages.OpenLoop):
+            self._open(command.load_index)
+            return
+        loop = self._loop
+        assert loop is not None, command
+        match command:
+            case messages.Begin(number, at_ns, count):
+                loop.begin(count=count, at_ns=at_ns)
+                self._expect_end(number)
+            case messages.EndSequences(number):
+                loop.end_sequences()
+                self._expect_end(number)
+            case messages.Finish(end_ns):
+                loop.finish(end_ns)
+            case messages.Abandon(failure):
+                loop.abandon(failure)
+            case messages.Expire(before_ns, failure):
+                loop.expire(before_ns, failure)
+                self._parent.send(
+                    messages.Counts(
+                        loop.ended, loop.responses, loop.in_flight, loop.backlog
+                    )
+                )
+            case messages.TakeSnapshot():
+                self._parent.send(messages.Taken(loop.take_snapshot(), loop.sent))
 
-    def _start(self, engine: ClosedLoop | OpenLoop, command: dict[str, Any]) -> None:
-        self._round = command["round"]
-        if command["do"] == "begin":
-            self._begin(engine, command["at_ns"], command["count"])
-        else:
-            self._has_begun = True
-            engine.end_sequences()
-            self._sender.reactor.stop()  # there may have been none
+    def _open(self, load_index: int) -> None:
+        spec = self._generator.spec
+        load = spec.loads[load_index]
+        self._scheduling.close()
+        self._scheduling.enter_context(scheduling_of(load, real_time=spec.real_time))
+        self._loop = self._generator.open_loop(load)
+        self._loop.open()
+        self._parent.send(messages.Opened())
 
-    def _begin(
-        self, engine: ClosedLoop | OpenLoop, at_ns: int, count: int | None
-    ) -> None:
-        def begin() -> None:
-            self._has_begun = True
-            engine.begin(count=count)
-            self._sender.reactor.stop()  # it may have had nothing to send
-
-        if isinstance(engine, OpenLoop):
-            self._has_begun = True
-            engine.begin(count=count, at_ns=at_ns)
-            self._sender.reactor.stop()
-        else:
-            self._sender.reactor.call_at(at_ns, begin)
+    def _expect_end(self, number: int) -> None:
+        """Report the end of this round; it may have come already."""
+        self._round = number
+        self._is_busy = True
+        self._generator.reactor.stop()
 
 
 def main() -> None:
-    """Take a job, and work on it to its end."""
+    """Receive the job, and work on it until the parent closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what it means
-    job = read_job()
-    spec = spec_from_json(job["spec"])
+    parent: Parent = Connection(int(sys.argv[1]))
+    job: messages.Job = parent.recv()
     try:
         with (
-            targets_of(spec) as targets,
-            sender_of(spec, targets, share=(job["index"], job["of"])) as sender,
+            fetch_served_models(job.spec) as models,
+            open_generator(job.spec, models, share=job.share) as generator,
         ):
-            Worker(sender).run()
+            Worker(parent, generator).run()
     except TritonKitError as error:
         kind = type(error).__name__
-        tell("error", kind=kind, message=error.message, hint=error.hint)
+        parent.send(messages.Failed(kind, error.message, error.hint))
         sys.exit(error.exit_code)
 
 

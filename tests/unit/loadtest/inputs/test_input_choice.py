@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.inputs.choice import choose
 from triton_kit.loadtest.inputs.draws import StringData, value
-from triton_kit.loadtest.run.supply import input_steps
+from triton_kit.loadtest.run.request_source import input_steps
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.tensors import DATA_TYPES, Tensor, data_type
 from triton_kit.triton.model import ModelInfo

@@ -10,7 +10,7 @@ from triton_kit.loadtest.client.check import AnswerCheck
 from triton_kit.loadtest.inputs.choice import choose, steps_from_files
 from triton_kit.loadtest.inputs.documents import steps_from_document
 from triton_kit.loadtest.inputs.draws import StringData
-from triton_kit.loadtest.inputs.steps import Step, batches
+from triton_kit.loadtest.inputs.steps import InputStep, batches
 from triton_kit.loadtest.request import Request
 from triton_kit.tensors import Tensor, data_type
 from triton_kit.triton.model import ModelInfo
@@ -215,7 +215,7 @@ def test_an_npz_counts_its_steps_on_the_first_axis(tmp_path):
 
 
 def test_steps_fill_batches_and_begin_again():
-    steps = [Step(inputs={"x": np.array([number])}) for number in range(3)]
+    steps = [InputStep(inputs={"x": np.array([number])}) for number in range(3)]
 
     joined = batches(steps, MODEL, 2)
 
@@ -224,7 +224,7 @@ def test_steps_fill_batches_and_begin_again():
 
 def test_steps_of_different_streams_share_no_batch():
     steps = [
-        Step(inputs={"x": np.array([number])}, stream=stream)
+        InputStep(inputs={"x": np.array([number])}, stream=stream)
         for number, stream in enumerate([0, 0, 0, 1, 1])
     ]
 
@@ -236,7 +236,7 @@ def test_steps_of_different_streams_share_no_batch():
 
 
 def test_steps_of_different_shapes_cannot_share_a_batch():
-    steps = [Step(inputs={"x": np.zeros(size)}) for size in (1, 2)]
+    steps = [InputStep(inputs={"x": np.zeros(size)}) for size in (1, 2)]
 
     with pytest.raises(SpecError, match="different shapes"):
         batches(steps, MODEL, 2)

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
-from triton_kit.loadtest.loops.sequences import Turns
+from triton_kit.loadtest.loops.sequences import SlotRequests
 from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
@@ -19,85 +19,85 @@ def reactor():
 
 
 def test_exactly_the_wanted_number_of_requests_is_sent(reactor):
-    engine = ClosedLoop(reactor, MemoryTransport(reactor), [GOOD], concurrency=7)
+    loop = ClosedLoop(reactor, MemoryTransport(reactor), [GOOD], concurrency=7)
 
-    engine.begin(count=100)
+    loop.begin(count=100)
     reactor.run()
 
-    assert engine.recorder.cut().succeeded == 100
+    assert loop.recorder.take().succeeded == 100
 
 
 def test_fewer_requests_than_slots_end_too(reactor):
-    engine = ClosedLoop(reactor, MemoryTransport(reactor), [GOOD], concurrency=9)
+    loop = ClosedLoop(reactor, MemoryTransport(reactor), [GOOD], concurrency=9)
 
-    engine.begin(count=2)
+    loop.begin(count=2)
     reactor.run()
 
-    assert engine.recorder.cut().succeeded == 2
+    assert loop.recorder.take().succeeded == 2
 
 
 def test_requests_are_taken_in_turn(reactor):
-    engine = ClosedLoop(reactor, MemoryTransport(reactor), [GOOD, BAD], concurrency=1)
+    loop = ClosedLoop(reactor, MemoryTransport(reactor), [GOOD, BAD], concurrency=1)
 
-    engine.begin(count=10)
+    loop.begin(count=10)
     reactor.run()
-    recording = engine.recorder.cut()
+    recording = loop.recorder.take()
 
     assert (recording.succeeded, recording.failed) == (5, 5)
 
 
 def test_a_second_start_begins_at_the_first_request(reactor):
-    engine = ClosedLoop(reactor, MemoryTransport(reactor), [GOOD, BAD], concurrency=1)
+    loop = ClosedLoop(reactor, MemoryTransport(reactor), [GOOD, BAD], concurrency=1)
 
     for _ in range(2):
-        engine.begin(count=1)
+        loop.begin(count=1)
         reactor.run()
 
-    assert engine.recorder.cut().succeeded == 2
+    assert loop.recorder.take().succeeded == 2
 
 
 def test_ceasing_waits_for_what_is_in_flight(reactor):
     transport = MemoryTransport(reactor, service_ns=ns(0.02))
-    engine = ClosedLoop(reactor, transport, [GOOD], concurrency=3)
+    loop = ClosedLoop(reactor, transport, [GOOD], concurrency=3)
 
-    engine.begin()
-    engine.finish(now_ns())
+    loop.begin()
+    loop.finish(now_ns())
     reactor.run()
 
-    assert engine.in_flight == 0
-    assert engine.recorder.cut().succeeded == 3
+    assert loop.in_flight == 0
+    assert loop.recorder.take().succeeded == 3
 
 
 def test_abandoned_requests_are_failures(reactor):
     transport = MemoryTransport(reactor, service_ns=ns(3600))
-    engine = ClosedLoop(reactor, transport, [GOOD], concurrency=3)
+    loop = ClosedLoop(reactor, transport, [GOOD], concurrency=3)
 
-    engine.begin()
-    engine.abandon(Failure("no answer"))
+    loop.begin()
+    loop.abandon(Failure("no answer"))
 
-    assert engine.in_flight == 0
-    assert engine.recorder.cut().errors["no answer"].count == 3
+    assert loop.in_flight == 0
+    assert loop.recorder.take().errors["no answer"].count == 3
 
 
 def test_an_expired_request_frees_its_slot_for_the_next(reactor):
     transport = MemoryTransport(reactor, service_ns=ns(3600))
-    engine = ClosedLoop(reactor, transport, [GOOD], concurrency=2)
+    loop = ClosedLoop(reactor, transport, [GOOD], concurrency=2)
 
-    engine.begin()
-    engine.expire(now_ns() + 1, Failure("timeout"))
+    loop.begin()
+    loop.expire(now_ns() + 1, Failure("timeout"))
 
-    assert engine.in_flight == 2
-    assert engine.recorder.cut().failed == 2
+    assert loop.in_flight == 2
+    assert loop.recorder.take().failed == 2
 
 
 def test_latency_covers_the_service_time(reactor):
     transport = MemoryTransport(reactor, service_ns=ns(0.005))
-    engine = ClosedLoop(reactor, transport, [GOOD], concurrency=1)
+    loop = ClosedLoop(reactor, transport, [GOOD], concurrency=1)
 
-    engine.begin(count=5)
+    loop.begin(count=5)
     reactor.run()
 
-    assert engine.recorder.cut().latency.min_ns >= ns(0.005)
+    assert loop.recorder.take().latency.min_ns >= ns(0.005)
 
 
 def test_a_sequence_is_ended_once_its_slot_sends_nothing_more_and_not_before(reactor):
@@ -110,21 +110,21 @@ def test_a_sequence_is_ended_once_its_slot_sends_nothing_more_and_not_before(rea
             super().send(slot, request)
 
     ending = Request(b"end")
-    engine = ClosedLoop(
+    loop = ClosedLoop(
         reactor,
         Noting(reactor, service_ns=ns(0.01)),
         [],
         concurrency=1,
-        source=lambda _slot: Turns(itertools.repeat(GOOD), ending),
+        sequence_source=lambda _slot: SlotRequests(itertools.repeat(GOOD), ending),
     )
-    start_ns = engine.begin(count=2)
-    reactor.call_at(start_ns + ns(0.005), engine.end_sequences)
+    start_ns = loop.begin(count=2)
+    reactor.call_at(start_ns + ns(0.005), loop.end_sequences)
     reactor.run()
-    assert engine.is_done
+    assert loop.is_done
     assert sent == [GOOD, GOOD]
 
-    engine.end_sequences()
+    loop.end_sequences()
     reactor.run()
 
-    assert engine.is_done
+    assert loop.is_done
     assert sent == [GOOD, GOOD, ending]

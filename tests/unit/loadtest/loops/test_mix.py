@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from triton_kit.cli.perf_models import model_part
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loops.ledger import Ledger
-from triton_kit.loadtest.loops.mix import Share, deal
-from triton_kit.loadtest.loops.observed import ObservedTransport, Parts
+from triton_kit.loadtest.loops.mix import ModelShare, deal
+from triton_kit.loadtest.loops.observed import ObservedTransport, PartRecorders
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.sequences import Sequences
+from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.recorder import Recorder
@@ -57,22 +57,22 @@ def test_all_data_of_a_rare_model_is_sent_in_turn():
 
 def test_each_part_has_its_own_figures():
     good, bad = Request(b"x"), Request(b"")
-    ledger = Ledger()
-    ledger.parts += [Recorder(), Recorder()]
+    tracker = RequestTracker()
+    tracker.parts += [Recorder(), Recorder()]
     with Reactor() as reactor:
-        parts = Parts(ledger, {good: 0, bad: 1})
+        parts = PartRecorders(tracker, {good: 0, bad: 1})
         transport = ObservedTransport(MemoryTransport(reactor), [parts])
-        engine = OpenLoop(
+        loop = OpenLoop(
             reactor,
             transport,
             [good, good, bad],
             lambda: iter(range(0, 30_000, 1000)),
             most_in_flight=8,
-            ledger=ledger,
+            tracker=tracker,
         )
-        engine.begin()
+        loop.begin()
         reactor.run()
-        cut = engine.cut()
+        cut = loop.take_snapshot()
 
     assert (cut.whole.succeeded, cut.whole.failed) == (20, 10)
     assert [(part.succeeded, part.failed) for part in cut.parts] == [(20, 0), (0, 10)]
@@ -82,17 +82,17 @@ def test_each_part_has_its_own_figures():
 @pytest.mark.parametrize("weight", [0, -1, 1001])
 def test_an_impossible_weight_is_refused(weight):
     with pytest.raises(SpecError, match="weight"):
-        Share(model="m", weight=weight)
+        ModelShare(model="m", weight=weight)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"models": (Share(model="a"), Share(model="a"))},
-        {"models": (Share(model="a"),)},
-        {"models": (Share(model="a"), Share(model="b")), "model": "c"},
+        {"models": (ModelShare(model="a"), ModelShare(model="a"))},
+        {"models": (ModelShare(model="a"),)},
+        {"models": (ModelShare(model="a"), ModelShare(model="b")), "model": "c"},
         {
-            "models": (Share(model="a"), Share(model="b")),
+            "models": (ModelShare(model="a"), ModelShare(model="b")),
             "sequences": Sequences(),
         },
         {},
@@ -107,7 +107,10 @@ def test_what_a_share_does_not_say_is_as_for_all():
     spec = PerfSpec(
         url="x",
         batch_size=2,
-        models=(Share(model="a"), Share(model="b", batch_size=8, version="3")),
+        models=(
+            ModelShare(model="a"),
+            ModelShare(model="b", batch_size=8, version="3"),
+        ),
     )
 
     assert [(p.model, p.batch_size, p.version) for p in spec.parts] == [
@@ -135,8 +138,8 @@ def test_options_are_for_all_models_or_for_one():
 
     assert part == {
         "models": (
-            Share(model="a", weight=3, shapes={"x": (3, 4)}),
-            Share(model="b", batch_size=8, input_data="x:random:0:9"),
+            ModelShare(model="a", weight=3, shapes={"x": (3, 4)}),
+            ModelShare(model="b", batch_size=8, input_data="x:random:0:9"),
         ),
         "batch_size": 2,
         "input_data": "zero",

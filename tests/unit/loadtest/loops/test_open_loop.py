@@ -3,10 +3,10 @@ import os
 
 import pytest
 
-from triton_kit.loadtest.loops.ledger import Ledger
 from triton_kit.loadtest.loops.load import RateLoad
 from triton_kit.loadtest.loops.open_loop import OpenLoop
-from triton_kit.loadtest.loops.sequences import Turns
+from triton_kit.loadtest.loops.sequences import SlotRequests
+from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.clock import AlarmClock, now_ns, ns
 from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import NEVER, Reactor
@@ -15,7 +15,7 @@ from triton_kit.loadtest.request import Failure, Request
 GOOD = Request(b"x")
 
 
-def loop(reactor, *, times=None, service_s=0.0, most_in_flight=64):
+def open_loop(reactor, *, times=None, service_s=0.0, most_in_flight=64):
     transport = MemoryTransport(reactor, service_ns=ns(service_s))
     return OpenLoop(
         reactor, transport, [GOOD], lambda: iter(times), most_in_flight=most_in_flight
@@ -26,10 +26,10 @@ def loop(reactor, *, times=None, service_s=0.0, most_in_flight=64):
 def test_no_request_leaves_before_its_time(spin_ns):
     times = [0, 0, 3_000_000, 5_000_000]
     with Reactor(spin_ns=spin_ns) as reactor:
-        engine = loop(reactor, times=times)
-        start_ns = engine.begin()
+        loop = open_loop(reactor, times=times)
+        start_ns = loop.begin()
         reactor.run()
-        recording = engine.recorder.cut()
+        recording = loop.recorder.take()
 
     assert recording.succeeded == 4
     assert recording.lag.min_ns >= 0
@@ -38,20 +38,20 @@ def test_no_request_leaves_before_its_time(spin_ns):
 
 def test_a_schedule_is_sent_while_answers_are_out():
     with Reactor() as reactor:
-        engine = loop(reactor, times=range(0, 50_000_000, 1_000_000), service_s=0.03)
-        engine.begin()
+        loop = open_loop(reactor, times=range(0, 50_000_000, 1_000_000), service_s=0.03)
+        loop.begin()
         reactor.run()
 
-        assert engine.recorder.cut().succeeded == 50
-        assert engine.sent == 50
+        assert loop.recorder.take().succeeded == 50
+        assert loop.sent == 50
 
 
 def test_requests_beyond_the_limit_wait_and_the_wait_counts():
     with Reactor() as reactor:
-        engine = loop(reactor, times=[0] * 10, service_s=0.01, most_in_flight=2)
-        engine.begin()
+        loop = open_loop(reactor, times=[0] * 10, service_s=0.01, most_in_flight=2)
+        loop.begin()
         reactor.run()
-        recording = engine.recorder.cut()
+        recording = loop.recorder.take()
 
     assert recording.succeeded == 10
     assert recording.latency.max_ns >= ns(0.05)  # the fifth pair of two
@@ -60,47 +60,47 @@ def test_requests_beyond_the_limit_wait_and_the_wait_counts():
 
 def test_finishing_sends_what_was_due_before_the_end_and_no_more():
     with Reactor() as reactor:
-        engine = loop(reactor, times=[0] * 6 + [ns(3600)], service_s=0.01)
-        start_ns = engine.begin()
+        loop = open_loop(reactor, times=[0] * 6 + [ns(3600)], service_s=0.01)
+        start_ns = loop.begin()
         reactor.call_at(start_ns + 1_000_000, reactor.stop)
         reactor.run()
-        engine.finish(now_ns())
+        loop.finish(now_ns())
         reactor.run()
 
-        assert engine.recorder.cut().succeeded == 6
+        assert loop.recorder.take().succeeded == 6
 
 
 def test_what_could_not_be_sent_in_time_is_a_failure():
     with Reactor() as reactor:
-        engine = loop(reactor, times=[0] * 9, service_s=3600, most_in_flight=4)
-        start_ns = engine.begin()
+        loop = open_loop(reactor, times=[0] * 9, service_s=3600, most_in_flight=4)
+        start_ns = loop.begin()
         reactor.call_at(start_ns + 1_000_000, reactor.stop)
         reactor.run()
-        engine.abandon(Failure("no answer"))
+        loop.abandon(Failure("no answer"))
 
-        assert engine.recorder.cut().errors["no answer"].count == 9
-        assert engine.is_done
+        assert loop.recorder.take().errors["no answer"].count == 9
+        assert loop.is_done
 
 
 def test_a_limited_number_of_requests_is_sent():
     with Reactor() as reactor:
         load = RateLoad(rate_hz=5000, distribution="poisson", seed=3)
         transport = MemoryTransport(reactor)
-        engine = OpenLoop(reactor, transport, [GOOD], load.times, most_in_flight=8)
-        engine.begin(count=100)
+        loop = OpenLoop(reactor, transport, [GOOD], load.times, most_in_flight=8)
+        loop.begin(count=100)
         reactor.run()
 
-        assert engine.recorder.cut().succeeded == 100
+        assert loop.recorder.take().succeeded == 100
 
 
 def test_a_second_start_begins_the_schedule_anew():
     with Reactor() as reactor:
-        engine = loop(reactor, times=[0, 1000])
+        loop = open_loop(reactor, times=[0, 1000])
         for _ in range(2):
-            engine.begin()
+            loop.begin()
             reactor.run()
 
-        assert engine.recorder.cut().succeeded == 4
+        assert loop.recorder.take().succeeded == 4
 
 
 def test_an_alarm_that_is_past_rings_at_once_and_a_disarmed_one_never():
@@ -141,7 +141,7 @@ def test_requests_of_one_sequence_never_overtake_each_other():
             sent.append(request)
             super().send(slot, request)
 
-    class Freeing(Ledger):
+    class Freeing(RequestTracker):
         def hand_back_to(self, freed):
             def noting(slot, last_ns):
                 busy.discard(slot)
@@ -151,18 +151,18 @@ def test_requests_of_one_sequence_never_overtake_each_other():
 
     busy = set()
     with Reactor() as reactor:
-        engine = OpenLoop(
+        loop = OpenLoop(
             reactor,
             Noting(reactor, service_ns=ns(0.002)),
             [],
             lambda: iter([0] * 30),
             most_in_flight=3,
-            source=lambda slot: Turns(iter(made[slot])),
-            ledger=Freeing(),
+            sequence_source=lambda slot: SlotRequests(iter(made[slot])),
+            tracker=Freeing(),
         )
-        engine.begin()
+        loop.begin()
         reactor.run()
-        recording = engine.recorder.cut()
+        recording = loop.recorder.take()
 
     assert recording.succeeded == 30
     assert recording.latency.max_ns >= ns(0.02)  # the last waited for nine before it
@@ -181,32 +181,35 @@ def test_a_sequence_is_ended_once_nothing_more_is_to_come_and_not_before():
 
     ending = Request(b"end")
     with Reactor() as reactor:
-        engine = OpenLoop(
+        loop = OpenLoop(
             reactor,
             Noting(reactor, service_ns=ns(0.01)),
             [],
             lambda: iter([0, 0]),
             most_in_flight=1,
-            source=lambda _slot: Turns(itertools.repeat(GOOD), ending),
+            sequence_source=lambda _slot: SlotRequests(itertools.repeat(GOOD), ending),
         )
-        start_ns = engine.begin()
-        reactor.call_at(start_ns + ns(0.005), engine.end_sequences)
+        start_ns = loop.begin()
+        reactor.call_at(start_ns + ns(0.005), loop.end_sequences)
         reactor.call_at(start_ns + ns(10), reactor.stop)
         reactor.run()
-        assert engine.is_done
+        assert loop.is_done
         assert sent == [GOOD, GOOD]
 
-        engine.end_sequences()
+        loop.end_sequences()
         reactor.run()  # until the end, which counts nowhere, is answered
 
-        assert engine.is_done
-        assert engine.recorder.cut().succeeded == 2
+        assert loop.is_done
+        assert loop.recorder.take().succeeded == 2
     assert sent == [GOOD, GOOD, ending]
 
 
 @pytest.mark.parametrize(
     "how",
-    [{"source": lambda _slot: Turns(itertools.repeat(GOOD))}, {"spread": True}],
+    [
+        {"sequence_source": lambda _slot: SlotRequests(itertools.repeat(GOOD))},
+        {"spread": True},
+    ],
     ids=lambda how: next(iter(how)),
 )
 def test_what_is_due_goes_where_nothing_was_for_longest(how):
@@ -218,7 +221,7 @@ def test_what_is_due_goes_where_nothing_was_for_longest(how):
             super().send(slot, request)
 
     with Reactor() as reactor:
-        engine = OpenLoop(
+        loop = OpenLoop(
             reactor,
             Noting(reactor),
             [GOOD],
@@ -226,7 +229,7 @@ def test_what_is_due_goes_where_nothing_was_for_longest(how):
             most_in_flight=3,
             **how,
         )
-        engine.begin()
+        loop.begin()
         reactor.run()
 
     assert used == [0, 1, 2, 0, 1, 2]

@@ -44,28 +44,28 @@ def test_a_periodic_load_ends_by_itself(other):
 
 def test_a_level_ends_when_its_new_slots_have_had_their_answers():
     with Reactor() as reactor:
-        engine = ClosedLoop(
+        loop = ClosedLoop(
             reactor,
             MemoryTransport(reactor),
             [Request(b"x")],
             concurrency=2,
             quota=Quota(reactor, 3),
         )
-        engine.begin()
+        loop.begin()
         flights, counts = [], []
         for level in (2, 5, 6):
-            engine.raise_to(level)
+            loop.raise_to(level)
             reactor.run()
-            flights.append(engine.in_flight)
-            counts.append(engine.cut().whole.succeeded)
-        engine.finish(now_ns())
+            flights.append(loop.in_flight)
+            counts.append(loop.take_snapshot().whole.succeeded)
+        loop.finish(now_ns())
         reactor.run()
 
     assert flights == [2, 5, 6]
     assert counts[0] >= 2 * 3
     assert counts[1] >= 3 * 3
     assert counts[2] >= 3
-    assert engine.is_done
+    assert loop.is_done
 
 
 def test_every_response_of_a_stream_counts():

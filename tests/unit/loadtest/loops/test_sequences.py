@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loops.sequences import Sequences, sequence_source
+from triton_kit.loadtest.loops.sequences import Sequences, make_sequence_source
 from triton_kit.loadtest.request import Request
 from triton_kit.loadtest.spec import parse_parameter
 
@@ -18,8 +18,8 @@ def walk(sequences, slot, count, streams=()):
         return made[-1][0]
 
     distinct = max((places.stop for places in streams), default=3)
-    source = sequence_source(sequences, distinct, request_at, streams)
-    requests = source(slot).requests
+    sequence_source = make_sequence_source(sequences, distinct, request_at, streams)
+    requests = sequence_source(slot).requests
     known = {request: (place, parameters) for request, place, parameters in made}
     return [known[request] for request in itertools.islice(requests, count)]
 
@@ -51,14 +51,16 @@ def test_a_sequence_cut_short_can_be_ended(length, taken):
         return request
 
     sequences = Sequences(length=length, variation=0)
-    turns = sequence_source(sequences, 3, request_at)(2)
-    last = [made[request] for request in itertools.islice(turns.requests, taken)][-1:]
+    slot_requests = make_sequence_source(sequences, 3, request_at)(2)
+    last = [
+        made[request] for request in itertools.islice(slot_requests.requests, taken)
+    ][-1:]
 
     if not last or last[0]["sequence_end"]:
-        assert turns.ending is None
+        assert slot_requests.ending is None
     else:
         ending = {"sequence_id": 3, "sequence_start": False, "sequence_end": True}
-        assert made[turns.ending] == ending
+        assert made[slot_requests.ending] == ending
 
 
 def test_the_data_is_taken_in_turn():

@@ -39,7 +39,7 @@ def load(script, *, count, concurrency=1, requests=None, expire_after_s=None):
             )
         reactor.run()
         assert engine.in_flight == 0
-        return engine.recorder.cut()
+        return engine.recorder.take()
 
 
 def answering(answer):
@@ -178,7 +178,7 @@ def test_a_server_that_went_away_is_counted_as_refusing():
         engine.begin(count=2)
         reactor.run()
 
-        assert engine.recorder.cut().errors["connection refused"].count == 2
+        assert engine.recorder.take().errors["connection refused"].count == 2
 
 
 def closed_port():

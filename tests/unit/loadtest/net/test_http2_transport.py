@@ -22,8 +22,8 @@ from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.http2_transport import Http2Transport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure, HeaderList, Request
-from triton_kit.loadtest.run.sender import Sender
-from triton_kit.loadtest.run.supply import Supply
+from triton_kit.loadtest.run.generator import LocalLoadGenerator
+from triton_kit.loadtest.run.request_source import RequestSource
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.loadtest.transport_spec import TransportSpec
 from triton_kit.triton.address import Address
@@ -153,7 +153,7 @@ def load(
             )
         reactor.run()
         assert engine.in_flight == 0
-        return engine.recorder.cut()
+        return engine.recorder.take()
 
 
 @pytest.mark.parametrize("concurrency", [1, 16])
@@ -277,12 +277,12 @@ def spread_of_30(connections, *, wanted, rate_hz=1000.0):
             reactor, Address(host=host, port=port), connections=connections
         ) as transport,
     ):
-        supply = Supply(requests=[request()])
-        engine = Sender(spec, reactor, transport, supply).engine(rate)
+        supply = RequestSource(requests=[request()])
+        engine = LocalLoadGenerator(spec, reactor, transport, supply).engine(rate)
         reactor.call_at(now_ns() + ns(WITHIN_S), reactor.stop)
         engine.begin(count=30)
         reactor.run()
-        assert engine.recorder.cut().succeeded == 30
+        assert engine.recorder.take().succeeded == 30
     return [len(oracle.bodies) for oracle in seen]
 
 
@@ -484,7 +484,7 @@ def test_every_slot_has_its_turn_where_the_server_takes_few_calls_at_once():
         reactor,
     ):
         reactor.run()
-        recording = engine.cut().whole
+        recording = engine.take_snapshot().whole
         engine.abandon(Failure("over"))
 
     # Each of them, and hardly more of one than of another.
@@ -502,7 +502,7 @@ def test_a_call_that_is_taken_back_lets_those_that_wait_begin():
         first_due_ns = engine.ledger.due_ns[0]
         engine.expire(first_due_ns + 1, Failure("timeout"))
         reactor.run()
-        recording = engine.cut().whole
+        recording = engine.take_snapshot().whole
         engine.abandon(Failure("over"))
 
     assert recording.errors["timeout"].count == 1

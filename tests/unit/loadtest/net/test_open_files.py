@@ -22,7 +22,7 @@ except SpecError as error:
 SWEEP = """
 import resource, sys
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.run.sender import sender_of
+from triton_kit.loadtest.run.generator import sender_of
 from triton_kit.loadtest.loops.load import ClosedLoad
 from triton_kit.loadtest.spec import PerfSpec
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))

@@ -6,7 +6,7 @@ def test_a_late_request_counts_its_wait():
     recorder = Recorder()
 
     recorder.times += (1_000, 51_000, 90_000, 101_000)
-    recording = recorder.cut()
+    recording = recorder.take()
 
     assert recording.latency.max_ns == 100_000
     assert recording.from_send.max_ns == 50_000
@@ -23,7 +23,7 @@ def test_more_requests_than_one_batch_are_all_counted():
             recorder.count()
 
     assert recorder.succeeded == 10_000
-    assert recorder.cut().latency.counts.sum() == 10_000
+    assert recorder.take().latency.counts.sum() == 10_000
 
 
 def test_failures_are_counted_by_kind_with_the_first_as_example():
@@ -32,7 +32,7 @@ def test_failures_are_counted_by_kind_with_the_first_as_example():
     recorder.fail(Failure("HTTP 400", "bad shape"))
     recorder.fail(Failure("HTTP 400", "another"))
     recorder.fail(Failure("timeout"))
-    recording = recorder.cut()
+    recording = recorder.take()
 
     assert recording.failed == 3
     assert recording.errors["HTTP 400"].count == 2
@@ -42,9 +42,9 @@ def test_failures_are_counted_by_kind_with_the_first_as_example():
 def test_a_cut_begins_anew():
     recorder = Recorder()
     recorder.times += (0, 0, 1, 1)
-    recorder.cut()
+    recorder.take()
 
-    assert recorder.cut().succeeded == 0
+    assert recorder.take().succeeded == 0
     assert recorder.finished == 0
 
 
@@ -55,8 +55,8 @@ def test_recordings_merge():
     first.fail(Failure("timeout"))
     second.fail(Failure("timeout"))
 
-    whole = first.cut()
-    whole.merge(second.cut())
+    whole = first.take()
+    whole.merge(second.take())
 
     assert (whole.succeeded, whole.failed) == (2, 2)
     assert whole.latency.max_ns == 20

@@ -6,7 +6,7 @@ from triton_kit.loadtest.record.stats import StatsWatch
 
 
 class Counters:
-    """Answers with one set of counters after another, each of them twice."""
+    """ResponseChecks with one set of counters after another, each of them twice."""
 
     def __init__(self, *told):
         self._told = (counters for counters in told for _ in range(2))

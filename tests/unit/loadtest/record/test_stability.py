@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.record.backlog import Backlog, Owed
+from triton_kit.loadtest.net.clock import ns
+from triton_kit.loadtest.record.backlog import BacklogHistory, BacklogSample
 from triton_kit.loadtest.record.cpu import CpuUse, CpuWatch, server_process
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.record.stability import (
@@ -20,7 +21,7 @@ from triton_kit.loadtest.record.stability import (
     half_width,
 )
 from triton_kit.loadtest.request import Failure
-from triton_kit.loadtest.results.verdict import judge
+from triton_kit.loadtest.results.verdict import Pace, judge
 from triton_kit.triton.address import Address
 
 WINDOWS = StopRule(kind="windows", window_s=1, tolerance=0.1, most_windows=5)
@@ -29,7 +30,7 @@ WINDOWS = StopRule(kind="windows", window_s=1, tolerance=0.1, most_windows=5)
 def window(requests, latency_us=100):
     recorder = Recorder()
     recorder.times += (0, 0, 1, latency_us * 1000) * requests
-    return Window(length_s=1.0, recording=recorder.cut())
+    return Window(length_s=1.0, recording=recorder.take())
 
 
 def test_three_windows_that_agree_are_enough():
@@ -37,13 +38,15 @@ def test_three_windows_that_agree_are_enough():
 
 
 def test_a_throughput_that_drifts_is_not_settled():
-    reason = WINDOWS.unsettled([window(100), window(105), window(120)])
+    reason = WINDOWS.why_unstable([window(100), window(105), window(120)])
 
     assert reason == "throughput of the last three windows differs by 20%"
 
 
 def test_a_latency_that_drifts_is_not_settled():
-    reason = WINDOWS.unsettled([window(100, 100), window(100, 100), window(100, 200)])
+    reason = WINDOWS.why_unstable(
+        [window(100, 100), window(100, 100), window(100, 200)]
+    )
 
     assert "latency" in reason
 
@@ -59,11 +62,11 @@ def test_after_the_last_trial_it_is_over_and_unstable():
     windows = [window(count) for count in (100, 200, 400, 800, 1600)]
 
     assert WINDOWS.is_over(windows)
-    assert WINDOWS.unsettled(windows) is not None
+    assert WINDOWS.why_unstable(windows) is not None
 
 
 def test_windows_without_answers_never_settle():
-    assert WINDOWS.unsettled([window(0)] * 3) is not None
+    assert WINDOWS.why_unstable([window(0)] * 3) is not None
 
 
 def test_one_fixed_window_is_enough():
@@ -112,10 +115,10 @@ def verdict(**changes):
     recorder.times += (0, 0, 1, 100)
     quiet = CpuUse(1.0, 0.5, 0.2, 0.3, cores=2)
     facts = {
-        "unsettled": None,
+        "why_unstable": None,
         "cpu": quiet,
-        "recording": recorder.cut(),
-        "backlog": Backlog(),
+        "recording": recorder.take(),
+        "backlog": BacklogHistory(),
     }
     return judge(**(facts | changes))
 
@@ -179,7 +182,7 @@ def answered(good, late, refused=""):
         recorder.fail(Failure("timeout"))
     if refused:
         recorder.fail(Failure("gRPC INTERNAL", refused))
-    return recorder.cut()
+    return recorder.take()
 
 
 @pytest.mark.parametrize(
@@ -198,9 +201,9 @@ def answered(good, late, refused=""):
 def test_a_server_that_ended_is_not_taken_for_others(late, cancels, why):
     used = CpuUse(1.0, 1.8, 0.2, None, has_server_ended=True)
 
-    found = verdict(cpu=used, recording=answered(9, late), cancels=cancels)
+    found = verdict(cpu=used, recording=answered(999, late), cancels=cancels)
 
-    assert str(found) == f"unstable: the server's process ended{why}"
+    assert str(found) == f"failing: the server's process ended{why}"
 
 
 DEAD_MODEL = "in ensemble 'chain', Stub process 'mlp_0_0' is not healthy."
@@ -228,7 +231,7 @@ def test_a_model_without_its_process_is_told(has_ended, reason, good):
 
     found = verdict(cpu=used, recording=answered(good, 1, DEAD_MODEL), cancels=True)
 
-    assert str(found) == f"unstable: {reason}"
+    assert str(found) == f"failing: {reason}"
 
 
 @pytest.mark.parametrize(("good", "late"), [(98, 2), (0, 100)])
@@ -236,28 +239,30 @@ def test_a_server_that_answers_too_late_is_the_limit(good, late):
     """However little it owes in the end, as requests were given up."""
     found = verdict(
         recording=answered(good, late),
-        unsettled="it wavers",
-        backlog=owed([100] * 30 + [140] * 20),
+        why_unstable="it wavers",
+        backlog=history([100] * 30 + [140] * 20),
     )
 
-    assert found.kind == "server-limited"
-    assert found.reason == f"{late} of 100 requests had no answer in time"
+    assert [str(finding) for finding in found.findings[:2]] == [
+        f"failing: {late} of 100 requests failed (timeout)",
+        f"server-limited: {late} of 100 requests had no response in time",
+    ]
 
 
 def test_one_late_answer_in_a_hundred_may_be_an_accident():
     assert str(verdict(recording=answered(99, 1))) == "stable"
 
 
-def owed(counts, per_tick=lambda tick: 1000):
-    backlog, due = Backlog(), 0
+def history(counts, per_tick=lambda tick: 1000):
+    backlog, due = BacklogHistory(), 0
     for tick, count in enumerate(counts):
         due += per_tick(tick)
-        backlog.note(tick, Owed(due, count))
+        backlog.note(tick, BacklogSample(due, count))
     return backlog
 
 
 def test_a_server_that_falls_behind_is_the_limit():
-    found = verdict(backlog=owed(range(0, 202, 2)))
+    found = verdict(backlog=history(range(0, 202, 2)))
 
     assert found.kind == "server-limited"
     assert found.reason == (
@@ -270,7 +275,7 @@ def test_a_server_that_falls_behind_is_the_limit():
 def test_any_overload_is_noticed(overload):
     per_tick = 100 * (1 - 1 / overload)
 
-    assert verdict(backlog=owed(round(n * per_tick) for n in range(50))).kind == (
+    assert verdict(backlog=history(round(n * per_tick) for n in range(50))).kind == (
         "server-limited"
     )
 
@@ -288,21 +293,21 @@ def test_any_overload_is_noticed(overload):
     ],
 )
 def test_a_server_that_keeps_up_is_not_behind(counts):
-    assert str(verdict(backlog=owed(counts))) == "stable"
+    assert str(verdict(backlog=history(counts))) == "stable"
 
 
 def test_requests_as_long_as_half_the_run_leave_it_open():
-    found = verdict(backlog=owed(min(10 * n, 250) for n in range(50)))
+    found = verdict(backlog=history(min(10 * n, 250) for n in range(50)))
 
     assert found.kind == "unstable"
 
 
 def owed_beside_pauses(is_paused, count_at):
     """A machine that stands still at times, and the client on it: no notes then."""
-    backlog = Backlog()
+    backlog = BacklogHistory()
     for tick in range(101):
         if not is_paused(tick):
-            backlog.note(tick, Owed(1000 * tick, count_at(tick)))
+            backlog.note(tick, BacklogSample(1000 * tick, count_at(tick)))
     return backlog
 
 
@@ -333,15 +338,15 @@ def test_a_server_that_keeps_up_on_a_machine_that_pauses_is_not_behind(quarter):
 
 
 def test_notes_of_one_moment_are_no_error():
-    backlog = Backlog()
+    backlog = BacklogHistory()
     for _ in range(9):
-        backlog.note(5, Owed(1, 1))
+        backlog.note(5, BacklogSample(1, 1))
 
     assert str(verdict(backlog=backlog)) == "stable"
 
 
 def test_a_run_may_last_for_days():
-    growth = owed(n // 100 for n in range(100_000)).growth()
+    growth = history(n // 100 for n in range(100_000)).growth()
 
     assert growth.second_quarter == pytest.approx(375, rel=0.05)
     assert growth.last_quarter == pytest.approx(875, rel=0.05)
@@ -350,24 +355,85 @@ def test_a_run_may_last_for_days():
 
 def test_a_trace_that_asks_ever_more_is_owed_more():
     """A request takes ten ticks, and ever more are sent."""
-    backlog = owed((10 * n for n in range(100)), per_tick=lambda tick: tick)
+    backlog = history((10 * n for n in range(100)), per_tick=lambda tick: tick)
 
     assert verdict(backlog=backlog).kind == "stable"
 
 
 def test_a_run_that_did_not_settle_says_why():
-    assert str(verdict(unsettled="it jumps")) == "unstable: it jumps"
+    assert str(verdict(why_unstable="it jumps")) == "unstable: it jumps"
 
 
 def test_a_run_without_a_good_answer_is_not_stable():
     recorder = Recorder()
     recorder.fail(Failure("HTTP 500"))
 
-    recording = recorder.cut()
+    recording = recorder.take()
 
     for cpu in (CpuUse(1.0, 0.1, 0.1, 0.5), CpuUse(2.0, 2.0, 0.5, 0.5, cores=2)):
         found = verdict(recording=recording, cpu=cpu)
-        assert str(found) == "unstable: no request was answered well"
+        assert str(found) == "failing: 1 of 1 requests failed (HTTP 500)"
+
+
+def failed(count, of=100):
+    recorder = Recorder()
+    recorder.times += (0, 0, 1, 100) * (of - count)
+    for _ in range(count):
+        recorder.fail(Failure("HTTP 400", "unexpected shape\nfor input 'x'"))
+    return recorder.take()
+
+
+def test_failed_requests_reach_the_verdict():
+    found = verdict(recording=failed(88))
+
+    assert found.is_failing
+    assert str(found) == (
+        "failing: 88 of 100 requests failed (HTTP 400: unexpected shape for input 'x')"
+    )
+    assert not verdict(recording=failed(1)).is_failing
+
+
+@pytest.mark.parametrize(
+    ("count", "allowed", "is_failing"),
+    [(5, 0.1, False), (10, 0.1, True), (1, 0.001, True), (0, 0.001, False)],
+)
+def test_an_objective_says_how_many_requests_may_fail(count, allowed, is_failing):
+    found = verdict(recording=failed(count), allowed_failed=allowed)
+
+    assert found.is_failing == is_failing
+
+
+def test_a_verdict_lists_every_finding_worst_first():
+    found = verdict(
+        recording=failed(50),
+        cpu=CpuUse(2.0, 3.0, 0.5, 0.5, cores=2),
+        backlog=history(range(0, 202, 2)),
+        why_unstable="it jumps",
+    )
+
+    kinds = ["failing", "server-limited", "disturbed", "unstable"]
+    assert [finding.kind for finding in found.findings] == kinds
+    assert [row["kind"] for row in found.as_json()["findings"]] == kinds
+
+
+def slower(latency_ns):
+    recorder = Recorder()
+    for index in range(100):
+        recorder.times += (0, 0, 1, latency_ns * (index + 1))
+    return recorder.take()
+
+
+def test_a_rate_that_is_not_kept_is_the_servers_limit():
+    """The backlog alone is too small to be no accident."""
+    backlog = history([n // 8 for n in range(100)])
+    short = Pace(due_per_s=60, ended_per_s=48, window_s=1)
+    kept = Pace(due_per_s=60, ended_per_s=59, window_s=1)
+
+    found = verdict(backlog=backlog, pace=short, recording=slower(ns(0.001)))
+
+    assert found.kind == "server-limited"
+    assert found.reason.startswith("48.0 of the 60.0 requests per second that were due")
+    assert verdict(backlog=backlog, pace=kept).kind == "stable"
 
 
 def test_our_own_work_is_not_foreign():

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from triton_kit.loadtest.record.backlog import Owed
-from triton_kit.loadtest.record.recorder import Cut
+from triton_kit.loadtest.record.backlog import BacklogSample
+from triton_kit.loadtest.record.recorder import Snapshot
 from triton_kit.loadtest.request import Failure
 
 
-class Engine(Protocol):
+class LoadLoop(Protocol):
     """Sends requests, in this process or in others, and records how they end.
 
     All times are CLOCK_MONOTONIC nanoseconds.
     """
 
-    def begin(self, *, count: int | None = None) -> int:
+    def begin(self, *, count: int | None = None, at_ns: int | None = None) -> int:
         """Start the load; `count` limits how many requests are sent in all.
 
         Returns:
-            When the load begins.
+            When the load begins: at `at_ns`, or as soon as it can.
         """
 
     @property
@@ -35,7 +35,18 @@ class Engine(Protocol):
         """Requests that ended since the last cut, well or not."""
 
     @property
-    def owed(self) -> Owed | None:
+    def in_flight(self) -> int:
+        """Requests that were sent and have no response."""
+
+    @property
+    def responses(self) -> int:
+        """Responses since the last snapshot: every one of a stream, and failed ones.
+
+        Requests that timed out here are none.
+        """
+
+    @property
+    def backlog(self) -> BacklogSample | None:
         """Requests that are due and have no answer, while more are to come.
 
         None for a closed loop, and once the last request of an open one has left.
@@ -56,5 +67,5 @@ class Engine(Protocol):
     def expire(self, before_ns: int, failure: Failure) -> None:
         """Fail the requests that were due before `before_ns` and have no answer yet."""
 
-    def cut(self) -> Cut:
+    def take_snapshot(self) -> Snapshot:
         """Return what was recorded since the last cut, and begin anew."""

@@ -8,6 +8,7 @@ from triton_kit.loadtest.loops.load import rate_range
 from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.results.export import as_prometheus
+from triton_kit.loadtest.results.figures import Figures
 from triton_kit.loadtest.results.result import PerfResult, Run
 from triton_kit.loadtest.results.verdict import Verdict
 
@@ -18,20 +19,22 @@ def run_of(load):
     recorder = Recorder()
     recorder.times += (0, 0, 1, 123_456_789) * 3
     return Run(
-        load=load.as_json(),
-        name=str(load),
-        window_s=1.0,
-        answered=1_234_567,
-        recording=recorder.cut(),
+        figures=Figures(
+            name=str(load),
+            which={"load": load.as_json()},
+            window_s=1.0,
+            succeeded=1_234_567,
+            recording=recorder.take(),
+            inferences_per_request=1,
+        ),
         send_rate=None,
         total=1_234_567,
-        inferences_per_request=1,
         windows=(),
         server=(),
         metrics=(),
         boundaries_ns=(),
         cpu=CpuUse(1.0, 1.0, 1.0, None),
-        verdict=Verdict(kind="stable"),
+        verdict=Verdict(),
     )
 
 

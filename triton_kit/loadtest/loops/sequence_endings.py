@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from triton_kit.loadtest.loops.ledger import Ledger
-from triton_kit.loadtest.loops.sequences import TurnTaking
+from triton_kit.loadtest.loops.sequences import RequestOrder
+from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.transport import Transport
 
 
-class Endings:
+class SequenceEndings:
     """Ends sequences of slots that send nothing more, by requests that count nowhere.
 
     Until its end comes, a sequence holds a place in the server, for which others may
@@ -22,17 +22,17 @@ class Endings:
 
     def __init__(
         self,
-        turns: TurnTaking,
-        ledger: Ledger,
+        slot_requests: RequestOrder,
+        tracker: RequestTracker,
         transport: Transport,
         ended: Callable[[], None],
     ) -> None:
         self.are_wanted = False
-        self._turns = turns
-        self._ledger = ledger
+        self._turns = slot_requests
+        self._ledger = tracker
         self._transport = transport
-        if turns.has_sequences:
-            ledger.leave_out(ended)
+        if slot_requests.has_sequences:
+            tracker.leave_out(ended)
 
     @property
     def in_flight(self) -> int:

@@ -21,9 +21,9 @@ from triton_kit.loadtest.inputs.data import (
     sample_inputs,
 )
 from triton_kit.loadtest.inputs.shapes import input_shapes
-from triton_kit.loadtest.inputs.steps import Step, batches, shape_of
-from triton_kit.loadtest.loops.observed import Check
-from triton_kit.loadtest.loops.sequences import Source, sequence_source
+from triton_kit.loadtest.inputs.steps import InputStep, batches, shape_of
+from triton_kit.loadtest.loops.observed import ResponseCheck
+from triton_kit.loadtest.loops.sequences import SequenceSource, make_sequence_source
 from triton_kit.loadtest.request import Parameter, Request
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.tensors import DYNAMIC, Shape
@@ -36,7 +36,7 @@ _LARGEST_INPUT_BYTES = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Supply:
+class RequestSource:
     """What is sent, and what must come back.
 
     Attributes:
@@ -47,12 +47,14 @@ class Supply:
     """
 
     requests: Sequence[Request]
-    source: Source | None = None
-    check: Check | None = None
+    sequence_source: SequenceSource | None = None
+    check: ResponseCheck | None = None
     part_of: Mapping[Request, int] = field(default_factory=dict)
 
 
-def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
+def encode_requests(
+    spec: PerfSpec, model: ModelInfo, protocol: Protocol
+) -> RequestSource:
     """Encode every request that `spec` asks for.
 
     Raises:
@@ -81,14 +83,20 @@ def supply_of(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Supply:
             encode(place, {})  # their slots place the same inputs, but later
     if sequences is None:
         requests = [encode(place, {}) for place in range(len(steps))]
-        return Supply(requests=requests, check=check if check else None)
+        return RequestSource(requests=requests, check=check if check else None)
 
-    source = sequence_source(sequences, len(steps), encode, _streams(steps))
+    sequence_source = make_sequence_source(
+        sequences, len(steps), encode, _streams(steps)
+    )
     has_answers = any(step.expected for step in steps)
-    return Supply(requests=[], source=source, check=check if has_answers else None)
+    return RequestSource(
+        requests=[],
+        sequence_source=sequence_source,
+        check=check if has_answers else None,
+    )
 
 
-def _streams(steps: Sequence[Step]) -> list[range]:
+def _streams(steps: Sequence[InputStep]) -> list[range]:
     """Return the places of each stream; none where the data has no streams."""
     streams, first = [], 0
     for stream, members in itertools.groupby(steps, operator.attrgetter("stream")):
@@ -105,7 +113,9 @@ def _with_joined_outputs(model: ModelInfo) -> ModelInfo:
     return replace(model, outputs=tuple(outputs))
 
 
-def _check_transport(spec: PerfSpec, steps: Sequence[Step], protocol: Protocol) -> None:
+def _check_transport(
+    spec: PerfSpec, steps: Sequence[InputStep], protocol: Protocol
+) -> None:
     """Refuse what cannot travel, or be held against what is expected, that way."""
     endpoint = spec.transport.endpoint
     has_expected = any(step.expected for step in steps)
@@ -124,7 +134,7 @@ def _check_transport(spec: PerfSpec, steps: Sequence[Step], protocol: Protocol) 
         )
 
 
-def input_steps(spec: PerfSpec, model: ModelInfo) -> list[Step]:
+def input_steps(spec: PerfSpec, model: ModelInfo) -> list[InputStep]:
     """Return what goes into each request, batch axis included.
 
     Raises:
@@ -151,12 +161,12 @@ def input_steps(spec: PerfSpec, model: ModelInfo) -> list[Step]:
 
 def _drawn_steps(
     spec: PerfSpec, model: ModelInfo, choice: Choice, shapes: Mapping[str, Shape]
-) -> list[Step]:
+) -> list[InputStep]:
     draws = {n: draw for n, draw in choice.draws.items() if n not in spec.samples}
     shapes = _shapes_of(draws, model, shapes, spec.batch_size)
     generator = np.random.default_rng(spec.seed)
     most = _DISTINCT_REQUESTS if choice.varies or spec.samples else 1
-    steps: list[Step] = []
+    steps: list[InputStep] = []
     total_bytes = 0
     while len(steps) < most and total_bytes < _REQUEST_BYTES:
         inputs = drawn_inputs(
@@ -167,7 +177,7 @@ def _drawn_steps(
             batch_size=spec.batch_size,
             first=len(steps) * spec.batch_size,
         )
-        steps.append(Step(inputs=inputs))
+        steps.append(InputStep(inputs=inputs))
         total_bytes += sum(array.nbytes for array in inputs.values())
     return steps
 

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from triton_kit.loadtest.net.transport import Transport
-from triton_kit.loadtest.record.recorder import Cut, Recorder
+from triton_kit.loadtest.record.recorder import Recorder, Snapshot
 from triton_kit.loadtest.request import Failure, OnEnd
 
 # Called when a slot is free again: the slot, and when its request ended.
 Freed = Callable[[int, int], None]
 
 
-class Ledger:
+class RequestTracker:
     """Records how each request ended, then hands its slot back to the loop.
 
     Loops write to `due_ns` directly: a call per request would cost more than the rest.
 
     Attributes:
         recorder: everything that ended.
-        parts: the same, told apart, where an observer does so (`observed.Parts`).
+        parts: the same per model, where `observed.PartRecorders` fills them.
         due_ns: of each slot's request; 0 where the slot is free.
         uncounted: slots whose request is recorded nowhere; its end frees no slot.
         finished: takes the end of a request, once a loop has asked to be handed back.
@@ -63,9 +63,9 @@ class Ledger:
             if 0 < due_ns < before_ns:
                 transport.cancel(slot, failure)
 
-    def cut(self) -> Cut:
+    def take_snapshot(self) -> Snapshot:
         """Return what was recorded since the last cut, and begin anew."""
-        return Cut(self.recorder.cut(), tuple(part.cut() for part in self.parts))
+        return Snapshot(self.recorder.take(), tuple(part.take() for part in self.parts))
 
 
 def _finished(recorder: Recorder, due_ns: list[int], freed: Freed) -> OnEnd:

@@ -10,16 +10,16 @@ from triton_kit.errors import SpecError
 from triton_kit.loadtest.client.control import Control
 from triton_kit.loadtest.client.protocol import Protocol, protocol_of
 from triton_kit.loadtest.loops.mix import deal
-from triton_kit.loadtest.loops.observed import Check
+from triton_kit.loadtest.loops.observed import ResponseCheck
 from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.request import Failure, Request
-from triton_kit.loadtest.run.supply import Supply, supply_of
+from triton_kit.loadtest.run.request_source import RequestSource, encode_requests
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.triton.model import ModelInfo, ServerInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class ServedModel:
     """One model: what to send to it, how, and what it says of itself."""
 
     spec: PerfSpec
@@ -28,7 +28,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Targets:
+class ServedModels:
     """All models of a measurement, their server, and models that they call.
 
     `spec` is what was asked for, with sequences just where the model needs them or
@@ -37,7 +37,7 @@ class Targets:
 
     spec: PerfSpec
     server: ServerInfo
-    each: Sequence[Target]
+    each: Sequence[ServedModel]
     composing: Sequence[str] = ()
 
     @property
@@ -55,7 +55,7 @@ class Targets:
 
 
 @contextmanager
-def targets_of(spec: PerfSpec) -> Iterator[Targets]:
+def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
     """Ask the server for the models of `spec`; yield what to send their requests by.
 
     Raises:
@@ -72,14 +72,16 @@ def targets_of(spec: PerfSpec) -> Iterator[Targets]:
     composing = [_called(control, word) for word in spec.composing]
     streaming = spec.streaming or any(model.is_decoupled for model in models)
     each = [
-        Target(spec=part, protocol=protocol_of(part, streaming=streaming), model=model)
+        ServedModel(
+            spec=part, protocol=protocol_of(part, streaming=streaming), model=model
+        )
         for part, model in zip(spec.parts, models, strict=True)
     ]
     with ExitStack() as stack:
         for target in each:
             if target.protocol.memory is not None:
                 stack.enter_context(target.protocol.memory)
-        yield Targets(spec=spec, server=server, each=each, composing=composing)
+        yield ServedModels(spec=spec, server=server, each=each, composing=composing)
 
 
 def _with_sequences(spec: PerfSpec, models: Sequence[ModelInfo]) -> PerfSpec:
@@ -106,7 +108,9 @@ def _called(control: Control, word: str) -> str:
     return control.model(name, version).name
 
 
-def supply_for(targets: Targets, weights: Sequence[int], *, seed: int) -> Supply:
+def encode_all_requests(
+    targets: ServedModels, weights: Sequence[int], *, seed: int
+) -> RequestSource:
     """Encode every request of every model, and put them into an order.
 
     Raises:
@@ -115,29 +119,29 @@ def supply_for(targets: Targets, weights: Sequence[int], *, seed: int) -> Supply
     """
     supplies = []
     for target in targets.each:
-        supplies.append(supply_of(target.spec, target.model, target.protocol))
+        supplies.append(encode_requests(target.spec, target.model, target.protocol))
         if target.protocol.memory is not None:
             target.protocol.memory.register()
     if len(supplies) == 1:
         return supplies[0]
     part_of = {
         request: index
-        for index, supply in enumerate(supplies)
-        for request in supply.requests
+        for index, source in enumerate(supplies)
+        for request in source.requests
     }
-    checks = [supply.check for supply in supplies]
-    return Supply(
-        requests=deal([supply.requests for supply in supplies], weights, seed=seed),
-        check=_MixedCheck(checks, part_of) if any(checks) else None,
+    checks = [source.check for source in supplies]
+    return RequestSource(
+        requests=deal([source.requests for source in supplies], weights, seed=seed),
+        check=_MixedResponseCheck(checks, part_of) if any(checks) else None,
         part_of=part_of,
     )
 
 
-class _MixedCheck:
+class _MixedResponseCheck:
     """Holds an answer against what its own model is expected to say."""
 
     def __init__(
-        self, checks: Sequence[Check | None], part_of: dict[Request, int]
+        self, checks: Sequence[ResponseCheck | None], part_of: dict[Request, int]
     ) -> None:
         self._checks = checks
         self._part_of = part_of

@@ -1,0 +1,99 @@
+"""How the parent handles the events of its workers, which are real processes."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from triton_kit.errors import SpecError, TransportError
+from triton_kit.loadtest.loops.loop_setup import WorkerShare
+from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.request import Failure
+from triton_kit.loadtest.run import messages
+from triton_kit.loadtest.run.worker_pool import PooledLoop, collect, start_worker
+
+WITHIN_S = 60.0
+START = """
+import sys
+from multiprocessing.connection import Connection
+import numpy as np
+from triton_kit.loadtest.record.recorder import Recorder, Recording, Snapshot
+from triton_kit.loadtest.request import Failure
+from triton_kit.loadtest.run import messages
+parent = Connection(int(sys.argv[1]))
+"""
+LARGE = """
+recorder = Recorder(keep_times=True)
+for start in range(100_000):
+    recorder.times += [start, start + 1, start + 2, start + 3]
+recorder.keep_replies([1, 2, 3])
+recorder.reply(123)
+recorder.fail(Failure("timeout", "late"))
+parent.send(messages.Counts(1, 1, 0, None))
+parent.send(messages.Taken(Snapshot(recorder.take(), (Recording(),)), 3))
+parent.recv()
+parent.send(messages.Failed("SpecError", "wrong", "right"))
+"""
+COUNTING = """
+while True:
+    if isinstance(parent.recv(), messages.Expire):
+        parent.send(messages.Counts(7, 7, 0, None))
+    else:
+        parent.send(messages.Taken(Snapshot(Recording()), None))
+"""
+SLOW = """
+first, again, snapshot = parent.recv(), parent.recv(), parent.recv()
+parent.send(messages.Done(first.round))
+parent.send(messages.Taken(Snapshot(Recording()), None))
+parent.recv()
+"""
+
+
+@contextmanager
+def working(script, log):
+    share = WorkerShare()
+    with start_worker(share, log, "-c", START + script) as worker:
+        yield worker
+
+
+def test_a_large_snapshot_arrives_whole_and_errors_are_raised(tmp_path):
+    with working(LARGE, tmp_path / "log") as worker:
+        [taken] = collect([worker], messages.Taken, within_s=WITHIN_S)
+        recording, parts = taken.snapshot.whole, taken.snapshot.parts
+
+        assert taken.sent == 3
+        assert recording.times[0].shape == (100_000, 4)
+        assert recording.latency.count == 100_000
+        assert recording.latency.max_ns == 3
+        assert recording.replied_at[0].tolist() == [1, 2, 3]
+        assert recording.errors["timeout"].example == "late"
+        assert len(parts) == 1
+        assert worker.take(messages.Counts) == [messages.Counts(1, 1, 0, None)]
+        worker.send(messages.TakeSnapshot())
+        with pytest.raises(SpecError, match="wrong"):
+            collect([worker], messages.Taken, within_s=WITHIN_S)
+        with pytest.raises(TransportError, match="died: exit code 0"):
+            collect([worker], messages.Taken, within_s=WITHIN_S)
+
+
+def test_counts_start_anew_after_a_snapshot(tmp_path):
+    with working(COUNTING, tmp_path / "log") as worker, Reactor() as reactor:
+        loop = PooledLoop(reactor, [worker], is_open=False)
+        loop.expire(0, Failure("timeout"))
+
+        loop.take_snapshot()
+
+        assert loop.ended == 0
+
+
+def test_a_slow_worker_may_be_asked_twice_to_end_its_sequences(tmp_path):
+    with working(SLOW, tmp_path / "log") as worker, Reactor() as reactor:
+        loop = PooledLoop(reactor, [worker], is_open=False)
+        loop.end_sequences()
+        loop.end_sequences()
+
+        loop.take_snapshot()
+        was_done = loop.is_done
+        loop.end_sequences()
+
+        assert was_done
+        assert not loop.is_done  # sequences that are left are waited for

@@ -1,0 +1,162 @@
+"""Sends load from this process: an event loop, a transport, encoded requests."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from triton_kit.loadtest.loops.closed_loop import ClosedLoop
+from triton_kit.loadtest.loops.load import Load
+from triton_kit.loadtest.loops.loop_setup import LoopSetup, WorkerShare
+from triton_kit.loadtest.loops.observed import (
+    ObservedTransport,
+    Observer,
+    PartRecorders,
+    ReplyTimes,
+    ResponseChecks,
+)
+from triton_kit.loadtest.loops.open_loop import OpenLoop
+from triton_kit.loadtest.loops.sequences import SequenceSource
+from triton_kit.loadtest.loops.tracker import RequestTracker
+from triton_kit.loadtest.net.open_files import demand_room_for, room_for
+from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.net.transport import Transport
+from triton_kit.loadtest.record.recorder import Recorder
+from triton_kit.loadtest.request import Request
+from triton_kit.loadtest.run.request_source import RequestSource
+from triton_kit.loadtest.run.served_models import ServedModels, encode_all_requests
+from triton_kit.loadtest.spec import PerfSpec
+
+# How long before a due time the reactor stops sleeping: about what a wake-up takes.
+_AWAKE_NS = 40_000
+# The same for `precise`: longer than even a late wake-up.
+_AWAKE_PRECISELY_NS = 150_000
+
+
+@dataclass(frozen=True, slots=True)
+class LocalLoadGenerator:
+    """Everything that this process needs to send a load."""
+
+    spec: PerfSpec
+    reactor: Reactor
+    transport: Transport
+    source: RequestSource
+    is_stream: bool = False
+    share: WorkerShare = field(default_factory=WorkerShare)
+
+    @property
+    def processes(self) -> list[int]:
+        """The ids of further processes that send: none."""
+        return []
+
+    def open_loop(self, load: Load) -> ClosedLoop | OpenLoop:
+        """Return the loop that sends `load`."""
+        spec, share = self.spec, self.share
+        tracker = RequestTracker(keep_times=spec.keep_times)
+        sequences = spec.sequences
+        most = share.of(sequences.at_a_time if sequences else spec.most_in_flight)
+        return load.loop(
+            LoopSetup(
+                reactor=self.reactor,
+                transport=self._observed(tracker),
+                requests=self._requests(),
+                sequence_source=self._sequence_source(),
+                tracker=tracker,
+                # Requests beyond the system's limit of connections wait, which counts.
+                max_in_flight=room_for(most) if spec.protocol == "http" else most,
+                spread=(spec.transport.connections or 1) > 1,
+                share=share,
+            )
+        )
+
+    def _requests(self) -> Sequence[Request]:
+        """Return every Nth request; enough rounds that every process has the order."""
+        index, count = self.share.index, self.share.count
+        return ([*self.source.requests] * count)[index::count]
+
+    def _sequence_source(self) -> SequenceSource | None:
+        """Return the sequences of this process's slots, whose ids no other has."""
+        source, share = self.source.sequence_source, self.share
+        if source is None or share.count == 1:
+            return source
+        return lambda slot: source(slot * share.count + share.index)
+
+    def _observed(self, tracker: RequestTracker) -> Transport:
+        """Return the transport, with observers in front where the load needs them."""
+        observers: list[Observer] = []
+        if self.source.check is not None:
+            observers.append(ResponseChecks(self.source.check))
+        if self.source.part_of:
+            tracker.parts += [Recorder() for _ in self.spec.parts]
+            observers.append(PartRecorders(tracker, self.source.part_of))
+        if self.spec.keep_times and self.is_stream:
+            observers.append(ReplyTimes(tracker))
+        if not observers:
+            return self.transport
+        return ObservedTransport(self.transport, observers)
+
+
+def _require_connections(spec: PerfSpec, share: WorkerShare) -> None:
+    """Check that HTTP may have a connection for each slot of every load.
+
+    This comes before the first load: a later failure would lose its results.
+    """
+    if spec.protocol == "http":
+        demand_room_for(max(_required_slots(spec, load, share) for load in spec.loads))
+
+
+def _required_slots(spec: PerfSpec, load: Load, share: WorkerShare) -> int:
+    """Return the fewest slots that a load can run with."""
+    if load.concurrency is not None:
+        return share.of(load.concurrency)
+    return share.of(spec.sequences.at_a_time) if spec.sequences else 1
+
+
+@contextmanager
+def open_generator(
+    spec: PerfSpec, models: ServedModels, *, share: WorkerShare | None = None
+) -> Iterator[LocalLoadGenerator]:
+    """Encode all requests, and yield what sends them.
+
+    Raises:
+        SpecError: the data, the shapes or the batch size do not fit a model, or this
+            process may not have as many connections as a load needs.
+    """
+    share = share or WorkerShare()
+    _require_connections(spec, share)
+    weights = [model.weight for model in spec.models]
+    source = encode_all_requests(models, weights, seed=spec.seed)
+    with (
+        Reactor(spin_ns=_awake_ns(spec)) as reactor,
+        models.protocol.transport(reactor, source.check is not None) as transport,
+        _without_garbage_collection(),
+    ):
+        yield LocalLoadGenerator(
+            spec,
+            reactor,
+            transport,
+            source,
+            is_stream=models.protocol.is_stream,
+            share=share,
+        )
+
+
+def _awake_ns(spec: PerfSpec) -> int:
+    if spec.real_time:
+        return 0  # it wakes soon enough, and no other process could run meanwhile
+    return _AWAKE_PRECISELY_NS if spec.precise else _AWAKE_NS
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep the garbage collector out of the hot path, which makes no cycles."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,192 @@
+"""What one load recorded becomes its result. No clock, no input or output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from triton_kit.loadtest.loops.load import Load
+from triton_kit.loadtest.record.backlog import BacklogHistory
+from triton_kit.loadtest.record.cpu import CpuUse
+from triton_kit.loadtest.record.recorder import Recording, Snapshot
+from triton_kit.loadtest.record.stability import Window
+from triton_kit.loadtest.record.stats import ModelStats
+from triton_kit.loadtest.results.figures import Figures
+from triton_kit.loadtest.results.result import Run
+from triton_kit.loadtest.results.slo import allowed_failed
+from triton_kit.loadtest.results.verdict import Pace, judge
+from triton_kit.loadtest.spec import PerfSpec
+
+
+@dataclass(slots=True, kw_only=True)
+class Measurement:
+    """Everything that was recorded of one load.
+
+    Attributes:
+        windows: what the measured time was cut into.
+        tail: requests that were sent in the last window and ended after it.
+        boundaries_ns: where the windows begin and end, on the monotonic clock.
+        cpu: who used the CPU.
+        backlog: of an open loop, over time; empty for a closed one.
+        server: what the server counted.
+        metrics: the server's Prometheus samples, as JSON.
+        send_rate: requests per second that an open loop sent; None for a closed one.
+        has_ended: whether the load had an end of its own, as a trace has.
+        ended_early: why the run ended before its time, if it did.
+    """
+
+    windows: list[Window] = field(default_factory=list)
+    tail: Snapshot = field(default_factory=lambda: Snapshot(Recording()))
+    boundaries_ns: list[int] = field(default_factory=list)
+    cpu: CpuUse = field(default_factory=lambda: CpuUse(0.0, 0.0, 0.0, None))
+    backlog: BacklogHistory = field(default_factory=BacklogHistory)
+    server: tuple[ModelStats, ...] = ()
+    metrics: Sequence[Mapping[str, Any]] = ()
+    send_rate: float | None = None
+    has_ended: bool = False
+    ended_early: str | None = None
+
+
+def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
+    """Return the result of one load."""
+    windows, used = measured.windows, _used_windows(spec, load, measured)
+    snapshots = [Snapshot(window.recording, window.parts) for window in used]
+    # Requests sent in the last window belong to the result if that window does.
+    tail = measured.tail if len(used) == len(windows) else Snapshot(Recording())
+    window_s = sum(window.length_s for window in used)
+    models = _figures_of_models(spec, window_s, snapshots, tail)
+    figures = _figures(
+        name=str(load),
+        which={"load": load.as_json()},
+        window_s=window_s,
+        recordings=[snapshot.whole for snapshot in snapshots],
+        tail=tail.whole,
+        inferences_per_request=_mean_batch_size(spec, models),
+    )
+    total = sum(window.recording.total for window in windows)
+    return Run(
+        figures=figures,
+        total=total + measured.tail.whole.total,
+        send_rate=measured.send_rate,
+        windows=tuple(windows),
+        server=measured.server,
+        metrics=measured.metrics,
+        boundaries_ns=tuple(measured.boundaries_ns),
+        cpu=measured.cpu,
+        models=models,
+        levels=_figures_of_levels(spec, load, windows),
+        ended_early=measured.ended_early,
+        verdict=judge(
+            why_unstable=_why_unstable(spec, load, measured),
+            cpu=measured.cpu,
+            recording=figures.recording,
+            backlog=measured.backlog,
+            cancels=spec.protocol == "grpc",
+            allowed_failed=allowed_failed(spec.slo),
+            pace=_pace(load, windows),
+            ended_early=measured.ended_early or _without_requests(windows),
+        ),
+    )
+
+
+def _used_windows(
+    spec: PerfSpec, load: Load, measured: Measurement
+) -> Sequence[Window]:
+    """Return the windows that make the result: all of a load that has an end."""
+    if load.levels or measured.has_ended:
+        return measured.windows
+    return spec.stop.used(measured.windows)
+
+
+def _why_unstable(spec: PerfSpec, load: Load, measured: Measurement) -> str | None:
+    if spec.request_count is not None or load.levels or measured.has_ended:
+        return None
+    return spec.stop.why_unstable(measured.windows)
+
+
+def _without_requests(windows: Sequence[Window]) -> str | None:
+    if not windows or any(window.recording.total for window in windows):
+        return None
+    return "no request ended in the measured time"
+
+
+def _pace(load: Load, windows: Sequence[Window]) -> Pace | None:
+    """Hold the requests that ended in all windows against those that were due."""
+    window_s = sum(window.length_s for window in windows)
+    if load.due_per_s is None or not window_s:
+        return None
+    ended = sum(window.recording.total for window in windows)
+    return Pace(load.due_per_s, ended / window_s, window_s)
+
+
+def _figures(
+    *,
+    name: str,
+    which: Mapping[str, Any],
+    window_s: float,
+    recordings: Iterable[Recording],
+    tail: Recording,
+    inferences_per_request: float,
+) -> Figures:
+    whole = Recording()
+    for recording in recordings:
+        whole.merge(recording)
+    succeeded = whole.succeeded
+    whole.merge(tail)
+    return Figures(
+        name=name,
+        which=which,
+        window_s=window_s,
+        succeeded=succeeded,
+        recording=whole,
+        inferences_per_request=inferences_per_request,
+    )
+
+
+def _figures_of_models(
+    spec: PerfSpec, window_s: float, snapshots: Sequence[Snapshot], tail: Snapshot
+) -> tuple[Figures, ...]:
+    """Return the figures of each of several models."""
+    return tuple(
+        _figures(
+            name=share.model,
+            which={
+                "model": share.model,
+                "weight": share.weight,
+                "batch_size": part.batch_size,
+            },
+            window_s=window_s,
+            recordings=[snapshot.parts[index] for snapshot in snapshots],
+            tail=tail.parts[index] if tail.parts else Recording(),
+            inferences_per_request=part.batch_size,
+        )
+        for index, (share, part) in enumerate(
+            zip(spec.models, spec.parts, strict=False)
+        )
+    )
+
+
+def _figures_of_levels(
+    spec: PerfSpec, load: Load, windows: Sequence[Window]
+) -> tuple[Figures, ...]:
+    """Return the figures of each level that was reached: of its window."""
+    return tuple(
+        _figures(
+            name=f"concurrency {level}",
+            which={"concurrency": level},
+            window_s=window.length_s,
+            recordings=[window.recording],
+            tail=Recording(),
+            inferences_per_request=spec.parts[0].batch_size,
+        )
+        for level, window in zip(load.levels, windows, strict=False)
+    )
+
+
+def _mean_batch_size(spec: PerfSpec, models: Sequence[Figures]) -> float:
+    succeeded = sum(model.succeeded for model in models)
+    if not succeeded:
+        return spec.parts[0].batch_size
+    inferences = sum(model.succeeded * model.inferences_per_request for model in models)
+    return inferences / succeeded
