@@ -392,4 +392,4 @@ def test_a_load_without_a_good_answer_is_a_failure(loaded):
     result = perf(loaded, *words, model="moody")
 
     assert result.exit_code == 1
-    assert "no request was answered well" in result.output
+    assert "failing: 4 of 4 requests failed" in result.output

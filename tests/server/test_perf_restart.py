@@ -146,7 +146,7 @@ def test_a_restart_is_counted_and_the_load_goes_on(protocol, load):
     assert len(sent_ns) == run.recording.succeeded
     assert set(errors) <= LOSSES, errors
     assert errors["connection refused"] > 0
-    assert str(run.verdict) == "unstable: the server's process ended"
+    assert str(run.verdict) == "failing: the server's process ended"
     assert run.as_json()["foreign_cores"] is None
     # Good answers came from both servers, and the second one counted the same.
     assert len(sent_ns) > again

@@ -83,6 +83,7 @@ class PerfSpec:
             need; those get it without asking.
         metrics_url: the server's Prometheus endpoint; None leaves it alone.
         metrics_interval_s: how often it is asked during a run.
+        server_pid: the server's process on this machine; None finds it by its port.
         composing: models that the model calls, as `NAME` or `NAME:VERSION`, whose
             statistics are to stand beside its own; steps of ensembles do anyway.
         sequences: for stateful models; a closed load keeps one in each slot.
@@ -123,6 +124,7 @@ class PerfSpec:
     metrics_url: str | None = None
     metrics_interval_s: float = 1.0
     composing: tuple[str, ...] = ()
+    server_pid: int | None = None
     transport: TransportSpec = field(default_factory=TransportSpec)
     processes: int = 1
 

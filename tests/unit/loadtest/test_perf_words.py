@@ -8,8 +8,7 @@ from click.testing import CliRunner
 
 from triton_kit.cli import main
 from triton_kit.cli.perf import command
-from triton_kit.cli.perf_options import perf_spec
-from triton_kit.cli.perf_outputs import OUTPUTS
+from triton_kit.cli.perf.spec import perf_spec
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.load import RateLoad, ScheduleLoad, rate_range
 from triton_kit.loadtest.loops.sequences import Sequences
@@ -23,10 +22,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "perf.md"
 
 
 def spec(*words):
-    options = command.make_context("perf", ["-m", "m", *words]).params
-    for name in (*OUTPUTS, "verbose_csv"):
-        del options[name]
-    return perf_spec(**options)
+    return perf_spec(command.make_context("perf", ["-m", "m", *words]).params)
 
 
 def test_windows_may_be_of_a_number_of_requests():
@@ -177,7 +173,7 @@ def test_models_that_are_called_are_separated_by_commas():
 def test_the_first_id_of_sequences_is_said_once():
     words = ("--sequence-length", "5", "--sequence-id-range", "10:20")
 
-    with pytest.raises(SpecError, match="both say where ids begin"):
+    with pytest.raises(SpecError, match="both set the first id"):
         spec(*words, "--start-sequence-id", "1")
 
 

@@ -101,16 +101,24 @@ class CpuUse:
 class CpuWatch:
     """Samples the CPU time of this machine, this process and a local server."""
 
-    def __init__(self, address: Address, workers: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        address: Address,
+        workers: Sequence[int] = (),
+        *,
+        server_pid: int | None = None,
+    ) -> None:
         self._address = address
-        self._server = server_process(address)
+        self._server_pid = server_pid
+        self._server = self._find_server()
+        self._is_hidden = self._server is None and _is_local(address.host)
         self._workers = [psutil.Process(pid) for pid in workers]
 
     def sample(self) -> CpuSample:
         """Read all counters now."""
         if self._server is not None and not _is_alive(self._server):
             # It may have been started anew. If not yet: the next sample looks again.
-            self._server = server_process(self._address) or self._server
+            self._server = self._find_server() or self._server
         machine_s, stolen_s = _machine_s()
         return CpuSample(
             now_ns(),
@@ -121,6 +129,14 @@ class CpuWatch:
             tuple(_spent_s(worker) for worker in self._workers),
             self._server,
         )
+
+    def _find_server(self) -> psutil.Process | None:
+        if self._server_pid is None:
+            return server_process(self._address)
+        try:
+            return psutil.Process(self._server_pid)
+        except psutil.Error:
+            return None
 
     def since(self, before: CpuSample) -> CpuUse:
         """Return what was used since `before`; of two servers it is not known."""
@@ -143,6 +159,7 @@ class CpuWatch:
             now.stolen_s - before.stolen_s,
             has_server_ended=before.server is not None
             and not (is_same and _is_alive(before.server)),
+            is_server_hidden=self._is_hidden,
         )
 
     def _server_s(self) -> float | None:
@@ -189,12 +206,12 @@ def server_process(address: Address) -> psutil.Process | None:
 
 def _is_local(host: str) -> bool:
     """An address that can be bound is one of this machine."""
-    family, _, _, _, sockaddr = socket.getaddrinfo(host, 0)[0]
-    with socket.socket(family) as probe:
-        try:
+    try:
+        family, _, _, _, sockaddr = socket.getaddrinfo(host, 0)[0]
+        with socket.socket(family) as probe:
             probe.bind(sockaddr)
-        except OSError:
-            return False
+    except OSError:
+        return False
     return True
 
 

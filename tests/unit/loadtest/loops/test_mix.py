@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triton_kit.cli.perf_models import model_part
+from triton_kit.cli.perf.target import TargetOptions
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.mix import ModelShare, deal
 from triton_kit.loadtest.loops.observed import ObservedTransport, PartRecorders
@@ -121,7 +121,10 @@ def test_what_a_share_does_not_say_is_as_for_all():
 
 def options(models, **said):
     given = {"versions": (), "batch_sizes": (), "shapes": (), "input_data": ()}
-    return model_part({"models": models} | given | said)
+    others = {"url": "h", "protocol": "http", "streaming": False}
+    others |= {"headers": (), "parameters": ()}
+    fields = TargetOptions(**{"models": models} | others | given | said).fields()
+    return {name: fields[name] for name in fields if name not in others}
 
 
 def test_one_model_may_have_any_name():

@@ -22,13 +22,13 @@ except SpecError as error:
 SWEEP = """
 import resource, sys
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.run.generator import sender_of
+from triton_kit.loadtest.run.generator import open_generator
 from triton_kit.loadtest.loops.load import ClosedLoad
 from triton_kit.loadtest.spec import PerfSpec
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
 loads = tuple(ClosedLoad(int(many)) for many in sys.argv[1:])
 try:
-    with sender_of(PerfSpec(url="x", model="m", loads=loads), targets=None):
+    with open_generator(PerfSpec(url="x", model="m", loads=loads), models=None):
         pass
 except SpecError as error:
     print(error.message)
@@ -37,14 +37,11 @@ except SpecError as error:
 SEARCH = """
 import resource
 from triton_kit.cli.perf import command
-from triton_kit.cli.perf_options import perf_spec
-from triton_kit.cli.perf_outputs import OUTPUTS
+from triton_kit.cli.perf.spec import perf_spec
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
 words = ["-m", "m", "-l", "5", "--concurrency-range", "10:0:50"]
 options = command.make_context("perf", words).params
-for name in (*OUTPUTS, "verbose_csv"):
-    del options[name]
-print([load.concurrency for load in perf_spec(**options).loads])
+print([load.concurrency for load in perf_spec(options).loads])
 """
 
 

@@ -1,0 +1,53 @@
+"""What the inputs of the requests hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any  # the fields of a PerfSpec
+
+from triton_kit.cli.options import seed_option, shape_option
+from triton_kit.cli.perf.group import COUNT, Option, option
+
+SHAPE: Option = shape_option(
+    "Shape of an input that varies, without the batch axis: x:3,224,224.", former=()
+)
+INPUT_DATA = option(
+    "--input-data",
+    multiple=True,
+    metavar="[NAME:]SOURCE",
+    help="random, zero, a folder, or an .npz, .npy or JSON file.",
+)
+OPTIONS = (
+    option(
+        "--string-data",
+        metavar="TEXT",
+        help="Use this text for every string, instead of random letters.",
+    ),
+    option(
+        "--string-length",
+        type=COUNT,
+        default=128,
+        metavar="N",
+        help="Letters of each random string.",
+    ),
+    seed_option(
+        "Seed of random data, lengths and Poisson arrivals.",
+        former=("--random-seed",),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOptions:
+    """Strings and the seed; shapes and sources may be for one model of several."""
+
+    string_data: str | None
+    string_length: int
+    seed: int
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a PerfSpec."""
+        from triton_kit.loadtest.inputs.draws import StringData
+
+        strings = StringData(text=self.string_data, length=self.string_length)
+        return {"string_data": strings, "seed": self.seed}

@@ -1,0 +1,102 @@
+"""The options of `triton-kit perf` become a PerfSpec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any  # Any: each option has its own type
+
+from triton_kit.cli.perf.data import DataOptions
+from triton_kit.cli.perf.duration import DurationOptions
+from triton_kit.cli.perf.group import from_options
+from triton_kit.cli.perf.load import LoadOptions
+from triton_kit.cli.perf.objectives import ObjectiveOptions
+from triton_kit.cli.perf.perf_analyzer import with_current_options
+from triton_kit.cli.perf.sequences import SequenceOptions
+from triton_kit.cli.perf.server import ServerOptions
+from triton_kit.cli.perf.target import TargetOptions
+from triton_kit.cli.perf.transport import TransportOptions
+from triton_kit.errors import SpecError
+
+if TYPE_CHECKING:
+    from triton_kit.loadtest.spec import PerfSpec
+
+
+def perf_spec(options: Mapping[str, Any], *, keep_times: bool = False) -> PerfSpec:
+    """Return the spec that these options ask for.
+
+    Raises:
+        SpecError: options contradict each other, or one of them is impossible.
+    """
+    from triton_kit.loadtest.spec import PerfSpec
+
+    options = with_current_options(options)
+    _refuse_options_without_effect(options)
+    target = from_options(TargetOptions, options)
+    load = from_options(LoadOptions, options)
+    duration = from_options(DurationOptions, options)
+    objectives = from_options(ObjectiveOptions, options)
+    data = from_options(DataOptions, options)
+    server = from_options(ServerOptions, options)
+    transport = from_options(TransportOptions, options)
+    sequences = from_options(SequenceOptions, options)
+    protocol, seed = target.protocol, data.seed
+    fields = {
+        **target.fields(),
+        **load.fields(protocol=protocol, seed=seed),
+        **duration.fields(has_threshold=objectives.has_threshold),
+        **objectives.fields(is_endless=load.is_endless),
+        **data.fields(),
+        **server.fields(url=target.url),
+        "sequences": sequences.sequences(seed),
+        "transport": transport.transport(protocol=protocol, url=target.url),
+        "keep_times": keep_times,
+    }
+    fields |= load.replay_fields(fields, has_length=duration.is_given)
+    return PerfSpec(**fields)
+
+
+def _refuse_options_without_effect(options: Mapping[str, Any]) -> None:
+    """Refuse an option, at another value than its default, that would do nothing."""
+    is_closed = all(
+        options[name] is None
+        for name in (
+            *("request_rate_range", "request_intervals", "request_times", "replay"),
+        )
+    )
+    periodic = options["periodic_concurrency_range"]
+    if periodic is not None and options["interval_ms"] is not None:
+        raise SpecError(
+            f"-p {options['interval_ms']}, but a periodic load ends with its last "
+            "level",
+            hint="--request-period is the number of responses of a level",
+        )
+    for has_no_effect, name, needs in (
+        (
+            options["request_distribution"] != "constant"
+            and options["request_rate_range"] is None,
+            "--request-distribution",
+            "--request-rate-range",
+        ),
+        (
+            options["request_period"] != 10 and periodic is None,
+            "--request-period",
+            "--periodic-concurrency-range",
+        ),
+        (
+            options["precise"] and is_closed,
+            "--precise",
+            "--request-rate-range or another load with due times",
+        ),
+        (
+            options["most_in_flight"] != 1024 and is_closed,
+            "--max-in-flight",
+            "--request-rate-range or another load with due times",
+        ),
+        (
+            options["output_bytes"] != 102_400 and options["shared_memory"] == "none",
+            "--output-shared-memory-size",
+            "--shared-memory",
+        ),
+    ):
+        if has_no_effect:
+            raise SpecError(f"{name} has no effect without {needs}")

@@ -1,0 +1,178 @@
+"""Which models to load-test, and where they are served.
+
+With one model the options are perf_analyzer's. With several, `-m NAME=WEIGHT` gives
+each its part of the requests, and other options may begin with `NAME=` to apply to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any  # the fields of a PerfSpec
+
+import click
+
+from triton_kit.cli.perf.group import option
+from triton_kit.errors import SpecError
+
+MODEL = option(
+    "-m",
+    "--model-name",
+    "models",
+    multiple=True,
+    metavar="NAME[=WEIGHT]",
+    help="Model. Default: the only one. Several by weight: -m a=3 -m b.",
+)
+URL = option(
+    "-u",
+    "--url",
+    default="localhost",
+    metavar="HOST:PORT",
+    help="Address of the server.",
+)
+PROTOCOL = option(
+    "-i",
+    "--protocol",
+    type=click.Choice(["http", "grpc"], case_sensitive=False),
+    default="http",
+    help="Protocol of the port.",
+)
+BATCH_SIZE = option(
+    "-b",
+    "--batch-size",
+    "batch_sizes",
+    multiple=True,
+    metavar="N",
+    help="Inferences per request.  [default: 1]",
+)
+OPTIONS = (
+    option(
+        "-x",
+        "--model-version",
+        "versions",
+        multiple=True,
+        metavar="VERSION",
+        help="Version of the model. Default: the server chooses.",
+    ),
+    option(
+        "--streaming",
+        is_flag=True,
+        help="Send each gRPC request on a stream of its own, as decoupled models need.",
+    ),
+    option(
+        "-H",
+        "--header",
+        "headers",
+        multiple=True,
+        metavar="NAME:VALUE",
+        help="HTTP header or gRPC metadata of every request. Repeatable.",
+    ),
+    option(
+        "--request-parameter",
+        "parameters",
+        multiple=True,
+        metavar="NAME:VALUE:TYPE",
+        help="Parameter of every request, such as priority:1:int; TYPE is int, bool or "
+        "string. Repeatable.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetOptions:
+    """Models, address and protocol; some options are for one of several models."""
+
+    models: tuple[str, ...]
+    versions: tuple[str, ...]
+    batch_sizes: tuple[str, ...]
+    shapes: tuple[str, ...]
+    input_data: tuple[str, ...]
+    url: str
+    protocol: str
+    streaming: bool
+    headers: tuple[str, ...]
+    parameters: tuple[str, ...]
+
+    def fields(self, extra_data: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the fields of a PerfSpec; `extra_data` comes before `input_data`.
+
+        Raises:
+            SpecError: an option cannot be read, or leaves open which model it is for.
+        """
+        from triton_kit.loadtest import spec
+
+        return {
+            "url": self.url,
+            "protocol": self.protocol,
+            "streaming": self.streaming,
+            "headers": dict(spec.parse_header(text) for text in self.headers),
+            "parameters": dict(spec.parse_parameter(text) for text in self.parameters),
+            **self._models((*extra_data, *self.input_data)),
+        }
+
+    def _models(self, input_data: Sequence[str]) -> dict[str, Any]:
+        from triton_kit.loadtest.loops.mix import ModelShare
+
+        given: dict[str, Sequence[str]] = {
+            "versions": self.versions,
+            "batch_sizes": self.batch_sizes,
+            "shapes": self.shapes,
+            "input_data": input_data,
+        }
+        if len(self.models) <= 1:
+            return {"model": "".join(self.models), **_model_fields(given)}
+        weights = [_weight(word) for word in self.models]
+        names = [name for name, _ in weights]
+        _require_names(self.shapes, names)
+        shares = []
+        for name, weight in weights:
+            own = {what: _for_model(name, words) for what, words in given.items()}
+            shares.append(ModelShare(model=name, weight=weight, **_model_fields(own)))
+        common = {what: _for_all(names, words) for what, words in given.items()}
+        return {"models": tuple(shares), **_model_fields(common)}
+
+
+def _model_fields(given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return the fields of a spec that are given; the last one of several counts."""
+    from triton_kit.loadtest.spec import parse_shape
+
+    fields: dict[str, Any] = {}
+    if versions := given["versions"]:
+        fields["version"] = versions[-1]
+    if sizes := given["batch_sizes"]:
+        fields["batch_size"] = _whole("batch size", sizes[-1])
+    if shapes := given["shapes"]:
+        fields["shapes"] = dict(parse_shape(text) for text in shapes)
+    if sources := given["input_data"]:
+        fields["input_data"] = sources[0] if len(sources) == 1 else tuple(sources)
+    return fields
+
+
+def _weight(word: str) -> tuple[str, int]:
+    name, equals, weight = word.partition("=")
+    return name, _whole(f"weight of model {name!r}", weight) if equals else 1
+
+
+def _whole(what: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise SpecError(f"{what} {text!r}: need a whole number") from error
+
+
+def _for_model(name: str, words: Sequence[str]) -> list[str]:
+    mark = f"{name}="
+    return [word.removeprefix(mark) for word in words if word.startswith(mark)]
+
+
+def _for_all(names: Sequence[str], words: Sequence[str]) -> list[str]:
+    marks = tuple(f"{name}=" for name in names)
+    return [word for word in words if not word.startswith(marks)]
+
+
+def _require_names(shapes: Sequence[str], names: Sequence[str]) -> None:
+    if unnamed := _for_all(names, shapes):
+        raise SpecError(
+            f"--shape {unnamed[0]} leaves open which of {len(names)} models it is for",
+            hint=f"--shape {names[0]}={unnamed[0]}",
+        )
