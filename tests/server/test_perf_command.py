@@ -393,3 +393,37 @@ def test_a_load_without_a_good_answer_is_a_failure(loaded):
 
     assert result.exit_code == 1
     assert "failing: 4 of 4 requests failed" in result.output
+
+
+def test_the_json_document_may_go_to_standard_output(loaded):
+    result = perf(loaded, "--request-count", "20", "--json", "-")
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["runs"][0]["requests"] == 20
+    assert "concurrency 1" in result.stderr
+
+
+def test_an_objective_may_allow_failed_requests(loaded):
+    words = ("--input-data", "zero", "--request-count", "4")
+
+    result = perf(loaded, *words, "--slo", "errors<101%", model="moody")
+
+    assert result.exit_code == 0, result.output
+    assert "failing" not in result.output
+
+
+def test_a_server_that_sends_nothing_ends_the_command(loaded, tmp_path):
+    path = tmp_path / "result.json"
+    words = ("--request-timeout", "0.01", "--stall-timeout", "0.03")
+
+    result = perf(
+        loaded,
+        *(*words, "--request-count", "100000", "--json", str(path)),
+        model="slow",
+    )
+    [run] = json.loads(path.read_text())["runs"]
+
+    assert result.exit_code == 1, result.output
+    assert run["ended_early"] == "the server sent nothing for 0.03 s"
+    assert "failing: the server sent nothing for 0.03 s" in result.output
+    assert run["verdict"]["findings"][0]["kind"] == "failing"

@@ -40,26 +40,35 @@ def wait_for_answers(process, loaded, count):
         time.sleep(0.02)
 
 
-def test_ctrl_c_prints_what_was_measured(loaded, tmp_path):
+@pytest.mark.parametrize(
+    ("signal_number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_signal_ends_the_load_with_its_table_and_json(
+    loaded, tmp_path, signal_number, exit_code, processes
+):
     path = tmp_path / "result.json"
     kit = Path(sys.executable).with_name("triton-kit")
     argv = [str(kit), "perf", "-m", "mlp", "-u", loaded.http_url, "-p", "600000"]
     argv += ["--concurrency-range", "4", "--warm-up", "0", "--json", str(path)]
+    argv += ["--processes", processes]
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             wait_for_answers(process, loaded, 50)
-            os.kill(process.pid, signal.SIGINT)
+            os.kill(process.pid, signal_number)
             stdout, stderr = process.communicate(timeout=WITHIN_S)
         finally:
             process.kill()
-    [run] = json.loads(path.read_text())["runs"]
+    document = json.loads(path.read_text())
+    [run] = document["runs"]
 
-    assert process.returncode == 130
+    assert process.returncode == exit_code
     assert "Traceback" not in stderr
     assert "interrupted: the last load was not measured to its end" in stdout
     assert "concurrency 4" in stdout
+    assert document["was_interrupted"] is True
     assert run["requests"] > 0
     assert run["throughput"] > 0
 

@@ -82,7 +82,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401
         # Before the table, whose reader may be gone.
         files.write(result)
     finally:
-        print_result(result, stderr=files.is_json_on_stdout)
+        print_result(result, stderr=files.is_json_on_stdout, histogram=files.histogram)
     if result.was_interrupted:
         ctx.exit(_TERMINATED if was_terminated() else _INTERRUPTED)
     ctx.exit(0 if result.meets_slo and not result.is_failing else 1)

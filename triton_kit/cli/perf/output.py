@@ -50,6 +50,11 @@ JSON = option(
 )
 OPTIONS = (
     option(
+        "--histogram",
+        is_flag=True,
+        help="Draw the latencies of each run below the table.",
+    ),
+    option(
         "-f",
         "--filename",
         "csv_path",
@@ -99,6 +104,7 @@ class OutputOptions:
     """Where results go beside the table."""
 
     json_path: Path | None
+    histogram: bool
     csv_path: Path | None
     verbose_csv: bool
     profile_path: Path | None

@@ -13,7 +13,7 @@ from triton_kit.loadtest.results.result import Run
 
 _TERM = re.compile(
     r"\s*(?P<what>p(?P<percentile>\d+(\.\d+)?)|mean|errors|throughput)\s*"
-    r"(?P<sign>[<>])\s*(?P<bound>\d+(\.\d+)?)\s*(?P<unit>us|ms|s|%|)\s*"
+    r"(?P<sign>[<>]=?)\s*(?P<bound>\d+(\.\d+)?)\s*(?P<unit>us|ms|s|%|)\s*"
 )
 _US = {"us": 1.0, "ms": 1e3, "s": 1e6}
 _HINT = "for example p99<20ms,errors<0.1%,throughput>500"
@@ -28,12 +28,14 @@ class Objective:
         what: `latency`, `errors` (share of requests) or `throughput` (inferences/s).
         share: of the latency's quantile, 0 to 1; None is the mean.
         bound: microseconds, share or inferences per second.
+        includes_bound: whether a value equal to the bound meets the objective.
     """
 
     text: str
     what: str
     share: float | None = None
     bound: float
+    includes_bound: bool = False
 
     def value(self, run: Run) -> float:
         """Return what the run has of it."""
@@ -53,6 +55,8 @@ class Objective:
     def is_met(self, run: Run) -> bool:
         """Whether the run keeps the bound."""
         value = self.value(run)
+        if self.includes_bound and value == self.bound:
+            return True
         return value > self.bound if self.what == "throughput" else value < self.bound
 
 
@@ -84,13 +88,22 @@ def _objective(text: str) -> Objective:
     if match is None:
         raise SpecError(f"objective {text!r} cannot be read", hint=_HINT)
     what, sign, unit = match["what"], match["sign"], match["unit"]
+    includes_bound = sign.endswith("=")
     bound = float(match["bound"])
-    if what == "throughput" and (sign, unit) == (">", ""):
-        return Objective(text=text.strip(), what=what, bound=bound)
-    if what == "errors" and sign == "<" and unit in ("%", ""):
+    if what == "throughput" and (sign[0], unit) == (">", ""):
+        return Objective(
+            text=text.strip(), what=what, bound=bound, includes_bound=includes_bound
+        )
+    if what == "errors" and sign[0] == "<" and unit in ("%", ""):
         share = bound / 100 if unit else bound
-        return Objective(text=text.strip(), what=what, bound=share)
-    if what not in ("throughput", "errors") and sign == "<" and unit in _US:
+        return Objective(
+            text=text.strip(), what=what, bound=share, includes_bound=includes_bound
+        )
+    if what not in ("throughput", "errors") and sign[0] == "<" and not unit:
+        raise SpecError(
+            f"objective {text.strip()!r} has no unit", hint=f"{text.strip()}ms, us or s"
+        )
+    if what not in ("throughput", "errors") and sign[0] == "<" and unit in _US:
         percentile = match["percentile"]
         if percentile is not None and not 0 < float(percentile) <= 100:
             raise SpecError(f"objective {text!r}: no such percentile", hint=_HINT)
@@ -99,6 +112,7 @@ def _objective(text: str) -> Objective:
             what="latency",
             share=None if percentile is None else float(percentile) / 100,
             bound=bound * _US[unit],
+            includes_bound=includes_bound,
         )
     raise SpecError(f"objective {text!r} makes no sense", hint=_HINT)
 

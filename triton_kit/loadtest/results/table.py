@@ -1,134 +1,167 @@
-"""A result as rows of text, for any terminal to lay out."""
+"""A result as rows of text that fit a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any  # JSON of the server's metrics
 
-from triton_kit.loadtest.record.recorder import Recording
-from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.figures import Figures
+from triton_kit.loadtest.results.remarks import remarks
 from triton_kit.loadtest.results.result import PerfResult, Run
+from triton_kit.loadtest.results.units import duration, rate
 
-_SHOWN_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-
-
-def _quantile(fraction: float) -> Callable[[Run | Figures], str]:
-    return lambda run: _us(run.recording.latency.quantile_ns(fraction) / 1e3)
+_GAP = 2  # spaces between columns
+_GPU = "nv_gpu_utilization"
 
 
-def _lag(run: Run | Figures) -> str:
-    lag = run.recording.lag
-    return f"{_us(lag.quantile_ns(0.5) / 1e3)}/{_us(lag.quantile_ns(0.99) / 1e3)}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of the table.
+
+    Attributes:
+        head: its title.
+        rank: where the table is too wide, the columns of the highest rank go first;
+            those of rank 0 never go.
+        of_figures: the cell of a run, or of one of its parts.
+        of_run: the cell that only a run has.
+    """
+
+    head: str
+    rank: int
+    of_figures: Callable[[Figures], str] | None = None
+    of_run: Callable[[Run], str] | None = None
+
+    def cell(self, figures: Figures, run: Run | None) -> str:
+        """Return the cell of a run, or of a part of one where `run` is None."""
+        if self.of_figures is not None:
+            return self.of_figures(figures)
+        return self.of_run(run) if run is not None and self.of_run is not None else ""
 
 
-_COLUMNS: dict[str, Callable[[Run], str]] = {
-    "load": lambda run: run.name,
-    "infer/s": lambda run: f"{run.throughput:,.1f}",
-    **{f"{name} us": _quantile(share) for name, share in _SHOWN_QUANTILES.items()},
-    "lag p50/p99": _lag,
-    "errors": lambda run: str(run.errors),
-    "client us/req": lambda run: f"{run.client_cpu_us_per_request:.1f}",
-    "verdict": lambda run: run.verdict.kind,
-}
+def _latency(head: str, rank: int, share: float) -> Column:
+    return Column(
+        head=head,
+        rank=rank,
+        of_figures=lambda f: duration(f.recording.latency.quantile_ns(share)),
+    )
 
 
-_PART_COLUMNS: dict[str, Callable[[Figures], str]] = {
-    "load": lambda part: f"  {part.name}",
-    "infer/s": lambda part: f"{part.throughput:,.1f}",
-    **{f"{name} us": _quantile(share) for name, share in _SHOWN_QUANTILES.items()},
-    "lag p50/p99": _lag,
-    "errors": lambda part: str(part.recording.failed),
-}
+def _lag(figures: Figures) -> str:
+    lag = figures.recording.lag
+    return f"{duration(lag.quantile_ns(0.5))}/{duration(lag.quantile_ns(0.99))}"
 
 
-def columns() -> list[str]:
-    """Return the heads of the columns; the first one names the load."""
-    return list(_COLUMNS)
+def _server_cores(run: Run) -> str:
+    cpu = run.cpu
+    known = cpu.server_s is not None and cpu.length_s
+    return f"{cpu.server_s / cpu.length_s:.2f}" if known and cpu.server_s else "-"
 
 
-def rows(result: PerfResult) -> list[list[str]]:
-    """Return one row per run, and below it one for each of its parts."""
+def _gpu(run: Run) -> str:
+    means = [row["mean"] for row in run.metrics if row["name"] == _GPU]
+    return f"{100 * sum(means) / len(means):.0f} %" if means else "-"
+
+
+# The order of the columns. The rank is the documented order in which they go.
+COLUMNS = (
+    Column(head="load", rank=0, of_figures=lambda f: f.name),
+    Column(head="infer/s", rank=0, of_figures=lambda f: rate(f.throughput)),
+    Column(
+        head="mean",
+        rank=4,
+        of_figures=lambda f: duration(f.recording.latency.mean_ns),
+    ),
+    _latency("p50", 0, 0.5),
+    _latency("p90", 3, 0.9),
+    _latency("p95", 2, 0.95),
+    _latency("p99", 0, 0.99),
+    _latency("p99.9", 5, 0.999),
+    Column(head="lag p50/p99", rank=8, of_figures=_lag),
+    Column(head="requests", rank=6, of_figures=lambda f: f"{f.recording.total:,}"),
+    Column(head="errors", rank=0, of_figures=lambda f: f"{f.recording.failed:,}"),
+    Column(
+        head="client us/req",
+        rank=9,
+        of_run=lambda run: f"{run.client_cpu_us_per_request:.1f}",
+    ),
+    Column(head="server CPU", rank=7, of_run=_server_cores),
+    Column(head="GPU", rank=1, of_run=_gpu),
+    Column(head="verdict", rank=0, of_run=lambda run: run.verdict.kind),
+)
+
+
+def fitting_rows(result: PerfResult, width: int | None) -> list[list[str]]:
+    """Return heads and rows, with as many columns as `width` characters hold.
+
+    A run has a row, and below it one for each of its parts.
+    """
+    columns = [c for c in COLUMNS if c.head != "GPU" or _has_gpus(result)]
+    while True:
+        rows = [[column.head for column in columns], *_rows(result, columns)]
+        highest = max(column.rank for column in columns)
+        if width is None or not highest or _width(rows) <= width:
+            return rows
+        columns = [column for column in columns if column.rank < highest]
+
+
+def _has_gpus(result: PerfResult) -> bool:
+    metrics: list[Any] = [row for run in result.runs for row in run.metrics]
+    return any(row["name"] == _GPU for row in metrics)
+
+
+def _rows(result: PerfResult, columns: Sequence[Column]) -> list[list[str]]:
+    rows = []
+    for run in result.runs:
+        rows.append([column.cell(run.figures, run) for column in columns])
+        for part in run.models + run.levels:
+            name, *cells = (column.cell(part, None) for column in columns)
+            rows.append([f"  {name}", *cells])
+    return rows
+
+
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    widths = _column_widths(rows)
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def table_lines(result: PerfResult, *, width: int | None = None) -> list[str]:
+    """Return the table: a line per row, or a line per cell where rows do not fit."""
+    rows = fitting_rows(result, width)
+    if width is not None and _width(rows) > width:
+        return _as_blocks(rows)
+    widths = _column_widths(rows)
+    gap = " " * _GAP
     return [
-        row
-        for run in result.runs
-        for row in (
-            [show(run) for show in _COLUMNS.values()],
-            *(_part_row(part) for part in run.models + run.levels),
+        gap.join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _as_blocks(rows: Sequence[Sequence[str]]) -> list[str]:
+    heads, *others = rows
+    widest = max(map(len, heads))
+    return [
+        line
+        for name, *cells in others
+        for line in (
+            name,
+            *(
+                f"  {head.ljust(widest)}  {cell}"
+                for head, cell in zip(heads[1:], cells, strict=True)
+                if cell
+            ),
         )
     ]
 
 
-def _part_row(part: Figures) -> list[str]:
-    """Return the row of a model or a level; what only a run has is left empty."""
-    cells = {name: show(part) for name, show in _PART_COLUMNS.items()}
-    return [cells.get(name, "") for name in _COLUMNS]
-
-
-def remarks(result: PerfResult) -> list[str]:
-    """Return what a reader must know beside the figures: what failed, and how."""
-    lines = [
-        f"{run.name}: {tally.count} x {kind}" + (f": {text}" if text else "")
-        for run in result.runs
-        for kind, tally in sorted(run.recording.errors.items())
-        for text in [" ".join(tally.example.split())[:200]]
-    ]
-    lines += [
-        f"{run.name}: misses {row['objective']}"
-        for run, objectives in zip(result.runs, result.objectives, strict=True)
-        for row in objectives
-        if not row["is_met"]
-    ]
-    lines += [f"{run.name}: {run.verdict}" for run in result.runs if run.verdict.reason]
-    lines += [
-        f"{run.name}: {stats.model} on the server: {_stages(stats)}"
-        for run in result.runs
-        for stats in run.server
-        if stats.requests
-    ]
-    lines += [
-        f"{run.name}: {_replies(run.recording)}"
-        for run in result.runs
-        if run.recording.replies
-    ]
-    if result.spec["search"] != "every":
-        found = result.highest_load_met or "none that was measured"
-        lines.append(f"the highest load that meets the objectives: {found}")
-    if result.was_interrupted:
-        lines.append("interrupted: the last load was not measured to its end")
-    return lines
-
-
-def _replies(recording: Recording) -> str:
-    """Say how many messages came in streams, and when."""
-    said = [f"{recording.replies} replies"]
-    for when, stretch in (
-        ("first after", recording.to_first),
-        ("then every", recording.between),
-    ):
-        if stretch.count:
-            said.append(f"{when} p50 {_us(stretch.quantile_ns(0.5) / 1e3)} us")
-    return ", ".join(said)
-
-
-def _stages(stats: ModelStats) -> str:
-    means = ", ".join(f"{name} {_us(us)} us" for name, us in stats.mean_us.items())
-    batch = stats.inferences / stats.executions if stats.executions else 0.0
-    return f"{means}; {batch:.1f} inferences per execution"
-
-
-def plain(result: PerfResult) -> str:
-    """Lay the rows out in columns of spaces."""
-    table = [columns(), *rows(result)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
-    return "\n".join([*lines, *remarks(result)])
-
-
-def _us(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+def plain(result: PerfResult, *, width: int | None = None) -> str:
+    """Return the table and what a reader must know beside it."""
+    return "\n".join([*table_lines(result, width=width), *remarks(result)])

@@ -62,7 +62,6 @@ def test_what_cannot_be_written_is_known_before_the_load(tmp_path, name):
     [
         (["--json", "missing/out.json"], "--json missing/out.json cannot be written"),
         (["--json", "out", "-f", "./out"], "--json and -f are both out"),
-        (["--json", "-"], "--json -: the table goes to standard output"),
         (["-f", "-"], "-f -: the table goes to standard output"),
     ],
 )

@@ -1,0 +1,130 @@
+"""What a reader must know beside the table, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any  # JSON rows of objectives and metrics
+
+import numpy as np
+
+from triton_kit.loadtest.record.recorder import Recording
+from triton_kit.loadtest.record.stats import ModelStats
+from triton_kit.loadtest.results.result import PerfResult, Run
+from triton_kit.loadtest.results.units import duration, rate
+
+_LONGEST_EXAMPLE = 200
+_BAR = 40  # characters of a bar that is all requests
+# Metric -> how it is shown: its name, which level of it, scale, unit.
+_METRICS = {
+    "nv_gpu_utilization": ("GPU", "mean", 100.0, "%"),
+    "nv_gpu_memory_used_bytes": ("GPU memory", "max", 2.0**-20, "MiB"),
+    "nv_gpu_power_usage": ("GPU power", "mean", 1.0, "W"),
+    "nv_cpu_utilization": ("CPU", "mean", 100.0, "%"),
+    "nv_cpu_memory_used_bytes": ("memory", "max", 2.0**-20, "MiB"),
+}
+
+
+def remarks(result: PerfResult) -> list[str]:
+    """Return errors, objectives, findings, and what the server itself counted."""
+    lines = []
+    for kind in (_errors, _findings, _server, _replies, _metrics):
+        lines += [f"{run.name}: {text}" for run in result.runs for text in kind(run)]
+    lines += [
+        f"{run.name} {_objective(row)}"
+        for run, objectives in zip(result.runs, result.objectives, strict=False)
+        for row in objectives
+    ]
+    if any(run.cpu.is_server_hidden for run in result.runs):
+        lines.append(
+            "the server's process cannot be seen, so its CPU is not told from that of "
+            "other processes: --server-pid PID"
+        )
+    if result.spec.get("search", "every") != "every":
+        found = result.highest_load_met or "none that was measured"
+        lines.append(f"the highest load that meets the objectives: {found}")
+    if result.was_interrupted:
+        lines.append("interrupted: the last load was not measured to its end")
+    return lines
+
+
+def _errors(run: Run) -> Iterator[str]:
+    for kind, tally in sorted(run.recording.errors.items()):
+        example = " ".join(tally.example.split())[:_LONGEST_EXAMPLE]
+        yield f"{tally.count} x {kind}" + (f": {example}" if example else "")
+
+
+def _findings(run: Run) -> Iterator[str]:
+    for finding in run.verdict.findings:
+        yield str(finding)
+
+
+def _server(run: Run) -> Iterator[str]:
+    for stats in run.server:
+        if stats.requests:
+            yield f"{stats.model} on the server: {_stages(stats)}"
+
+
+def _stages(stats: ModelStats) -> str:
+    means = ", ".join(
+        f"{name} {duration(1e3 * us)}" for name, us in stats.mean_us.items()
+    )
+    batch = stats.inferences / stats.executions if stats.executions else 0.0
+    return f"{means}; {batch:.1f} inferences per execution"
+
+
+def _replies(run: Run) -> Iterator[str]:
+    recording: Recording = run.recording
+    if not recording.replies:
+        return
+    parts = [f"{recording.replies} replies"]
+    for when, histogram in (
+        ("first after", recording.to_first),
+        ("then every", recording.between),
+    ):
+        if histogram.count:
+            parts.append(f"{when} p50 {duration(histogram.quantile_ns(0.5))}")
+    yield ", ".join(parts)
+
+
+def _metrics(run: Run) -> Iterator[str]:
+    """Show the load of the server's machine; everything else is in the JSON."""
+    if not run.metrics:
+        return
+    shown = []
+    for row in run.metrics:
+        if row["name"] in _METRICS and row["kind"] == "gauge":
+            name, level, scale, unit = _METRICS[row["name"]]
+            shown.append(f"{name} {scale * row[level]:,.0f} {unit} ({level})")
+    rest = f"{len(run.metrics)} metrics in --json"
+    yield f"server metrics: {', '.join([*shown, rest])}"
+
+
+def _objective(row: Mapping[str, Any]) -> str:
+    """Say in words whether an objective is met, and by which value."""
+    verb = "meets" if row["is_met"] else "misses"
+    value, text = row["value"], row["objective"]
+    if value is None:
+        shown = "no successful response"
+    elif text.startswith("errors"):
+        shown = f"{100 * value:.3g} %"
+    else:
+        shown = rate(value) if text.startswith("throughput") else duration(1e3 * value)
+    return f"{verb} {text}: {shown}"
+
+
+def histogram_lines(result: PerfResult) -> list[str]:
+    """Return the latencies of each run as bars, with bounds that double."""
+    lines: list[str] = []
+    for run in result.runs:
+        latency = run.recording.latency
+        if not latency.count:
+            continue
+        values, counts = latency.values_ns()
+        doublings = np.floor(np.log2(values)).astype(np.int64)
+        lines.append(f"{run.name}: latency of {latency.count:,} requests")
+        for exponent in range(doublings[0], doublings[-1] + 1):
+            count = int(counts[doublings == exponent].sum())
+            bar = "#" * round(_BAR * count / latency.count)
+            bounds = f"{duration(2.0**exponent)} - {duration(2.0 ** (exponent + 1))}"
+            lines.append(f"  {bounds:>19} {count:>9,} {bar}".rstrip())
+    return lines
