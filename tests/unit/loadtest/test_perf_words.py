@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -129,6 +130,17 @@ def test_what_is_so_anyway_is_taken(words):
         (["-s", "-1"], "stability -1 %"),
         (["--periodic-concurrency-range", "1:3", "-p", "500"], "-p 500, but"),
         (["-H", "Content-Length:5"], "written by the transport itself"),
+        (["--request-count", "5", "-s", "10"], "-s 10.0 has no effect"),
+        (["--request-count", "5", "--percentile", "95"], "--percentile 95.0 has no"),
+        (["--request-distribution", "poisson"], "--request-distribution has no effect"),
+        (["--request-period", "5"], "--request-period has no effect without"),
+        (["--precise"], "--precise has no effect without --request-rate-range"),
+        (["--max-in-flight", "5"], "--max-in-flight has no effect without"),
+        (["--output-shared-memory-size", "5"], "has no effect without --shared-memory"),
+        (["--verbose-csv"], "--verbose-csv, but no CSV is written"),
+        (["--slo", "p99<20"], "objective 'p99<20' has no unit"),
+        (["--seed", "-1"], "--seed"),
+        (["--batch-size", "x"], "batch size 'x': need a whole number"),
     ],
 )
 def test_what_is_left_out_is_refused_with_the_reason(words, said):
@@ -156,6 +168,23 @@ def test_what_is_left_out_is_refused_with_the_reason(words, said):
 )
 def test_deprecated_words_of_perf_analyzer_mean_the_same(deprecated, words):
     assert spec(*deprecated) == spec(*words)
+
+
+def test_the_first_screen_of_the_help_is_enough_to_begin():
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["perf", "--help"])
+    first = "\n".join(result.output.splitlines()[:24])
+
+    for name in ("-m", "-u", "-i", "-b", "-p", "--concurrency-range", "--json"):
+        assert re.search(rf"^  {name}\b", first, re.MULTILINE), name
+    assert "--slo" in first
+    assert "--input-data" in first
+    assert result.output.count("triton-kit perf -m") == 3
+
+
+def test_every_option_is_in_one_group_with_help():
+    shown = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+
+    assert all(p.help and len(p.help) > 5 for p in shown)
 
 
 def test_deprecated_and_new_words_of_one_thing_are_refused():

@@ -131,6 +131,22 @@ class DurationOptions:
         given = (self.stability, self.max_trials, self.stable_percentile)
         return any(x is not None for x in (*given, self._requests_per_window()))
 
+    def _refuse_windows(self, percentile_is_used: bool) -> None:
+        percentile = None if percentile_is_used else self.stable_percentile
+        for name, value in (
+            ("-s", self.stability),
+            ("-r", self.max_trials),
+            ("--percentile", percentile),
+            ("--measurement-mode", self.measurement_mode),
+            ("--measurement-request-count", self.window_requests),
+        ):
+            if value is not None:
+                raise SpecError(
+                    f"{name} {value} has no effect with --request-count "
+                    f"{self.request_count}, which measures that many requests",
+                    hint=f"leave {name} or --request-count out",
+                )
+
     def _requests_per_window(self) -> int | None:
         if self.measurement_mode == "count_windows" and self.window_requests is None:
             return _WINDOW_REQUESTS
@@ -142,23 +158,19 @@ class DurationOptions:
             )
         return self.window_requests
 
-    def fields(self, *, has_threshold: bool) -> dict[str, Any]:
+    def fields(self, *, percentile_is_used: bool) -> dict[str, Any]:
         """Return the fields of a PerfSpec.
 
         Args:
-            has_threshold: whether the percentile is also that of a threshold.
+            percentile_is_used: whether a threshold or a CSV needs the percentile.
 
         Raises:
             SpecError: options contradict each other, or one has no effect.
         """
         from triton_kit.loadtest.record.stability import StopRule
 
-        if self.request_count and self._has_windows and not has_threshold:
-            raise SpecError(
-                f"--request-count {self.request_count} measures that many requests, "
-                "and -s, -r, --percentile and windows have no effect",
-                hint="leave them or --request-count out",
-            )
+        if self.request_count:
+            self._refuse_windows(percentile_is_used)
         windows = None
         if self._has_windows:
             windows = StopRule(

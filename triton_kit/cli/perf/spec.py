@@ -43,7 +43,9 @@ def perf_spec(options: Mapping[str, Any], *, keep_times: bool = False) -> PerfSp
     fields = {
         **target.fields(),
         **load.fields(protocol=protocol, seed=seed),
-        **duration.fields(has_threshold=objectives.has_threshold),
+        **duration.fields(
+            percentile_is_used=objectives.has_threshold or bool(options["csv_path"])
+        ),
         **objectives.fields(is_endless=load.is_endless),
         **data.fields(),
         **server.fields(url=target.url),
