@@ -181,6 +181,22 @@ def test_the_first_screen_of_the_help_is_enough_to_begin():
     assert result.output.count("triton-kit perf -m") == 3
 
 
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("--rate", "--request-rate-range"),
+        ("--headers", "--header"),
+        ("--concurrency", "--concurrency-range"),
+        ("--model", "--model-name"),
+    ],
+)
+def test_an_unknown_option_names_the_one_that_was_meant(wrong, meant):
+    result = CliRunner().invoke(main, ["perf", wrong, "5"])
+
+    assert result.exit_code == 2
+    assert meant in result.output
+
+
 def test_every_option_is_in_one_group_with_help():
     shown = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
 

@@ -95,7 +95,7 @@ def _refuse_options_without_effect(options: Mapping[str, Any]) -> None:
             "--request-rate-range or another load with due times",
         ),
         (
-            options["output_bytes"] != 102_400 and options["shared_memory"] == "none",
+            options["output_bytes"] is not None and options["shared_memory"] == "none",
             "--output-shared-memory-size",
             "--shared-memory",
         ),
