@@ -19,7 +19,6 @@ from triton_kit.loadtest.request import Failure, Request
 from triton_kit.triton.address import Address
 from triton_kit.triton.json_fields import Fields
 from triton_kit.triton.model import (
-    IndexEntry,
     ModelInfo,
     ServerInfo,
     explain_absence,
@@ -62,7 +61,13 @@ class GrpcControl:
         which = {"name": name, "version": version}
         ready = service_pb2.ModelReadyRequest(**which)
         if not self._ask("ModelReady", ready, service_pb2.ModelReadyResponse).ready:
-            explain_absence(self.index(), name, version)
+            index = self._ask(
+                "RepositoryIndex",
+                service_pb2.RepositoryIndexRequest(),
+                service_pb2.RepositoryIndexResponse,
+            )
+            entries = _fields(index, "RepositoryIndex").objects("models")
+            explain_absence(index_entries(entries), name, version)
         try:
             config = self._call(
                 "ModelConfig",
@@ -122,15 +127,6 @@ class GrpcControl:
         except _CallFailedError as error:
             raise ServerError(str(error)) from error
 
-    def index(self) -> tuple[IndexEntry, ...]:
-        """Return every model that the server knows, loaded or not."""
-        index = self._ask(
-            "RepositoryIndex",
-            service_pb2.RepositoryIndexRequest(),
-            service_pb2.RepositoryIndexResponse,
-        )
-        return index_entries(_fields(index, "RepositoryIndex").objects("models"))
-
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters, one entry per loaded version."""
         question = service_pb2.ModelStatisticsRequest(name=name, version=version)
@@ -153,7 +149,7 @@ class GrpcControl:
         request = Request(framed(question.SerializeToString()), headers=headers)
         with (
             Reactor() as reactor,
-            Http2Transport(reactor, self._address, keep_answers=True) as transport,
+            Http2Transport(reactor, self._address, keep_responses=True) as transport,
         ):
             once = _Once(reactor)
             transport.open(1, once)
@@ -186,6 +182,9 @@ class _Once:
 
     def replied(self, _slot: int, _before_ns: int, _at_ns: int, /) -> None:
         """Nothing: these calls are no streams."""
+
+    def retried(self, _slot: int, /) -> None:
+        """Nothing: the call counts nowhere."""
 
     def finished(
         self,

@@ -103,6 +103,7 @@ class Run:
             "send_rate": self.send_rate,
             "replies": recording.replies,
             "between_replies_us": quantiles_us(recording.between),
+            "retried": recording.retried,
             "requests_total": self.total,
             "client_cpu_us_per_request": self.client_cpu_us_per_request,
             "client_cores": cpu.client_cores,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.client.check import AnswerCheck
+from triton_kit.loadtest.client.check import OutputCheck
 from triton_kit.loadtest.client.protocol import Protocol
 from triton_kit.loadtest.inputs.choice import Choice, choose, steps_from_files
 from triton_kit.loadtest.inputs.data import (
@@ -68,7 +68,7 @@ def encode_requests(
         )
     described = _with_joined_outputs(model) if protocol.is_stream else model
     steps = input_steps(spec, described)
-    check = AnswerCheck(protocol.decode, protocol.compare_as)
+    check = OutputCheck(protocol.decode, protocol.compare_as)
 
     def encode(place: int, parameters: dict[str, Parameter]) -> Request:
         step = steps[place]
@@ -126,8 +126,8 @@ def _check_transport(
             "streams are held against validation_data one inference at a time",
             hint="leave out -b",
         )
-    has_region = spec.transport.shared_memory != "none"
-    if has_region and spec.transport.output_bytes != 0 and has_expected:
+    in_memory = spec.transport.shared_memory != "none" and spec.transport.output_bytes
+    if in_memory and has_expected:
         raise SpecError(
             "outputs in shared memory cannot be held against validation_data",
             hint="--output-shared-memory-size 0 leaves them in the answers",
