@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from triton_kit.build_project import BuildResult
     from triton_kit.conversion.spec import ConvertResult, ConvertSpec, Precision
     from triton_kit.loadtest.results.result import PerfResult
-    from triton_kit.loadtest.run.measure import Progress
+    from triton_kit.loadtest.run.progress import Progress
     from triton_kit.loadtest.spec import Load, PerfSpec
     from triton_kit.repository.check.findings import CheckReport
     from triton_kit.repository.difference import Change

@@ -427,3 +427,14 @@ def test_a_server_that_sends_nothing_ends_the_command(loaded, tmp_path):
     assert run["ended_early"] == "the server sent nothing for 0.03 s"
     assert "failing: the server sent nothing for 0.03 s" in result.output
     assert run["verdict"]["findings"][0]["kind"] == "failing"
+
+
+@pytest.mark.parametrize("grpc", [True, False])
+def test_without_a_model_the_servers_models_are_listed(loaded, grpc):
+    protocol, url = ("grpc", loaded.grpc_url) if grpc else ("http", loaded.http_url)
+
+    result = CliRunner().invoke(main, ["perf", "-i", protocol, "-u", url])
+
+    assert result.exit_code == 2
+    assert "models: chain, counter" in result.output
+    assert "choose one: -m chain" in result.output

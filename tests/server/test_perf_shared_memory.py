@@ -100,8 +100,18 @@ def test_an_output_that_will_not_fit_is_known_beforehand(loaded):
     with pytest.raises(SpecError, match="'y' takes 16 bytes") as caught:
         measure(spec(loaded, "http", output_bytes=8))
 
-    assert caught.value.hint == "--output-shared-memory-size 16"
+    assert caught.value.hint == "--output-shared-memory-size 16, or leave it out"
     assert own_files() == []
+
+
+def test_a_region_is_as_large_as_its_outputs(loaded):
+    """A batch of 8 takes more than the default of outputs whose size varies."""
+    [run] = measure(
+        spec(loaded, "grpc", output_bytes=None, batch_size=8, request_count=20)
+    ).runs
+
+    assert run.recording.errors == {}
+    assert run.recording.succeeded == 20
 
 
 def test_an_output_whose_size_shows_only_later_is_counted(loaded):

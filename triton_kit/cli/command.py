@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Any, TypeVar  # Any: what click hands over
 
 import click
@@ -99,7 +100,16 @@ class KitCommand(cloup.Command):
             if isinstance(param, KitOption)
             for old in param.former
         }
-        return super().parse_args(ctx, _with_new_names(args, renamed))
+        try:
+            return super().parse_args(ctx, _with_new_names(args, renamed))
+        except click.NoSuchOption as error:
+            known = _similar_options(error.option_name, self.params)
+            if not known:
+                raise
+            text = f"No such option {error.option_name!r}. Did you mean "
+            raise click.NoSuchOption(
+                error.option_name, f"{text}{' or '.join(known)}?", ctx=ctx
+            ) from error
 
 
 def kit_command(**attrs: Any) -> Callable[[Callable[..., None]], KitCommand]:  # noqa: ANN401
@@ -114,6 +124,15 @@ def kit_option(*names: str, **attrs: Any) -> Callable[[F], F]:  # noqa: ANN401
     """Add an option, as `click.option` does; `former` lists its hidden names."""
     decorate: Callable[[F], F] = cloup.option(*names, cls=KitOption, **attrs)
     return decorate
+
+
+def _similar_options(name: str, params: Sequence[click.Parameter]) -> list[str]:
+    """Return the options spelled like `name`, else those that have a word of it."""
+    shown = [p for p in params if isinstance(p, click.Option) and not p.hidden]
+    known = sorted({option for param in shown for option in param.opts})
+    words = set(name.lstrip("-").split("-"))
+    related = [option for option in known if words & {*option.lstrip("-").split("-")}]
+    return get_close_matches(name, known, cutoff=0.8) or related
 
 
 def _variables(option: click.Option, command: str) -> list[str]:

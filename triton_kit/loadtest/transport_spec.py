@@ -38,14 +38,14 @@ class TransportSpec:
             suit this machine. HTTP has one for each request in flight.
         endpoint: over HTTP, `infer`, or Triton's `generate` or `generate_stream`.
         output_bytes: room for each output in shared memory; 0 leaves outputs in the
-            answers.
+            responses. None is the size of the output, and 102,400 where that varies.
     """
 
     tls: Tls | None = None
     compression: str = "none"
     accept_compression: str = "none"
     shared_memory: str = "none"
-    output_bytes: int = 102_400  # perf_analyzer's
+    output_bytes: int | None = None
     endpoint: str = "infer"
     connections: int | None = None
 
@@ -63,7 +63,7 @@ class TransportSpec:
                 raise SpecError(
                     f"unknown {what} {value!r}", hint=did_you_mean(value, known)
                 )
-        if self.output_bytes < 0:
+        if self.output_bytes is not None and self.output_bytes < 0:
             raise SpecError(f"output size {self.output_bytes}: need 0 or more")
         if self.endpoint == "infer":
             return

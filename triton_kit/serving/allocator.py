@@ -1,7 +1,8 @@
 """The memory allocator that the server runs with.
 
 Much of what a server does for a small request is allocating: with tcmalloc the same
-server used 16 % less CPU per request than with glibc's malloc (docs/perf-figures.md).
+server used 16 % less CPU per request than with glibc's malloc
+(docs/benchmarks/perf.md).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """What the words of `triton-kit perf` mean, and what is refused before any request."""
 
 import re
-from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from options_table import PAGE, page_with_options
 
 from triton_kit.cli import main
 from triton_kit.cli.perf import command
@@ -18,8 +18,6 @@ from triton_kit.loadtest.results.slo import latency_below, parse_slo
 from triton_kit.loadtest.run.sweep import binary
 from triton_kit.loadtest.spec import parse_header, parse_parameter
 from triton_kit.triton.model import model_path
-
-DOCS = Path(__file__).parents[3] / "docs" / "perf.md"
 
 
 def spec(*words):
@@ -181,6 +179,22 @@ def test_the_first_screen_of_the_help_is_enough_to_begin():
     assert result.output.count("triton-kit perf -m") == 3
 
 
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("--rate", "--request-rate-range"),
+        ("--headers", "--header"),
+        ("--concurrency", "--concurrency-range"),
+        ("--model", "--model-name"),
+    ],
+)
+def test_an_unknown_option_names_the_one_that_was_meant(wrong, meant):
+    result = CliRunner().invoke(main, ["perf", wrong, "5"])
+
+    assert result.exit_code == 2
+    assert meant in result.output
+
+
 def test_every_option_is_in_one_group_with_help():
     shown = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
 
@@ -235,10 +249,16 @@ OPTIONS = re.findall(
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_of_perf_analyzer_is_known_and_in_the_docs(option):
     known = {name for parameter in command.params for name in parameter.opts}
-    words = set(re.findall(r"--?[a-z][a-z-]*|-H", DOCS.read_text()))
+    words = set(re.findall(r"--?[a-z][a-z-]*|-H", PAGE.read_text()))
 
     assert option in known
     assert option in words or option.startswith("--ssl-")
+
+
+def test_the_reference_has_the_options_of_the_command():
+    text = PAGE.read_text()
+
+    assert page_with_options(text) == text, "run tests/unit/loadtest/options_table.py"
 
 
 def test_ids_of_sequences_have_a_range():

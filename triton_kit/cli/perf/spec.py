@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any  # Any: each option has its own type
 
+from triton_kit.cli.output import notice
 from triton_kit.cli.perf.data import DataOptions
 from triton_kit.cli.perf.duration import DurationOptions
 from triton_kit.cli.perf.group import from_options
@@ -54,7 +55,17 @@ def perf_spec(options: Mapping[str, Any], *, keep_times: bool = False) -> PerfSp
         "keep_times": keep_times,
     }
     fields |= load.replay_fields(fields, has_length=duration.is_given)
+    if not target.models:
+        fields["model"] = _only_model(PerfSpec(**fields | {"model": "any"}))
     return PerfSpec(**fields)
+
+
+def _only_model(spec: PerfSpec) -> str:
+    from triton_kit.loadtest.run.served_models import find_only_model
+
+    model = find_only_model(spec)
+    notice(f"model {model}, the only one of the server")
+    return model
 
 
 def _refuse_options_without_effect(options: Mapping[str, Any]) -> None:
@@ -95,7 +106,7 @@ def _refuse_options_without_effect(options: Mapping[str, Any]) -> None:
             "--request-rate-range or another load with due times",
         ),
         (
-            options["output_bytes"] != 102_400 and options["shared_memory"] == "none",
+            options["output_bytes"] is not None and options["shared_memory"] == "none",
             "--output-shared-memory-size",
             "--shared-memory",
         ),

@@ -62,9 +62,9 @@ OPTIONS = (
         "--output-shared-memory-size",
         "output_bytes",
         type=click.IntRange(min=0),
-        default=102_400,
         metavar="BYTES",
-        help="Bytes for each output in shared memory; 0 leaves outputs in responses.",
+        help="Bytes for each output in shared memory; 0 leaves outputs in responses. "
+        "Default: the size of the output, 102400 where it varies.",
     ),
     option(
         "--connections",
@@ -124,7 +124,7 @@ class TransportOptions:
     compression: str
     accept_compression: str
     shared_memory: str
-    output_bytes: int
+    output_bytes: int | None
     connections: int | None
     use_grpc_tls: bool
     ssl_grpc_root_certifications_file: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from triton_kit.triton.model import ModelInfo, ServerInfo
+from triton_kit.triton.model import IndexEntry, ModelInfo, ServerInfo
 
 
 class Control(Protocol):
@@ -16,6 +16,9 @@ class Control(Protocol):
         Raises:
             TransportError: nobody listens there, or somebody who speaks otherwise.
         """
+
+    def index(self) -> tuple[IndexEntry, ...]:
+        """Return every model that the server knows, loaded or not."""
 
     def model(self, name: str, version: str = "") -> ModelInfo:
         """Return what the model says of itself, once it is known to be ready.

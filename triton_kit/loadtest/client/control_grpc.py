@@ -19,6 +19,7 @@ from triton_kit.loadtest.request import Failure, Request
 from triton_kit.triton.address import Address
 from triton_kit.triton.json_fields import Fields
 from triton_kit.triton.model import (
+    IndexEntry,
     ModelInfo,
     ServerInfo,
     explain_absence,
@@ -61,13 +62,7 @@ class GrpcControl:
         which = {"name": name, "version": version}
         ready = service_pb2.ModelReadyRequest(**which)
         if not self._ask("ModelReady", ready, service_pb2.ModelReadyResponse).ready:
-            index = self._ask(
-                "RepositoryIndex",
-                service_pb2.RepositoryIndexRequest(),
-                service_pb2.RepositoryIndexResponse,
-            )
-            entries = _fields(index, "RepositoryIndex").objects("models")
-            explain_absence(index_entries(entries), name, version)
+            explain_absence(self.index(), name, version)
         try:
             config = self._call(
                 "ModelConfig",
@@ -126,6 +121,15 @@ class GrpcControl:
             self._call(method, region, answer)
         except _CallFailedError as error:
             raise ServerError(str(error)) from error
+
+    def index(self) -> tuple[IndexEntry, ...]:
+        """Return every model that the server knows, loaded or not."""
+        index = self._ask(
+            "RepositoryIndex",
+            service_pb2.RepositoryIndexRequest(),
+            service_pb2.RepositoryIndexResponse,
+        )
+        return index_entries(_fields(index, "RepositoryIndex").objects("models"))
 
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters, one entry per loaded version."""

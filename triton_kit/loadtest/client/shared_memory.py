@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import secrets
 from contextlib import suppress
@@ -16,10 +17,12 @@ from triton_kit.process import hold_signals
 
 if TYPE_CHECKING:
     from triton_kit.loadtest.client.control import Control
+    from triton_kit.tensors import Tensor
     from triton_kit.triton.model import ModelInfo
 
 _FOLDER = Path("/dev/shm")
 _ALIGNMENT = 64
+_DEFAULT_OUTPUT_BYTES = 102_400  # perf_analyzer's, for outputs of unknown size
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +133,14 @@ class SharedMemory:
 
     Place what the requests need, then `register`. Equal inputs share a place, and so
     do the outputs of all requests: the harness does not read them.
+
+    Args:
+        region: the memory.
+        output_bytes: room for each output; 0 leaves outputs in the responses. None is
+            what an output of known size takes, and a default for others.
     """
 
-    def __init__(self, region: Region, *, output_bytes: int) -> None:
+    def __init__(self, region: Region, *, output_bytes: int | None) -> None:
         self._region = region
         self._output_bytes = output_bytes
         self._name = _new_name()
@@ -180,24 +188,30 @@ class SharedMemory:
         Raises:
             SpecError: an output needs more room than there is.
         """
-        if self._outputs or not self._output_bytes:
+        if self._outputs or self._output_bytes == 0:
             return self._outputs
-        for tensor in model.outputs:
-            item_bytes = tensor.dtype.item_bytes
-            shape = model.request_shape(tensor.shape, batch_size)
-            if item_bytes is None or min(shape, default=0) < 0:
-                continue
-            needed = item_bytes
-            for size in shape:
-                needed *= size
-            if needed > self._output_bytes:
-                raise SpecError(
-                    f"output {tensor.name!r} takes {needed} bytes, its place in shared "
-                    f"memory has {self._output_bytes}",
-                    hint=f"--output-shared-memory-size {needed}",
-                )
-        self._outputs = {t.name: self._take(self._output_bytes) for t in model.outputs}
+        sizes = {
+            tensor.name: self._output_size(tensor, model, batch_size)
+            for tensor in model.outputs
+        }
+        self._outputs = {name: self._take(size) for name, size in sizes.items()}
         return self._outputs
+
+    def _output_size(self, tensor: Tensor, model: ModelInfo, batch_size: int) -> int:
+        """Return the room for an output; raises SpecError where it is too little."""
+        item_bytes = tensor.dtype.item_bytes
+        shape = model.request_shape(tensor.shape, batch_size)
+        given = self._output_bytes
+        if item_bytes is None or min(shape, default=0) < 0:
+            return _DEFAULT_OUTPUT_BYTES if given is None else given
+        needed = item_bytes * math.prod(shape)
+        if given is not None and needed > given:
+            raise SpecError(
+                f"output {tensor.name!r} takes {needed} bytes, its place in shared "
+                f"memory has {given}",
+                hint=f"--output-shared-memory-size {needed}, or leave it out",
+            )
+        return needed if given is None else given
 
     def register(self) -> None:
         """Make the region known to the server.

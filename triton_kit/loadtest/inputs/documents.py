@@ -127,13 +127,26 @@ def _tensor(
             raw = base64.b64decode(value["b64"], validate=True)
         except (binascii.Error, TypeError) as error:
             raise SpecError(f"{where}: not base64: {error}") from error
-        return from_raw(raw, tensor.dtype, shape, where)
+        return _from_base64(raw, tensor, shape, where)
     flat = content if isinstance(content, list) else [content]
     if None in _leaves(flat):
         raise SpecError(f"{where}: null is no {tensor.dtype.name}")
     if tensor.dtype.item_bytes is None:
         return strings([_as_bytes(item) for item in _leaves(flat)], shape, where)
     return reshaped(_array(flat, tensor, where), shape, where)
+
+
+def _from_base64(raw: bytes, tensor: Tensor, shape: Shape, where: str) -> Array:
+    try:
+        return from_raw(raw, tensor.dtype, shape, where)
+    except SpecError as error:
+        if tensor.dtype.item_bytes is not None:
+            raise
+        raise SpecError(
+            f"{where}: base64 without the length of each string: {error.message}",
+            hint="put 4 bytes, the length in little-endian order, before each string; "
+            f"or send a file as it is: --input-data {tensor.name}:FILE",
+        ) from error
 
 
 def _shape(value: Any, where: str) -> Shape:  # noqa: ANN401  JSON of the user

@@ -63,8 +63,8 @@ def read_steps(
 def read_column(path: Path, tensor: Tensor, shapes: Mapping[str, Shape]) -> list[Array]:
     """Read the values of one input, step after step.
 
-    An .npy or .npz has them on its first axis, or is one of them; any other file is
-    one of them as raw bytes, or a string per line.
+    An .npy or .npz has them on its first axis, or is one of them. Any other file is
+    one of them: raw bytes; of strings one per line, or the file as one element.
 
     Raises:
         SpecError: it cannot be read, or does not fit the input.
@@ -87,9 +87,9 @@ def read_column(path: Path, tensor: Tensor, shapes: Mapping[str, Shape]) -> list
 def _step_from_folder(
     folder: Path, model: ModelInfo, shapes: Mapping[str, Shape]
 ) -> InputStep:
-    """One file per input, named for it: raw bytes, or one string per line.
+    """One file per input, named for it: raw bytes, lines, or one element.
 
-    Where there is a file named for an output, that is what must be answered.
+    A file named for an output holds the expected response.
     """
     return InputStep(
         inputs={
@@ -117,7 +117,12 @@ def _expected_from(path: Path, tensor: Tensor) -> Array:
 
 def _from_file(path: Path, tensor: Tensor, shapes: Mapping[str, Shape]) -> Array:
     data = _bytes_of(path, tensor)
-    return _values(data, tensor, shape_of(tensor, shapes), path)
+    shape = shapes.get(tensor.name, tensor.shape)
+    if tensor.dtype.item_bytes is None and shape == (DYNAMIC,):
+        shape = (len(_elements(data, shape)),)
+    else:
+        shape = shape_of(tensor, shapes)
+    return _values(data, tensor, shape, path)
 
 
 def _bytes_of(path: Path, tensor: Tensor) -> bytes:
@@ -132,8 +137,25 @@ def _bytes_of(path: Path, tensor: Tensor) -> bytes:
 
 def _values(data: bytes, tensor: Tensor, shape: Shape, path: Path) -> Array:
     if tensor.dtype.item_bytes is None:
-        return strings(data.splitlines(), shape, str(path))
+        return strings(_elements(data, shape), shape, str(path))
     return from_raw(data, tensor.dtype, shape, str(path))
+
+
+def _elements(data: bytes, shape: Shape) -> list[bytes]:
+    """Return the strings of a file: a text's lines, else the file as one element.
+
+    An image, a recording or a text of several lines is one where one is wanted.
+    """
+    lines = data.splitlines()
+    is_one = math.prod(shape) == 1 and len(lines) != 1
+    return [data] if is_one or not _is_text(data) else lines
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _steps_from_npz(path: Path, model: ModelInfo) -> list[InputStep]:

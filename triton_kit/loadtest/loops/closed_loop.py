@@ -14,7 +14,7 @@ from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.record.backlog import BacklogSample
-from triton_kit.loadtest.record.recorder import Snapshot
+from triton_kit.loadtest.record.recorder import Recording, Snapshot
 from triton_kit.loadtest.request import Failure, Request
 
 _SECOND = operator.itemgetter(1)
@@ -138,6 +138,10 @@ class ClosedLoop:
     def responses(self) -> int:
         """Responses since the last snapshot: every one of a stream, and failed ones."""
         return self.recorder.responses
+
+    def peek(self) -> Recording:
+        """Return what was recorded since the last snapshot."""
+        return self.recorder.peek()
 
     def take_snapshot(self) -> Snapshot:
         """Return what was recorded since the last cut, and begin anew."""

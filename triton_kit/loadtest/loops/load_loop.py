@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from triton_kit.loadtest.record.backlog import BacklogSample
-from triton_kit.loadtest.record.recorder import Snapshot
+from triton_kit.loadtest.record.recorder import Recording, Snapshot
 from triton_kit.loadtest.request import Failure
 
 
@@ -66,6 +66,9 @@ class LoadLoop(Protocol):
 
     def expire(self, before_ns: int, failure: Failure) -> None:
         """Fail the requests that were due before `before_ns` and have no answer yet."""
+
+    def peek(self) -> Recording:
+        """Return what was recorded since the last snapshot, as far as it is known."""
 
     def take_snapshot(self) -> Snapshot:
         """Return what was recorded since the last cut, and begin anew."""

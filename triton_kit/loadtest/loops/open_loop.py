@@ -13,7 +13,7 @@ from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import NEVER, Reactor
 from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.record.backlog import BacklogSample
-from triton_kit.loadtest.record.recorder import Snapshot
+from triton_kit.loadtest.record.recorder import Recording, Snapshot
 from triton_kit.loadtest.request import Failure, Request
 
 # Connections that an open loop has ready; more are opened as they are needed.
@@ -123,6 +123,10 @@ class OpenLoop:
         return BacklogSample(
             due=self.sent + waiting, unanswered=self.in_flight + waiting
         )
+
+    def peek(self) -> Recording:
+        """Return what was recorded since the last snapshot."""
+        return self.recorder.peek()
 
     def take_snapshot(self) -> Snapshot:
         """Return what was recorded since the last cut, and begin anew."""

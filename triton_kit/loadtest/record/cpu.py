@@ -10,12 +10,15 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
 from triton_kit.loadtest.net.clock import NS_PER_S, now_ns
 from triton_kit.triton.address import Address
+
+# A process with less CPU time than this share of the server's work is not the server.
+_PROXY_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,19 @@ class CpuUse:
     def foreign_cores(self) -> float:
         """Lost cores that other processes of this machine kept busy."""
         return self.lost_cores - self.stolen_cores
+
+    def with_server_work(self, work_s: float) -> CpuUse:
+        """Hold the server's CPU time against the compute time that it counted.
+
+        A process that used far less may be a proxy in front of the server, if other
+        processes used about as much CPU as the work takes. Else the work was done by
+        a GPU.
+        """
+        if self.server_s is None or self.server_s > _PROXY_SHARE * work_s:
+            return self
+        if self.foreign_cores * self.length_s < _PROXY_SHARE * work_s:
+            return self
+        return replace(self, server_s=None, is_server_hidden=True)
 
     @property
     def client_cores(self) -> float:

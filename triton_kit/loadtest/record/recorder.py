@@ -160,6 +160,11 @@ class Recorder:
         done, self._recording = self._recording, Recording()
         return done
 
+    def peek(self) -> Recording:
+        """Return what was recorded since the last one was taken; it goes on growing."""
+        self.count()
+        return self._recording
+
     def count(self) -> None:
         """Move what has gathered into the histograms."""
         times = np.fromiter(self.times, np.int64, len(self.times))

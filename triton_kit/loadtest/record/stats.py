@@ -48,6 +48,13 @@ class ModelStats:
     mean_us: Mapping[str, float]
     batch_sizes: Mapping[int, int]
 
+    @property
+    def compute_s(self) -> float:
+        """How long the model computed in all, one batch after another."""
+        mean_us = self.mean_us.get("compute_infer", 0.0)
+        batch = self.inferences / self.executions if self.executions else 1.0
+        return self.requests * mean_us / max(batch, 1.0) / 1e6
+
     def as_json(self) -> dict[str, Any]:
         """Return the growth as it stands in the JSON result."""
         return {

@@ -17,6 +17,7 @@ from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.record.stats import StatsWatch
 from triton_kit.loadtest.request import TIMEOUT, Failure
 from triton_kit.loadtest.results.result import Run
+from triton_kit.loadtest.run.progress import LoadStatus
 from triton_kit.loadtest.run.summary import Measurement, summarize
 from triton_kit.loadtest.spec import PerfSpec
 
@@ -42,7 +43,7 @@ class LoadRun:
         loop: LoadLoop,
         watch: CpuWatch,
         stats: StatsWatch,
-        report: Callable[[float], None],
+        report: Callable[[LoadStatus], None],
         deadline_ns: int = NEVER,
     ) -> None:
         self.was_interrupted = False
@@ -250,8 +251,8 @@ class LoadRun:
 
         def tick() -> None:
             nonlocal timer
+            self._report(self._status(start_ns))
             if self._start_ns:
-                self._report(self._progress(start_ns))
                 self._note_backlog()
             self._expire()
             self._end_early()
@@ -294,14 +295,28 @@ class LoadRun:
         if sample is not None:
             self._measured.backlog.note(now_ns(), sample)
 
-    def _progress(self, start_ns: int) -> float:
+    def _status(self, start_ns: int) -> LoadStatus:
+        elapsed_ns = now_ns() - start_ns
+        is_warm_up = not self._start_ns
+        return LoadStatus(
+            is_warm_up=is_warm_up,
+            done=0.0 if is_warm_up else self._done(elapsed_ns),
+            elapsed_s=elapsed_ns / NS_PER_S,
+            in_flight=self._loop.in_flight,
+            recordings=lambda: [
+                *(window.recording for window in self._measured.windows),
+                self._loop.peek(),
+            ],
+        )
+
+    def _done(self, elapsed_ns: int) -> float:
         if count := self._spec.request_count:
             return min(self._loop.ended / count, 1.0)
         if levels := self._load.levels:
             return len(self._measured.windows) / len(levels)
         rule = self._rule
         longest_ns = ns(rule.window_s * rule.most_windows)
-        return min((now_ns() - start_ns) / longest_ns, 1.0)
+        return min(elapsed_ns / longest_ns, 1.0)
 
 
 def metrics_watch(spec: PerfSpec) -> MetricsWatch | None:

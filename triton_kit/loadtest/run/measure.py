@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -20,28 +20,13 @@ from triton_kit.loadtest.results.result import PerfResult, Run
 from triton_kit.loadtest.results.slo import as_json, missed
 from triton_kit.loadtest.run.generator import LocalLoadGenerator, open_generator
 from triton_kit.loadtest.run.load_run import LoadRun, metrics_watch
+from triton_kit.loadtest.run.progress import LoadStatus, OnProgress, Progress
 from triton_kit.loadtest.run.served_models import ServedModels, fetch_served_models
 from triton_kit.loadtest.run.sweep import SEARCHES, Search
 from triton_kit.loadtest.run.worker_pool import WorkerPool, start_workers
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.triton.address import shown
 from triton_kit.triton.model import ModelInfo
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a measurement is; `done` runs from 0 to 1 within each load.
-
-    `loads` is how many there will be; None where a search finds that out.
-    """
-
-    load: Load
-    index: int
-    loads: int | None
-    done: float
-
-
-OnProgress = Callable[[Progress], None]
 
 
 def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult:
@@ -103,7 +88,7 @@ def _runs(
     limit_s = spec.time_limit_s
     deadline_ns = NEVER if limit_s is None else now_ns() + ns(limit_s)
     while load is not None:
-        report = partial(_report, on_progress, load, len(runs), loads)
+        report = partial(_report, on_progress, load, tuple(runs), loads)
         loop = generator.open_loop(load)
         load_run = LoadRun(
             spec, load, generator.reactor, loop, watch, stats, report, deadline_ns
@@ -134,12 +119,14 @@ def _after(plan: Search, run: Run) -> Load | None:
 def _report(
     on_progress: OnProgress | None,
     load: Load,
-    index: int,
+    runs: tuple[Run, ...],
     loads: int | None,
-    done: float,
+    status: LoadStatus,
 ) -> None:
     if on_progress is not None:
-        on_progress(Progress(load=load, index=index, loads=loads, done=done))
+        on_progress(
+            Progress(load=load, index=len(runs), loads=loads, runs=runs, status=status)
+        )
 
 
 def _spec_as_json(spec: PerfSpec, runs: Sequence[Run]) -> dict[str, Any]:

@@ -126,8 +126,8 @@ def _check_transport(
             "streams are held against validation_data one inference at a time",
             hint="leave out -b",
         )
-    in_memory = spec.transport.shared_memory != "none" and spec.transport.output_bytes
-    if in_memory and has_expected:
+    has_region = spec.transport.shared_memory != "none"
+    if has_region and spec.transport.output_bytes != 0 and has_expected:
         raise SpecError(
             "outputs in shared memory cannot be held against validation_data",
             hint="--output-shared-memory-size 0 leaves them in the answers",

@@ -54,6 +54,27 @@ class ServedModels:
         return list(dict.fromkeys(names))
 
 
+def find_only_model(spec: PerfSpec) -> str:
+    """Return the name of the only model that the server has ready.
+
+    Raises:
+        TransportError: no server listens at the URL, or not in this protocol.
+        SpecError: it has none, or several.
+    """
+    control = protocol_of(spec).control
+    server = control.server()
+    names = sorted({entry.name for entry in control.index() if entry.is_ready})
+    if len(names) == 1:
+        return names[0]
+    where = f"{server.name} at {spec.url}"
+    if not names:
+        raise SpecError(f"{where} has no model ready, or does not list its models")
+    raise SpecError(
+        f"{where} has {len(names)} models: {', '.join(names)}",
+        hint=f"choose one: -m {names[0]}",
+    )
+
+
 @contextmanager
 def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
     """Ask the server for the models of `spec`; yield what to send their requests by.

@@ -64,6 +64,8 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
         tail=tail.whole,
         inferences_per_request=_mean_batch_size(spec, models),
     )
+    work_s = measured.server[0].compute_s if measured.server else 0.0
+    cpu = measured.cpu.with_server_work(work_s)
     total = sum(window.recording.total for window in windows)
     return Run(
         figures=figures,
@@ -73,13 +75,13 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
         server=measured.server,
         metrics=measured.metrics,
         boundaries_ns=tuple(measured.boundaries_ns),
-        cpu=measured.cpu,
+        cpu=cpu,
         models=models,
         levels=_figures_of_levels(spec, load, windows),
         ended_early=measured.ended_early,
         verdict=judge(
             why_unstable=_why_unstable(spec, load, measured),
-            cpu=measured.cpu,
+            cpu=cpu,
             recording=figures.recording,
             backlog=measured.backlog,
             cancels=spec.protocol == "grpc",

@@ -231,6 +231,10 @@ class PooledLoop:
         """Fail requests that were due before `before_ns` and have no response."""
         self._send(messages.Expire(before_ns, failure))
 
+    def peek(self) -> Recording:
+        """Return nothing: the workers keep their recordings until a snapshot."""
+        return Recording()
+
     def take_snapshot(self) -> Snapshot:
         """Return what all workers recorded since the last snapshot."""
         self._send(messages.TakeSnapshot())

@@ -274,3 +274,51 @@ def test_answers_are_held_against_what_was_expected(found, kind):
     failure = check(request, b"")
 
     assert (failure.kind if failure else None) == kind
+
+
+JPEG = b"\xff\xd8\xff\xe0\n\x00\x10JFIF\n" * 3
+
+
+@pytest.mark.parametrize("shapes", [{}, {"s": (1,)}])
+@pytest.mark.parametrize(
+    "content", [JPEG, b"RIFF\0\0\0\0WAVE\n\n"], ids=["jpeg", "wav"]
+)
+def test_a_binary_file_is_one_element(tmp_path, content, shapes):
+    image = tmp_path / "cat.jpg"
+    image.write_bytes(content)
+
+    [step] = read(f"s:{image}", "x:zero", **shapes)
+
+    assert list(step.inputs["s"]) == [content]
+
+
+def test_a_binary_file_in_a_folder_is_one_element(tmp_path):
+    (tmp_path / "x").write_bytes(bytes(8))
+    (tmp_path / "s").write_bytes(JPEG)
+
+    [step] = read(str(tmp_path))
+
+    assert list(step.inputs["s"]) == [JPEG]
+
+
+@pytest.mark.parametrize(
+    ("shape", "elements"),
+    [((1,), [b"a prompt\nof two lines\n"]), ((2,), [b"a prompt", b"of two lines"])],
+)
+def test_a_text_is_one_element_where_one_is_wanted(tmp_path, shape, elements):
+    text = tmp_path / "prompt.txt"
+    text.write_text("a prompt\nof two lines\n")
+
+    [step] = read(f"s:{text}", "x:zero", s=shape)
+
+    assert list(step.inputs["s"]) == elements
+
+
+def test_base64_without_lengths_is_refused_with_what_to_do(tmp_path):
+    picture = base64.b64encode(JPEG).decode()
+    document = {"data": [{"x": [1, 2], "s": {"b64": picture, "shape": [1]}}]}
+
+    with pytest.raises(SpecError, match="base64 without the length") as caught:
+        read(written(tmp_path, document))
+
+    assert "--input-data s:FILE" in caught.value.hint

@@ -4,8 +4,10 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
 from triton_kit.errors import SpecError
@@ -492,6 +494,51 @@ def test_a_server_that_was_started_anew_is_no_stranger(is_buried):
         assert used_in_between.server_s is None
         assert not used.has_server_ended
         assert used.server_s >= 0
+
+
+@pytest.mark.parametrize("stolen_s", [0.0, 2.0])
+def test_nobody_is_blamed_where_the_server_is_hidden(stolen_s):
+    """Its CPU is among that of other processes; what the host took is known."""
+    used = CpuUse(
+        2.0, 3.9, 0.5, None, stolen_s=stolen_s, cores=2, is_server_hidden=True
+    )
+
+    found = verdict(cpu=used)
+
+    assert found.kind == ("disturbed" if stolen_s else "stable")
+    assert "other processes" not in found.reason
+
+
+def test_a_server_that_cannot_be_seen_is_hidden(monkeypatch):
+    """As one of another user, or behind Docker's proxy: the kernel names no process."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = Address(host="127.0.0.1", port=listener.getsockname()[1])
+        monkeypatch.setattr(psutil, "net_connections", lambda kind: [])
+        watch = CpuWatch(address)
+        hidden = watch.since(watch.sample())
+        watch = CpuWatch(address, server_pid=os.getpid())
+        named = watch.since(watch.sample())
+
+    assert hidden.is_server_hidden
+    assert hidden.server_s is None
+    assert not named.is_server_hidden
+    assert named.server_s >= 0
+
+
+def test_a_proxy_is_not_taken_for_the_server():
+    """It used 0.1 s of CPU while the server counted 3 s of work."""
+    used = CpuUse(2.0, 3.4, 0.2, 0.1, cores=2)
+
+    assert used.with_server_work(3.0).is_server_hidden
+    assert not used.with_server_work(0.05).is_server_hidden
+    assert not replace(used, server_s=2.9).with_server_work(3.0).is_server_hidden
+
+
+def test_a_server_whose_work_is_done_by_a_gpu_is_known():
+    """Nobody else used the CPU that the work would have taken."""
+    used = CpuUse(2.0, 0.5, 0.2, 0.2, cores=2)
+
+    assert not used.with_server_work(3.0).is_server_hidden
 
 
 def test_a_server_elsewhere_has_no_process_here():

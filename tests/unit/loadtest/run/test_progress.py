@@ -1,0 +1,59 @@
+"""What is shown while a load runs, at every width of a terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from triton_kit.cli.perf.progress import live_view, status_line
+from triton_kit.loadtest.loops.load import ClosedLoad
+from triton_kit.loadtest.record.recorder import Recorder
+from triton_kit.loadtest.request import Failure
+from triton_kit.loadtest.run.progress import LoadStatus, Progress
+
+
+def progress(**changes):
+    recorder = Recorder()
+    for index in range(1, 2001):
+        recorder.times += (0, 0, 1, 1_000_000 + 2_000 * index)
+    recorder.fail(Failure("timeout"))
+    facts = {"is_warm_up": False, "done": 0.4, "elapsed_s": 4.0, "in_flight": 4}
+    recording = recorder.take()
+    status = LoadStatus(**facts | changes, recordings=lambda: [recording])
+    return Progress(load=ClosedLoad(4), index=1, loads=3, runs=(), status=status)
+
+
+def drawn(width):
+    text = io.StringIO()
+    Console(file=text, width=width, force_terminal=False).print(live_view(progress()))
+    return text.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_the_live_view_has_every_figure_at_every_width(width):
+    bar, figures, histogram = drawn(width)
+
+    assert bar.startswith("concurrency 4 (2 of 3)")
+    assert bar.rstrip().endswith("at most 6 s left")
+    assert figures.strip() == ("500/s, 4 in flight, 1 errors, p50 3.00 ms, p99 4.96 ms")
+    assert histogram.strip().startswith("1.00 ms")
+    assert histogram.strip().endswith("5.00 ms")
+    assert "█" in histogram
+
+
+def test_a_log_has_a_line_with_the_figures():
+    assert status_line(progress()) == (
+        "concurrency 4 (2 of 3): 4 s, 500/s, 4 in flight, 1 errors, p50 3.00 ms, "
+        "p99 4.96 ms"
+    )
+    assert "warm-up" in status_line(progress(is_warm_up=True))
+
+
+def test_before_the_first_response_there_is_nothing_to_divide():
+    status = LoadStatus(
+        is_warm_up=True, done=0.0, elapsed_s=0.0, in_flight=1, recordings=list
+    )
+    before = Progress(load=ClosedLoad(1), index=0, loads=1, runs=(), status=status)
+
+    assert status.left_s is None
+    assert "0.00/s, 1 in flight" in status_line(before)

@@ -1,0 +1,73 @@
+"""How far a measurement is, for whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from triton_kit.loadtest.loops.load import Load
+from triton_kit.loadtest.record.histogram import Histogram
+from triton_kit.loadtest.record.recorder import Recording
+from triton_kit.loadtest.results.result import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadStatus:
+    """How far one load is.
+
+    Attributes:
+        is_warm_up: whether the load is not measured yet.
+        done: from 0 to 1; 0 in the warm-up.
+        elapsed_s: since the warm-up or the measurement began.
+        in_flight: requests without a response.
+        recordings: returns what was recorded so far; with several processes that of
+            the windows that have ended.
+    """
+
+    is_warm_up: bool
+    done: float
+    elapsed_s: float
+    in_flight: int
+    recordings: Callable[[], Sequence[Recording]]
+
+    @property
+    def left_s(self) -> float | None:
+        """About how long it will take, at most; None where that cannot be told."""
+        if not self.done:
+            return None
+        return self.elapsed_s * (1 - self.done) / self.done
+
+    def latency(self) -> Histogram:
+        """Return the latencies so far."""
+        return Histogram.merged(recording.latency for recording in self.recordings())
+
+    def errors(self) -> int:
+        """Return how many requests failed so far."""
+        return sum(recording.failed for recording in self.recordings())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a measurement is.
+
+    Attributes:
+        load: the load that is sent now.
+        index: how many loads came before it.
+        loads: how many there will be; None where a search finds that out.
+        runs: the results of the loads before it.
+        status: how far this load is.
+    """
+
+    load: Load
+    index: int
+    loads: int | None
+    runs: Sequence[Run]
+    status: LoadStatus
+
+    @property
+    def done(self) -> float:
+        """From 0 to 1 within each load."""
+        return self.status.done
+
+
+OnProgress = Callable[[Progress], None]
