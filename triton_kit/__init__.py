@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from triton_kit.loadtest.loops.load import ClosedLoad as ClosedLoad
     from triton_kit.loadtest.loops.load import RateLoad as RateLoad
     from triton_kit.loadtest.results.result import PerfResult as PerfResult
-    from triton_kit.loadtest.results.result import Run as Run
+    from triton_kit.loadtest.results.run import Run as Run
     from triton_kit.loadtest.spec import PerfSpec as PerfSpec
     from triton_kit.repository.check.check import check_repository as check_repository
     from triton_kit.repository.check.findings import CheckReport as CheckReport
@@ -69,7 +69,7 @@ _PUBLIC = {
     "PerfResult": "triton_kit.loadtest.results.result",
     "PerfSpec": "triton_kit.loadtest.spec",
     "RateLoad": "triton_kit.loadtest.loops.load",
-    "Run": "triton_kit.loadtest.results.result",
+    "Run": "triton_kit.loadtest.results.run",
     "ServeSpec": "triton_kit.serving.spec",
     "Server": "triton_kit.serving.embedded",
     "check_repository": "triton_kit.repository.check.check",

@@ -44,6 +44,10 @@ class BuildResult:
     models: tuple[Published, ...]
     notes: dict[str, tuple[str, ...]]
 
+    def __repr__(self) -> str:
+        models = ", ".join(f"{m.name} version {m.version}" for m in self.models)
+        return f"BuildResult({str(self.repository)!r}: {models})"
+
 
 def build(
     project: Project,

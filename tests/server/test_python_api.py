@@ -53,7 +53,7 @@ def test_the_examples_of_the_page_run_in_order(folder):
 
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for word in ("digits 1 new", "max_batch_size: 64", "200/s poisson"):
+    for word in ("digits 1 new", "verdict", "max_batch_size: 64", "200/s poisson"):
         assert word in done.stdout
     assert "no-such-project" in done.stdout
 
@@ -151,3 +151,15 @@ def test_a_server_starts_and_stops_in_a_thread(folder, server):
     assert found
     assert found[0][0] != server.http_url
     assert found[0][1] == server.models
+
+
+def test_results_have_a_readable_repr(folder, server):
+    built = tk.build(folder / "my-project")
+    converted = tk.convert(folder / "my-project" / "digits.onnx", folder / "shown")
+    result = tk.perf("digits", url=server.http_url, request_count=20)
+
+    for shown in (built, converted, tk.check(built.repository), result, server):
+        assert len(repr(shown)) < 500, repr(shown)
+        assert repr(shown).startswith(type(shown).__name__)
+    assert repr(result).startswith("PerfResult('digits', Run(concurrency 1: ")
+    assert "concurrency 1" in result.table()

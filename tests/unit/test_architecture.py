@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "errors": set(),
     "tensors": {"errors"},
-    "samples": {"errors", "files"},
+    "samples": {"errors"},
     "artifact": {"errors", "tensors"},
     "process": {"errors", "files"},
     "triton": {"errors", "tensors"},

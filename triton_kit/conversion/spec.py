@@ -335,3 +335,8 @@ class ConvertResult:
     def max_abs_error(self) -> float:
         """The largest difference from the original's answers."""
         return self.accuracy.max_abs_error
+
+    def __repr__(self) -> str:
+        size = f"{self.before.bytes:,} -> {self.after.bytes:,} bytes"
+        snr = f"{self.accuracy.min_snr_db:.1f} dB"
+        return f"ConvertResult({str(self.artifact)!r}, {self.precision}, {snr}, {size})"

@@ -12,7 +12,7 @@ from triton_kit.cli.output import console, notice, settings
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from triton_kit.loadtest.results.result import Run
+    from triton_kit.loadtest.results.run import Run
     from triton_kit.loadtest.run.progress import Progress
 
 # Drawing takes a millisecond or two of the thread that sends the requests.

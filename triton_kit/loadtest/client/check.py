@@ -42,7 +42,7 @@ def _joined(values: Array) -> Array:
     return text
 
 
-class OutputCheck:
+class AnswerCheck:
     """Knows what each request must be answered with."""
 
     def __init__(self, decode: Decode, form: Form = whole) -> None:

@@ -1,11 +1,4 @@
-"""Reads HTTP/1.1 responses: bytes in, status and end of the response out.
-
-Theory of operation: a server under load repeats the same few heads. What a head means
-depends on its bytes alone, so `HeadReader` is a dictionary of heads, and llhttp parses
-only those that are new. On the fast path, `is_whole_success` recognises a read that is
-one successful response. Every other read goes through `ResponseReader`, which follows
-the response to its end: by its length, by its chunks, or by the end of the connection.
-"""
+"""Reading HTTP/1.1 answers: bytes in, status and end of the answer out."""
 
 from __future__ import annotations
 
@@ -13,11 +6,9 @@ from dataclasses import dataclass
 
 import httptools
 
-from triton_kit.loadtest.http.compression import LARGEST_RESPONSE_BYTES
-
 HTTP_OK = 200
 LARGEST_HEAD_BYTES = 64 * 1024
-# Bodies of failed responses are kept up to this size, as an example of their kind.
+# Error bodies are kept up to this size, as the example shown for their kind.
 LARGEST_DETAIL_BYTES = 2048
 
 _END_OF_HEAD = b"\r\n\r\n"
@@ -27,15 +18,15 @@ _BODILESS = (204, 304)
 _LARGEST_CACHE = 256
 
 
-class MalformedResponseError(Exception):
-    """The bytes are not an HTTP/1.1 response."""
+class MalformedAnswerError(Exception):
+    """The bytes are not an HTTP/1.1 answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Status and framing of one response.
+    """Status and framing of one answer.
 
-    `body_bytes` is None where only reading shows the length: a chunked body,
+    `body_bytes` is None where the length shows only while reading: a chunked body,
     or one that ends with the connection.
     """
 
@@ -46,46 +37,51 @@ class Head:
 
     @property
     def is_interim(self) -> bool:
-        """Whether another head follows (100 Continue and its like)."""
+        """Whether the real head is still to come (100 Continue and its kin)."""
         return 100 <= self.status < 200
 
 
 class HeadReader:
-    """Parses the heads of responses, each distinct one once."""
+    """Parses answer heads, each distinct one once.
+
+    A server under load sends the same few heads over and over. What a head says
+    depends on its bytes alone, so a dictionary of the bytes is a sound parser; the
+    real one, llhttp, reads those that are new.
+    """
 
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
-        self._successes: dict[bytes, int] = {}  # head -> length of the body
+        self._good: dict[bytes, int] = {}  # length of the body, of good answers
 
-    def is_whole_success(self, data: bytes) -> bool:
-        """Whether `data` is one successful response that leaves its connection open.
+    def is_good_answer(self, data: bytes) -> bool:
+        """Whether `data` is a whole good answer that leaves its connection open.
 
-        Nearly all reads of a load are. False means only that `ResponseReader` must read
-        them.
+        The quick look at what nearly all reads of a load are. False means only that
+        a closer look is needed.
         """
         end = data.find(_END_OF_HEAD) + _END_BYTES
-        return self._successes.get(data[:end]) == len(data) - end
+        return self._good.get(data[:end]) == len(data) - end
 
     def read(self, head: bytes) -> Head:
         """Read a whole head, its blank line included.
 
         Raises:
-            MalformedResponseError: it is not one.
+            MalformedAnswerError: it is not one.
         """
         known = self._known.get(head)
         if known is not None:
             return known
-        if len(self._known) >= _LARGEST_CACHE:  # the heads of some servers all differ
+        if len(self._known) >= _LARGEST_CACHE:  # a server whose heads all differ
             self._known.clear()
-            self._successes.clear()
+            self._good.clear()
         parsed = self._known[head] = _parse(head)
         if parsed.status == HTTP_OK and parsed.keep_alive and parsed.body_bytes:
-            self._successes[head] = parsed.body_bytes
+            self._good[head] = parsed.body_bytes
         return parsed
 
 
 class _Fields:
-    """Collects the header fields that llhttp finds."""
+    """Collects what llhttp calls back with."""
 
     def __init__(self) -> None:
         self.lengths: set[bytes] = set()
@@ -108,7 +104,7 @@ def _parse(head: bytes) -> Head:
         keep_alive = parser.should_keep_alive()
         lengths = {int(value) for value in fields.lengths}
     except (httptools.HttpParserError, ValueError) as error:
-        raise MalformedResponseError(str(error)) from error
+        raise MalformedAnswerError(str(error)) from error
     if status < 200 or status in _BODILESS:
         return Head(status, 0, keep_alive)
     if fields.is_chunked:
@@ -118,14 +114,14 @@ def _parse(head: bytes) -> Head:
     return Head(status, lengths.pop(), keep_alive)
 
 
-class ResponseReader:
-    """Follows the responses on one connection, one after another.
+class AnswerReader:
+    """Follows the answers on one connection, one after another.
 
     Attributes:
-        heads: those that are known, of all connections.
-        status: of the current response; 0 until its head is complete.
+        heads: what has been learnt of them, on any connection.
+        status: of the current answer; 0 until its head is complete.
         keep_alive: whether the connection may be used again after it.
-        detail: the first bytes of the body of a failed response.
+        detail: the first bytes of a body that came with another status than 200.
     """
 
     def __init__(self, heads: HeadReader, *, keep_body: bool = False) -> None:
@@ -134,31 +130,30 @@ class ResponseReader:
         self.restart()
 
     def restart(self) -> None:
-        """Expect the next response."""
+        """Expect the next answer."""
         self.status = 0
         self.keep_alive = True
         self.detail = b""
         self._body_left = 0
         self._body: _UnmeasuredBody | None = None
         self._unread = b""
-        self._kept = bytearray()
+        self._parts: list[bytes] = []
 
     def body(self) -> bytes:
         """Return the body so far, without its transfer encoding, if it is kept."""
-        return bytes(self._kept)
+        return b"".join(self._parts) if self._parts else b""
 
     def take(self) -> bytes:
-        """Return what was kept of the body since the last call, and forget it."""
-        taken = bytes(self._kept)
-        self._kept.clear()
+        """Return what was kept of the body since the last time, and keep it no more."""
+        taken = b"".join(self._parts)
+        self._parts.clear()
         return taken
 
     def feed(self, data: bytes) -> bool:
-        """Read on; return whether the response is now complete.
+        """Read on; return whether the answer is now complete.
 
         Raises:
-            MalformedResponseError: it is not HTTP, goes on beyond its end, or is larger
-                than a response that is kept may be.
+            MalformedAnswerError: this is no HTTP, or goes on beyond the answer.
         """
         if not self.status:
             body = self._read_head(data)
@@ -167,21 +162,17 @@ class ResponseReader:
             data = body
         if self.status != HTTP_OK and len(self.detail) < LARGEST_DETAIL_BYTES:
             self.detail = (self.detail + data)[:LARGEST_DETAIL_BYTES]
-        if len(self._kept) > LARGEST_RESPONSE_BYTES:
-            raise MalformedResponseError(
-                f"a response of more than {LARGEST_RESPONSE_BYTES} bytes"
-            )
         if self._body is not None:
             return self._body.feed(data)
         if self._keeps_body:
-            self._kept += data
+            self._parts.append(data)
         self._body_left -= len(data)
         if self._body_left < 0:
-            raise MalformedResponseError(f"{-self._body_left} bytes after the response")
+            raise MalformedAnswerError(f"{-self._body_left} bytes after the answer")
         return not self._body_left
 
     def ends_by_close(self) -> bool:
-        """Whether the response is complete once the server closes the connection."""
+        """Whether the answer is complete now that the server has hung up."""
         return self._body is not None and not self._body.is_chunked
 
     def _read_head(self, data: bytes) -> bytes | None:
@@ -192,8 +183,8 @@ class ResponseReader:
             end = data.find(_END_OF_HEAD)
             if end < 0:
                 if len(data) > LARGEST_HEAD_BYTES:
-                    text = f"a head longer than {LARGEST_HEAD_BYTES} bytes"
-                    raise MalformedResponseError(text)
+                    text = f"a head longer than {LARGEST_HEAD_BYTES}"
+                    raise MalformedAnswerError(text)
                 self._unread = data
                 return None
             end += _END_BYTES
@@ -204,31 +195,34 @@ class ResponseReader:
         self.status = head.status
         self.keep_alive = head.keep_alive
         if head.body_bytes is None:
-            kept = self._kept if self._keeps_body else None
-            self._body = _UnmeasuredBody(data[:end], kept, head.is_chunked)
+            parts = self._parts if self._keeps_body else None
+            self._body = _UnmeasuredBody(data[:end], parts, head.is_chunked)
         else:
             self._body_left = head.body_bytes
         return data[end:]
 
 
 class _UnmeasuredBody:
-    """Finds the end of a body whose length the head does not give.
+    """Finds the end of a body whose length is not known beforehand.
 
     Attributes:
-        is_chunked: whether the body marks its end; else it ends with the connection.
+        is_chunked: whether the body says itself where it ends; else it ends with the
+            connection.
     """
 
-    def __init__(self, head: bytes, kept: bytearray | None, is_chunked: bool) -> None:
+    def __init__(
+        self, head: bytes, parts: list[bytes] | None, is_chunked: bool
+    ) -> None:
         self.is_chunked = is_chunked
         self._is_complete = False
-        self._kept = kept
+        self._parts = parts
         self._parser = httptools.HttpResponseParser(self)
         self._parser.feed_data(head)
 
     def on_body(self, part: bytes) -> None:
         """Keep a piece of the body; llhttp calls this."""
-        if self._kept is not None:
-            self._kept += part
+        if self._parts is not None:
+            self._parts.append(part)
 
     def on_message_complete(self) -> None:
         """Note the end; llhttp calls this."""
@@ -239,9 +233,9 @@ class _UnmeasuredBody:
         if not data:
             return False
         if self._is_complete:
-            raise MalformedResponseError(f"{len(data)} bytes after the response")
+            raise MalformedAnswerError(f"{len(data)} bytes after the answer")
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            raise MalformedResponseError(str(error)) from error
+            raise MalformedAnswerError(str(error)) from error
         return self._is_complete

@@ -8,7 +8,8 @@ import json
 import time
 from typing import Any
 
-from triton_kit.loadtest.results.result import PerfResult, Run
+from triton_kit.loadtest.results.result import PerfResult
+from triton_kit.loadtest.results.run import Run
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _SERVER_COLUMNS = {

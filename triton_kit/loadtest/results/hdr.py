@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from triton_kit.loadtest.net.clock import NS_PER_S
 from triton_kit.loadtest.record.histogram import LONGEST_NS, Histogram
-from triton_kit.loadtest.results.result import PerfResult, Run
+from triton_kit.loadtest.results.result import PerfResult
+from triton_kit.loadtest.results.run import Run
 
 _DIGITS = 3  # significant ones: buckets are at most 0.1 % wide, less than our own
 _SUB_BUCKET_BITS = 11  # what three digits need: 2048 buckets up to twice 1024

@@ -9,7 +9,7 @@ import numpy as np
 
 from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.stats import ModelStats
-from triton_kit.loadtest.results.result import PerfResult, Run
+from triton_kit.loadtest.results.run import Run, Runs
 from triton_kit.loadtest.results.units import duration, rate
 
 _LONGEST_EXAMPLE = 200
@@ -24,7 +24,7 @@ _METRICS = {
 }
 
 
-def remarks(result: PerfResult) -> list[str]:
+def remarks(result: Runs) -> list[str]:
     """Return errors, objectives, findings, and what the server itself counted."""
     lines = []
     for kind in (_errors, _findings, _server, _replies, _metrics):
@@ -112,7 +112,7 @@ def _objective(row: Mapping[str, Any]) -> str:
     return f"{verb} {text}: {shown}"
 
 
-def histogram_lines(result: PerfResult) -> list[str]:
+def histogram_lines(result: Runs) -> list[str]:
     """Return the latencies of each run as bars, with bounds that double."""
     lines: list[str] = []
     for run in result.runs:

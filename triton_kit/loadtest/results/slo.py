@@ -9,7 +9,7 @@ from typing import Any
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.net.clock import NS_PER_US
-from triton_kit.loadtest.results.result import Run
+from triton_kit.loadtest.results.run import Run
 
 _TERM = re.compile(
     r"\s*(?P<what>p(?P<percentile>\d+(\.\d+)?)|mean|errors|throughput)\s*"

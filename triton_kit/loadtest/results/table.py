@@ -8,7 +8,7 @@ from typing import Any  # JSON of the server's metrics
 
 from triton_kit.loadtest.results.figures import Figures
 from triton_kit.loadtest.results.remarks import remarks
-from triton_kit.loadtest.results.result import PerfResult, Run
+from triton_kit.loadtest.results.run import Run, Runs
 from triton_kit.loadtest.results.units import duration, rate
 
 _GAP = 2  # spaces between columns
@@ -91,7 +91,7 @@ COLUMNS = (
 )
 
 
-def fitting_rows(result: PerfResult, width: int | None) -> list[list[str]]:
+def fitting_rows(result: Runs, width: int | None) -> list[list[str]]:
     """Return heads and rows, with as many columns as `width` characters hold.
 
     A run has a row, and below it one for each of its parts.
@@ -105,12 +105,12 @@ def fitting_rows(result: PerfResult, width: int | None) -> list[list[str]]:
         columns = [column for column in columns if column.rank < highest]
 
 
-def _has_gpus(result: PerfResult) -> bool:
+def _has_gpus(result: Runs) -> bool:
     metrics: list[Any] = [row for run in result.runs for row in run.metrics]
     return any(row["name"] == _GPU for row in metrics)
 
 
-def _rows(result: PerfResult, columns: Sequence[Column]) -> list[list[str]]:
+def _rows(result: Runs, columns: Sequence[Column]) -> list[list[str]]:
     rows = []
     for run in result.runs:
         rows.append([column.cell(run.figures, run) for column in columns])
@@ -129,7 +129,7 @@ def _column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
-def table_lines(result: PerfResult, *, width: int | None = None) -> list[str]:
+def table_lines(result: Runs, *, width: int | None = None) -> list[str]:
     """Return the table: a line per row, or a line per cell where rows do not fit."""
     rows = fitting_rows(result, width)
     if width is not None and _width(rows) > width:
@@ -162,6 +162,6 @@ def _as_blocks(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def plain(result: PerfResult, *, width: int | None = None) -> str:
+def plain(result: Runs, *, width: int | None = None) -> str:
     """Return the table and what a reader must know beside it."""
     return "\n".join([*table_lines(result, width=width), *remarks(result)])

@@ -16,7 +16,7 @@ from triton_kit.loadtest.record.metrics import MetricsWatch
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.record.stats import StatsWatch
 from triton_kit.loadtest.request import TIMEOUT, Failure
-from triton_kit.loadtest.results.result import Run
+from triton_kit.loadtest.results.run import Run
 from triton_kit.loadtest.run.progress import LoadStatus
 from triton_kit.loadtest.run.summary import Measurement, summarize
 from triton_kit.loadtest.spec import PerfSpec

@@ -16,7 +16,8 @@ from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import NEVER
 from triton_kit.loadtest.record.cpu import CpuWatch
 from triton_kit.loadtest.record.stats import StatsWatch
-from triton_kit.loadtest.results.result import PerfResult, Run
+from triton_kit.loadtest.results.result import PerfResult
+from triton_kit.loadtest.results.run import Run
 from triton_kit.loadtest.results.slo import as_json, missed
 from triton_kit.loadtest.run.generator import LocalLoadGenerator, open_generator
 from triton_kit.loadtest.run.load_run import LoadRun, metrics_watch
@@ -25,7 +26,6 @@ from triton_kit.loadtest.run.served_models import ServedModels, fetch_served_mod
 from triton_kit.loadtest.run.sweep import SEARCHES, Search
 from triton_kit.loadtest.run.worker_pool import WorkerPool, start_workers
 from triton_kit.loadtest.spec import PerfSpec
-from triton_kit.triton.address import shown
 from triton_kit.triton.model import ModelInfo
 
 
@@ -139,13 +139,7 @@ def _spec_as_json(spec: PerfSpec, runs: Sequence[Run]) -> dict[str, Any]:
         "loads": [load.as_json() for load in loads],
         "connections": spec.connections if spec.protocol == "grpc" else None,
         "slo": [objective.text for objective in spec.slo],
-        # Their values may be secrets.
-        "headers": sorted(spec.headers),
-        "metrics_url": spec.metrics_url and shown(spec.metrics_url),
-        "parameters": {
-            name: "***" if isinstance(value, str) else value
-            for name, value in spec.parameters.items()
-        },
+        "headers": sorted(spec.headers),  # their values may be secrets
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from triton_kit.loadtest.loops.load import Load
 from triton_kit.loadtest.record.histogram import Histogram
 from triton_kit.loadtest.record.recorder import Recording
-from triton_kit.loadtest.results.result import Run
+from triton_kit.loadtest.results.run import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from triton_kit.loadtest.record.recorder import Recording, Snapshot
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.figures import Figures
-from triton_kit.loadtest.results.result import Run
+from triton_kit.loadtest.results.run import Run
 from triton_kit.loadtest.results.slo import allowed_failed
 from triton_kit.loadtest.results.verdict import Pace, judge
 from triton_kit.loadtest.spec import PerfSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from triton_kit.loadtest.loops.load import Load
-from triton_kit.loadtest.results.result import Run
+from triton_kit.loadtest.results.run import Run
 from triton_kit.loadtest.results.slo import Objective, missed
 
 # Yields the load to measure next and is sent the run that came of it.

@@ -80,6 +80,11 @@ class CheckReport:
     roots: tuple[Path, ...] = ()
     embedded_lacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        verdict = "accepted" if self.accepted else "rejected"
+        counts = f"{len(self.errors)} errors, {len(self.warnings)} warnings"
+        return f"CheckReport({str(self.root)!r}, {verdict}: {counts})"
+
     @property
     def accepted(self) -> bool:
         """Whether the server would load every model."""

@@ -9,7 +9,8 @@ from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.results.export import as_prometheus
 from triton_kit.loadtest.results.figures import Figures
-from triton_kit.loadtest.results.result import PerfResult, Run
+from triton_kit.loadtest.results.result import PerfResult
+from triton_kit.loadtest.results.run import Run
 from triton_kit.loadtest.results.verdict import Verdict
 
 LOADS = rate_range("100000:100001:0.5")

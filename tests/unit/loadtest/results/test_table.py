@@ -12,7 +12,8 @@ from triton_kit.loadtest.request import Failure
 from triton_kit.loadtest.results import slo, table
 from triton_kit.loadtest.results.figures import Figures
 from triton_kit.loadtest.results.remarks import histogram_lines, remarks
-from triton_kit.loadtest.results.result import PerfResult, Run
+from triton_kit.loadtest.results.result import PerfResult
+from triton_kit.loadtest.results.run import Run
 from triton_kit.loadtest.results.units import duration, rate
 from triton_kit.loadtest.results.verdict import Finding, Verdict
 
