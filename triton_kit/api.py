@@ -223,7 +223,9 @@ def serve(
     Args:
         repository: the folder of model folders; or a ServeSpec, which has every
             setting and stands alone.
-        http_port, grpc_port, metrics_port: ports on 127.0.0.1; 0 is a free one.
+        http_port: port on 127.0.0.1 for HTTP; 0 is a free one.
+        grpc_port: the same for gRPC.
+        metrics_port: the same for Prometheus metrics.
         models: load these only; None: all.
         timeout_s: how long the models may take to become ready.
         stop_timeout_s: how long requests in flight may take at the end.

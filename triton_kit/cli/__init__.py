@@ -85,6 +85,7 @@ class KitGroup(KitCommand, cloup.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"triton_kit.cli.{cmd_name}").command
+        command.name = cmd_name  # all are functions called `command`
         return command
 
     def resolve_command(
