@@ -56,11 +56,7 @@ if TYPE_CHECKING:
 )
 @cloup.option_group(
     "Embedded server",
-    kit_option(
-        "--with-server",
-        is_flag=True,
-        help="Load each model in the embedded server too; this runs its model.py.",
-    ),
+    kit_option("--with-server", is_flag=True, help="Ask the embedded server too."),
     timeout_option("Longest time to load one model there.", default=60.0),
 )
 @cloup.option_group(
