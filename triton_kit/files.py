@@ -63,6 +63,20 @@ def _read_all(file: IO[bytes], most: int, path: Path) -> bytes:
     return bytes(content)
 
 
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file; to open a pipe would block, and a device may never end.
+
+    Raises:
+        OSError: it is not one, or cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.fdopen(descriptor, "rb")
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def read_text(path: Path, *, limit: int = TEXT_BYTES) -> str:
     """Read a UTF-8 text; as `read_bytes`, and a SpecError if it is not UTF-8."""
     try:
@@ -175,6 +189,41 @@ def _keep_owner_and_mode(
     with suppress(PermissionError):
         os.fchown(descriptor, old.st_uid, old.st_gid)
     os.fchmod(descriptor, mode)
+
+
+def make_cache(folder: Path) -> None:
+    """Create a cache folder for this user only, where there is none.
+
+    Raises:
+        OSError: it cannot be created.
+        SpecError: it is another user's, or others can write to it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    refuse_shared_cache(folder)
+
+
+def refuse_shared_cache(folder: Path) -> None:
+    """Refuse a cache, or an entry of one, that other users can change.
+
+    What is in it is loaded and served. Root is trusted, and the user's own group.
+
+    Raises:
+        SpecError: it is another user's, or others can write to it.
+    """
+    if os.environ.get("TRITON_KIT_SHARED_CACHE") == "1":
+        return
+    found = folder.stat()
+    is_ours = found.st_uid in (os.geteuid(), 0)
+    writers = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid != os.getegid() else 0)
+    if is_ours and not found.st_mode & writers:
+        return
+    raise SpecError(
+        f"{folder}: "
+        + ("other users can write to" if is_ours else "another user owns")
+        + " this cache, and could change what is built or served",
+        hint="choose another folder (--cache, XDG_CACHE_HOME), or trust this one with "
+        "TRITON_KIT_SHARED_CACHE=1",
+    )
 
 
 def refuse_foreign_links(path: Path) -> None:

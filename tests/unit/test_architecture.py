@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "errors": set(),
     "tensors": {"errors"},
-    "samples": {"errors"},
+    "samples": {"errors", "files"},
     "artifact": {"errors", "tensors"},
     "process": {"errors", "files"},
     "triton": {"errors", "tensors"},

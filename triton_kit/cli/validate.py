@@ -56,7 +56,11 @@ if TYPE_CHECKING:
 )
 @cloup.option_group(
     "Embedded server",
-    kit_option("--with-server", is_flag=True, help="Ask the embedded server too."),
+    kit_option(
+        "--with-server",
+        is_flag=True,
+        help="Load each model in the embedded server too; this runs its model.py.",
+    ),
     timeout_option("Longest time to load one model there.", default=60.0),
 )
 @cloup.option_group(

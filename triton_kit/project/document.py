@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
 
 from triton_kit.errors import SpecError
+from triton_kit.files import read_text
 
 Key: TypeAlias = str | int
 Keys: TypeAlias = tuple[Key, ...]
@@ -18,6 +20,11 @@ Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | 
 
 # YAML's `<<: *base`: the keys of another mapping, where this one does not say them.
 _MERGE = "tag:yaml.org,2002:merge"
+# PyYAML reads about 200 kB in a second.
+_MOST_BYTES = 1 << 20
+# An alias is a reference: a few hundred bytes of them can stand for 10**9 values.
+_MOST_VALUES = 100_000
+_SECRET_LENGTH = 8  # a shorter value may be part of any word
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -26,12 +33,14 @@ class Document:
     """What a YAML file says, and where it says it.
 
     `lines` has the line (from 1) of every value by its path of keys and indices; of a
-    mapping's entry, the line of its key.
+    mapping's entry, the line of its key. `variables` has the values that came from the
+    environment, by `${NAME}`.
     """
 
     path: Path
     data: dict[str, Plain]
     lines: Mapping[Keys, int]
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, keys: Sequence[Key]) -> str:
         """Return `file:line` of a value, or of the nearest thing that holds it."""
@@ -40,6 +49,18 @@ class Document:
             if line is not None:
                 return f"{self.path}:{line}"
         return str(self.path)
+
+    @contextmanager
+    def hiding_variables(self) -> Iterator[None]:
+        """Put `${NAME}` for its value into errors: it may be a secret."""
+        try:
+            yield
+        except SpecError as error:
+            message = error.message
+            for name, value in self.variables.items():
+                if len(value) >= _SECRET_LENGTH:
+                    message = message.replace(value, name)
+            raise SpecError(message, hint=error.hint) from None
 
 
 def read_document(path: Path, *, env: Mapping[str, str]) -> Document:
@@ -50,7 +71,7 @@ def read_document(path: Path, *, env: Mapping[str, str]) -> Document:
             a missing variable; each with its line.
     """
     try:
-        return _document(path, _read_text(path), env)
+        return _document(path, read_text(path, limit=_MOST_BYTES), env)
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(path, error) from error
     except yaml.YAMLError as error:
@@ -69,16 +90,7 @@ def _document(path: Path, text: str, env: Mapping[str, str]) -> Document:
         )
     reader = _Reader(path, env)
     data = reader.mapping(root, ())
-    return Document(path, data, reader.lines)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    except OSError as error:
-        raise SpecError(f"{path}: cannot read it: {error.strerror}") from error
+    return Document(path, data, reader.lines, reader.variables)
 
 
 def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> SpecError:
@@ -108,6 +120,8 @@ class _Reader:
         self._env = env
         self._yaml: Any = yaml.SafeLoader("")  # its resolver has no types
         self._open: set[int] = set()
+        self._values = 0
+        self.variables: dict[str, str] = {}
 
     def mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Plain]:
         data: dict[str, Plain] = {}
@@ -138,7 +152,13 @@ class _Reader:
         return found
 
     def _value(self, node: yaml.Node, keys: Keys) -> Plain:
-        self.lines[keys] = node.start_mark.line + 1
+        line = self.lines[keys] = node.start_mark.line + 1
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise SpecError(
+                f"{self._path}:{line}: more than {_MOST_VALUES} values, each alias "
+                "counted as what it repeats"
+            )
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if id(node) in self._open:  # an alias inside its own anchor
@@ -155,7 +175,8 @@ class _Reader:
             self._open.remove(id(node))
 
     def _scalar(self, node: yaml.ScalarNode) -> Plain:
-        if "${" in node.value:
+        written = node.value
+        if "${" in written:
             plain = node.style is None
             text = _VARIABLE.sub(lambda match: self._variable(match, node), node.value)
             tag = self._yaml.resolve(yaml.ScalarNode, text, (plain, not plain))
@@ -164,12 +185,17 @@ class _Reader:
             value = self._yaml.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
             line = node.start_mark.line + 1
-            raise SpecError(f"{self._path}:{line}: {node.value!r}: {error}") from error
+            reason = f": {error}" if written == node.value else ""
+            raise SpecError(
+                f"{self._path}:{line}: {written!r} is not a value of YAML{reason}"
+            ) from None
         return value if isinstance(value, bool | int | float | None) else str(value)
 
     def _variable(self, match: re.Match[str], node: yaml.ScalarNode) -> str:
         name, default = match.groups()
         value = self._env.get(name) or default
+        if value and value != default:
+            self.variables[f"${{{name}}}"] = value
         if value is None:
             raise SpecError(
                 f"{self._path}:{node.start_mark.line + 1}: "

@@ -30,6 +30,11 @@ def load_project(
     """
     file = _project_file(path)
     document = read_document(file, env=os.environ if env is None else env)
+    with document.hiding_variables():
+        return _project(document, file, target)
+
+
+def _project(document: Document, file: Path, target: str | None) -> Project:
     chosen = _choose_target(document, target)
     data = copy.deepcopy(document.data)
     overrides = _overrides(data, chosen)

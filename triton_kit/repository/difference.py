@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triton_kit.errors import RepositoryError
+from triton_kit.files import read_bytes
 from triton_kit.repository.check.folder import CONFIG_NAME
 from triton_kit.repository.config.parse import parse
 from triton_kit.repository.config.parse_json import parse_json
@@ -105,10 +106,7 @@ def read_configs(path: Path) -> dict[str | None, Message]:
 
 def _config(path: Path) -> Message:
     read = parse_json if path.suffix == ".json" else parse
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RepositoryError(f"{path}: cannot be read: {error.strerror}") from error
+    content = read_bytes(path)
     if _NOT_IN_TEXT.search(content[:_HEAD_BYTES]):
         raise RepositoryError(
             f"{path}: expected a config, found no text",

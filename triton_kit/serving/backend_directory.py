@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from triton_kit.errors import ServerError
+from triton_kit.files import make_cache, refuse_shared_cache
 from triton_kit.serving.tritonserver import Tritonserver
 
 _OURS = Path(__file__).parent / "backends"
@@ -25,19 +26,20 @@ def cache_folder() -> Path:
 def compose_backend_directory(server: Tritonserver, *, cache: Path) -> Path:
     """Return a folder with the wheel's Python backend and ours, made when missing.
 
-    Its name is the hash of what is in it, and it appears by a rename, complete. So any
-    number of processes may call this at once, and an upgrade never changes the
-    backends under a server that runs.
+    Its name is the hash of its content, which is compared each time, and it appears
+    whole by a rename. So any number of processes may call this at once, and an upgrade
+    never changes the backends of a running server.
 
     Raises:
         ServerError: the cache folder cannot be written.
+        SpecError: another user could change it.
     """
     parts = _parts(server)
     target = cache / f"backends-{_digest(parts)}"
-    if _is_whole(target, parts):
-        return target
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_cache(cache)
+        if _is_whole(target, parts):
+            return target
         with tempfile.TemporaryDirectory(dir=cache, prefix=".stage-") as stage:
             fresh = Path(stage) / "fresh"
             for relative, source in parts.items():
@@ -56,7 +58,7 @@ def _put_in_place(
     fresh: Path, target: Path, *, stage: Path, parts: dict[str, Path]
 ) -> None:
     if target.exists() and not _is_whole(target, parts):
-        # Somebody took files out of it: move the rest aside, in one rename.
+        # A file of it was changed or removed: move it aside, in one rename.
         target.rename(stage / "damaged")
     try:
         fresh.rename(target)
@@ -89,8 +91,15 @@ def _digest(parts: dict[str, Path]) -> str:
 
 
 def _is_whole(folder: Path, parts: dict[str, Path]) -> bool:
-    return all(
-        (folder / relative).is_file()
-        and (folder / relative).stat().st_size == source.stat().st_size
+    if not folder.is_dir():
+        return False
+    refuse_shared_cache(folder)
+    found = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if not path.is_dir() and path.parent.name != "__pycache__"
+    }
+    return found == parts.keys() and all(
+        (folder / relative).read_bytes() == source.read_bytes()
         for relative, source in parts.items()
     )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +20,7 @@ from triton_kit.errors import (
 from triton_kit.process import describe_exit, start_service, tail
 from triton_kit.serving.allocator import preload
 from triton_kit.serving.backend_directory import cache_folder, compose_backend_directory
-from triton_kit.serving.memory import private_memory, regions
+from triton_kit.serving.memory import new_prefix, private_memory, remove_regions
 from triton_kit.serving.ports import LOOPBACK, are_opened_by, choose_ports, port_in_use
 from triton_kit.serving.readiness import (
     hung_model,
@@ -36,6 +33,7 @@ from triton_kit.serving.readiness import (
 )
 from triton_kit.serving.spec import ALL_MODELS, ServeSpec
 from triton_kit.serving.tritonserver import find_tritonserver
+from triton_kit.serving.workspace import note_memory, workspace
 from triton_kit.triton.control_http import HttpControl
 
 _POLL_S = 0.02
@@ -154,11 +152,12 @@ def running(
     backends = compose_backend_directory(tritonserver, cache=cache_folder())
     deadline_s = time.monotonic() + spec.ready_within_s
     has_crashed = False
-    with tempfile.TemporaryDirectory(prefix="triton-kit-serve-") as folder:
-        log = (spec.log and spec.log.absolute()) or Path(folder) / "tritonserver.log"
+    with workspace() as folder:
+        log = (spec.log and spec.log.absolute()) or folder / "tritonserver.log"
         while True:
             ports = choose(spec.ports)
-            prefix = f"triton-kit-{os.getpid()}-{secrets.token_hex(4)}-"
+            prefix = new_prefix()
+            note_memory(folder, prefix)
             argv = [
                 str(tritonserver.binary),
                 f"--backend-directory={backends}",
@@ -169,7 +168,7 @@ def running(
             try:
                 # In a folder of its own: Python models import from the one they run
                 # in first (24.10), whatever lies around there.
-                with _launched(launch, environment, prefix, Path(folder)) as process:
+                with _launched(launch, environment, prefix, folder) as process:
                     server = _wait_until_ready(process, launch, deadline_s)
                     yield from _in_use(server)
                     return
@@ -200,9 +199,7 @@ def _launched(
         ):
             yield process
     finally:
-        # A Python model's process that was killed leaves its region behind.
-        for region in regions(prefix):
-            region.unlink(missing_ok=True)
+        remove_regions(prefix)
 
 
 def _in_use(server: Server) -> Iterator[Server]:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import re
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _FOLDER = Path("/dev/shm")
+_PREFIX = re.compile(r"triton-kit-\d+-[0-9a-f]{8}-")
 _INTERVAL_S = 0.1
 
 
-def regions(prefix: str) -> list[Path]:
-    """Return the regions whose names begin so."""
-    return list(_FOLDER.glob(f"{prefix}*"))
+def remove_regions(prefix: str) -> None:
+    """Remove the regions whose names begin so: a killed Python model leaves its own.
+
+    Raises:
+        ValueError: these are not regions of a server of the kit.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise ValueError(f"not the memory of a server: {prefix!r}")
+    for region in _FOLDER.glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)
+
+
+def new_prefix() -> str:
+    """Return how the names of one server's regions begin."""
+    return f"triton-kit-{os.getpid()}-{secrets.token_hex(4)}-"
 
 
 @contextmanager
@@ -28,7 +44,7 @@ def private_memory(prefix: str) -> Iterator[None]:
     def watch() -> None:
         known: set[Path] = set()
         while not is_over.wait(_INTERVAL_S):
-            for region in {*regions(prefix)} - known:
+            for region in {*_FOLDER.glob(f"{prefix}*")} - known:
                 with suppress(FileNotFoundError):
                     region.chmod(0o600)
                 known.add(region)

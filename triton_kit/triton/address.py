@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -51,9 +52,12 @@ def parse_address(url: str, *, default_port: int, tls: Tls | None = None) -> Add
         parts = urlsplit(url if "://" in url else f"http://{url}")
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise SpecError(f"{url!r} is no server address: {error}", hint=hint) from error
+        place = repr(shown(url))
+        raise SpecError(
+            f"{place} is not a server address: {error}", hint=hint
+        ) from None
     if parts.scheme not in _SCHEMES:
-        raise SpecError(f"{url!r}: cannot speak {parts.scheme!r}", hint=hint)
+        raise SpecError(f"{shown(url)!r}: cannot speak {parts.scheme!r}", hint=hint)
     if (
         not host
         or " " in url
@@ -61,13 +65,19 @@ def parse_address(url: str, *, default_port: int, tls: Tls | None = None) -> Add
         or parts.fragment
         or parts.username is not None
     ):
-        raise SpecError(f"{url!r} is no server address", hint=hint)
+        raise SpecError(f"{shown(url)!r} is not a server address", hint=hint)
     return Address(
         host=host,
         port=default_port if port is None else port,
         path=parts.path.rstrip("/"),
         tls=tls or (Tls() if parts.scheme in _TLS_SCHEMES else None),
     )
+
+
+def shown(url: str) -> str:
+    """Return a URL for messages and reports: without its user, password and query."""
+    url = re.sub(r"^([a-z]+://)?[^/]*@", r"\1***@", url)
+    return re.sub(r"\?.*", "?***", url, flags=re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

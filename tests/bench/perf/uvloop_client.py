@@ -12,7 +12,7 @@ from pathlib import Path
 import httptools
 import uvloop
 
-from triton_kit.loadtest.http.http1_response import AnswerReader, HeadReader
+from triton_kit.loadtest.http.http1_response import HeadReader, ResponseReader
 from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.record.recorder import Recorder
 
@@ -68,7 +68,7 @@ class KitClient(Client):
     heads = HeadReader()
 
     def restart(self):
-        self.answer = AnswerReader(self.heads)
+        self.answer = ResponseReader(self.heads)
 
     def data_received(self, data):
         at_ns = now_ns()

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from triton_kit.conversion.pipeline import convert
-from triton_kit.conversion.results.cache import cache_key
+from triton_kit.conversion.results.cache import MANIFEST, cache_key, read_entry
 from triton_kit.conversion.spec import Calibration, Gate
 from triton_kit.errors import SpecError
 
@@ -167,6 +167,29 @@ def test_a_damaged_entry_is_not_served(order, tmp_path):
 
     assert not again.from_cache
     assert again.artifact.read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ["5", "null", "[]", '{"files": 5}', '{"files": {"a": 5}}', "[" * 100_000, "\xff"],
+)
+def test_a_malformed_manifest_is_a_miss(manifest, tmp_path):
+    entry = tmp_path / "entry"
+    entry.mkdir(0o700)
+    (entry / MANIFEST).write_text(manifest)
+
+    assert read_entry(entry) is None
+    assert not entry.exists()
+
+
+def test_an_entry_that_others_can_write_is_refused(tmp_path):
+    entry = tmp_path / "entry"
+    entry.mkdir()
+    entry.chmod(0o777)
+    (entry / MANIFEST).write_text('{"files": {}}')
+
+    with pytest.raises(SpecError, match="other users can write"):
+        read_entry(entry)
 
 
 def test_two_builds_at_once_do_the_work_once(networks, tmp_path):

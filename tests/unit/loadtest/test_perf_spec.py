@@ -14,7 +14,7 @@ from triton_kit.loadtest.loops.load import (
 from triton_kit.loadtest.spec import PerfSpec, parse_header, parse_shape
 from triton_kit.loadtest.transport_spec import TransportSpec, connections_for
 from triton_kit.tensors import Tensor, data_type
-from triton_kit.triton.address import parse_address
+from triton_kit.triton.address import parse_address, shown
 from triton_kit.triton.model import ModelInfo
 
 
@@ -96,6 +96,31 @@ def test_a_content_type_is_the_transports_own_over_grpc_only():
     PerfSpec(url="h:1", model="m", headers=headers)
     with pytest.raises(SpecError, match="by the transport itself"):
         PerfSpec(url="h:1", model="m", protocol="grpc", headers=headers)
+
+
+@pytest.mark.parametrize(
+    "text", ["Authorization: Bearer hünter2", "hunter2", "Authorization: hunter2\n\tx"]
+)
+def test_no_message_has_the_value_of_a_header(text):
+    with pytest.raises(SpecError) as caught:
+        parse_header(text)
+
+    assert "nter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["user:hunter2@host:8000", "http://u:hunter2@h:99999"])
+def test_no_message_has_the_password_of_a_url(url):
+    spec = PerfSpec(url="h:1", model="m")
+
+    with pytest.raises(SpecError) as caught:
+        replace(spec, url=url).address  # noqa: B018
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_shown_url_has_no_secrets():
+    assert shown("http://u:p@h:1/m?token=x") == "http://***@h:1/m?***"
+    assert shown("h:1/m") == "h:1/m"
 
 
 def test_a_pseudo_header_is_no_header():

@@ -1,5 +1,7 @@
 """triton-kit.yaml: what it means, and what is said when it cannot be."""
 
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -118,7 +120,7 @@ def test_what_is_no_mapping_is_refused(project, text):
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "triton-kit.yaml").write_bytes(b"name: \xff\xfe")
 
-    assert "not UTF-8" in refusal(tmp_path)
+    assert "not a UTF-8 text" in refusal(tmp_path)
 
 
 def test_variables_come_from_the_environment_or_their_default(project):
@@ -201,3 +203,49 @@ def test_every_key_of_a_model_is_in_the_docs():
     missing = [key for key in ModelSpec.model_fields if f"`{key}" not in docs]
 
     assert [key for key in missing if f".{key}`" not in docs] == []
+
+
+def bomb(levels):
+    lists = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    for n in range(1, levels):
+        lists.append(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]")
+    return "\n".join(lists)
+
+
+def test_aliases_that_multiply_are_refused_with_their_line(project):
+    """1.5 kB of them held 1.4 GB, and loading did not end."""
+    folder = project(bomb(12))
+    began_s = time.monotonic()
+
+    assert re.search(
+        r"triton-kit.yaml:\d+: more than 100000 values, each alias", refusal(folder)
+    )
+    assert time.monotonic() - began_s < 10
+
+
+def test_merge_keys_that_multiply_are_refused(project):
+    lines = ["m0: &m0 {a: 1, b: 2}"]
+    for n in range(1, 40):
+        lines.append(f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}, *m{n - 1}], c{n}: 1}}")
+
+    assert "more than 100000 values" in refusal(project("\n".join(lines)))
+
+
+def test_a_project_file_that_does_not_end_is_refused(tmp_path):
+    (tmp_path / "triton-kit.yaml").write_text("#" * (2 << 20))
+
+    assert "larger than 1 MiB" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MODEL + "    batching: {max_batch_size: '${TOKEN}'}\n",
+        MODEL + "    '${TOKEN}': 1\n    precision: ${TOKEN}\n",
+        MODEL + "    batching: {max_batch_size: !!int '${TOKEN}'}\n",
+    ],
+)
+def test_no_message_has_the_value_of_a_variable(project, text):
+    env = {"TOKEN": "hunter2-secret"}
+
+    assert "hunter2" not in refusal(project(text), env=env)

@@ -1,5 +1,7 @@
 """Model files against their configs."""
 
+import os
+
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -204,3 +206,19 @@ def test_pytorch_models_may_run_in_python(findings):
     config = CONFIG.replace("onnxruntime", "pytorch") + 'runtime: "model.py"'
 
     assert findings(config, b"x", "1/model.pt") == {}
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_a_model_file_that_is_a_pipe_or_a_device_is_an_error(kind, tmp_path):
+    version = tmp_path / "m" / "1"
+    version.mkdir(parents=True)
+    (tmp_path / "m" / "config.pbtxt").write_text('backend: "onnxruntime"')
+    if kind == "fifo":
+        os.mkfifo(version / "model.onnx")
+    else:
+        (version / "model.onnx").symlink_to("/dev/zero")
+
+    [found] = [f for f in check_repository(tmp_path).findings if f.rule == "M1"]
+
+    assert "a pipe or a device" in str(found)
+    assert found.severity == "error"

@@ -1,12 +1,13 @@
 """The cached backend directory: complete, whoever else makes it at the same time."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
-from triton_kit.errors import ServerError
+from triton_kit.errors import ServerError, SpecError
 from triton_kit.serving.backend_directory import cache_folder, compose_backend_directory
 from triton_kit.serving.tritonserver import (
     check_numpy,
@@ -60,6 +61,47 @@ def test_a_damaged_one_is_replaced(tmp_path, tritonserver):
     assert again == folder
     assert (folder / "onnxruntime" / "model.py").is_file()
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("relative", ["onnxruntime/model.py", "python/json.py"])
+def test_changed_code_of_the_same_size_and_added_code_are_replaced(
+    relative, tmp_path, tritonserver
+):
+    folder = compose_backend_directory(tritonserver, cache=tmp_path)
+    path = folder / relative
+    size = path.stat().st_size if path.exists() else 10
+    path.write_bytes(b"#" * size)
+
+    compose_backend_directory(tritonserver, cache=tmp_path)
+
+    assert not path.exists() or path.read_bytes() != b"#" * size
+
+
+@pytest.mark.parametrize("which", ["cache", "entry"])
+def test_a_folder_that_others_can_write_is_refused(
+    which, tmp_path, tritonserver, monkeypatch
+):
+    folder = compose_backend_directory(tritonserver, cache=tmp_path / "cache")
+    (folder if which == "entry" else folder.parent).chmod(0o777)
+
+    with pytest.raises(SpecError, match="other users can write to this cache"):
+        compose_backend_directory(tritonserver, cache=tmp_path / "cache")
+    monkeypatch.setenv("TRITON_KIT_SHARED_CACHE", "1")
+    assert compose_backend_directory(tritonserver, cache=tmp_path / "cache") == folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
+def test_a_cache_of_another_user_is_refused(tmp_path, tritonserver):
+    os.chown(tmp_path, 65534, 65534)
+
+    with pytest.raises(SpecError, match="another user owns this cache"):
+        compose_backend_directory(tritonserver, cache=tmp_path)
+
+
+def test_a_new_cache_is_for_this_user_only(tmp_path, tritonserver):
+    compose_backend_directory(tritonserver, cache=tmp_path / "cache")
+
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
 
 
 def test_processes_that_make_it_at_once_agree(tmp_path):

@@ -26,6 +26,7 @@ from triton_kit.conversion.results.manifest import (
 )
 from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.errors import ConvertError
+from triton_kit.files import make_cache, refuse_shared_cache
 
 Json = Any
 
@@ -114,7 +115,7 @@ def locked_entry(cache: Path, key: str) -> Iterator[Path]:
     """
     lock = FileLock(cache / f"{key}.lock")
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_cache(cache)
         lock.acquire()
     except OSError as error:
         raise ConvertError(
@@ -134,14 +135,15 @@ def read_entry(entry: Path) -> Mapping[str, Json] | None:
     manifest = entry / MANIFEST
     if not manifest.is_file():
         return None
+    refuse_shared_cache(entry)
     try:
         facts: dict[str, Json] = json.loads(manifest.read_text(encoding="utf-8"))
         intact = all(
             sha256(entry / name) == file["sha256"]
             for name, file in facts["files"].items()
         )
-    except (OSError, ValueError, KeyError):
-        intact = False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        intact = False  # also a manifest that is JSON of another form
     if not intact:
         shutil.rmtree(entry, ignore_errors=True)
         return None
@@ -157,7 +159,7 @@ def write_entry(entry: Path, files: Sequence[Path]) -> None:
     staged = entry.with_name(f".new-{entry.name}")
     shutil.rmtree(staged, ignore_errors=True)  # of one that was killed
     try:
-        staged.mkdir()
+        staged.mkdir(mode=0o700)
         for file in files:
             shutil.copyfile(file, staged / file.name)
         staged.rename(entry)

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Mapping
@@ -31,12 +32,16 @@ class Source:
         self.inputs: dict[str, torch.Tensor] = {}
         self.is_script = False
         text = order["source"]
+        is_file = Path(text).exists()
+        if is_file:
+            # A file holds data: torch must not unpickle other objects from it.
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
         if text.endswith(".pt2"):
             self.program = torch.export.load(text)
             self.module = self.program.module()
             args, kwargs = self.program.example_inputs
             self.inputs = _named(self.module, args) | dict(kwargs)
-        elif ":" in text and not Path(text).exists():
+        elif ":" in text and not is_file:
             made: Any = load_callable(text, "function", order["root"])()
             self.module, inputs = made
             self.inputs = (

@@ -42,7 +42,7 @@ def _joined(values: Array) -> Array:
     return text
 
 
-class AnswerCheck:
+class OutputCheck:
     """Knows what each request must be answered with."""
 
     def __init__(self, decode: Decode, form: Form = whole) -> None:

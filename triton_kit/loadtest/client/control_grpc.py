@@ -153,7 +153,7 @@ class GrpcControl:
         request = Request(framed(question.SerializeToString()), headers=headers)
         with (
             Reactor() as reactor,
-            Http2Transport(reactor, self._address, keep_answers=True) as transport,
+            Http2Transport(reactor, self._address, keep_responses=True) as transport,
         ):
             once = _Once(reactor)
             transport.open(1, once)
@@ -186,6 +186,9 @@ class _Once:
 
     def replied(self, _slot: int, _before_ns: int, _at_ns: int, /) -> None:
         """Nothing: these calls are no streams."""
+
+    def retried(self, _slot: int, /) -> None:
+        """Nothing: the call counts nowhere."""
 
     def finished(
         self,

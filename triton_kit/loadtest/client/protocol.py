@@ -88,7 +88,7 @@ def _http(spec: PerfSpec) -> Protocol:
         control=control,
         decode=decode.decode_http,
         transport=lambda reactor, keep: Http1Transport(
-            reactor, address, keep_answers=keep
+            reactor, address, keep_responses=keep
         ),
         encode=lambda model, inputs, parameters: infer_request(
             address,
@@ -120,7 +120,7 @@ def _generate(spec: PerfSpec) -> Protocol:
         transport=lambda reactor, keep: Http1Transport(
             reactor,
             address,
-            keep_answers=keep,
+            keep_responses=keep,
             has_events=is_stream,
         ),
         encode=lambda model, inputs, parameters: generate_request(
@@ -160,7 +160,7 @@ def _grpc(spec: PerfSpec, streaming: bool) -> Protocol:
             reactor,
             address,
             connections=spec.connections,
-            keep_answers=keep,
+            keep_responses=keep,
             error_in=error_in_stream if streaming else None,
         ),
         encode=lambda model, inputs, parameters: infer_request(

@@ -1,4 +1,4 @@
-"""Compressed requests and answers, as HTTP and gRPC both name them."""
+"""Compressed requests and responses, as HTTP and gRPC both name them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "deflate": zlib.compress,
 }
 
-# No answer is larger than this when it is expanded, whatever a few bytes promise.
-LARGEST_ANSWER_BYTES = 256 * 1024 * 1024
-# gzip or zlib, told apart by zlib from the first bytes.
+# No response that is read may be larger, nor become larger when it is expanded.
+LARGEST_RESPONSE_BYTES = 256 * 1024 * 1024
+# zlib distinguishes gzip and its own format by the first bytes.
 _EITHER = zlib.MAX_WBITS | 32
 
 
@@ -27,15 +27,15 @@ def expanded(data: bytes) -> bytes:
     """Undo `gzip` or `deflate`, whichever it was.
 
     Raises:
-        ValueError: it was neither, is cut short, or is too large.
+        ValueError: it is neither, is incomplete, or is too large.
     """
     reader = zlib.decompressobj(_EITHER)
     try:
-        plain = reader.decompress(data, LARGEST_ANSWER_BYTES)
+        plain = reader.decompress(data, LARGEST_RESPONSE_BYTES)
     except zlib.error as error:
         raise ValueError(f"badly compressed: {error}") from error
     if reader.unconsumed_tail:
-        raise ValueError(f"more than {LARGEST_ANSWER_BYTES} bytes when expanded")
+        raise ValueError(f"more than {LARGEST_RESPONSE_BYTES} bytes when expanded")
     if not reader.eof:
-        raise ValueError("compressed, and cut short")
+        raise ValueError("compressed, and incomplete")
     return plain

@@ -1,7 +1,8 @@
-"""Notes when each event of a streamed answer came."""
+"""Notes when each event of a streamed response came."""
 
 from __future__ import annotations
 
+from triton_kit.loadtest.http.compression import LARGEST_RESPONSE_BYTES
 from triton_kit.loadtest.http.server_sent_events import EventReader, error_in_event
 from triton_kit.loadtest.request import Failure, OnReply
 
@@ -11,7 +12,7 @@ class EventWatch:
 
     Attributes:
         first_ns: when the first event was there; 0 before.
-        failure: what an event told of an error.
+        failure: the error that an event reported.
     """
 
     def __init__(self, slot: int, replied: OnReply, *, keep: bool = False) -> None:
@@ -21,11 +22,12 @@ class EventWatch:
         self.restart()
 
     def restart(self) -> None:
-        """Expect the next answer."""
+        """Expect the next response."""
         self.first_ns = self._before_ns = 0
         self.failure: Failure | None = None
         self._reader = EventReader()
         self._kept: list[bytes] = []
+        self._kept_bytes = 0
 
     def body(self) -> bytes:
         """Return the events so far, a line break after each, if they are kept."""
@@ -35,7 +37,7 @@ class EventWatch:
         """Take the next piece of the body.
 
         Raises:
-            ValueError: it is no stream of events.
+            ValueError: an event is too long, or all of them are.
         """
         for data in self._reader.feed(body):
             if error := error_in_event(data):
@@ -44,5 +46,9 @@ class EventWatch:
             self.first_ns = self.first_ns or at_ns
             if self._keep:
                 self._kept.append(data)
+                self._kept_bytes += len(data)
+                if self._kept_bytes > LARGEST_RESPONSE_BYTES:
+                    text = f"events of more than {LARGEST_RESPONSE_BYTES} bytes"
+                    raise ValueError(text)
             self.replied(self._slot, self._before_ns, at_ns)
             self._before_ns = at_ns

@@ -1,4 +1,11 @@
-"""Reading HTTP/1.1 answers: bytes in, status and end of the answer out."""
+"""Reads HTTP/1.1 responses: bytes in, status and end of the response out.
+
+Theory of operation: a server under load repeats the same few heads. What a head means
+depends on its bytes alone, so `HeadReader` is a dictionary of heads, and llhttp parses
+only those that are new. On the fast path, `is_whole_success` recognises a read that is
+one successful response. Every other read goes through `ResponseReader`, which follows
+the response to its end: by its length, by its chunks, or by the end of the connection.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +13,11 @@ from dataclasses import dataclass
 
 import httptools
 
+from triton_kit.loadtest.http.compression import LARGEST_RESPONSE_BYTES
+
 HTTP_OK = 200
 LARGEST_HEAD_BYTES = 64 * 1024
-# Error bodies are kept up to this size, as the example shown for their kind.
+# Bodies of failed responses are kept up to this size, as an example of their kind.
 LARGEST_DETAIL_BYTES = 2048
 
 _END_OF_HEAD = b"\r\n\r\n"
@@ -18,15 +27,15 @@ _BODILESS = (204, 304)
 _LARGEST_CACHE = 256
 
 
-class MalformedAnswerError(Exception):
-    """The bytes are not an HTTP/1.1 answer."""
+class MalformedResponseError(Exception):
+    """The bytes are not an HTTP/1.1 response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Status and framing of one answer.
+    """Status and framing of one response.
 
-    `body_bytes` is None where the length shows only while reading: a chunked body,
+    `body_bytes` is None where only reading shows the length: a chunked body,
     or one that ends with the connection.
     """
 
@@ -37,51 +46,46 @@ class Head:
 
     @property
     def is_interim(self) -> bool:
-        """Whether the real head is still to come (100 Continue and its kin)."""
+        """Whether another head follows (100 Continue and its like)."""
         return 100 <= self.status < 200
 
 
 class HeadReader:
-    """Parses answer heads, each distinct one once.
-
-    A server under load sends the same few heads over and over. What a head says
-    depends on its bytes alone, so a dictionary of the bytes is a sound parser; the
-    real one, llhttp, reads those that are new.
-    """
+    """Parses the heads of responses, each distinct one once."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
-        self._good: dict[bytes, int] = {}  # length of the body, of good answers
+        self._successes: dict[bytes, int] = {}  # head -> length of the body
 
-    def is_good_answer(self, data: bytes) -> bool:
-        """Whether `data` is a whole good answer that leaves its connection open.
+    def is_whole_success(self, data: bytes) -> bool:
+        """Whether `data` is one successful response that leaves its connection open.
 
-        The quick look at what nearly all reads of a load are. False means only that
-        a closer look is needed.
+        Nearly all reads of a load are. False means only that `ResponseReader` must read
+        them.
         """
         end = data.find(_END_OF_HEAD) + _END_BYTES
-        return self._good.get(data[:end]) == len(data) - end
+        return self._successes.get(data[:end]) == len(data) - end
 
     def read(self, head: bytes) -> Head:
         """Read a whole head, its blank line included.
 
         Raises:
-            MalformedAnswerError: it is not one.
+            MalformedResponseError: it is not one.
         """
         known = self._known.get(head)
         if known is not None:
             return known
-        if len(self._known) >= _LARGEST_CACHE:  # a server whose heads all differ
+        if len(self._known) >= _LARGEST_CACHE:  # the heads of some servers all differ
             self._known.clear()
-            self._good.clear()
+            self._successes.clear()
         parsed = self._known[head] = _parse(head)
         if parsed.status == HTTP_OK and parsed.keep_alive and parsed.body_bytes:
-            self._good[head] = parsed.body_bytes
+            self._successes[head] = parsed.body_bytes
         return parsed
 
 
 class _Fields:
-    """Collects what llhttp calls back with."""
+    """Collects the header fields that llhttp finds."""
 
     def __init__(self) -> None:
         self.lengths: set[bytes] = set()
@@ -104,7 +108,7 @@ def _parse(head: bytes) -> Head:
         keep_alive = parser.should_keep_alive()
         lengths = {int(value) for value in fields.lengths}
     except (httptools.HttpParserError, ValueError) as error:
-        raise MalformedAnswerError(str(error)) from error
+        raise MalformedResponseError(str(error)) from error
     if status < 200 or status in _BODILESS:
         return Head(status, 0, keep_alive)
     if fields.is_chunked:
@@ -114,14 +118,14 @@ def _parse(head: bytes) -> Head:
     return Head(status, lengths.pop(), keep_alive)
 
 
-class AnswerReader:
-    """Follows the answers on one connection, one after another.
+class ResponseReader:
+    """Follows the responses on one connection, one after another.
 
     Attributes:
-        heads: what has been learnt of them, on any connection.
-        status: of the current answer; 0 until its head is complete.
+        heads: those that are known, of all connections.
+        status: of the current response; 0 until its head is complete.
         keep_alive: whether the connection may be used again after it.
-        detail: the first bytes of a body that came with another status than 200.
+        detail: the first bytes of the body of a failed response.
     """
 
     def __init__(self, heads: HeadReader, *, keep_body: bool = False) -> None:
@@ -130,30 +134,31 @@ class AnswerReader:
         self.restart()
 
     def restart(self) -> None:
-        """Expect the next answer."""
+        """Expect the next response."""
         self.status = 0
         self.keep_alive = True
         self.detail = b""
         self._body_left = 0
         self._body: _UnmeasuredBody | None = None
         self._unread = b""
-        self._parts: list[bytes] = []
+        self._kept = bytearray()
 
     def body(self) -> bytes:
         """Return the body so far, without its transfer encoding, if it is kept."""
-        return b"".join(self._parts) if self._parts else b""
+        return bytes(self._kept)
 
     def take(self) -> bytes:
-        """Return what was kept of the body since the last time, and keep it no more."""
-        taken = b"".join(self._parts)
-        self._parts.clear()
+        """Return what was kept of the body since the last call, and forget it."""
+        taken = bytes(self._kept)
+        self._kept.clear()
         return taken
 
     def feed(self, data: bytes) -> bool:
-        """Read on; return whether the answer is now complete.
+        """Read on; return whether the response is now complete.
 
         Raises:
-            MalformedAnswerError: this is no HTTP, or goes on beyond the answer.
+            MalformedResponseError: it is not HTTP, goes on beyond its end, or is larger
+                than a response that is kept may be.
         """
         if not self.status:
             body = self._read_head(data)
@@ -162,17 +167,21 @@ class AnswerReader:
             data = body
         if self.status != HTTP_OK and len(self.detail) < LARGEST_DETAIL_BYTES:
             self.detail = (self.detail + data)[:LARGEST_DETAIL_BYTES]
+        if len(self._kept) > LARGEST_RESPONSE_BYTES:
+            raise MalformedResponseError(
+                f"a response of more than {LARGEST_RESPONSE_BYTES} bytes"
+            )
         if self._body is not None:
             return self._body.feed(data)
         if self._keeps_body:
-            self._parts.append(data)
+            self._kept += data
         self._body_left -= len(data)
         if self._body_left < 0:
-            raise MalformedAnswerError(f"{-self._body_left} bytes after the answer")
+            raise MalformedResponseError(f"{-self._body_left} bytes after the response")
         return not self._body_left
 
     def ends_by_close(self) -> bool:
-        """Whether the answer is complete now that the server has hung up."""
+        """Whether the response is complete once the server closes the connection."""
         return self._body is not None and not self._body.is_chunked
 
     def _read_head(self, data: bytes) -> bytes | None:
@@ -183,8 +192,8 @@ class AnswerReader:
             end = data.find(_END_OF_HEAD)
             if end < 0:
                 if len(data) > LARGEST_HEAD_BYTES:
-                    text = f"a head longer than {LARGEST_HEAD_BYTES}"
-                    raise MalformedAnswerError(text)
+                    text = f"a head longer than {LARGEST_HEAD_BYTES} bytes"
+                    raise MalformedResponseError(text)
                 self._unread = data
                 return None
             end += _END_BYTES
@@ -195,34 +204,31 @@ class AnswerReader:
         self.status = head.status
         self.keep_alive = head.keep_alive
         if head.body_bytes is None:
-            parts = self._parts if self._keeps_body else None
-            self._body = _UnmeasuredBody(data[:end], parts, head.is_chunked)
+            kept = self._kept if self._keeps_body else None
+            self._body = _UnmeasuredBody(data[:end], kept, head.is_chunked)
         else:
             self._body_left = head.body_bytes
         return data[end:]
 
 
 class _UnmeasuredBody:
-    """Finds the end of a body whose length is not known beforehand.
+    """Finds the end of a body whose length the head does not give.
 
     Attributes:
-        is_chunked: whether the body says itself where it ends; else it ends with the
-            connection.
+        is_chunked: whether the body marks its end; else it ends with the connection.
     """
 
-    def __init__(
-        self, head: bytes, parts: list[bytes] | None, is_chunked: bool
-    ) -> None:
+    def __init__(self, head: bytes, kept: bytearray | None, is_chunked: bool) -> None:
         self.is_chunked = is_chunked
         self._is_complete = False
-        self._parts = parts
+        self._kept = kept
         self._parser = httptools.HttpResponseParser(self)
         self._parser.feed_data(head)
 
     def on_body(self, part: bytes) -> None:
         """Keep a piece of the body; llhttp calls this."""
-        if self._parts is not None:
-            self._parts.append(part)
+        if self._kept is not None:
+            self._kept += part
 
     def on_message_complete(self) -> None:
         """Note the end; llhttp calls this."""
@@ -233,9 +239,9 @@ class _UnmeasuredBody:
         if not data:
             return False
         if self._is_complete:
-            raise MalformedAnswerError(f"{len(data)} bytes after the answer")
+            raise MalformedResponseError(f"{len(data)} bytes after the response")
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            raise MalformedAnswerError(str(error)) from error
+            raise MalformedResponseError(str(error)) from error
         return self._is_complete

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.files import read_json
 from triton_kit.loadtest.inputs.data import Array
 from triton_kit.loadtest.inputs.steps import (
     InputStep,
@@ -36,11 +36,11 @@ def steps_from_json(
     Raises:
         SpecError: it is no such JSON, or does not fit the model.
     """
+    document = read_json(path)
     try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: not readable JSON: {error}") from error
-    return steps_from_document(document, path, model, shapes)
+        return steps_from_document(document, path, model, shapes)
+    except RecursionError as error:
+        raise SpecError(f"{path}: its lists are nested too deep") from error
 
 
 def steps_from_document(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from triton_kit.errors import SpecError
+from triton_kit.files import DATA_BYTES, open_regular, read_bytes
 from triton_kit.loadtest.inputs import trace
 from triton_kit.loadtest.inputs.data import Array
 from triton_kit.loadtest.inputs.documents import steps_from_json
@@ -126,10 +127,10 @@ def _from_file(path: Path, tensor: Tensor, shapes: Mapping[str, Shape]) -> Array
 
 def _bytes_of(path: Path, tensor: Tensor) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
+        return read_bytes(path, limit=DATA_BYTES)
+    except SpecError as error:
         raise SpecError(
-            f"{path}: cannot read the values of {tensor.name!r}: {error.strerror}",
+            f"the values of {tensor.name!r}: {error.message}",
             hint="a folder has one file for each input, named like it",
         ) from error
 
@@ -190,7 +191,7 @@ def _steps_from_npy(path: Path, model: ModelInfo) -> list[InputStep]:
 
 def _read_npy(path: Path) -> Array:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             array: Array = np.load(file, allow_pickle=False)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.errors import SpecError
+from triton_kit.files import DATA_BYTES, read_bytes
 from triton_kit.loadtest.inputs.documents import steps_from_document
 from triton_kit.loadtest.inputs.steps import InputStep
 from triton_kit.loadtest.loops.load import ScheduleLoad
@@ -76,7 +77,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             line = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SpecError(
                 f"{path}: line {number} is no JSON: {error}", hint=f"such as {_LINE}"
             ) from error
@@ -106,7 +107,7 @@ def _profile_times(path: Path) -> list[int]:
         requests = [request for e in experiments for request in e["requests"]]
         key = "due" if all("due" in request for request in requests) else "timestamp"
         times = sorted(_ns(path, request[key], 1) for request in requests)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(
             f"{path}: not readable JSON: {error}",
             hint="perf_analyzer's own exports hold raw tensor bytes, which may be none",
@@ -139,9 +140,7 @@ def _ns(path: Path, value: Any, unit_ns: int) -> int:  # noqa: ANN401  JSON of t
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
-    except OSError as error:
-        raise SpecError(f"{path}: {error.strerror}") from error
+        return read_bytes(path, limit=DATA_BYTES).decode()
     except UnicodeDecodeError as error:
         raise SpecError(
             f"{path}: not text: {error.reason} at byte {error.start}",

@@ -184,6 +184,10 @@ class ObservedTransport:
             observer.replied(slot, at_ns)
         self._sink.replied(slot, before_ns, at_ns)
 
+    def retried(self, slot: int, /) -> None:
+        """Pass on that a request goes out again."""
+        self._sink.retried(slot)
+
     def finished(
         self,
         slot: int,

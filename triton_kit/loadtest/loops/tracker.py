@@ -57,6 +57,11 @@ class RequestTracker:
             return
         self.recorder.reply(at_ns - before_ns if before_ns else None)
 
+    def retried(self, slot: int, /) -> None:
+        """Count a request that was refused unprocessed and goes out again."""
+        if slot not in self.uncounted:
+            self.recorder.retry()
+
     def expire(self, transport: Transport, before_ns: int, failure: Failure) -> None:
         """Fail the requests that were due before `before_ns` and have no answer yet."""
         for slot, due_ns in enumerate(self.due_ns):

@@ -38,7 +38,7 @@ class Channel:
 
     Attributes:
         is_open: whether there is a connection, or one under way.
-        is_clogged: whether earlier bytes still wait for the kernel to take them.
+        is_write_blocked: whether earlier bytes still wait for the kernel to take them.
     """
 
     __slots__ = (
@@ -52,8 +52,8 @@ class Channel:
         "_send",
         "_socket",
         "_unsent",
-        "is_clogged",
         "is_open",
+        "is_write_blocked",
     )
 
     def __init__(
@@ -66,7 +66,7 @@ class Channel:
         self._socket: socket.socket | None = None
         self._unsent: memoryview | None = None
         self._read_bytes = _FIRST_READ_BYTES
-        self._is_connecting = self.is_open = self.is_clogged = False
+        self._is_connecting = self.is_open = self.is_write_blocked = False
 
     def connect(self) -> None:
         """Connect now; raises TransportError where nobody accepts."""
@@ -126,7 +126,7 @@ class Channel:
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the kernel, or keep what it does not take."""
-        if self.is_clogged or self._is_connecting:
+        if self.is_write_blocked or self._is_connecting:
             earlier = bytes(self._unsent) if self._unsent is not None else b""
             self._keep(memoryview(earlier + data))
             return
@@ -142,7 +142,7 @@ class Channel:
 
     def _keep(self, rest: memoryview | None) -> None:
         self._unsent = rest
-        self.is_clogged = rest is not None
+        self.is_write_blocked = rest is not None
 
     def _watch(self, events: int) -> None:
         assert self._socket is not None
@@ -196,7 +196,7 @@ class Channel:
         if events & WRITE:
             if self._unsent is not None:
                 self._write_now(self._unsent)
-            if not self.is_clogged:
+            if not self.is_write_blocked:
                 self._watch(READ)
         return not events & ~WRITE
 

@@ -10,9 +10,9 @@ from triton_kit.errors import TransportError
 from triton_kit.loadtest.http.event_watch import EventWatch
 from triton_kit.loadtest.http.http1_response import (
     HTTP_OK,
-    AnswerReader,
     HeadReader,
-    MalformedAnswerError,
+    MalformedResponseError,
+    ResponseReader,
 )
 from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import Reactor
@@ -33,16 +33,16 @@ class Http1Transport:
         reactor: Reactor,
         address: Address,
         *,
-        keep_answers: bool = False,
+        keep_responses: bool = False,
         has_events: bool = False,
     ) -> None:
         self._reactor = reactor
         self._has_events = has_events
-        self._keep_answers = keep_answers
+        self._keep_responses = keep_responses
         self._address = address
         self._endpoint: Endpoint | None = None
         self._heads = HeadReader()
-        self._lanes: list[_Lane] = []
+        self._connections: list[_Connection] = []
         self._finished: OnEnd
         self._replied: OnReply
 
@@ -56,63 +56,67 @@ class Http1Transport:
         trace: TracebackType | None,
         /,
     ) -> None:
-        for lane in self._lanes:
-            lane.close()
-        self._lanes.clear()
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
 
     def open(self, slots: int, sink: Sink, /) -> None:
         """Connect what is missing up to `slots` connections."""
         if self._endpoint is None:
             self._endpoint = resolve(self._address, speaks="http/1.1")
         self._finished, self._replied = sink.finished, sink.replied
-        may_fail = bool(self._lanes)  # a server that went away is counted, not raised
-        while len(self._lanes) < slots:
+        may_fail = bool(
+            self._connections
+        )  # a server that went away is counted, not raised
+        while len(self._connections) < slots:
             self.grow()
-        for lane in self._lanes:
-            lane.finished = sink.finished
-            if lane.events is not None:
-                lane.events.replied = sink.replied
+        for connection in self._connections:
+            connection.finished = sink.finished
+            if connection.events is not None:
+                connection.events.replied = sink.replied
         with suppress(TransportError) if may_fail else nullcontext():
-            for lane in self._lanes[:slots]:
-                lane.connect()
+            for connection in self._connections[:slots]:
+                connection.connect()
 
     def grow(self, /) -> None:
         """Add a slot, whose connection is opened by the first request."""
         assert self._endpoint is not None
-        keeps_body = self._keep_answers or self._has_events
-        answer = AnswerReader(self._heads, keep_body=keeps_body)
-        lane = _Lane(len(self._lanes), self._reactor, self._endpoint, answer)
-        lane.is_plain = not keeps_body
-        lane.finished = self._finished
+        keeps_body = self._keep_responses or self._has_events
+        response = ResponseReader(self._heads, keep_body=keeps_body)
+        connection = _Connection(
+            len(self._connections), self._reactor, self._endpoint, response
+        )
+        connection.is_plain = not keeps_body
+        connection.finished = self._finished
         if self._has_events:
-            lane.events = EventWatch(
-                len(self._lanes), self._replied, keep=self._keep_answers
+            connection.events = EventWatch(
+                len(self._connections), self._replied, keep=self._keep_responses
             )
-        self._lanes.append(lane)
+        self._connections.append(connection)
 
     def send(self, slot: int, request: Request, /) -> None:
         """Write the request to its connection."""
-        self._lanes[slot].send(request.payload)
+        self._connections[slot].send(request.payload)
 
     def cancel(self, slot: int, failure: Failure, /) -> None:
         """Close the connection: HTTP/1.1 has no other way to take a request back."""
-        self._lanes[slot].fail(failure, now_ns())
+        self._connections[slot].fail(failure, now_ns())
 
 
-class _Lane:
+class _Connection:
     """One connection and the request on it.
 
     Attributes:
-        is_plain: whether nobody wants more of an answer than how it ended.
+        is_plain: whether the sink wants only the end of a response, not its body.
     """
 
     __slots__ = (
-        "_answer",
         "_channel",
         "_first_ns",
         "_is_busy",
-        "_is_good_answer",
+        "_is_whole_success",
         "_reactor",
+        "_response",
         "_sent_ns",
         "_slot",
         "events",
@@ -123,13 +127,13 @@ class _Lane:
     finished: OnEnd
 
     def __init__(
-        self, slot: int, reactor: Reactor, endpoint: Endpoint, answer: AnswerReader
+        self, slot: int, reactor: Reactor, endpoint: Endpoint, response: ResponseReader
     ) -> None:
         self._slot = slot
         self._reactor = reactor
         self._channel = open_channel(reactor, endpoint, self._on_data, self._on_lost)
-        self._answer = answer
-        self._is_good_answer = answer.heads.is_good_answer
+        self._response = response
+        self._is_whole_success = response.heads.is_whole_success
         self.is_plain = False
         self._is_busy = False
         self._sent_ns = self._first_ns = 0
@@ -157,9 +161,9 @@ class _Lane:
         if not self._first_ns:
             if (
                 self.is_plain
-                and self._is_good_answer(data)
+                and self._is_whole_success(data)
                 and self._is_busy
-                and not self._channel.is_clogged
+                and not self._channel.is_write_blocked
             ):
                 self._is_busy = False
                 slot, sent_ns = self._slot, self._sent_ns
@@ -167,19 +171,19 @@ class _Lane:
                 return
             self._first_ns = woke_ns
         try:
-            is_complete = self._answer.feed(data)
+            is_complete = self._response.feed(data)
             if self.events is not None:
-                self.events.note(self._answer.take(), woke_ns)
-        except (MalformedAnswerError, ValueError) as error:
-            self.fail(Failure("malformed answer", str(error)), woke_ns)
+                self.events.note(self._response.take(), woke_ns)
+        except (MalformedResponseError, ValueError) as error:
+            self.fail(Failure("malformed response", str(error)), woke_ns)
             return
         if not self._is_busy:
-            self.fail(Failure("malformed answer", "nobody asked"), woke_ns)
+            self.fail(Failure("malformed response", "no request was sent"), woke_ns)
         elif is_complete:
             self._finish(woke_ns)
 
     def _on_lost(self, failure: Failure, woke_ns: int) -> None:
-        if self._is_busy and self._answer.ends_by_close():
+        if self._is_busy and self._response.ends_by_close():
             self._finish(woke_ns)
         elif failure.kind == "connection refused":
             self._fail_later(failure)
@@ -187,15 +191,15 @@ class _Lane:
             self.fail(failure, woke_ns)
 
     def _finish(self, woke_ns: int) -> None:
-        """Tell the sink of a complete answer, good or bad."""
-        answer, failure = self._answer, None
-        if answer.status != HTTP_OK:
-            text = answer.detail.decode(errors="replace")
-            failure = Failure(f"HTTP {answer.status}", text)
-        if not answer.keep_alive or self._channel.is_clogged:
-            self.close()  # an answer to half a request leaves the other half behind
-        body = answer.body()
-        answer.restart()
+        """Tell the sink of a complete response, successful or failed."""
+        response, failure = self._response, None
+        if response.status != HTTP_OK:
+            text = response.detail.decode(errors="replace")
+            failure = Failure(f"HTTP {response.status}", text)
+        if not response.keep_alive or self._channel.is_write_blocked:
+            self.close()  # half of the request is not sent yet
+        body = response.body()
+        response.restart()
         first_ns, self._first_ns, self._is_busy = self._first_ns, 0, False
         if self.events is not None:
             first_ns = self.events.first_ns or first_ns
@@ -207,7 +211,7 @@ class _Lane:
     def fail(self, failure: Failure, at_ns: int) -> None:
         """Close the connection; a request on it has failed."""
         self.close()
-        self._answer.restart()
+        self._response.restart()
         if self.events is not None:
             self.events.restart()
         was_busy, first_ns = self._is_busy, self._first_ns

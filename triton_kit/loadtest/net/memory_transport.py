@@ -12,7 +12,7 @@ from triton_kit.loadtest.request import Failure, Request
 
 
 class MemoryTransport:
-    """Answers every request `service_ns` nanoseconds after it was sent.
+    """UnaryResponses every request `service_ns` nanoseconds after it was sent.
 
     A request whose payload is empty fails, so that the counting of errors can be
     tried without a server too.

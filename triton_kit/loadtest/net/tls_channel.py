@@ -57,9 +57,9 @@ class TlsChannel:
         return self._channel.is_open
 
     @property
-    def is_clogged(self) -> bool:
+    def is_write_blocked(self) -> bool:
         """Whether earlier bytes still wait for the kernel to take them."""
-        return bool(self._early) or self._channel.is_clogged
+        return bool(self._early) or self._channel.is_write_blocked
 
     def connect(self) -> None:
         """Connect now, handshake included.
@@ -67,12 +67,12 @@ class TlsChannel:
         Raises:
             TransportError: nobody accepts, or not with this TLS.
         """
+        deadline_ns = now_ns() + ns(_HANDSHAKE_WITHIN_S)
         self._channel.connect()
         self._refusal = None
         self._begin()
-        deadline_ns = now_ns() + ns(_HANDSHAKE_WITHIN_S)
         while self._is_shaking and self._refusal is None and now_ns() < deadline_ns:
-            self._channel.wait(_HANDSHAKE_WITHIN_S)
+            self._channel.wait(max(deadline_ns - now_ns(), 0) / ns(1))
         if self._is_shaking or self._refusal is not None:
             refusal = self._refusal
             self.close()

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 from triton_kit.loadtest.request import Failure, Request
 
-# Of one load over gRPC, however few calls the server takes on each.
+# Of one load over gRPC, however few calls the server accepts on each.
 MOST_CONNECTIONS = 256
 
 
@@ -15,7 +15,10 @@ class Sink(Protocol):
     """Learns how each request ended. All times are CLOCK_MONOTONIC nanoseconds."""
 
     def replied(self, slot: int, before_ns: int, at_ns: int, /) -> None:
-        """Take one reply of a stream; `before_ns` is the one before it, 0 if none."""
+        """Take one response of a stream; `before_ns` is the previous one's, or 0."""
+
+    def retried(self, slot: int, /) -> None:
+        """Note that the request in `slot` was not processed and goes out again."""
 
     def finished(
         self,
@@ -24,7 +27,7 @@ class Sink(Protocol):
         first_ns: int,
         last_ns: int,
         failure: Failure | None,
-        answer: bytes,
+        body: bytes,
         /,
     ) -> None:
         """Take the end of the request in `slot`; the slot is free again.
@@ -32,10 +35,10 @@ class Sink(Protocol):
         Args:
             slot: which of the concurrent requests this was.
             sent_ns: when its first bytes were handed to the kernel.
-            first_ns: when the first bytes of the answer were there; 0 if none came.
+            first_ns: when the first bytes of the response were there; 0 if none came.
             last_ns: when the last bytes were there, or the failure was known.
-            failure: None for a good answer.
-            answer: its body, from a transport that was asked to keep answers.
+            failure: None for a successful response.
+            body: of the response, from a transport that keeps them.
         """
 
 
@@ -43,7 +46,7 @@ class Transport(Protocol):
     """Sends requests in numbered slots, each holding one request at a time.
 
     A transport never raises for what happens to a request: it tells the sink, and
-    repairs its connections by itself. `finished` is always called from the
+    replaces lost connections by itself. `finished` is always called from the
     reactor, never from inside `send`, so that the sink may send from it.
     """
 
@@ -71,4 +74,4 @@ class Transport(Protocol):
         """Send a request in a free slot."""
 
     def cancel(self, slot: int, failure: Failure, /) -> None:
-        """Give up the request in `slot`: `finished` is told `failure`, at once."""
+        """Give up the request in `slot`: `finished` gets `failure`, at once."""

@@ -15,6 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
 from triton_kit.errors import SpecError, TransportError
+from triton_kit.triton.address import shown
 
 _ANSWER_WITHIN_S = 5.0
 _TYPE = re.compile(r"# TYPE (?P<name>\S+) (?P<kind>\S+)")
@@ -92,15 +93,17 @@ class MetricsWatch:
         except HTTPError as error:
             error.close()
             raise TransportError(
-                f"no metrics at {self._url}: HTTP {error.code}", hint=_HINT
+                f"no metrics at {shown(self._url)}: HTTP {error.code}", hint=_HINT
             ) from error
         except (URLError, OSError, HTTPException, ValueError) as error:
             raise TransportError(
-                f"no metrics at {self._url}: {error}",
+                f"no metrics at {shown(self._url)}: {error}",
                 hint=_HINT,
             ) from error
         if not scrape.values:
-            raise TransportError(f"no metrics at {self._url}: none in the answer")
+            raise TransportError(
+                f"no metrics at {shown(self._url)}: none in the answer"
+            )
         return scrape
 
     @contextmanager

@@ -30,6 +30,8 @@ class Recording:
         lag: from the due time to the time its bytes left.
         between: from one reply of a stream to the next.
         replies: all replies of streams; 0 where every request has one answer.
+        retried: how often a request was sent again because its server had refused it
+            unprocessed; it counts once all the same.
         errors: failed requests by kind; they are in no histogram.
         times: due, sent, first and last of every good request, int64 arrays of shape
             (n, 4); only where the recorder was asked to keep them.
@@ -43,6 +45,7 @@ class Recording:
     lag: Histogram = field(default_factory=Histogram)
     between: Histogram = field(default_factory=Histogram)
     replies: int = 0
+    retried: int = 0
     errors: dict[str, ErrorTally] = field(default_factory=dict)
     times: list[NDArray[np.int64]] = field(default_factory=list)
     replied_at: list[NDArray[np.int64]] = field(default_factory=list)
@@ -70,6 +73,7 @@ class Recording:
         self.lag.merge(other.lag)
         self.between.merge(other.between)
         self.replies += other.replies
+        self.retried += other.retried
         self.times += other.times
         self.replied_at += other.replied_at
         for kind, tally in other.errors.items():
@@ -118,6 +122,10 @@ class Recorder:
     def keep_replies(self, came_ns: list[int]) -> None:
         """Keep when each reply of a good stream came."""
         self._recording.replied_at.append(np.array(came_ns, np.int64))
+
+    def retry(self) -> None:
+        """Count that a request is sent again."""
+        self._recording.retried += 1
 
     def fail(self, failure: Failure) -> None:
         """Record a request without a good answer."""

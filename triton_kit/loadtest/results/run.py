@@ -100,6 +100,7 @@ class Run:
             **self.figures.which,
             **self.figures.as_json(),
             "send_rate": self.send_rate,
+            "retried": recording.retried,
             "replies": recording.replies,
             "between_replies_us": quantiles_us(recording.between),
             "requests_total": self.total,

@@ -26,6 +26,7 @@ from triton_kit.loadtest.run.served_models import ServedModels, fetch_served_mod
 from triton_kit.loadtest.run.sweep import SEARCHES, Search
 from triton_kit.loadtest.run.worker_pool import WorkerPool, start_workers
 from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.triton.address import shown
 from triton_kit.triton.model import ModelInfo
 
 
@@ -139,7 +140,13 @@ def _spec_as_json(spec: PerfSpec, runs: Sequence[Run]) -> dict[str, Any]:
         "loads": [load.as_json() for load in loads],
         "connections": spec.connections if spec.protocol == "grpc" else None,
         "slo": [objective.text for objective in spec.slo],
-        "headers": sorted(spec.headers),  # their values may be secrets
+        # Their values may be secrets.
+        "headers": sorted(spec.headers),
+        "metrics_url": spec.metrics_url and shown(spec.metrics_url),
+        "parameters": {
+            name: "***" if isinstance(value, str) else value
+            for name, value in spec.parameters.items()
+        },
     }
 
 

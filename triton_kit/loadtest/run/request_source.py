@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.client.check import AnswerCheck
+from triton_kit.loadtest.client.check import OutputCheck
 from triton_kit.loadtest.client.protocol import Protocol
 from triton_kit.loadtest.inputs.choice import Choice, choose, steps_from_files
 from triton_kit.loadtest.inputs.data import (
@@ -68,7 +68,7 @@ def encode_requests(
         )
     described = _with_joined_outputs(model) if protocol.is_stream else model
     steps = input_steps(spec, described)
-    check = AnswerCheck(protocol.decode, protocol.compare_as)
+    check = OutputCheck(protocol.decode, protocol.compare_as)
 
     def encode(place: int, parameters: dict[str, Parameter]) -> Request:
         step = steps[place]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from triton_kit.errors import SpecError
+from triton_kit.files import read_bytes
 from triton_kit.repository.check.findings import ERROR
 from triton_kit.repository.check.folder import ModelFolder, list_folder
 from triton_kit.repository.check.normalize import (
@@ -175,7 +177,7 @@ def _read(examined: Examined, target: Target) -> bool:
 
 def _parse(examined: Examined, path: Path, target: Target) -> bool:
     try:
-        text = path.read_bytes()
+        text = read_bytes(path)
         examined.parsed = parse(text, path=path, absent=target.absent_fields)
     except ConfigSyntaxError as error:
         examined.problems.append(
@@ -188,6 +190,10 @@ def _parse(examined: Examined, path: Path, target: Target) -> bool:
                 place=error.place,
             )
         )
+        return False
+    except SpecError as error:
+        message = error.message.removeprefix(f"{path}: ")
+        examined.problems.append(Problem("F3", message=message, file=path))
         return False
     return True
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triton_kit.errors import RepositoryError
-from triton_kit.files import write_whole
+from triton_kit.files import read_bytes, write_whole
 from triton_kit.repository.config.parse import ParsedConfig, parse
 from triton_kit.repository.config.places import Node, Step
 from triton_kit.repository.config.render import render
@@ -162,7 +162,7 @@ def format_file(path: Path, *, write: bool = True) -> bool:
         RepositoryError: the file cannot be read or written, or is no config.
     """
     try:
-        before = path.read_bytes()
+        before = read_bytes(path)
         after = format_config(before, path=path)
         is_other = after.encode() != before
         if write and is_other:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from triton_kit.errors import RepositoryError
+from triton_kit.errors import RepositoryError, SpecError
+from triton_kit.files import TEXT_BYTES, read_json
 from triton_kit.repository.publish.layout import MANIFEST_FILE
 
 SCHEMA = 1
@@ -49,11 +50,9 @@ def read_manifest(version: Path) -> dict[str, Any]:
     """
     path = version / MANIFEST_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RepositoryError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:
-        raise RepositoryError(f"{path}: not a manifest: {error}") from error
+        document = read_json(path, limit=TEXT_BYTES)
+    except SpecError as error:
+        raise RepositoryError(error.message) from error
     if not isinstance(document, dict) or not isinstance(document.get("files"), dict):
         raise RepositoryError(f"{path}: not a manifest: it lists no files")
     return document
@@ -73,7 +72,7 @@ def verify_manifest(version: Path) -> None:
             raise RepositoryError(f"{path}: missing, though the manifest lists it")
         if name not in said:
             raise RepositoryError(f"{path}: not in the manifest")
-        if sha256(path) != said[name].get("sha256"):
+        if not _is_as_said(path, said[name]):
             raise RepositoryError(
                 f"{path}: differs from its manifest",
                 hint="a published version never changes: build a new one",

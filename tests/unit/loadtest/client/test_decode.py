@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
 from triton_kit.loadtest.client import decode
-from triton_kit.loadtest.client.check import AnswerCheck, flat, joined
+from triton_kit.loadtest.client.check import OutputCheck, flat, joined
 from triton_kit.loadtest.http import compression
 from triton_kit.loadtest.http.grpc_status import framed
 from triton_kit.loadtest.request import Request
@@ -64,7 +64,7 @@ def test_the_replies_of_a_stream_are_one_answer(algorithm):
 @pytest.mark.parametrize("damage", [lambda d: d[:-3], lambda d: d[:2] + b"?" + d[3:]])
 @pytest.mark.parametrize("compress", COMPRESS.values())
 def test_damaged_answers_are_unreadable_not_wrong(damage, compress):
-    check = AnswerCheck(decode.decode_http)
+    check = OutputCheck(decode.decode_http)
     request = Request(b"")
     check.expect(request, {"y": Y})
 
@@ -76,7 +76,7 @@ def test_damaged_answers_are_unreadable_not_wrong(damage, compress):
 
 @pytest.mark.parametrize("compress", COMPRESS.values())
 def test_a_few_bytes_do_not_expand_without_end(compress):
-    bomb = compress(bytes(compression.LARGEST_ANSWER_BYTES + 1))
+    bomb = compress(bytes(compression.LARGEST_RESPONSE_BYTES + 1))
 
     with pytest.raises(ValueError, match="when expanded"):
         compression.expanded(bomb)
@@ -142,7 +142,7 @@ def test_events_are_joined_in_their_order():
     ],
 )
 def test_generate_is_held_against_what_was_expected(answer, kind):
-    check = AnswerCheck(decode.decode_generate, flat)
+    check = OutputCheck(decode.decode_generate, flat)
     request = Request(b"")
     check.expect(request, {"y": Y})
 

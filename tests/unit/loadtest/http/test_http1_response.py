@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from triton_kit.loadtest.http.http1_response import (
     LARGEST_HEAD_BYTES,
-    AnswerReader,
     HeadReader,
-    MalformedAnswerError,
+    MalformedResponseError,
+    ResponseReader,
 )
 
 PLAIN = (
@@ -28,7 +28,7 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 def reader():
-    return AnswerReader(HeadReader())
+    return ResponseReader(HeadReader())
 
 
 def pieces_of(data, cuts):
@@ -100,7 +100,7 @@ def test_half_an_answer_does_not_end_with_the_connection(whole):
     ],
 )
 def test_what_is_no_answer_is_refused(whole):
-    with pytest.raises(MalformedAnswerError):
+    with pytest.raises(MalformedResponseError):
         reader().feed(whole)
 
 
@@ -116,7 +116,7 @@ def test_a_connection_to_be_closed_says_so():
 def test_garbage_never_breaks_the_reader(garbage, cut):
     answer, is_complete = reader(), False
 
-    with contextlib.suppress(MalformedAnswerError):
+    with contextlib.suppress(MalformedResponseError):
         answer.feed(garbage[:cut])
         is_complete = answer.feed(garbage[cut:])
 
@@ -131,7 +131,7 @@ def test_an_answer_with_a_flipped_byte_never_breaks_the_reader(data):
 
     answer, is_complete = reader(), False
 
-    with contextlib.suppress(MalformedAnswerError):
+    with contextlib.suppress(MalformedResponseError):
         is_complete = answer.feed(bytes(whole))
 
     assert not is_complete or 200 <= answer.status <= 999

@@ -9,22 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triton_kit.loadtest.http.grpc_response import Answers, Replies
+from triton_kit.loadtest.http import http2_request_writer
+from triton_kit.loadtest.http.grpc_response import StreamingResponses, UnaryResponses
 from triton_kit.loadtest.http.grpc_status import framed
 from triton_kit.loadtest.http.http2_connection import (
-    _LAST_NUMBER,
+    _LAST_STREAM_ID,
     Http2Connection,
 )
 from triton_kit.loadtest.http.http2_frames import (
-    Kind,
-    ProtocolBrokenError,
+    FrameType,
+    ProtocolError,
     Setting,
     frame,
     settings,
 )
-from triton_kit.loadtest.http.http2_writer import Stream
-from triton_kit.loadtest.http.response_template import OrdinaryAnswer
-from triton_kit.loadtest.request import HeaderList, Request
+from triton_kit.loadtest.http.http2_request_writer import Stream
+from triton_kit.loadtest.http.response_template import ResponseTemplate
+from triton_kit.loadtest.request import Failure, HeaderList, Request
 
 HEADERS = HeaderList(((":method", "POST"), (":path", "/x")))
 REQUEST = Request(framed(b"hello"), 1, HEADERS)
@@ -42,9 +43,9 @@ OK = block(("grpc-status", "0"))
 
 def answer(number=1, body=b"world"):
     return (
-        frame(Kind.HEADERS, 4, number, START)
-        + frame(Kind.DATA, 0, number, framed(body))
-        + frame(Kind.HEADERS, 5, number, OK)
+        frame(FrameType.HEADERS, 4, number, START)
+        + frame(FrameType.DATA, 0, number, framed(body))
+        + frame(FrameType.HEADERS, 5, number, OK)
     )
 
 
@@ -60,7 +61,7 @@ def connected(calls=1, *, answers=None):
 
 @given(cuts=st.lists(st.integers(1, 200), max_size=8))
 def test_an_answer_may_come_in_any_pieces(cuts):
-    whole = answer(1) + answer(3) + frame(Kind.PING, 0, 0, bytes(8))
+    whole = answer(1) + answer(3) + frame(FrameType.PING, 0, 0, bytes(8))
     connection, ends = connected(calls=2)
 
     edges = [0, *sorted(cuts), len(whole)]
@@ -83,14 +84,14 @@ def test_messages_of_a_stream_may_come_in_any_pieces(sizes, cuts):
         read.append(message)
         return ""
 
-    replies = Replies(lambda *reply: told.append(reply), error_in)
+    replies = StreamingResponses(lambda *reply: told.append(reply), error_in)
     connection, ends = connected(answers=replies)
 
-    connection.feed(frame(Kind.HEADERS, 4, 1, START), 1)
+    connection.feed(frame(FrameType.HEADERS, 4, 1, START), 1)
     edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     for start, stop in itertools.pairwise(edges):
-        connection.feed(frame(Kind.DATA, 0, 1, whole[start:stop]), 5)
-    connection.feed(frame(Kind.HEADERS, 5, 1, OK), 9)
+        connection.feed(frame(FrameType.DATA, 0, 1, whole[start:stop]), 5)
+    connection.feed(frame(FrameType.HEADERS, 5, 1, OK), 9)
 
     assert read == messages
     assert len(told) == len(messages)
@@ -99,18 +100,19 @@ def test_messages_of_a_stream_may_come_in_any_pieces(sizes, cuts):
 
 def test_the_pieces_of_a_large_message_are_joined_once():
     stream = Stream(0)
+    stream.http_status = 200
     told = []
-    replies = Replies(lambda *reply: told.append(reply), lambda _message: "")
+    replies = StreamingResponses(lambda *reply: told.append(reply), lambda _message: "")
     message = framed(bytes(1 << 20))
     pieces = [message[at : at + 16_384] for at in range(0, len(message), 16_384)]
 
     for piece in pieces[:-1]:
         replies.take(stream, piece, 5)
-    kept = stream.parts
+    kept = stream.body
     replies.take(stream, pieces[-1], 7)
 
-    assert kept == pieces[:-1]  # as they came
-    assert (told, stream.parts) == ([(0, 0, 7)], [])
+    assert len(kept) == len(message)  # one buffer, which grew
+    assert (told, stream.body) == ([(0, 0, 7)], b"")
 
 
 def outcome(connection, ends, data):
@@ -118,7 +120,7 @@ def outcome(connection, ends, data):
     try:
         connection.feed(data, 7)
         is_broken = False
-    except ProtocolBrokenError:
+    except ProtocolError:
         is_broken = True
     told = [(slot, first, last, failure) for slot, _, first, last, failure, _ in ends]
     return told, is_broken
@@ -130,7 +132,9 @@ def test_an_answer_read_at_a_glance_means_what_it_means_frame_by_frame(data):
     place = data.draw(st.integers(0, len(later) - 1))
     later[place] = data.draw(st.one_of(st.just(later[place]), st.integers(0, 255)))
     quick, quick_ends = connected(calls=4)
-    careful, careful_ends = connected(calls=4, answers=Answers(keep=True))
+    thorough = UnaryResponses()
+    thorough.need_every_frame = True
+    careful, careful_ends = connected(calls=4, answers=thorough)
     for connection in (quick, careful):
         connection.feed(answer(1), 5)  # which the quick one learns from
 
@@ -142,7 +146,7 @@ def test_an_answer_read_at_a_glance_means_what_it_means_frame_by_frame(data):
 def test_a_whole_ordinary_answer_is_recognised_whatever_its_message():
     data = b"before" + answer(3, b"any length") + b"after"
 
-    number, framed_bytes, end = OrdinaryAnswer(START, OK).read(data, len(b"before"))
+    number, framed_bytes, end = ResponseTemplate(START, OK).read(data, len(b"before"))
 
     assert (number, framed_bytes) == (3, len(framed(b"any length")))
     assert data[end:] == b"after"
@@ -150,14 +154,14 @@ def test_a_whole_ordinary_answer_is_recognised_whatever_its_message():
 
 @given(cut=st.integers(0, len(answer()) - 1))
 def test_half_an_answer_is_not_an_ordinary_one(cut):
-    assert OrdinaryAnswer(START, OK).read(answer()[:cut], 0) is None
+    assert ResponseTemplate(START, OK).read(answer()[:cut], 0) is None
 
 
 @given(garbage=st.binary(max_size=300))
 def test_garbage_is_refused_or_ignored(garbage):
     connection, ends = connected()
 
-    with contextlib.suppress(ProtocolBrokenError):
+    with contextlib.suppress(ProtocolError):
         connection.feed(garbage, 5)
 
     assert len(ends) <= 1
@@ -170,7 +174,7 @@ def test_a_flipped_byte_never_breaks_the_connection(data):
     whole[place] = data.draw(st.integers(0, 255))
     connection, ends = connected()
 
-    with contextlib.suppress(ProtocolBrokenError):
+    with contextlib.suppress(ProtocolError):
         connection.feed(bytes(whole), 5)
 
     assert len(ends) <= 1
@@ -192,7 +196,7 @@ frames = st.builds(
 def test_any_order_of_frames_ends_each_call_at_most_once(sequence):
     connection, ends = connected(calls=3)
 
-    with contextlib.suppress(ProtocolBrokenError):
+    with contextlib.suppress(ProtocolError):
         connection.feed(b"".join(sequence), 5)
 
     slots = [end[0] for end in ends]
@@ -202,21 +206,23 @@ def test_any_order_of_frames_ends_each_call_at_most_once(sequence):
 @pytest.mark.parametrize(
     "broken",
     [
-        frame(Kind.DATA, 0, 99, b"x"),
-        frame(Kind.DATA, 0, 2, b"x"),
-        frame(Kind.DATA, 8, 1, b"\x05abc"),
-        frame(Kind.PUSH_PROMISE, 4, 1, bytes(8)),
-        frame(Kind.SETTINGS, 0, 0, b"12345"),
-        frame(Kind.SETTINGS, 0, 1, b""),
-        frame(Kind.PING, 0, 0, b"short"),
-        frame(Kind.RST_STREAM, 0, 1, b"short!"),
-        frame(Kind.GOAWAY, 0, 0, b"1234"),
-        frame(Kind.WINDOW_UPDATE, 0, 0, bytes(4)),
-        frame(Kind.WINDOW_UPDATE, 0, 0, struct.pack(">L", 2**31 - 1)),
-        frame(Kind.CONTINUATION, 4, 1, b""),
-        frame(Kind.HEADERS, 0, 1, START) + frame(Kind.DATA, 0, 1, b""),
-        frame(Kind.HEADERS, 4, 1, b"\xff\xff\xff\xff\xff\xff"),
-        frame(Kind.HEADERS, 4, 1, b"\xbe"),  # index 62: the table has no such entry
+        frame(FrameType.DATA, 0, 99, b"x"),
+        frame(FrameType.DATA, 0, 2, b"x"),
+        frame(FrameType.DATA, 8, 1, b"\x05abc"),
+        frame(FrameType.PUSH_PROMISE, 4, 1, bytes(8)),
+        frame(FrameType.SETTINGS, 0, 0, b"12345"),
+        frame(FrameType.SETTINGS, 0, 1, b""),
+        frame(FrameType.PING, 0, 0, b"short"),
+        frame(FrameType.RST_STREAM, 0, 1, b"short!"),
+        frame(FrameType.GOAWAY, 0, 0, b"1234"),
+        frame(FrameType.WINDOW_UPDATE, 0, 0, bytes(4)),
+        frame(FrameType.WINDOW_UPDATE, 0, 0, struct.pack(">L", 2**31 - 1)),
+        frame(FrameType.CONTINUATION, 4, 1, b""),
+        frame(FrameType.HEADERS, 0, 1, START) + frame(FrameType.DATA, 0, 1, b""),
+        frame(FrameType.HEADERS, 4, 1, b"\xff\xff\xff\xff\xff\xff"),
+        frame(
+            FrameType.HEADERS, 4, 1, b"\xbe"
+        ),  # index 62: the table has no such entry
         settings({Setting.INITIAL_WINDOW_SIZE: 2**31}),
         settings({Setting.MAX_FRAME_SIZE: 100}),
         b"\x40\x00\x00\x00\x00\x00\x00\x00\x01",  # a frame of 4 MiB
@@ -225,7 +231,7 @@ def test_any_order_of_frames_ends_each_call_at_most_once(sequence):
 def test_a_peer_that_breaks_the_rules_is_refused(broken):
     connection, _ = connected()
 
-    with pytest.raises(ProtocolBrokenError):
+    with pytest.raises(ProtocolError):
         connection.feed(broken, 5)
 
 
@@ -244,7 +250,7 @@ def test_the_connection_tells_the_server_to_go_on_sending():
     connection, _ = connected(calls=3)
     connection.feed(answer(3), 5)
     connection.out.clear()
-    chunk = frame(Kind.DATA, 0, 1, bytes(200_000))
+    chunk = frame(FrameType.DATA, 0, 1, bytes(200_000))
 
     for _ in range(2**30 // 200_000 + 2):
         connection.feed(chunk, 5)
@@ -252,7 +258,7 @@ def test_the_connection_tells_the_server_to_go_on_sending():
     updates = {
         int.from_bytes(update[5:9], "big"): int.from_bytes(update[9:], "big")
         for update in connection.out
-        if update[3] == Kind.WINDOW_UPDATE
+        if update[3] == FrameType.WINDOW_UPDATE
     }
     assert updates.keys() == {0, 1}
     assert updates[0] == updates[1] + len(framed(b"world")) > 2**30
@@ -260,14 +266,14 @@ def test_the_connection_tells_the_server_to_go_on_sending():
 
 def test_used_up_stream_numbers_end_the_use_of_the_connection():
     connection, ends = connected(calls=0)
-    connection._next_number = _LAST_NUMBER - 2
+    connection._next_stream_id = _LAST_STREAM_ID - 2
 
     connection.start(Stream(0), REQUEST)
     assert connection.is_usable
     connection.start(Stream(1), REQUEST)
 
     assert not connection.is_usable
-    connection.feed(answer(_LAST_NUMBER - 2) + answer(_LAST_NUMBER), 5)
+    connection.feed(answer(_LAST_STREAM_ID - 2) + answer(_LAST_STREAM_ID), 5)
     assert [end[4] for end in ends] == [None, None]
 
 
@@ -275,16 +281,16 @@ def test_calls_that_wait_have_numbers_when_those_of_others_are_used_up():
     most = 16_384  # as many as a load may have in flight
     connection, ends = connected(calls=0)
     connection.feed(settings({Setting.MAX_CONCURRENT_STREAMS: 1}), 1)
-    connection._next_number = _LAST_NUMBER - 2
+    connection._next_stream_id = _LAST_STREAM_ID - 2
 
     for slot in range(most):
         connection.start(Stream(slot), REQUEST)
     for index in range(most):
-        connection.feed(answer(_LAST_NUMBER - 2 + 2 * index), 5)
+        connection.feed(answer(_LAST_STREAM_ID - 2 + 2 * index), 5)
 
     assert not connection.is_usable
     assert [end[0] for end in ends] == list(range(most))
-    assert connection._next_number < 2**31
+    assert connection._next_stream_id < 2**31
 
 
 def test_calls_that_wait_come_before_those_of_a_sink_that_sends_again_at_once():
@@ -315,3 +321,28 @@ def test_calls_that_wait_begin_when_the_peer_takes_more():
     connection.feed(answer(5) + answer(3) + answer(1), 5)
 
     assert [(end[0], end[4]) for end in ends] == [(2, None), (1, None), (0, None)]
+
+
+def test_a_lost_connection_refuses_the_calls_that_never_left():
+    ends, refused = [], []
+    connection = Http2Connection(lambda *end: ends.append(end))
+    connection.on_refused = lambda streams, *_: refused.extend(streams)
+    connection.feed(settings({Setting.MAX_CONCURRENT_STREAMS: 2}), 1)
+    sent, written, waiting = streams = [Stream(slot) for slot in range(3)]
+    connection.start(sent, REQUEST)
+    connection.fresh.clear()  # as if its bytes had gone to the socket
+    connection.start(written, REQUEST)
+    connection.start(waiting, REQUEST)
+
+    connection.lose(Failure("connection closed"), 9)
+
+    assert [(end[0], end[4].kind) for end in ends] == [(0, "connection closed")]
+    assert refused == streams[1:]
+
+
+def test_a_server_that_asks_for_acknowledgements_without_end_is_left(monkeypatch):
+    monkeypatch.setattr(http2_request_writer, "_MAX_BACKLOG_FRAMES", 100)
+    connection, _ = connected()
+
+    with pytest.raises(ProtocolError, match="PING"):
+        connection.feed(frame(FrameType.PING, 0, 0, bytes(8)) * 200, 5)

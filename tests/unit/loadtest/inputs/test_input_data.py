@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.client.check import AnswerCheck
+from triton_kit.loadtest.client.check import OutputCheck
 from triton_kit.loadtest.inputs.choice import choose, steps_from_files
 from triton_kit.loadtest.inputs.documents import steps_from_document
 from triton_kit.loadtest.inputs.draws import StringData
@@ -268,7 +268,7 @@ def test_half_a_string_is_refused(data):
 )
 def test_answers_are_held_against_what_was_expected(found, kind):
     request = Request(b"")
-    check = AnswerCheck(lambda _answer: {"y": np.array(found)})
+    check = OutputCheck(lambda _answer: {"y": np.array(found)})
     check.expect(request, {"y": np.array([1.0, 2.0])})
 
     failure = check(request, b"")

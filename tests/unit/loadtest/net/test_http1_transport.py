@@ -123,7 +123,7 @@ def test_half_an_answer_is_counted_and_the_load_goes_on():
 def test_bytes_that_are_no_http_are_counted():
     recording = load(answering(b"\x00\x00\x12\x04 nonsense \r\n\r\n"), count=3)
 
-    assert recording.errors["malformed answer"].count == 3
+    assert recording.errors["malformed response"].count == 3
 
 
 def test_an_answer_that_nobody_asked_for_does_not_pass_for_the_next_one():
@@ -133,7 +133,7 @@ def test_an_answer_that_nobody_asked_for_does_not_pass_for_the_next_one():
 
     recording = load(script, count=3)
 
-    assert recording.errors["malformed answer"].count == 1
+    assert recording.errors["malformed response"].count == 1
     assert recording.succeeded == 2
 
 
@@ -170,9 +170,9 @@ def test_a_server_that_went_away_is_counted_as_refusing():
         engine = ClosedLoop(reactor, transport, [request()], concurrency=1)
         engine.begin(count=1)
         reactor.run()
-        lane = transport._lanes[0]
-        lane.close()
-        lane._channel._endpoint = resolve(
+        connection = transport._connections[0]
+        connection.close()
+        connection._channel._endpoint = resolve(
             Address(host=host, port=closed_port()), speaks="http/1.1"
         )
         engine.begin(count=2)

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from scripted_server import serving
 
 from triton_kit.errors import TransportError
 from triton_kit.loadtest.http.grpc_status import framed
-from triton_kit.loadtest.http.http2_frames import Kind, frame
+from triton_kit.loadtest.http.http2_frames import ErrorCode, FrameType, frame
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.load import RateLoad
 from triton_kit.loadtest.loops.quota import Quota
@@ -278,7 +279,7 @@ def spread_of_30(connections, *, wanted, rate_hz=1000.0):
         ) as transport,
     ):
         supply = RequestSource(requests=[request()])
-        engine = LocalLoadGenerator(spec, reactor, transport, supply).engine(rate)
+        engine = LocalLoadGenerator(spec, reactor, transport, supply).open_loop(rate)
         reactor.call_at(now_ns() + ns(WITHIN_S), reactor.stop)
         engine.begin(count=30)
         reactor.run()
@@ -333,7 +334,7 @@ def test_an_answer_shorter_than_it_announced_is_an_error(cut):
 
     recording = load(scripted(answer), count=3)
 
-    assert recording.errors["malformed answer"].count == 3
+    assert recording.errors["malformed response"].count == 3
 
 
 def test_data_in_small_and_padded_frames_is_one_answer():
@@ -378,7 +379,7 @@ def test_headers_without_end_are_refused():
 
     recording = load(scripted(answer), count=2)
 
-    assert recording.errors["malformed answer"].count == 2
+    assert recording.errors["malformed response"].count == 2
 
 
 def test_pings_are_answered():
@@ -394,40 +395,113 @@ def test_pings_are_answered():
     assert len(acks) >= 4
 
 
-def test_a_reset_stream_is_counted_and_the_connection_goes_on():
+def test_a_reset_stream_is_an_error_and_the_connection_goes_on():
     seen = []
 
     def answer(oracle, stream, body):
         if stream == 3:
-            oracle.h2.reset_stream(stream, error_code=7)
+            oracle.h2.reset_stream(stream, error_code=ErrorCode.CANCEL)
         else:
             echo(oracle, stream, body)
 
     recording = load(scripted(answer, seen), count=10, concurrency=2)
 
-    assert recording.errors["RST_STREAM REFUSED_STREAM"].count == 1
+    assert recording.errors["RST_STREAM CANCEL"].count == 1
     assert recording.succeeded == 9
     assert len(seen) == 1
 
 
-def test_after_goaway_calls_go_to_a_new_connection():
+def test_a_refused_stream_is_sent_again():
     seen = []
 
     def answer(oracle, stream, body):
+        if stream == 3:
+            oracle.h2.reset_stream(stream, error_code=ErrorCode.REFUSED_STREAM)
+        else:
+            echo(oracle, stream, body)
+
+    recording = load(scripted(answer, seen), count=10, concurrency=2)
+
+    assert (recording.succeeded, recording.retried, recording.errors) == (10, 1, {})
+    assert len(seen) == 1
+
+
+def test_a_server_that_refuses_every_stream_costs_errors_not_an_endless_loop():
+    def answer(oracle, stream, _body):
+        oracle.h2.reset_stream(stream, error_code=ErrorCode.REFUSED_STREAM)
+
+    recording = load(scripted(answer), count=5, concurrency=2)
+
+    assert recording.errors["RST_STREAM REFUSED_STREAM"].count == 5
+    assert recording.retried == 5 * 3
+
+
+def goaway(last_stream_id, code=ErrorCode.NO_ERROR):
+    # By hand: h2 itself would refuse what the client still sends.
+    return frame(FrameType.GOAWAY, 0, 0, struct.pack(">LL", last_stream_id, code))
+
+
+@pytest.mark.parametrize("code", [ErrorCode.NO_ERROR, ErrorCode.ENHANCE_YOUR_CALM])
+def test_goaway_retries_streams_above_the_last_stream_id(code):
+    seen, bodies = [], []
+
+    def answer(oracle, stream, body):
         if oracle.index == 0 and stream > 21:
-            return  # not taken any more
+            return  # not processed
+        bodies.append(body)
         echo(oracle, stream, body)
         if oracle.index == 0 and stream == 21:
             oracle.flush()
-            # By hand: h2 itself would refuse what the client still sends.
-            oracle.peer.send(frame(Kind.GOAWAY, 0, 0, struct.pack(">LL", 21, 0)))
+            oracle.peer.send(goaway(21, code))
 
-    recording = load(scripted(answer, seen), count=100, concurrency=4)
+    requests = [request(str(i).encode()) for i in range(100)]
+    recording = load(
+        scripted(answer, seen), count=100, concurrency=4, requests=requests
+    )
 
     assert len(seen) == 2
-    assert recording.succeeded + recording.failed == 100
-    assert 0 <= recording.failed <= 4
-    assert set(recording.errors) <= {"GOAWAY NO_ERROR"}
+    assert (recording.succeeded, recording.errors) == (100, {})
+    assert 1 <= recording.retried <= 4
+    assert sorted(bodies) == sorted(r.payload for r in requests)  # each exactly once
+
+
+def test_goaway_fails_a_stream_at_or_below_the_last_stream_id_that_breaks():
+    def answer(oracle, stream, body):
+        if oracle.index or stream < 9:
+            echo(oracle, stream, body)
+            return
+        oracle.peer.send(goaway(9))  # 9 is promised
+        raise ConnectionError
+
+    recording = load(scripted(answer), count=20)
+
+    assert {kind: e.count for kind, e in recording.errors.items()} == {
+        "connection closed": 1
+    }
+    assert recording.succeeded == 19
+
+
+def test_a_server_that_ends_every_connection_at_once_costs_errors():
+    def answer(oracle, _stream, _body):
+        oracle.peer.send(goaway(0))
+
+    recording = load(scripted(answer), count=3)
+
+    assert recording.errors["GOAWAY NO_ERROR"].count == 3
+
+
+def test_a_retried_request_keeps_the_time_of_its_first_send():
+    def answer(oracle, stream, body):
+        if oracle.index == 0:
+            time.sleep(0.05)
+            oracle.peer.send(goaway(0))
+        else:
+            echo(oracle, stream, body)
+
+    recording = load(scripted(answer), count=1)
+
+    assert (recording.succeeded, recording.retried) == (1, 1)
+    assert recording.from_send.min_ns >= ns(0.05)
 
 
 def test_a_lost_connection_costs_what_was_on_it_and_is_opened_anew():
@@ -499,7 +573,7 @@ def test_a_call_that_is_taken_back_lets_those_that_wait_begin():
 
     silent_at_first = scripted(answer, max_concurrent_streams=1)
     with crowded(silent_at_first, slots=3) as (engine, reactor):
-        first_due_ns = engine.ledger.due_ns[0]
+        first_due_ns = engine.tracker.due_ns[0]
         engine.expire(first_due_ns + 1, Failure("timeout"))
         reactor.run()
         recording = engine.take_snapshot().whole

@@ -15,6 +15,7 @@ from triton_kit.repository.check.rules.case import (
     model_file,
 )
 from triton_kit.repository.check.rules.onnx_model import check_onnx
+from triton_kit.repository.check.rules.textfile import is_special
 from triton_kit.repository.check.rules.versions import version_number
 
 _LFS = b"version https://git-lfs"
@@ -29,6 +30,10 @@ def check_artifacts(case: Case) -> Problems:
     newest = max((version_number(f) or 0 for f in case.folder.subfolders), default=0)
     for version in case.versions:
         path = model_file(case, version)
+        if is_special(path):
+            message = "the model file is a pipe or a device: the server would hang"
+            yield Problem("M1", message=message, file=path)
+            continue
         if not path.is_file():
             continue
         stub = _stub(path)

@@ -7,6 +7,15 @@ import stat
 from pathlib import Path
 
 
+def is_special(path: Path) -> bool:
+    """Say whether a path, links followed, is neither a file nor a folder."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def unreadable(path: Path) -> str:
     """Return why the server could not open a text file; empty if it could."""
     try:
