@@ -180,6 +180,6 @@ def test_a_model_whose_process_is_gone_is_told_with_what_to_do(protocol):
     assert dead.errors == 2
     assert str(dead.verdict) == (
         "failing: the process of a Python model ended or had no CPU for a second; it "
-        "answers with errors until it is unloaded and loaded"
+        "responds with errors until it is unloaded and loaded"
     )
     assert alive.errors == 0

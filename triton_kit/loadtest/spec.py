@@ -64,8 +64,8 @@ class PerfSpec:
         precise: spin before each request is due: less lag, a whole core.
         real_time: send at real-time priority, so that due times are kept on cores that
             the server keeps busy; for open loops. The system must grant it.
-        drain_within_s: how long an open loop waits for its last answers; a closed one
-            waits for `request_timeout_s`.
+        drain_within_s: how long an open loop waits for its last responses; a closed
+            one waits for `request_timeout_s`.
         request_timeout_s: a request without a response by then has failed.
         stall_timeout_s: the measurement ends when the server has sent nothing for this
             long while requests were in flight; None is 30 s, or the request timeout if
@@ -74,8 +74,8 @@ class PerfSpec:
         slo: what every run must keep; the result says where one does not.
         search: `every` load, `until-missed` (an objective), or `binary`, for the
             highest load that meets the objectives.
-        keep_times: keep the times of every request, 32 bytes each, and of every reply
-            of a stream, for an export.
+        keep_times: keep the times of every request, 32 bytes each, and of every
+            response of a stream, for an export.
         seed: of the random data; the same seed sends the same bytes.
         headers: further HTTP headers, or gRPC metadata.
         parameters: of every request, such as `priority` or `timeout`.
@@ -87,7 +87,7 @@ class PerfSpec:
         composing: models that the model calls, as `NAME` or `NAME:VERSION`, whose
             statistics are to stand beside its own; steps of ensembles do anyway.
         sequences: for stateful models; a closed load keeps one in each slot.
-        processes: share each load among so many.
+        processes: how many processes share each load.
         transport: how requests travel: TLS, compression, shared memory.
     """
 
@@ -188,7 +188,7 @@ class PerfSpec:
             raise SpecError(
                 "a periodic load ends with its last level, not by count or stability",
                 hint="leave out --request-count, -s, -r and --percentile; "
-                "--request-period is the answers of a level",
+                "--request-period is the number of responses of a level",
             )
 
         if self.real_time:

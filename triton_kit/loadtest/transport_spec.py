@@ -31,7 +31,7 @@ class TransportSpec:
     Attributes:
         tls: how to speak TLS; None is in the clear, unless the URL says otherwise.
         compression: of requests, `gzip` or `deflate`; done before the clock starts.
-        accept_compression: what the server may compress its answers with, if it will.
+        accept_compression: what the server may compress its responses with.
         shared_memory: `system` where tensors go through the machine's shared memory,
             `cuda` where through the memory of its first GPU.
         connections: over gRPC, how many to spread requests over; None is as many as
@@ -70,4 +70,6 @@ class TransportSpec:
         if self.shared_memory != "none":
             raise SpecError(f"{self.endpoint} takes no tensors from shared memory")
         if self.accept_compression != "none":
-            raise SpecError(f"Triton does not compress the answers of {self.endpoint}")
+            raise SpecError(
+                f"Triton does not compress the responses of {self.endpoint}"
+            )

@@ -57,10 +57,10 @@ def steps_from_document(
     if not isinstance(document, dict) or not isinstance(document.get("data"), list):
         raise SpecError(f"{path}: no list named 'data' in it")
     given = _flat(document["data"], path)
-    answers = document.get("validation_data", [])
-    if not isinstance(answers, list):
+    responses = document.get("validation_data", [])
+    if not isinstance(responses, list):
         raise SpecError(f"{path}: 'validation_data' is no list")
-    expected = _flat(answers, path)
+    expected = _flat(responses, path)
     if expected and [stream for stream, _ in expected] != [s for s, _ in given]:
         raise SpecError(
             f"{path}: {len(given)} steps, but validation_data for {len(expected)}, "
@@ -76,8 +76,8 @@ def steps_from_document(
         if absent:
             raise SpecError(f"{where}: no value for the input {absent[0]!r}")
         wanted = expected[index][1] if expected else {}
-        answer = _tensors(wanted, outputs, {}, where)
-        steps.append(InputStep(inputs=values, expected=answer, stream=stream))
+        response = _tensors(wanted, outputs, {}, where)
+        steps.append(InputStep(inputs=values, expected=response, stream=stream))
     return steps
 
 

@@ -1,4 +1,4 @@
-"""A set number of requests in flight: an answer lets the next request go."""
+"""A fixed number of requests in flight: each response lets the next request go."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ClosedLoop:
         )
 
     def open(self) -> None:
-        """Connect; raises TransportError where nobody accepts."""
+        """Connect; raises TransportError if no server accepts."""
         self._transport.open(self._concurrency, self.tracker)
         self._turns.restart()
 
@@ -97,7 +97,7 @@ class ClosedLoop:
         return start_ns
 
     def raise_to(self, concurrency: int) -> None:
-        """Keep so many in flight from now on; the quota waits for the new ones."""
+        """Keep this many in flight from now on; the quota waits for the new ones."""
         assert self._quota is not None
         new = range(self._concurrency, concurrency)
         self._quota.expect(new or range(concurrency))
@@ -113,7 +113,7 @@ class ClosedLoop:
         slots = range(self._concurrency)
         if count is None:
             return [self._turns.requests_of(slot) for slot in slots]
-        left = iter(range(count))  # one for all: whoever is ready takes the next
+        left = iter(range(count))  # one for all slots
         return [
             map(_SECOND, zip(left, self._turns.requests_of(slot), strict=False))
             for slot in slots
@@ -131,7 +131,7 @@ class ClosedLoop:
 
     @property
     def ended(self) -> int:
-        """Requests that ended since the last cut, well or not."""
+        """Requests that ended since the last snapshot, successful or failed."""
         return self.recorder.finished
 
     @property
@@ -144,7 +144,7 @@ class ClosedLoop:
         return self.recorder.peek()
 
     def take_snapshot(self) -> Snapshot:
-        """Return what was recorded since the last cut, and begin anew."""
+        """Return what was recorded since the last snapshot, and start anew."""
         return self.tracker.take_snapshot()
 
     @property
@@ -157,7 +157,7 @@ class ClosedLoop:
             self._reactor.stop()
 
     def finish(self, _end_ns: int) -> None:
-        """Send nothing more; the reactor stops when the last answer is there."""
+        """Send nothing more; the reactor stops at the last response."""
         self._next = [iter(())] * len(self._next)
         if not self.in_flight:
             self._reactor.stop()
@@ -165,7 +165,7 @@ class ClosedLoop:
     def end_sequences(self) -> None:
         """End the sequence of each slot that sends nothing more; counts nowhere.
 
-        While there is none, all go on: an early question ends nothing later.
+        While every slot goes on, this ends nothing, now or later.
         """
         idle = [slot for slot, due_ns in enumerate(self._due_ns) if not due_ns]
         if idle:
@@ -178,7 +178,7 @@ class ClosedLoop:
         self.expire(now_ns(), failure)
 
     def expire(self, before_ns: int, failure: Failure) -> None:
-        """Fail the requests that were due before `before_ns` and have no answer yet."""
+        """Fail requests that were due before `before_ns` and have no response."""
         self.tracker.expire(self._transport, before_ns, failure)
 
     def _freed(self, slot: int, last_ns: int, /) -> None:

@@ -1,4 +1,4 @@
-"""What a trial asks of whatever puts its load on the server."""
+"""What a load run needs of a loop that sends its load."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LoadLoop(Protocol):
 
     @property
     def ended(self) -> int:
-        """Requests that ended since the last cut, well or not."""
+        """Requests that ended since the last snapshot, successful or failed."""
 
     @property
     def in_flight(self) -> int:
@@ -47,13 +47,13 @@ class LoadLoop(Protocol):
 
     @property
     def backlog(self) -> BacklogSample | None:
-        """Requests that are due and have no answer, while more are to come.
+        """Requests that are due and have no response, while more will follow.
 
         None for a closed loop, and once the last request of an open one has left.
         """
 
     def finish(self, end_ns: int) -> None:
-        """Send what is due before `end_ns` and no more; stop after the last answer."""
+        """Send nothing that is due at or after `end_ns`; stop at the last response."""
 
     def end_sequences(self) -> None:
         """End the sequence of each slot that sends nothing more; counts nowhere.
@@ -65,10 +65,10 @@ class LoadLoop(Protocol):
         """Give up what is in flight and what was due, and send nothing more."""
 
     def expire(self, before_ns: int, failure: Failure) -> None:
-        """Fail the requests that were due before `before_ns` and have no answer yet."""
+        """Fail requests that were due before `before_ns` and have no response."""
 
     def peek(self) -> Recording:
         """Return what was recorded since the last snapshot, as far as it is known."""
 
     def take_snapshot(self) -> Snapshot:
-        """Return what was recorded since the last cut, and begin anew."""
+        """Return what was recorded since the last snapshot, and start anew."""

@@ -1,4 +1,4 @@
-"""Several models in one run: who they are, and in what order their requests leave."""
+"""Several models in one run: their shares, and the order of their requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from triton_kit.loadtest.request import Request
 from triton_kit.tensors import Shape
 
 _HEAVIEST = 1000
-# The order repeats after about so many requests.
+# The order repeats after about this many requests.
 _ORDER = 4096
 
 

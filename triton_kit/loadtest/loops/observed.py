@@ -1,4 +1,4 @@
-"""A transport whose requests are looked at, for loads where a stamp is not enough."""
+"""A transport that reports each request to observers, for loads that need it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from triton_kit.loadtest.net.transport import Sink, Transport
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Failure, Request
 
-# Says what is wrong with an answer to a request, or None.
+# Returns what is wrong with the response to a request, or None.
 ResponseCheck = Callable[[Request, bytes], Failure | None]
 
 
@@ -29,14 +29,14 @@ class Observer(Protocol):
         slot: int,
         stamps_ns: tuple[int, int, int],
         failure: Failure | None,
-        answer: bytes,
+        response: bytes,
         /,
     ) -> Failure | None:
         """Take note of an end: sent, first and last; return how it is to count."""
 
 
 class ResponseChecks:
-    """Holds good answers against what is expected."""
+    """Compares successful responses with expected ones."""
 
     def __init__(self, check: ResponseCheck) -> None:
         self._check = check
@@ -54,15 +54,15 @@ class ResponseChecks:
         slot: int,
         _stamps_ns: tuple[int, int, int],
         failure: Failure | None,
-        answer: bytes,
+        response: bytes,
         /,
     ) -> Failure | None:
-        """Return what is wrong with the answer."""
-        return failure or self._check(self._asked[slot], answer)
+        """Return what is wrong with the response."""
+        return failure or self._check(self._asked[slot], response)
 
 
 class PartRecorders:
-    """Keeps the figures of each kind of request apart, in the ledger's parts."""
+    """Keeps the figures of each kind of request apart, in the tracker's parts."""
 
     def __init__(self, tracker: RequestTracker, part_of: Mapping[Request, int]) -> None:
         self._part_of = part_of
@@ -82,7 +82,7 @@ class PartRecorders:
         slot: int,
         stamps_ns: tuple[int, int, int],
         failure: Failure | None,
-        _answer: bytes,
+        _response: bytes,
         /,
     ) -> Failure | None:
         """Record the end a second time, where it belongs."""
@@ -91,9 +91,9 @@ class PartRecorders:
 
 
 class ReplyTimes:
-    """Keeps when each response of each good stream came, in the ledger's recorder.
+    """Keeps the arrival times of the responses of each successful stream.
 
-    It must be the last of several observers: any of them may call a stream bad.
+    It must be the last of several observers: any of them may fail a stream.
     """
 
     def __init__(self, tracker: RequestTracker) -> None:
@@ -114,10 +114,10 @@ class ReplyTimes:
         slot: int,
         _stamps_ns: tuple[int, int, int],
         failure: Failure | None,
-        _answer: bytes,
+        _response: bytes,
         /,
     ) -> Failure | None:
-        """Keep the times of a good stream."""
+        """Keep the times of a successful stream."""
         if failure is None and slot not in self._uncounted:
             self._recorder.keep_replies(self._came_ns[slot])
         return failure
@@ -139,7 +139,7 @@ def record(
 
 
 class ObservedTransport:
-    """Stands between a loop and its transport, and tells `observers` what passes."""
+    """Stands between a loop and its transport; `observers` see every request."""
 
     def __init__(self, transport: Transport, observers: Sequence[Observer]) -> None:
         self._transport = transport
@@ -195,11 +195,11 @@ class ObservedTransport:
         first_ns: int,
         last_ns: int,
         failure: Failure | None,
-        answer: bytes,
+        response: bytes,
         /,
     ) -> None:
         """Pass the end of a request on."""
         stamps_ns = (sent_ns, first_ns, last_ns)
         for observer in self._observers:
-            failure = observer.ended(slot, stamps_ns, failure, answer)
-        self._sink.finished(slot, sent_ns, first_ns, last_ns, failure, answer)
+            failure = observer.ended(slot, stamps_ns, failure, response)
+        self._sink.finished(slot, sent_ns, first_ns, last_ns, failure, response)

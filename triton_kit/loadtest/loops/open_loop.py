@@ -1,4 +1,4 @@
-"""Requests at their times, whether or not the ones before are answered."""
+"""Requests at their due times, whether or not earlier ones have responses."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class OpenLoop:
         reactor.on_alarm(self._pump)
 
     def open(self) -> None:
-        """Connect; raises TransportError where nobody accepts."""
+        """Connect; raises TransportError if no server accepts."""
         first = self._most_in_flight if self._has_sequences else _FIRST_SLOTS
         slots = max(len(self._due_ns), min(first, self._most_in_flight))
         self._transport.open(slots, self.tracker)
@@ -101,7 +101,7 @@ class OpenLoop:
 
     @property
     def ended(self) -> int:
-        """Requests that ended since the last cut, well or not."""
+        """Requests that ended since the last snapshot, successful or failed."""
         return self.recorder.finished
 
     @property
@@ -111,9 +111,9 @@ class OpenLoop:
 
     @property
     def backlog(self) -> BacklogSample | None:
-        """Requests that are due and have no answer, while more are to come.
+        """Requests that are due and have no response, while more will follow.
 
-        How many of them wait for a slot is told from the rate of those before.
+        The rate so far gives the number of requests that wait for a slot.
         """
         if self._next_ns == NEVER:
             return None
@@ -129,7 +129,7 @@ class OpenLoop:
         return self.recorder.peek()
 
     def take_snapshot(self) -> Snapshot:
-        """Return what was recorded since the last cut, and begin anew."""
+        """Return what was recorded since the last snapshot, and start anew."""
         return self.tracker.take_snapshot()
 
     @property
@@ -143,7 +143,7 @@ class OpenLoop:
             self._reactor.stop()
 
     def finish(self, end_ns: int) -> None:
-        """Send what is due before `end_ns` and no more; stop after the last answer."""
+        """Send nothing that is due at or after `end_ns`; stop at the last response."""
         self._end_ns = end_ns
         if self._next_ns >= end_ns:
             self._next_ns = NEVER
@@ -152,7 +152,7 @@ class OpenLoop:
     def end_sequences(self) -> None:
         """End the sequence of each slot that sends nothing more; counts nowhere.
 
-        While more is to come, there is none: an early question ends nothing later.
+        While requests follow, this ends nothing, now or later.
         """
         if self._next_ns == NEVER:
             self._endings.are_wanted = True
@@ -167,7 +167,7 @@ class OpenLoop:
         self.expire(now_ns(), failure)
 
     def expire(self, before_ns: int, failure: Failure) -> None:
-        """Fail the requests that were due before `before_ns` and have no answer yet."""
+        """Fail requests that were due before `before_ns` and have no response."""
         self.tracker.expire(self._transport, before_ns, failure)
 
     def _freed(self, slot: int, last_ns: int, /) -> None:

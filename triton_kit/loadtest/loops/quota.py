@@ -1,4 +1,4 @@
-"""When the newest slots of a periodic load have been answered often enough."""
+"""When the newest slots of a periodic load have received enough responses."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from triton_kit.loadtest.request import Failure, Request
 
 
 class Quota:
-    """Stops the reactor once each of the slots it waits for has had its answers.
+    """Stops the reactor once each slot that it waits for has its responses.
 
-    The replies of a stream count one by one; so does a request that failed.
+    Every response of a stream counts; so does a request that failed.
     """
 
-    def __init__(self, reactor: Reactor, answers: int) -> None:
+    def __init__(self, reactor: Reactor, responses: int) -> None:
         self._reactor = reactor
-        self._answers = answers
+        self._responses = responses
         self._missing: dict[int, int] = {}
         self._streamed: set[int] = set()
 
     def expect(self, slots: Iterable[int]) -> None:
-        """Wait for the answers of these slots from now on."""
-        self._missing = dict.fromkeys(slots, self._answers)
+        """Wait for the responses of these slots from now on."""
+        self._missing = dict.fromkeys(slots, self._responses)
 
     def sent(self, _slot: int, _request: Request, /) -> None:
-        """Only answers count."""
+        """Only responses count."""
 
     def replied(self, slot: int, _at_ns: int, /) -> None:
         """Count one response of many."""

@@ -13,11 +13,11 @@ from triton_kit.loadtest.net.transport import Transport
 class SequenceEndings:
     """Ends sequences of slots that send nothing more, by requests that count nowhere.
 
-    Until its end comes, a sequence holds a place in the server, for which others may
-    wait.
+    Until its end comes, a sequence holds a place in the server, and others may wait
+    for that place.
 
     Attributes:
-        are_wanted: whether a slot that is free for good is to end its sequence.
+        are_wanted: whether a slot that sends nothing more ends its sequence.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class SequenceEndings:
 
     @property
     def in_flight(self) -> int:
-        """Ends that the server has not answered."""
+        """Ends without a response so far."""
         return len(self._ledger.uncounted)
 
     def send(self, slots: Iterable[int]) -> None:

@@ -39,7 +39,7 @@ class SlotRequests:
 
 
 class Stretch(NamedTuple):
-    """The data of one sequence: so many requests, around and around in `places`."""
+    """The data of one sequence: `length` requests that repeat `places`."""
 
     length: int
     places: range
@@ -161,7 +161,7 @@ def make_sequence_source(
 
     An id is free again once its sequence has ended, and a slot has one sequence at a
     time, so an id per slot is enough; and every request can be encoded beforehand.
-    Whoever asks for a slot anew gets its sequences from the first one on.
+    A slot that is asked for anew gets its sequences from the first one on.
 
     Args:
         sequences: lengths and ids.

@@ -1,4 +1,4 @@
-"""The sink of every loop: what is in flight, and what came of the rest."""
+"""The sink of every loop: which requests are in flight, and how others ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Freed = Callable[[int, int], None]
 class RequestTracker:
     """Records how each request ended, then hands its slot back to the loop.
 
-    Loops write to `due_ns` directly: a call per request would cost more than the rest.
+    Loops write to `due_ns` directly: a call per request would cost more than all else.
 
     Attributes:
         recorder: everything that ended.
@@ -34,11 +34,11 @@ class RequestTracker:
         self.finished: OnEnd
 
     def hand_back_to(self, freed: Freed) -> None:
-        """Have the loop told of every slot that is free again."""
+        """Set the function that learns of every slot that is free again."""
         self.finished = _finished(self.recorder, self.due_ns, freed)
 
     def leave_out(self, ended: Callable[[], None]) -> None:
-        """Allow requests that count nowhere; the loop is told with `ended` of each."""
+        """Allow requests that count nowhere; `ended` is called at the end of each."""
         finished = self.finished
 
         def either(slot: int, *end: Any) -> None:  # noqa: ANN401  as `finished` has it
@@ -63,13 +63,13 @@ class RequestTracker:
             self.recorder.retry()
 
     def expire(self, transport: Transport, before_ns: int, failure: Failure) -> None:
-        """Fail the requests that were due before `before_ns` and have no answer yet."""
+        """Fail requests that were due before `before_ns` and have no response."""
         for slot, due_ns in enumerate(self.due_ns):
             if 0 < due_ns < before_ns:
                 transport.cancel(slot, failure)
 
     def take_snapshot(self) -> Snapshot:
-        """Return what was recorded since the last cut, and begin anew."""
+        """Return what was recorded since the last snapshot, and start anew."""
         return Snapshot(self.recorder.take(), tuple(part.take() for part in self.parts))
 
 

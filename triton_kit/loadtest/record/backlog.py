@@ -1,4 +1,4 @@
-"""What an open loop is owed: requests that are due and unanswered, over time."""
+"""The backlog of an open loop: requests that are due and unanswered, over time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 # Beyond this many notes only every second one is kept: a run may last for days.
 _MOST_NOTES = 512
 _FEWEST_NOTES = 8  # fewer tell nothing yet
-# A quarter is looked at in so many places: a machine that pauses notes nothing
-# meanwhile, and what was owed then is between what the notes beside the pause say.
-_LOOKS = 64
+# A quarter is sampled this often. While a machine pauses, nothing is noted: the backlog
+# is then interpolated between the notes before and after.
+_SAMPLES = 64
 
 
 class BacklogSample(NamedTuple):
@@ -32,8 +32,8 @@ class BacklogGrowth:
     """How many requests were unanswered, on average, in two quarters of a run.
 
     Attributes:
-        second_quarter: the first is left out, as it begins with nothing owed.
-        last_quarter: a server that keeps up owes about as much as before.
+        second_quarter: the first is left out, as it begins without a backlog.
+        last_quarter: about the same if the server keeps up.
         rate: the rate at which they came due in the last, by that in the second.
     """
 
@@ -43,7 +43,7 @@ class BacklogGrowth:
 
 
 class BacklogHistory:
-    """Remembers what was owed at which time of a run."""
+    """Remembers the backlog over the time of a run."""
 
     def __init__(self) -> None:
         self._notes: list[_Note] = []
@@ -51,7 +51,7 @@ class BacklogHistory:
         self._heard = 0
 
     def note(self, at_ns: int, backlog: BacklogSample) -> None:
-        """Remember what is owed; times ascend."""
+        """Remember the backlog at a time; times ascend."""
         if self._heard % self._every == 0:
             self._notes.append(_Note(at_ns, backlog))
         self._heard += 1
@@ -67,14 +67,14 @@ class BacklogHistory:
         times = np.array([note.at_ns - start_ns for note in self._notes])
         due, unanswered = np.array([note.backlog for note in self._notes]).T
 
-        def owed_in(quarter: int) -> tuple[float, float]:
+        def backlog_in(quarter: int) -> tuple[float, float]:
             """Return how many came due, and how many were unanswered on average."""
-            looks = (quarter + np.linspace(0, 1, _LOOKS)) * times[-1] / 4
-            came = np.interp(looks[[0, -1]], times, due)
-            return came[1] - came[0], np.interp(looks, times, unanswered).mean()
+            moments = (quarter + np.linspace(0, 1, _SAMPLES)) * times[-1] / 4
+            came = np.interp(moments[[0, -1]], times, due)
+            return came[1] - came[0], np.interp(moments, times, unanswered).mean()
 
-        came_before, before = owed_in(1)
-        came_last, last = owed_in(3)
+        came_before, before = backlog_in(1)
+        came_last, last = backlog_in(3)
         return BacklogGrowth(
             second_quarter=float(before),
             last_quarter=float(last),

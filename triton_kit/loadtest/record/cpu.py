@@ -1,7 +1,7 @@
-"""Whose CPU time it was: ours, the server's where it runs here, or somebody else's.
+"""Who used the CPU: this client, a server on this machine, or other processes.
 
-Somebody else is a process of this machine or, where that is a virtual one, another
-machine of its host: time in which a core had work and did not run ("steal").
+On a virtual machine, other machines of the same host count, too: time in which a core
+had work and did not run ("steal").
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class CpuWatch:
     def sample(self) -> CpuSample:
         """Read all counters now."""
         if self._server is not None and not _is_alive(self._server):
-            # It may have been started anew. If not yet: the next sample looks again.
+            # It may have been restarted. If not yet, the next sample tries again.
             self._server = self._find_server() or self._server
         machine_s, stolen_s = _machine_s()
         return CpuSample(
@@ -190,7 +190,7 @@ class CpuWatch:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """Whether a process runs still; one that nobody has buried does not."""
+    """Whether a process still runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -17,7 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 from triton_kit.errors import SpecError, TransportError
 from triton_kit.triton.address import shown
 
-_ANSWER_WITHIN_S = 5.0
+_RESPONSE_WITHIN_S = 5.0
 _TYPE = re.compile(r"# TYPE (?P<name>\S+) (?P<kind>\S+)")
 _SAMPLE = re.compile(
     r"(?P<name>[a-zA-Z_:][\w:]*)(\{(?P<labels>.*)\})?\s+(?P<value>\S+)(\s+-?\d+)?"
@@ -85,11 +85,11 @@ class MetricsWatch:
         """Ask once.
 
         Raises:
-            TransportError: nobody answers there, or not with metrics.
+            TransportError: no server responds there, or not with metrics.
         """
         try:
-            with _opener.open(self._url, timeout=_ANSWER_WITHIN_S) as answer:
-                scrape = parse_metrics(answer.read().decode(errors="replace"))
+            with _opener.open(self._url, timeout=_RESPONSE_WITHIN_S) as response:
+                scrape = parse_metrics(response.read().decode(errors="replace"))
         except HTTPError as error:
             error.close()
             raise TransportError(
@@ -102,13 +102,13 @@ class MetricsWatch:
             ) from error
         if not scrape.values:
             raise TransportError(
-                f"no metrics at {shown(self._url)}: none in the answer"
+                f"no metrics at {shown(self._url)}: the response has none"
             )
         return scrape
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Scrape for as long as the block runs, as well as the endpoint answers."""
+        """Scrape while the block runs; failed scrapes are left out."""
         self._scrapes = []
         self._try_to_scrape()
         is_over = threading.Event()

@@ -13,7 +13,7 @@ from triton_kit.loadtest.request import TIMEOUT, Failure
 
 @dataclass(slots=True)
 class ErrorTally:
-    """How many requests failed in one way, and what the first of them said."""
+    """How many requests failed in one way, and the message of the first of them."""
 
     count: int = 0
     example: str = ""
@@ -24,18 +24,18 @@ class Recording:
     """What was measured in one stretch of time. Latencies in nanoseconds.
 
     Attributes:
-        latency: from the time a request was due to the end of its answer.
+        latency: from the time a request was due to the end of its response.
         from_send: from the time its bytes left instead.
-        to_first: from the due time to the first bytes of the answer.
+        to_first: from the due time to the first bytes of the response.
         lag: from the due time to the time its bytes left.
-        between: from one reply of a stream to the next.
-        replies: all replies of streams; 0 where every request has one answer.
+        between: from one response of a stream to the next.
+        replies: all responses of streams; 0 where every request has one response.
         retried: how often a request was sent again because its server had refused it
             unprocessed; it counts once all the same.
         errors: failed requests by kind; they are in no histogram.
-        times: due, sent, first and last of every good request, int64 arrays of shape
-            (n, 4); only where the recorder was asked to keep them.
-        replied_at: of the same requests in the same order, when each of their replies
+        times: due, sent, first and last of every successful request, int64 arrays of
+            shape (n, 4); only if the recorder keeps them.
+        replied_at: of the same requests in the same order, when each of their responses
             came, int64 arrays of shape (replies,); only of streams.
     """
 
@@ -52,17 +52,17 @@ class Recording:
 
     @property
     def succeeded(self) -> int:
-        """Requests with a good answer."""
+        """Requests with a successful response."""
         return self.latency.count
 
     @property
     def failed(self) -> int:
-        """Requests without one."""
+        """Requests that failed."""
         return sum(tally.count for tally in self.errors.values())
 
     @property
     def total(self) -> int:
-        """Requests that ended, well or not."""
+        """Requests that ended, successful or failed."""
         return self.succeeded + self.failed
 
     def merge(self, other: Recording) -> None:
@@ -87,7 +87,7 @@ class Snapshot:
 
     Attributes:
         whole: every request that ended in it.
-        parts: the same requests told apart, where they are: by model, or by level.
+        parts: the same requests per model, where there are several.
     """
 
     whole: Recording
@@ -101,8 +101,8 @@ class Recorder:
     then counts them into histograms, a batch at a time.
 
     Attributes:
-        times: due, sent, first and last of one request after another. Whoever
-            appends calls `count` once it holds BATCH integers.
+        times: due, sent, first and last of one request after another. The
+            code that appends calls `count` once it holds BATCH integers.
     """
 
     BATCH = 4 * 2048  # some 0.2 ms of work: no request behind it waits noticeably
@@ -114,13 +114,13 @@ class Recorder:
         self._recording = Recording()
 
     def reply(self, gap_ns: int | None) -> None:
-        """Record one reply of a stream, and the gap to the one before it if any."""
+        """Record one response of a stream, and the gap to the one before it."""
         self._recording.replies += 1
         if gap_ns is not None:
             self._gaps_ns.append(gap_ns)
 
     def keep_replies(self, came_ns: list[int]) -> None:
-        """Keep when each reply of a good stream came."""
+        """Keep when each response of a successful stream came."""
         self._recording.replied_at.append(np.array(came_ns, np.int64))
 
     def retry(self) -> None:
@@ -128,7 +128,7 @@ class Recorder:
         self._recording.retried += 1
 
     def fail(self, failure: Failure) -> None:
-        """Record a request without a good answer."""
+        """Record a request without a successful response."""
         tally = self._recording.errors.setdefault(
             failure.kind, ErrorTally(example=failure.detail)
         )
@@ -136,12 +136,12 @@ class Recorder:
 
     @property
     def succeeded(self) -> int:
-        """Good answers since the last cut."""
+        """Successful responses since the last recording was taken."""
         return self._recording.succeeded + len(self.times) // 4
 
     @property
     def finished(self) -> int:
-        """Requests that ended since the last cut, well or not."""
+        """Requests that ended since then, successful or failed."""
         return self.succeeded + self._recording.failed
 
     @property
@@ -155,7 +155,7 @@ class Recorder:
         return self.finished - late + self._recording.replies
 
     def take(self) -> Recording:
-        """Return what was recorded since the last cut, and begin anew."""
+        """Return what was recorded since the last time, and start anew."""
         self.count()
         done, self._recording = self._recording, Recording()
         return done
@@ -166,7 +166,7 @@ class Recorder:
         return self._recording
 
     def count(self) -> None:
-        """Move what has gathered into the histograms."""
+        """Count the gathered times into the histograms."""
         times = np.fromiter(self.times, np.int64, len(self.times))
         self.times.clear()
         if self._keeps_times:

@@ -21,7 +21,7 @@ class Window:
     Attributes:
         length_s: how long it was.
         recording: the requests that ended in it.
-        parts: the same requests told apart, where they are.
+        parts: the same requests per model, where there are several.
     """
 
     length_s: float
@@ -30,7 +30,7 @@ class Window:
 
     @property
     def requests_per_s(self) -> float:
-        """Good answers per second."""
+        """Successful responses per second."""
         return self.recording.succeeded / self.length_s if self.length_s else 0.0
 
 
@@ -42,13 +42,13 @@ class StopRule:
         kind: `fixed` (one window), `windows` (perf_analyzer's: until three in a row
             agree) or `confident` (until the 95 % confidence intervals are narrow).
         window_s: length of a window; where `window_requests` is given, of what
-            progress is told by only.
-        window_requests: a window ends when so many requests have ended instead.
-        percentile: the latency that must settle, 0 < percentile < 100; None is the
+            only the progress depends on it.
+        window_requests: a window ends when this many requests have ended instead.
+        percentile: the latency that must be stable, 0 < percentile < 100; None is the
             mean for `windows` (as with perf_analyzer) and p95 for `confident`.
         tolerance: how far windows may lie apart, or the half-width of an interval,
             as a share: 0.1 is 10 %.
-        most_windows: give up after so many; the verdict then says unstable.
+        most_windows: stop after this many; the verdict is then unstable.
     """
 
     kind: str
@@ -76,11 +76,11 @@ class StopRule:
             raise SpecError(f"{self.most_windows} windows at most: need 1 or more")
 
     def why_unstable(self, windows: Sequence[Window]) -> str | None:
-        """Say why these windows are not enough; None when they are."""
+        """Return why these windows are not enough; None if they are."""
         return _RULES[self.kind](self, windows)
 
     def is_over(self, windows: Sequence[Window]) -> bool:
-        """Whether to stop now: settled, or no hope."""
+        """Whether to stop now: stable, or too many windows."""
         return len(windows) >= self.most_windows or self.why_unstable(windows) is None
 
     def used(self, windows: Sequence[Window]) -> Sequence[Window]:
@@ -88,7 +88,7 @@ class StopRule:
         return windows[-3:] if self.kind == "windows" else windows
 
     def latency_ns(self, window: Window) -> float:
-        """Return the latency that must settle."""
+        """Return the latency that must be stable."""
         latency = window.recording.latency
         if self.percentile is not None:
             return latency.quantile_ns(self.percentile / 100)

@@ -31,8 +31,8 @@ class ModelStats:
 
     Attributes:
         model: name of the model.
-        requests: answered well.
-        failed: answered with an error.
+        requests: successful ones.
+        failed: requests whose response was an error.
         inferences: requests times their batch size.
         executions: batches that were run; inferences by executions is the mean batch.
         mean_us: mean time per request that went through each stage: `request` is all
@@ -85,8 +85,8 @@ class StatsWatch:
     def sample(self) -> dict[str, Any] | None:
         """Return all counters once they rest; None where the server does not tell.
 
-        Triton counts a request after its answer has left. Where others load the server
-        as well, the counters never rest, and are taken as they are.
+        Triton counts a request after its response has left. If other clients use the
+        server, the counters never rest, and are taken as they are.
         """
         counters = self._read()
         deadline_s = time.monotonic() + _RESTS_WITHIN_S

@@ -20,7 +20,7 @@ _SERVER_COLUMNS = {
 }
 
 
-# Column -> the gauge that it shows, which level of it, and how a number looks.
+# Column -> the gauge that it shows, which level of it, and the format of its number.
 _GPU_COLUMNS = {
     "Avg GPU Utilization": ("nv_gpu_utilization", "mean", "g"),
     "Avg GPU Power Usage": ("nv_gpu_power_usage", "mean", "g"),
@@ -32,9 +32,8 @@ _GPU_COLUMNS = {
 def as_csv(result: PerfResult, *, verbose: bool = False) -> str:
     """Return perf_analyzer's `-f` CSV: one row per load, times in microseconds.
 
-    Client send and receive are not told apart here as there; `Network+Server Send/Recv`
-    is what is left of the latency beside the stages that the server counts. With
-    `verbose` the columns of `--verbose-csv` follow.
+    `Network+Server Send/Recv` is what is left of the latency beside the stages that the
+    server counts. With `verbose` the columns of `--verbose-csv` follow.
     """
     is_closed = all("concurrency" in run.load for run in result.runs)
     has_replies = any(model["decoupled"] for model in result.models) and any(
@@ -125,9 +124,9 @@ def _stage_us(run: Run, stage: str) -> float:
     mean_us = {stats.model: stats.mean_us.get(stage, 0.0) for stats in run.server}
     if not run.models:
         return next(iter(mean_us.values()), 0.0)  # the model's, before its steps'
-    answered = {part.name: part.recording.succeeded for part in run.models}
-    weighted = sum(n * mean_us.get(model, 0.0) for model, n in answered.items())
-    return weighted / max(sum(answered.values()), 1)
+    succeeded = {part.name: part.recording.succeeded for part in run.models}
+    weighted = sum(n * mean_us.get(model, 0.0) for model, n in succeeded.items())
+    return weighted / max(sum(succeeded.values()), 1)
 
 
 def as_profile(result: PerfResult) -> str:

@@ -141,5 +141,5 @@ def as_json(objectives: tuple[Objective, ...], run: Run) -> list[dict[str, Any]]
 
 
 def _finite(value: float) -> float | None:
-    """Return a value that JSON has: no latency where no answer was good."""
+    """Return a value that JSON has: None without a successful response."""
     return value if isfinite(value) else None

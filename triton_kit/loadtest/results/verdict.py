@@ -34,12 +34,12 @@ _SLIGHTLY_BEHIND = 1.2
 _FAILED = 0.01
 # A larger share of due requests without a response means that the rate is not kept.
 _SHORT = 0.05
-# What Triton answers once it takes a Python model's process for dead.
+# Triton's response once it considers the process of a Python model dead.
 _DEAD_MODEL = re.compile(r"\bStub process '[^']*' is not healthy")
 # The machine has nothing left for a server that runs on it.
 _BUSY_SHARE = 0.95
 _ENDED_MODEL = (  # issues 7230 and 8604 of Triton
-    "the process of a Python model ended or had no CPU for a second; it answers with "
+    "the process of a Python model ended or had no CPU for a second; it responds with "
     "errors until it is unloaded and loaded"
 )
 _LONGEST_EXAMPLE = 120
@@ -168,7 +168,7 @@ def _falls_behind(
 
 
 def _is_short(pace: Pace, growth: BacklogGrowth, recording: Recording) -> bool:
-    """Say whether fewer requests were answered than a server that keeps up answers.
+    """Say whether fewer requests ended than on a server that keeps up.
 
     Requests of the last moments are in flight at the end: as many as came due in a
     short latency. The median would not do, as it grows with the backlog.

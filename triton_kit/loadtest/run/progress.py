@@ -1,4 +1,4 @@
-"""How far a measurement is, for whoever shows it."""
+"""How far a measurement is, for the code that shows it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LoadStatus:
 
     @property
     def left_s(self) -> float | None:
-        """About how long it will take, at most; None where that cannot be told."""
+        """About how long it will take, at most; None before that is known."""
         if not self.done:
             return None
         return self.elapsed_s * (1 - self.done) / self.done

@@ -29,7 +29,7 @@ from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.tensors import DYNAMIC, Shape
 from triton_kit.triton.model import ModelInfo
 
-# Different bytes in turn, so that no cache answers for the model; bounded in memory.
+# Different bytes in turn, so that no cache responds for the model; bounded in memory.
 _DISTINCT_REQUESTS = 16
 _REQUEST_BYTES = 64 * 1024 * 1024
 _LARGEST_INPUT_BYTES = 2**31
@@ -37,12 +37,12 @@ _LARGEST_INPUT_BYTES = 2**31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSource:
-    """What is sent, and what must come back.
+    """The requests to send, and the expected responses.
 
     Attributes:
         requests: taken in turn, where there are no sequences.
         source: the requests of each slot, where there are.
-        check: holds answers against expected ones, where those are known.
+        check: compares responses with expected ones, where those are known.
         part_of: whose request each is, where there are several models.
     """
 
@@ -116,7 +116,7 @@ def _with_joined_outputs(model: ModelInfo) -> ModelInfo:
 def _check_transport(
     spec: PerfSpec, steps: Sequence[InputStep], protocol: Protocol
 ) -> None:
-    """Refuse what cannot travel, or be held against what is expected, that way."""
+    """Refuse data that this transport cannot carry, or responses it cannot check."""
     endpoint = spec.transport.endpoint
     has_expected = any(step.expected for step in steps)
     if endpoint != "infer" and spec.batch_size > 1:
@@ -130,7 +130,7 @@ def _check_transport(
     if has_region and spec.transport.output_bytes != 0 and has_expected:
         raise SpecError(
             "outputs in shared memory cannot be held against validation_data",
-            hint="--output-shared-memory-size 0 leaves them in the answers",
+            hint="--output-shared-memory-size 0 leaves them in the responses",
         )
 
 

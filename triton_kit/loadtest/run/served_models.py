@@ -20,7 +20,7 @@ from triton_kit.triton.model import ModelInfo, ServerInfo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """One model: what to send to it, how, and what it says of itself."""
+    """One model: what to send to it, how, and how the server describes it."""
 
     spec: PerfSpec
     protocol: Protocol
@@ -31,8 +31,7 @@ class ServedModel:
 class ServedModels:
     """All models of a measurement, their server, and models that they call.
 
-    `spec` is what was asked for, with sequences just where the model needs them or
-    they were asked for.
+    `spec` is the given one; it has sequences if the model or the user needs them.
     """
 
     spec: PerfSpec
@@ -42,13 +41,13 @@ class ServedModels:
 
     @property
     def protocol(self) -> Protocol:
-        """How to speak to the server; requests are encoded by each target's own."""
+        """How to speak to the server; requests are encoded by each model's own."""
         return self.each[0].protocol
 
     @property
     def names(self) -> list[str]:
         """The models, the steps of those that are pipelines, and those they call."""
-        models = [target.model for target in self.each]
+        models = [served.model for served in self.each]
         steps = [step for model in models for step in model.steps]
         names = [*(model.name for model in models), *steps, *self.composing]
         return list(dict.fromkeys(names))
@@ -80,7 +79,7 @@ def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
     """Ask the server for the models of `spec`; yield what to send their requests by.
 
     Raises:
-        TransportError: nobody listens at the URL, or not in this protocol.
+        TransportError: no server listens at the URL, or not in this protocol.
         SpecError: the server has no such model, or HTTP cannot carry its replies.
         ServerError: a model is not ready.
     """
@@ -99,14 +98,14 @@ def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
         for part, model in zip(spec.parts, models, strict=True)
     ]
     with ExitStack() as stack:
-        for target in each:
-            if target.protocol.memory is not None:
-                stack.enter_context(target.protocol.memory)
+        for served in each:
+            if served.protocol.memory is not None:
+                stack.enter_context(served.protocol.memory)
         yield ServedModels(spec=spec, server=server, each=each, composing=composing)
 
 
 def _with_sequences(spec: PerfSpec, models: Sequence[ModelInfo]) -> PerfSpec:
-    """Settle whether there are sequences, where nobody said how long they are."""
+    """Decide whether there are sequences, if the user set no length."""
     if len(models) > 1 or (spec.sequences and spec.sequences.length):
         return spec
     wanted = spec.sequences or Sequences(seed=spec.seed)
@@ -117,7 +116,7 @@ def _check_carries(spec: PerfSpec, model: ModelInfo) -> None:
     endpoint = spec.transport.endpoint
     if model.is_decoupled and spec.protocol == "http" and endpoint != "generate_stream":
         raise SpecError(
-            f"model {model.name!r} may reply any number of times (decoupled), "
+            f"model {model.name!r} may send any number of responses (decoupled), "
             "which HTTP cannot carry",
             hint="use -i grpc and the gRPC port, or --endpoint generate_stream",
         )
@@ -130,7 +129,7 @@ def _called(control: Control, word: str) -> str:
 
 
 def encode_all_requests(
-    targets: ServedModels, weights: Sequence[int], *, seed: int
+    models: ServedModels, weights: Sequence[int], *, seed: int
 ) -> RequestSource:
     """Encode every request of every model, and put them into an order.
 
@@ -138,28 +137,28 @@ def encode_all_requests(
         SpecError: the data, the shapes or the batch do not fit a model.
         ServerError: the server cannot share memory with this process.
     """
-    supplies = []
-    for target in targets.each:
-        supplies.append(encode_requests(target.spec, target.model, target.protocol))
-        if target.protocol.memory is not None:
-            target.protocol.memory.register()
-    if len(supplies) == 1:
-        return supplies[0]
+    sources = []
+    for served in models.each:
+        sources.append(encode_requests(served.spec, served.model, served.protocol))
+        if served.protocol.memory is not None:
+            served.protocol.memory.register()
+    if len(sources) == 1:
+        return sources[0]
     part_of = {
         request: index
-        for index, source in enumerate(supplies)
+        for index, source in enumerate(sources)
         for request in source.requests
     }
-    checks = [source.check for source in supplies]
+    checks = [source.check for source in sources]
     return RequestSource(
-        requests=deal([source.requests for source in supplies], weights, seed=seed),
+        requests=deal([source.requests for source in sources], weights, seed=seed),
         check=_MixedResponseCheck(checks, part_of) if any(checks) else None,
         part_of=part_of,
     )
 
 
 class _MixedResponseCheck:
-    """Holds an answer against what its own model is expected to say."""
+    """Compares a response with what is expected of its own model."""
 
     def __init__(
         self, checks: Sequence[ResponseCheck | None], part_of: dict[Request, int]
@@ -167,6 +166,6 @@ class _MixedResponseCheck:
         self._checks = checks
         self._part_of = part_of
 
-    def __call__(self, request: Request, answer: bytes) -> Failure | None:
+    def __call__(self, request: Request, response: bytes) -> Failure | None:
         check = self._checks[self._part_of[request]]
-        return None if check is None else check(request, answer)
+        return None if check is None else check(request, response)

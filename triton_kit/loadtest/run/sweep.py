@@ -29,8 +29,8 @@ def until_missed(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Se
 def binary(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Search:
     """Find the highest of ascending loads that meets the objectives.
 
-    Takes it that whoever meets them at one load meets them at every lower one, but for
-    the throughput: where that alone is too low, a higher load may have more.
+    Assumes that a server that meets them at one load meets them at every lower load.
+    Throughput is the exception: if that alone is too low, a higher load may have more.
     """
     low, high = 0, len(loads) - 1
     while low <= high:

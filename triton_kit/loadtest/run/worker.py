@@ -20,7 +20,7 @@ from triton_kit.loadtest.run import messages
 from triton_kit.loadtest.run.generator import LocalLoadGenerator, open_generator
 from triton_kit.loadtest.run.served_models import fetch_served_models
 
-# Sends events, receives commands; `Any`: pickled objects, told apart by their class.
+# Sends events, receives commands; `Any`: pickled objects of several classes.
 Parent: TypeAlias = "Connection[Any, Any]"
 
 

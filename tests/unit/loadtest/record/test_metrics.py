@@ -123,7 +123,7 @@ def test_an_answer_that_fails_is_left_out_and_the_run_goes_on(bad, place):
 def test_a_page_without_metrics_is_refused():
     with (
         answering("<html>") as (host, port),
-        pytest.raises(TransportError, match="none in the answer"),
+        pytest.raises(TransportError, match="the response has none"),
     ):
         MetricsWatch(f"http://{host}:{port}").scrape()
 

@@ -223,7 +223,7 @@ DEAD_MODEL = "in ensemble 'chain', Stub process 'mlp_0_0' is not healthy."
         (
             False,
             "the process of a Python model ended or had no CPU for a second; it "
-            "answers with errors until it is unloaded and loaded",
+            "responds with errors until it is unloaded and loaded",
         ),
     ],
 )
