@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from triton_kit.errors import SpecError
+from triton_kit.loadtest.record.histogram import Histogram
 from triton_kit.loadtest.record.recorder import Recording
 
 # Student's t for 95 %, by degrees of freedom; beyond these the normal's 1.96.
 _T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18)
 _NORMAL95 = 1.96
+# Mean latencies of a server that is warm differ by less than this factor.
+_WARM = 1.5
+_FEWEST_TO_COMPARE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,21 @@ class StopRule:
         if self.percentile is not None:
             return latency.quantile_ns(self.percentile / 100)
         return latency.mean_ns if self.kind == "windows" else latency.quantile_ns(0.95)
+
+
+def is_warm(before: Histogram, now: Histogram, *, may_grow: bool) -> bool:
+    """Say whether the latencies of two windows agree, as far as they can be compared.
+
+    Args:
+        before: of the earlier window.
+        now: of the later one.
+        may_grow: whether a latency that grows is no sign of a cold server: that of an
+            open loop grows if the server falls behind.
+    """
+    if min(before.count, now.count) < _FEWEST_TO_COMPARE:
+        return True
+    growth = now.mean_ns / before.mean_ns
+    return growth > 1 / _WARM and (may_grow or growth < _WARM)
 
 
 def fixed(length_s: float) -> StopRule:

@@ -38,6 +38,7 @@ class ModelStats:
         mean_us: mean time per request that went through each stage: `request` is all
             of it, `queue`, `compute_input`, `compute_infer`, `compute_output`.
         batch_sizes: batch size -> how many executions had it.
+        first_batch_sizes: those that the server had never run before.
     """
 
     model: str
@@ -47,6 +48,7 @@ class ModelStats:
     executions: int
     mean_us: Mapping[str, float]
     batch_sizes: Mapping[int, int]
+    first_batch_sizes: Sequence[int] = ()
 
     @property
     def compute_s(self) -> float:
@@ -65,6 +67,7 @@ class ModelStats:
             "executions": self.executions,
             "mean_us": {name: round(us, 3) for name, us in self.mean_us.items()},
             "batch_sizes": {str(size): n for size, n in self.batch_sizes.items()},
+            "first_batch_sizes": list(self.first_batch_sizes),
         }
 
 
@@ -186,4 +189,9 @@ def _growth(
         executions=now["executions"] - before["executions"],
         mean_us=means,
         batch_sizes={size: count for size, count in grown.items() if count},
+        first_batch_sizes=[
+            size
+            for size, count in grown.items()
+            if count and not before["batches"].get(size)
+        ],
     )

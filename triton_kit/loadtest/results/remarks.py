@@ -34,6 +34,13 @@ def remarks(result: Runs) -> list[str]:
         for run, objectives in zip(result.runs, result.objectives, strict=False)
         for row in objectives
     ]
+    asked_s = result.spec.get("warm_up_s", 0.0)
+    lines += [
+        f"{run.name}: warm-up of {run.warm_up_s:.3g} s instead of {asked_s:g} s, until "
+        "two windows agreed"
+        for run in result.runs
+        if asked_s and run.warm_up_s > 1.2 * asked_s
+    ]
     if any(run.cpu.is_server_hidden for run in result.runs):
         lines.append(
             "the server's process cannot be seen, so its CPU is not told from that of "

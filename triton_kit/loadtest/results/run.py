@@ -33,6 +33,7 @@ class Run:
         models: the figures of each model, where there are several.
         levels: the figures of each level of a periodic load.
         ended_early: why the run ended before its time, if it did.
+        warm_up_s: how long the load ran before it was measured.
     """
 
     figures: Figures
@@ -47,6 +48,7 @@ class Run:
     models: tuple[Figures, ...] = ()
     levels: tuple[Figures, ...] = ()
     ended_early: str | None = None
+    warm_up_s: float = 0.0
 
     @property
     def name(self) -> str:
@@ -112,6 +114,7 @@ class Run:
             "stolen_cores": cpu.stolen_cores,
             "server_cpu_s": cpu.server_s,
             "ended_early": self.ended_early,
+            "warm_up_s": self.warm_up_s,
             "verdict": self.verdict.as_json(),
             "server": [model.as_json() for model in self.server],
             "metrics": list(self.metrics),

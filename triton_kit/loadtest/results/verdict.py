@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from triton_kit.loadtest.record.backlog import BacklogGrowth, BacklogHistory
 from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.request import TIMEOUT
+from triton_kit.loadtest.results.units import duration
 
 # A single thread cannot use more than one core; from here on it is the limit.
 _CLIENT_CORES = 0.9
@@ -29,6 +31,9 @@ _FEW_REQUESTS = 2
 # half as long as the run may show a smaller factor.
 _BEHIND = 1.5
 _SLIGHTLY_BEHIND = 1.2
+# The first run of a shape on a GPU takes 130 to 700 ms instead of 3.
+_COLD = 10
+_COLD_NS = 50_000_000
 # A larger share of failed requests is no accident. Timeouts also hide that a server
 # falls behind, as a request that timed out leaves the backlog.
 _FAILED = 0.01
@@ -107,6 +112,7 @@ def judge(
     allowed_failed: float | None = None,
     pace: Pace | None = None,
     ended_early: str | None = None,
+    first_batch_sizes: Sequence[int] = (),
 ) -> Verdict:
     """Judge a run.
 
@@ -119,6 +125,7 @@ def judge(
         allowed_failed: the share of failed requests that an objective allows.
         pace: how many requests were due, where the load has a rate.
         ended_early: why the run ended before its time, if it did.
+        first_batch_sizes: batch sizes that the server ran for the first time.
     """
     found = [
         ("failing", ended_early),
@@ -128,6 +135,7 @@ def judge(
         ("server-limited", _late(recording)),
         *_falls_behind(backlog.growth(), pace, recording),
         ("disturbed", _lost(cpu)),
+        ("unstable", _is_cold(recording, first_batch_sizes)),
         ("unstable", why_unstable),
         ("server-limited", _machine_is_busy(cpu)),
     ]
@@ -191,6 +199,21 @@ def _lost(cpu: CpuUse) -> str | None:
         return None
     return ", ".join(
         text.format(cores) for text, cores in takers.items() if cores > _MINOR * lost
+    )
+
+
+def _is_cold(recording: Recording, first_batch_sizes: Sequence[int]) -> str | None:
+    """Report first runs of batch sizes, if a response took as long as those take."""
+    latency = recording.latency
+    usual_ns = latency.quantile_ns(0.5)
+    is_slow = latency.max_ns > max(_COLD * usual_ns, usual_ns + _COLD_NS)
+    if not first_batch_sizes or not is_slow:
+        return None
+    sizes = ", ".join(map(str, first_batch_sizes))
+    return (
+        f"the server ran batch sizes for the first time ({sizes}), and a response took "
+        f"{duration(latency.max_ns)} instead of {duration(usual_ns)}: measure again or "
+        "use a longer --warm-up"
     )
 
 

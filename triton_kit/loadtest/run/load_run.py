@@ -12,8 +12,9 @@ from triton_kit.loadtest.loops.scheduling import scheduling_of
 from triton_kit.loadtest.net.clock import NS_PER_S, now_ns, ns
 from triton_kit.loadtest.net.reactor import NEVER, Reactor, Timer
 from triton_kit.loadtest.record.cpu import CpuWatch
+from triton_kit.loadtest.record.histogram import Histogram
 from triton_kit.loadtest.record.metrics import MetricsWatch
-from triton_kit.loadtest.record.stability import Window
+from triton_kit.loadtest.record.stability import Window, is_warm
 from triton_kit.loadtest.record.stats import StatsWatch
 from triton_kit.loadtest.request import TIMEOUT, Failure
 from triton_kit.loadtest.results.run import Run
@@ -23,6 +24,8 @@ from triton_kit.loadtest.spec import PerfSpec
 
 # How often overdue requests are failed and progress is reported, at least.
 _TICK_NS = 100_000_000
+# A warm-up may take this many times as long as asked for.
+_LONGEST_WARM_UP = 5
 # How often a window of a number of requests is checked for its end.
 _POLL_NS = 5_000_000
 # After this long without an ended request, requests may wait for the server's places
@@ -97,14 +100,34 @@ class LoadRun:
     def _warm_up(self) -> None:
         if not self._spec.warm_up_s:
             return
-        self._loop.begin()
+        start_ns = self._end_ns = now_ns()
         with self._ticking():
-            self._end_ns = now_ns() + ns(self._spec.warm_up_s)
-            self._run_until(self._end_ns)
+            self._loop.begin()
+            self._run_until_warm(start_ns)
+            self._measured.warm_up_s = (self._end_ns - start_ns) / NS_PER_S
             self._drain()
         if not self._measured.ended_early:
             self._end_sequences()
             self._loop.take_snapshot()
+
+    def _run_until_warm(self, start_ns: int) -> None:
+        """Run at least as long as asked for, and until two windows agree.
+
+        A server that runs a shape for the first time may take a hundred times as long.
+        """
+        window_ns = ns(self._spec.warm_up_s / 2)
+        latencies: list[Histogram] = []
+        while not (self._measured.ended_early or self._loop.is_done):
+            self._end_ns += window_ns
+            self._run_until(self._end_ns)
+            elapsed_ns = self._end_ns - start_ns
+            is_longest = elapsed_ns >= ns(_LONGEST_WARM_UP * self._spec.warm_up_s)
+            if is_longest or self._measured.ended_early:
+                return
+            latencies.append(self._loop.take_snapshot().whole.latency)
+            is_open = self._load.concurrency is None
+            if len(latencies) > 1 and is_warm(*latencies[-2:], may_grow=is_open):
+                return
 
     def _measure(self) -> None:
         measured = self._measured

@@ -34,6 +34,8 @@ class Measurement:
         send_rate: requests per second that an open loop sent; None for a closed one.
         has_ended: whether the load had an end of its own, as a trace has.
         ended_early: why the run ended before its time, if it did.
+        warm_up_s: how long the load ran before it was measured.
+        warm_up_s: how long the load ran before it was measured.
     """
 
     windows: list[Window] = field(default_factory=list)
@@ -46,6 +48,7 @@ class Measurement:
     send_rate: float | None = None
     has_ended: bool = False
     ended_early: str | None = None
+    warm_up_s: float = 0.0
 
 
 def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
@@ -79,6 +82,7 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
         models=models,
         levels=_figures_of_levels(spec, load, windows),
         ended_early=measured.ended_early,
+        warm_up_s=measured.warm_up_s,
         verdict=judge(
             why_unstable=_why_unstable(spec, load, measured),
             cpu=cpu,
@@ -88,6 +92,9 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
             allowed_failed=allowed_failed(spec.slo),
             pace=_pace(load, windows),
             ended_early=measured.ended_early or _without_requests(windows),
+            first_batch_sizes=[
+                size for stats in measured.server for size in stats.first_batch_sizes
+            ],
         ),
     )
 

@@ -6,7 +6,7 @@ from triton_kit.loadtest.record.stats import StatsWatch
 
 
 class Counters:
-    """ResponseChecks with one set of counters after another, each of them twice."""
+    """Responds with one set of counters after another, each of them twice."""
 
     def __init__(self, *told):
         self._told = (counters for counters in told for _ in range(2))
@@ -52,3 +52,23 @@ def test_a_server_that_began_anew_gives_no_figures(after):
     watch = StatsWatch(Counters(counted(10), after), ["m"])
 
     assert watch.since(watch.sample()) == ()
+
+
+def batches(**executions):
+    return [
+        {
+            "batch_stats": [
+                {"batch_size": size[1:], "compute_infer": {"count": count}}
+                for size, count in executions.items()
+            ]
+        }
+    ]
+
+
+def test_batch_sizes_that_never_ran_before_are_known():
+    watch = StatsWatch(Counters(batches(_1=7, _4=2), batches(_1=9, _4=2, _8=1)), ["m"])
+
+    [grown] = watch.since(watch.sample())
+
+    assert grown.batch_sizes == {1: 2, 8: 1}
+    assert grown.first_batch_sizes == [8]

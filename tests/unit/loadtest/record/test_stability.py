@@ -21,6 +21,7 @@ from triton_kit.loadtest.record.stability import (
     confident,
     fixed,
     half_width,
+    is_warm,
 )
 from triton_kit.loadtest.request import Failure
 from triton_kit.loadtest.results.verdict import Pace, judge
@@ -436,6 +437,40 @@ def test_a_rate_that_is_not_kept_is_the_servers_limit():
     assert found.kind == "server-limited"
     assert found.reason.startswith("48.0 of the 60.0 requests per second that were due")
     assert verdict(backlog=backlog, pace=kept).kind == "stable"
+
+
+def latencies(*milliseconds):
+    recorder = Recorder()
+    for one in milliseconds:
+        recorder.times += (0, 0, 1, ns(one / 1000))
+    return recorder.take()
+
+
+def test_the_first_run_of_a_batch_size_is_not_stable():
+    cold, warm = latencies(*[3] * 99, 700), latencies(*[3] * 99, 9)
+
+    found = verdict(recording=cold, first_batch_sizes=[3, 8])
+
+    assert found.kind == "unstable"
+    assert "for the first time (3, 8), and a response took 700 ms" in found.reason
+    assert verdict(recording=warm, first_batch_sizes=[3, 8]).kind == "stable"
+    assert verdict(recording=cold).kind == "stable"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "may_grow", "expected"),
+    [
+        ([700, 3, 3], [3, 3, 3], False, False),
+        ([3, 3, 3], [3, 3, 4], False, True),
+        ([3, 3, 3], [700, 3, 3], False, False),
+        ([3, 3, 3], [700, 3, 3], True, True),
+        ([700], [3], False, True),
+    ],
+)
+def test_a_server_is_warm_once_two_windows_agree(before, now, may_grow, expected):
+    histograms = [latencies(*window).latency for window in (before, now)]
+
+    assert is_warm(*histograms, may_grow=may_grow) == expected
 
 
 def test_our_own_work_is_not_foreign():

@@ -77,7 +77,13 @@ def load_run_of(spec, reactor, loop, **more):
     )
 
 
-def run_against_a_server(response_after_s, load=None, deadline_s=None, **changes):
+def run_against_a_server(
+    response_after_s,
+    load=None,
+    deadline_s=None,
+    transport=MemoryTransport,
+    **changes,
+):
     """Send a load to a server whose responses take this long; return the run."""
     fixed = {"warm_up_s": 0, "measurement_interval_s": 60}
     spec = PerfSpec(
@@ -86,7 +92,7 @@ def run_against_a_server(response_after_s, load=None, deadline_s=None, **changes
     with Reactor() as reactor:
         setup = LoopSetup(
             reactor=reactor,
-            transport=MemoryTransport(reactor, service_ns=ns(response_after_s)),
+            transport=transport(reactor, service_ns=ns(response_after_s)),
             requests=[Request(b"x")],
             sequence_source=None,
             tracker=RequestTracker(),
@@ -131,3 +137,28 @@ def test_a_time_limit_ends_the_run_with_the_figures_so_far():
     assert run.recording.succeeded > 0
     assert 0.3 < run.window_s < 20
     assert run.verdict.kind == "failing"
+
+
+class ColdTransport(MemoryTransport):
+    """Its first responses take long, as first runs of shapes on a GPU do."""
+
+    def send(self, slot, request, /):
+        self._sent = getattr(self, "_sent", 0) + 1
+        self._service_ns = ns(0.06) if self._sent < 5 else ns(0.002)
+        super().send(slot, request)
+
+
+@pytest.mark.parametrize(
+    ("transport", "is_longer"), [(ColdTransport, True), (MemoryTransport, False)]
+)
+def test_a_warm_up_lasts_until_the_server_is_warm(transport, is_longer):
+    run = run_against_a_server(
+        0.002,
+        ClosedLoad(1),
+        transport=transport,
+        warm_up_s=0.4,
+        measurement_interval_s=0.2,
+    )
+
+    assert (run.warm_up_s > 0.5) == is_longer
+    assert run.warm_up_s <= 5 * 0.4 + 0.01
