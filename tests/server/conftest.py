@@ -8,7 +8,9 @@ from onnx_models import affine
 from real_core import real_core
 
 from triton_kit.errors import ServerError
+from triton_kit.serving.backend_directory import cache_folder
 from triton_kit.serving.embedded import running
+from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.triton.control_http import HttpControl
 
@@ -121,3 +123,13 @@ def loaded():
         with suppress(ServerError):
             HttpControl(started.http_url).load("broken")
         yield started
+
+
+@pytest.fixture(scope="module", params=["native", "python"])
+def backend(request):
+    """Each of the two onnxruntime backends; skips one that cannot serve here."""
+    try:
+        choose_onnxruntime_backend(request.param, cache=cache_folder())
+    except ServerError as error:
+        pytest.skip(error.message)
+    return request.param

@@ -78,3 +78,73 @@ def unique() -> bytes:
     """Return the different values of x, shape (k,): the first axis is not the batch."""
     node = helper.make_node("Unique", ["x"], ["y"])
     return graph_bytes([node], [("x", FLOAT, ["batch", 2])], [("y", FLOAT, ["k"])])
+
+
+def accumulate() -> bytes:
+    """Return y = x + before, and after = y: a sum, kept as the state of a sequence."""
+    shape = ["batch", 2]
+    nodes = [
+        helper.make_node("Add", ["x", "before"], ["y"]),
+        helper.make_node("Identity", ["y"], ["after"]),
+    ]
+    return graph_bytes(
+        nodes,
+        [("x", FLOAT, shape), ("before", FLOAT, shape)],
+        [("y", FLOAT, shape), ("after", FLOAT, shape)],
+    )
+
+
+def ragged() -> bytes:
+    """Return total, the sum of each request, and twice = 2 * x, of requests joined.
+
+    x has the elements of all requests, and `ends` where each one ends, from 0 on.
+    """
+    constants = [
+        helper.make_tensor("two", FLOAT, [], [2.0]),
+        helper.make_tensor("zero", FLOAT, [1], [0.0]),
+        helper.make_tensor("axis", TensorProto.INT64, [], [0]),
+        helper.make_tensor("last_axis", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("first", TensorProto.INT64, [1], [0]),
+        helper.make_tensor("second", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("last", TensorProto.INT64, [1], [-1]),
+        helper.make_tensor("end", TensorProto.INT64, [1], [2**31]),
+    ]
+    nodes = [
+        helper.make_node("Mul", ["x", "two"], ["twice"]),
+        helper.make_node("CumSum", ["x", "axis"], ["sums"]),
+        helper.make_node("Concat", ["zero", "sums"], ["sums_from_0"], axis=0),
+        helper.make_node("Gather", ["sums_from_0", "ends"], ["at_ends"]),
+        helper.make_node("Slice", ["at_ends", "first", "last"], ["starts_sum"]),
+        helper.make_node("Slice", ["at_ends", "second", "end"], ["ends_sum"]),
+        helper.make_node("Sub", ["ends_sum", "starts_sum"], ["differences"]),
+        helper.make_node("Unsqueeze", ["differences", "last_axis"], ["total"]),
+    ]
+    return graph_bytes(
+        nodes,
+        [("x", FLOAT, ["n"]), ("ends", TensorProto.INT32, ["m"])],
+        [("total", FLOAT, ["batch", 1]), ("twice", FLOAT, ["n"])],
+        constants,
+    )
+
+
+def large(*, side=2048) -> bytes:
+    """Return y = x @ w, with a w of side * side float32."""
+    weights = helper.make_tensor(
+        "w", FLOAT, [side, side], b"\0" * (4 * side * side), raw=True
+    )
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    shape = ["batch", side]
+    return graph_bytes([node], [("x", FLOAT, shape)], [("y", FLOAT, shape)], [weights])
+
+
+def with_default() -> bytes:
+    """Return y = x + bias; bias is an input that has a value of its own, 10."""
+    bias = helper.make_tensor("bias", FLOAT, [1], [10.0])
+    node = helper.make_node("Add", ["x", "bias"], ["y"])
+    shape = ["batch", 1]
+    return graph_bytes(
+        [node],
+        [("x", FLOAT, shape), ("bias", FLOAT, ["k"])],
+        [("y", FLOAT, shape)],
+        [bias],
+    )

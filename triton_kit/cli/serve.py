@@ -89,6 +89,13 @@ def _port(kind: str) -> Any:  # noqa: ANN401  a decorator
         help="Memory allocator of the server; tcmalloc needs less CPU per request.",
     ),
     kit_option(
+        "--onnxruntime-backend",
+        type=click.Choice(["auto", "native", "python"]),
+        default="auto",
+        help="native: in C, compiled once by cc. auto: native if that works, else "
+        "python.",
+    ),
+    kit_option(
         "--log",
         type=PATH_TO_WRITE,
         metavar="FILE",
@@ -175,6 +182,7 @@ def _facts(server: Server) -> dict[str, Any]:
         "version": server.version,
         "pid": server.pid,
         "models": server.models,
+        "onnxruntime_backend": server.onnxruntime_backend,
         "ready_after_s": round(server.ready_after_s, 3),
         "log": str(server.log),
     }
@@ -188,6 +196,7 @@ def _as_text(server: Server) -> str:
             f"  grpc     {server.grpc_url}",
             f"  metrics  {server.metrics_url}",
             f"  models   {', '.join(server.models) or 'none loaded yet'}",
+            f"  onnx     {server.onnxruntime_backend}",
             f"  log      {server.log}",
             "Ctrl-C stops it.",
         ]

@@ -23,18 +23,25 @@ def cache_folder() -> Path:
     return root.expanduser() / "triton-kit"
 
 
-def compose_backend_directory(server: Tritonserver, *, cache: Path) -> Path:
+def compose_backend_directory(
+    server: Tritonserver, *, cache: Path, native: Path | None = None
+) -> Path:
     """Return a folder with the wheel's Python backend and ours, made when missing.
 
     Its name is the hash of its content, which is compared each time, and it appears
     whole by a rename. So any number of processes may call this at once, and an upgrade
     never changes the backends of a running server.
 
+    Args:
+        server: the installed server.
+        cache: where the folder is kept.
+        native: the compiled `onnxruntime` backend; None is the one in Python.
+
     Raises:
         ServerError: the cache folder cannot be written.
         SpecError: another user could change it.
     """
-    parts = _parts(server)
+    parts = _parts(server, native)
     target = cache / f"backends-{_digest(parts)}"
     try:
         make_cache(cache)
@@ -68,7 +75,7 @@ def _put_in_place(
             raise
 
 
-def _parts(server: Tritonserver) -> dict[str, Path]:
+def _parts(server: Tritonserver, native: Path | None) -> dict[str, Path]:
     """Return the place of each file in the backend directory, and where it is now."""
     parts = {
         f"python/{path.name}": path
@@ -76,8 +83,11 @@ def _parts(server: Tritonserver) -> dict[str, Path]:
         if path.is_file()
     }
     parts[f"python/{server.stub.name}"] = server.stub
-    for path in sorted(_OURS.glob("*/*.py")):
-        parts[f"{path.parent.name}/{path.name}"] = path
+    if native is not None:
+        parts["onnxruntime/libtriton_onnxruntime.so"] = native
+        return parts
+    for path in sorted(_OURS.glob("onnxruntime/*.py")):
+        parts[f"onnxruntime/{path.name}"] = path
     return parts
 
 

@@ -21,6 +21,10 @@ from triton_kit.process import describe_exit, start_service, tail
 from triton_kit.serving.allocator import preload
 from triton_kit.serving.backend_directory import cache_folder, compose_backend_directory
 from triton_kit.serving.memory import new_prefix, private_memory, remove_regions
+from triton_kit.serving.onnxruntime_backend import (
+    OnnxruntimeBackend,
+    choose_onnxruntime_backend,
+)
 from triton_kit.serving.ports import LOOPBACK, are_opened_by, choose_ports, port_in_use
 from triton_kit.serving.readiness import (
     hung_model,
@@ -61,6 +65,7 @@ class Server:
         metrics_url: `http://127.0.0.1:PORT/metrics`.
         version: what the server says it is (`2.51.0`).
         models: the models it was asked to load.
+        onnxruntime_backend: native, or python and why.
         ready_after_s: from its start to the last model ready.
         log: its output.
     """
@@ -70,6 +75,7 @@ class Server:
     metrics_url: str
     version: str
     models: tuple[str, ...]
+    onnxruntime_backend: str
     ready_after_s: float
     log: Path
     process: subprocess.Popen[bytes] = field(repr=False)
@@ -97,6 +103,7 @@ class _Launch:
     models: tuple[str, ...]
     ports: dict[str, int]
     argv: list[str]
+    onnxruntime: OnnxruntimeBackend
     log: Path
     began_s: float = field(default_factory=time.monotonic)
 
@@ -141,7 +148,8 @@ def running(
     Raises:
         RepositoryError: there is no model to serve.
         MissingExtraError: no tritonserver is installed.
-        ServerError: its allocator is not installed, it did not start, a model did not
+        ServerError: its allocator is not installed, the native onnxruntime backend
+            was asked for and does not work here, it did not start, a model did not
             load, or it died in use.
     """
     models = _wanted_models(spec)
@@ -149,7 +157,11 @@ def running(
     environment = tritonserver.environment(
         preload=preload(spec.allocator), variables=spec.variables
     )
-    backends = compose_backend_directory(tritonserver, cache=cache_folder())
+    cache = cache_folder()
+    onnxruntime = choose_onnxruntime_backend(spec.onnxruntime_backend, cache=cache)
+    backends = compose_backend_directory(
+        tritonserver, cache=cache, native=onnxruntime.library
+    )
     deadline_s = time.monotonic() + spec.ready_within_s
     has_crashed = False
     with workspace() as folder:
@@ -162,9 +174,17 @@ def running(
                 str(tritonserver.binary),
                 f"--backend-directory={backends}",
                 f"--cache-directory={tritonserver.caches}",
+                *onnxruntime.flags,
                 *_flags(spec, ports, prefix),
             ]
-            launch = _Launch(spec=spec, models=models, ports=ports, argv=argv, log=log)
+            launch = _Launch(
+                spec=spec,
+                models=models,
+                ports=ports,
+                argv=argv,
+                onnxruntime=onnxruntime,
+                log=log,
+            )
             try:
                 # In a folder of its own: Python models import from the one they run
                 # in first (24.10), whatever lies around there.
@@ -343,6 +363,7 @@ def _server(process: subprocess.Popen[bytes], launch: _Launch) -> Server:
         metrics_url=f"http://{LOOPBACK}:{launch.ports['metrics-port']}/metrics",
         version=HttpControl(launch.http_url).server().version,
         models=launch.models,
+        onnxruntime_backend=str(launch.onnxruntime),
         ready_after_s=time.monotonic() - launch.began_s,
         log=launch.log,
         process=process,

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.serving.allocator import Allocator
+from triton_kit.serving.onnxruntime_backend import OnnxruntimeChoice
 
 ModelControl = Literal["none", "explicit", "poll"]
 
@@ -65,6 +66,7 @@ class ServeSpec:
         ready_within_s: how long starting, and loading every model, may take.
         stop_within_s: how long in-flight requests may take once it shall stop.
         allocator: what the server allocates memory with.
+        onnxruntime_backend: auto is the one in C where it can be compiled.
         log: where the server's output goes; None is a file that ends with it.
         flags: any other tritonserver flags, as written on its command line.
         variables: environment variables for the server and its Python models, beyond
@@ -81,6 +83,7 @@ class ServeSpec:
     ready_within_s: float = 120.0
     stop_within_s: float = 30.0
     allocator: Allocator = "system"
+    onnxruntime_backend: OnnxruntimeChoice = "auto"
     log: Path | None = None
     flags: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
@@ -89,6 +92,9 @@ class ServeSpec:
         _check_ports(self.ports)
         _check_choice("model control mode", self.model_control, get_args(ModelControl))
         _check_choice("allocator", self.allocator, get_args(Allocator))
+        _check_choice(
+            "onnxruntime backend", self.onnxruntime_backend, get_args(OnnxruntimeChoice)
+        )
         _check_models(self.model_control, self.models)
         _check_flags(self.flags)
         _check_variables(self.variables)

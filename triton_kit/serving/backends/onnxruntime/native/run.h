@@ -1,0 +1,58 @@
+/* Requests on their way through one run of a graph. */
+#pragma once
+#include "device.h"
+#include "graph.h"
+
+/* One input of one request, as Triton has it. */
+typedef struct {
+  Input *input; /* NULL: the request does not bring it */
+  const int64_t *shape;
+  uint32_t axes, buffers;
+  uint64_t bytes;
+  int64_t elements;
+} Piece;
+
+/* One request. */
+typedef struct {
+  Request *request;
+  Piece *pieces;    /* by source */
+  bool *wants;      /* by result: whether the client wants it */
+  State **states;   /* by result */
+  int64_t rows;     /* its share of the batch; 1 where the model takes none */
+  Response *response;
+  Error *error;     /* why it fails */
+  bool is_grouped, is_answered;
+  uint64_t compute_ns, computed_ns;
+} Part;
+
+typedef struct {
+  Instance *triton;
+  ModelState *model;
+  Graph *graph;
+  bool owns_graph;
+  /* Kept from run to run: memory of joined inputs by source, arguments of a run. */
+  Buffer *joined, *on_device;
+  Buffer parts;
+  const char **input_names, **output_names;
+  Value **input_values, **output_values;
+  size_t *output_places;
+  /* Only on a GPU. */
+  Binding *binding;
+  MemoryInfo *gpu_memory, *pinned_memory;
+} InstanceState;
+
+/* Read what a request brings and wants; `part` has its request. */
+Error *read_part(const InstanceState *instance, Part *part);
+/* Whether two requests can share a run. */
+bool go_together(const Graph *graph, const Part *one, const Part *other);
+
+/* Join an input of several requests into one value, in the order of the requests. */
+Error *join_input(InstanceState *instance, size_t source, Part **parts, size_t count, Value **value);
+/* Make the value of an input that no request brings (batch_input). */
+Error *make_input(InstanceState *instance, size_t source, Part **parts, size_t count, Value **value);
+
+/* Give each request its share of an output: into its response, its state, or both. */
+Error *split_output(InstanceState *instance, size_t result, Value *value, Memory memory, Part **parts, size_t count);
+
+/* Run the graph for all requests; each is answered, or has an error, afterwards. */
+void run_parts(InstanceState *instance, Part **parts, size_t count, uint64_t start_ns);
