@@ -74,6 +74,22 @@ class OnnxruntimeBackend:
         return [f"--backend-config=onnxruntime,library={self.onnxruntime}"]
 
 
+def cuda_library_folders() -> list[str]:
+    """Return the folders of the CUDA libraries of NVIDIA's wheels, for onnxruntime-gpu.
+
+    It does not find them by itself; in Python, `onnxruntime.preload_dlls` does.
+    """
+    onnxruntime, nvidia = find_spec("onnxruntime"), find_spec("nvidia")
+    homes = (onnxruntime.submodule_search_locations if onnxruntime else None) or ()
+    provider = "capi/libonnxruntime_providers_cuda.so"
+    if not any((Path(home) / provider).exists() for home in homes):
+        return []
+    roots = (nvidia.submodule_search_locations if nvidia else None) or ()
+    return [
+        str(folder) for root in roots for folder in sorted(Path(root).glob("*/lib"))
+    ]
+
+
 class _UnusableError(Exception):
     """Why the native backend cannot serve here, and what to do about it."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from triton_kit.errors import MissingExtraError, ServerError
 from triton_kit.process import run_child
+from triton_kit.serving.onnxruntime_backend import cuda_library_folders
 
 # What programs, Python, CUDA and the libraries for arithmetic read.
 _HARMLESS = re.compile(
@@ -62,6 +63,7 @@ class Tritonserver:
         libraries = [
             str(self.libraries),
             _python_library_folder(),
+            *cuda_library_folders(),
             os.environ.get("LD_LIBRARY_PATH", ""),
         ]
         # The stub takes its Python, and with it numpy, from the first one on PATH.

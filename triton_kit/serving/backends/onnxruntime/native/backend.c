@@ -3,6 +3,7 @@
  * The same config.pbtxt as for the one of Triton's containers, which is C++, and for the
  * kit's own in Python, which serves where this one cannot be compiled.
  */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -155,5 +156,6 @@ EXPORT Error *TRITONBACKEND_ModelFinalize(Model *triton) {
   void *model = NULL;
   CHECK(TRITONBACKEND_ModelState(triton, &model));
   if (model) free_model(model);
+  malloc_trim(0); /* else the memory of a large model may stay with the server for good */
   return NULL;
 }

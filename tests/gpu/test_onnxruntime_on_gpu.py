@@ -1,0 +1,208 @@
+"""ONNX models on the embedded server's GPU instances answer as they do on the CPU."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import tritonclient.grpc as client_library
+from onnx import TensorProto
+from onnx_models import accumulate, affine, identity, lookup, mix
+from tritonclient.utils import InferenceServerException
+
+from triton_kit.serving import control
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
+
+pytestmark = pytest.mark.server
+
+ON_GPU = "instance_group { count: COUNT kind: KIND_GPU }\n"
+JOIN = """max_batch_size: 16
+dynamic_batching { preferred_batch_size: [ 16 ] max_queue_delay_microseconds: 100000 }
+"""
+STATE = """max_batch_size: 8
+input { name: "x" data_type: TYPE_FP32 dims: [ 2 ] }
+output { name: "y" data_type: TYPE_FP32 dims: [ 2 ] }
+sequence_batching {
+  state {
+    input_name: "before" output_name: "after" data_type: TYPE_FP32 dims: [ 2 ]
+    initial_state { name: "zero" data_type: TYPE_FP32 dims: [ 2 ] zero_data: true }
+  }
+}
+"""
+TUNED = """parameters { key: "cudnn_conv_algo_search" value { string_value: "0" } }
+parameters { key: "gpu_mem_limit" value { string_value: "1073741824" } }
+parameters { key: "arena_extend_strategy" value { string_value: "1" } }
+parameters { key: "do_copy_in_default_stream" value { string_value: "1" } }
+"""
+ACCELERATED = """optimization { execution_accelerators { gpu_execution_accelerator {
+  name: "cuda" parameters { key: "cudnn_conv_use_max_workspace" value: "0" }
+} } }
+"""
+SMALL = 'parameters { key: "gpu_mem_limit" value { string_value: "8388608" } }\n'
+MODELS = {
+    "affine": (affine(shape=("batch", "n")), "max_batch_size: 16\n", 1),
+    "two": (affine(shape=("batch", "n")), JOIN, 2),
+    "mix": (mix(), JOIN, 1),
+    "lookup": (lookup(), JOIN, 1),
+    "strings": (identity(TensorProto.STRING, ["batch", "n"]), "", 1),
+    "state": (accumulate(), STATE, 1),
+    "tuned": (affine(), TUNED, 1),
+    "accelerated": (affine(), ACCELERATED, 1),
+    "small": (affine(shape=("batch", "n")), "max_batch_size: 16\n" + SMALL, 1),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    repository = tmp_path_factory.mktemp("gpu")
+    for name, (graph, config, count) in MODELS.items():
+        folder = repository / name / "1"
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_bytes(graph)
+        group = ON_GPU.replace("COUNT", str(count))
+        text = 'backend: "onnxruntime"\n' + group + config
+        (repository / name / "config.pbtxt").write_text(text)
+    spec = ServeSpec(repository=repository, onnxruntime_backend="native")
+    with running(spec) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with client_library.InferenceServerClient(server.grpc_url) as connected:
+        yield connected
+
+
+def infer(client, model, arrays, **options):
+    kinds = {"f": "FP32", "i": "INT64", "O": "BYTES"}
+    tensors = [
+        client_library.InferInput(name, list(array.shape), kinds[array.dtype.kind])
+        for name, array in arrays.items()
+    ]
+    for tensor, array in zip(tensors, arrays.values(), strict=True):
+        tensor.set_data_from_numpy(array)
+    result = client.infer(model, tensors, **options)
+    names = [output.name for output in result.get_response().outputs]
+    return {name: result.as_numpy(name) for name in names}
+
+
+def test_no_model_fell_back_to_the_cpu(server):
+    assert "running on the CPU" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("elements", [1, 100, 5000, 300_000])
+def test_inputs_of_any_size_come_back_computed(client, elements):
+    x = np.arange(elements, dtype=np.float32).reshape(1, elements)
+
+    assert (infer(client, "affine", {"x": x})["y"] == 2 * x + 1).all()
+
+
+def test_requests_that_come_together_share_runs(server, client):
+    rng = np.random.default_rng(3)
+    requests = [rng.normal(size=(1, 4000)).astype(np.float32) for _ in range(32)]
+
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(
+            pool.map(lambda x: infer(client, "two", {"x": x})["y"], requests)
+        )
+
+    for x, y in zip(requests, answers, strict=True):
+        np.testing.assert_allclose(y, 2 * x + 1, rtol=1e-6)
+    (stats,) = control.model_statistics(server.http_url, "two")["model_stats"]
+    assert stats["execution_count"] < len(requests)
+
+
+def test_two_inputs_are_as_on_the_cpu(client):
+    session = ort.InferenceSession(mix(), providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(4)
+    for width in (1, 7, 3000):
+        a = rng.normal(size=(2, width)).astype(np.float32)
+        b = rng.integers(-9, 9, (2, width))
+
+        answer = infer(client, "mix", {"a": a, "b": b})
+
+        product, total = session.run(["product", "total"], {"a": a, "b": b})
+        np.testing.assert_allclose(answer["product"], product, rtol=1e-6)
+        np.testing.assert_allclose(answer["total"], total, rtol=1e-4, atol=1e-3)
+
+
+def test_strings_pass(client):
+    x = np.array([[b"a", b"", b"nul\0inside"]], dtype=object)
+
+    assert infer(client, "strings", {"x": x})["y"].tolist() == x.tolist()
+
+
+def test_a_sequence_keeps_its_state_on_the_gpu(client):
+    x = np.ones((1, 2), np.float32)
+    answers = [
+        infer(client, "state", {"x": x}, sequence_id=7, sequence_start=step == 0)["y"]
+        for step in range(4)
+    ]
+
+    assert [answer[0, 0] for answer in answers] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("model", ["tuned", "accelerated"])
+def test_parameters_of_the_cuda_provider_are_taken(client, model):
+    x = np.ones((1, 4), np.float32)
+
+    assert infer(client, model, {"x": x})["y"].tolist() == [[3.0] * 4]
+
+
+def test_a_request_beyond_the_memory_limit_fails_and_the_model_stays(client):
+    big = np.ones((1, 4_000_000), np.float32)  # 16 MB
+
+    with pytest.raises(InferenceServerException, match=r"(?i)alloc|memory"):
+        infer(client, "small", {"x": big})
+
+    x = np.ones((1, 10), np.float32)
+    assert infer(client, "small", {"x": x})["y"].tolist() == [[3.0] * 10]
+
+
+@pytest.mark.parametrize("requests", [1, 5])
+def test_inputs_and_outputs_stay_on_the_device_in_cuda_shared_memory(client, requests):
+    cuda = pytest.importorskip("tritonclient.utils.cuda_shared_memory")
+    rng = np.random.default_rng(6)
+    shape = (2, 5000)
+    size = 4 * shape[0] * shape[1]
+
+    def send(number):
+        x = rng.normal(size=shape).astype(np.float32)
+        with ExitStack() as stack:
+            names = [f"{kind}{number}" for kind in ("x", "y")]
+            handles = [cuda.create_shared_memory_region(n, size, 0) for n in names]
+            for name, handle in zip(names, handles, strict=True):
+                stack.callback(cuda.destroy_shared_memory_region, handle)
+                raw = cuda.get_raw_handle(handle)
+                client.register_cuda_shared_memory(name, raw, 0, size)
+                stack.callback(client.unregister_cuda_shared_memory, name)
+            cuda.set_shared_memory_region(handles[0], [x])
+            tensor = client_library.InferInput("x", list(shape), "FP32")
+            tensor.set_shared_memory(names[0], size)
+            wanted = client_library.InferRequestedOutput("y")
+            wanted.set_shared_memory(names[1], size)
+            client.infer("two", [tensor], outputs=[wanted])
+            y = cuda.get_contents_as_numpy(handles[1], np.float32, shape)
+            np.testing.assert_allclose(y, 2 * x + 1, rtol=1e-6)
+
+    with ThreadPoolExecutor(requests) as pool:
+        list(pool.map(send, range(requests)))
+
+
+def test_failures_on_the_gpu_fail_alone(client):
+    def send(number):
+        try:
+            return infer(
+                client,
+                "mix",
+                {"a": np.ones((1, number), np.float32), "b": np.ones((1, 3), np.int64)},
+            )
+        except InferenceServerException as error:
+            return error
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(send, [3, 2, 3, 3]))
+
+    assert [isinstance(a, Exception) for a in answers] == [False, True, False, False]
