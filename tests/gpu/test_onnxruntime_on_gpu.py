@@ -11,9 +11,9 @@ from onnx import TensorProto
 from onnx_models import accumulate, affine, identity, lookup, mix
 from tritonclient.utils import InferenceServerException
 
-from triton_kit.serving import control
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
+from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 
@@ -110,7 +110,7 @@ def test_requests_that_come_together_share_runs(server, client):
 
     for x, y in zip(requests, answers, strict=True):
         np.testing.assert_allclose(y, 2 * x + 1, rtol=1e-6)
-    (stats,) = control.model_statistics(server.http_url, "two")["model_stats"]
+    (stats,) = HttpControl(server.http_url).statistics("two")
     assert stats["execution_count"] < len(requests)
 
 

@@ -11,11 +11,11 @@ from onnx_models import accumulate, affine, large, lookup, ragged, with_default
 from tritonclient.utils import InferenceServerException
 
 from triton_kit.errors import ServerError
-from triton_kit.serving import control
 from triton_kit.serving.backend_directory import cache_folder
 from triton_kit.serving.embedded import running
 from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.serving.spec import ServeSpec
+from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 
@@ -109,7 +109,7 @@ def infer(server):
 
 
 def statistics(server, model):
-    (found,) = control.model_statistics(server.http_url, model)["model_stats"]
+    (found,) = HttpControl(server.http_url).statistics(model)
     return found
 
 
@@ -219,10 +219,10 @@ def test_a_cancelled_request_ends_and_the_model_stays(server, infer):
 
 def test_instances_share_one_session_and_its_threads(server, infer):
     process = psutil.Process(server.pid)
-    control.unload_model(server.http_url, "threads")
+    HttpControl(server.http_url).unload("threads")
     before = process.num_threads()
 
-    control.load_model(server.http_url, "threads")
+    HttpControl(server.http_url).load("threads")
 
     # Four instances, two threads of one session's pool, and a few of the server's;
     # sessions of their own would have eight.
@@ -235,8 +235,8 @@ def test_loading_and_unloading_leaves_nothing_behind(server):
     process = psutil.Process(server.pid)
     sizes = []
     for round_ in range(30):
-        control.unload_model(server.http_url, "large")
-        control.load_model(server.http_url, "large")
+        HttpControl(server.http_url).unload("large")
+        HttpControl(server.http_url).load("large")
         if round_ >= 10:
             sizes.append(process.memory_info().rss)
 

@@ -180,11 +180,12 @@ def test_the_endpoints_are_printed_for_people_too(tmp_path, write_identity):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        lines = [process.stdout.readline() for _ in range(7)]
+        lines = [process.stdout.readline() for _ in range(8)]
         process.terminate()
         process.communicate(timeout=WITHIN_S)
 
     assert lines[0].startswith("tritonserver 2.51.0, ready after ")
     assert lines[1].split()[0] == "http"
     assert lines[4].split() == ["models", "identity"]
-    assert lines[6] == "Ctrl-C stops it.\n"
+    assert lines[5].split()[:2] in (["onnx", "native"], ["onnx", "python"])
+    assert lines[7] == "Ctrl-C stops it.\n"

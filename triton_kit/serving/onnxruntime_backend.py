@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from triton_kit.errors import ServerError
+from triton_kit.files import make_cache
 from triton_kit.process import run_child
 
 OnnxruntimeChoice = Literal["auto", "native", "python"]
@@ -156,7 +157,7 @@ def _check_abi(onnxruntime: Path, cache: Path) -> None:
         lines = done.stderr.strip().splitlines() or [done.ending]
         raise _UnusableError(lines[-1], "install another onnxruntime (1.18 or newer)")
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_cache(cache)
         passed.touch()
     except OSError:
         return  # the next start asks again
@@ -176,7 +177,7 @@ def _compiled(cache: Path) -> Path:
     if library.exists():
         return library
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_cache(cache)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".compile-") as folder:
             fresh = Path(folder) / library.name
             _compile([compiler, *flags, *map(str, sources), "-o", str(fresh), "-ldl"])
