@@ -22,6 +22,12 @@ def pytest_configure(config):
     config.pluginmanager.register(second_try)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Each test converts by itself; none finds what another one left."""
+    monkeypatch.setenv("TRITON_KIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def kit():
     """Runs the command line in this process: `kit("build", folder)`."""

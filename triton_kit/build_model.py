@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from triton_kit.project.spec import (
 )
 from triton_kit.repository.generate.batch_axis import check_batch_axis
 from triton_kit.repository.generate.config import config_from_fields, model_config
-from triton_kit.repository.generate.warmup import GENERATED, Warmup, add_warmup
 from triton_kit.repository.publish.layout import ARTIFACT_NAMES
 from triton_kit.repository.publish.manifest import sha256
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
@@ -55,7 +54,7 @@ class Built:
     config: ModelConfig
     version_files: Mapping[str, Path]
     facts: dict[str, Any]  # JSON for the manifest
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes | Path] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -70,58 +69,9 @@ def build_model(
         VerifyError: its artifact answers otherwise than its source.
     """
     source = project.path(spec.source)
-    if source.suffix == ".py":
-        if not source.is_file():
-            raise _no_source(name, source)
-        built = _build_python(name, spec, source)
-    elif is_finished(source):
-        built = _build_finished(project, name, spec, scratch)
-    else:
-        built = _build_converted(project, name, spec, scratch, cache)
-    return replace(built, files=_add_warmup(project, spec, built.config))
-
-
-def _add_warmup(
-    project: Project, spec: ModelSpec, config: ModelConfig
-) -> dict[str, bytes]:
-    batch = 1 if config.max_batch_size else 0
-    sizes = {n: t.opt[batch:] for n, t in spec.inputs.items() if t.opt is not None}
-    files: dict[str, bytes] = {}
-    for request in spec.warmup:
-        is_file = request.data not in GENERATED
-        warmup = Warmup(
-            name=request.name,
-            source=project.path(request.data) if is_file else request.data,
-            batch_size=request.batch_size or 1,
-            count=request.count,
-        )
-        files |= add_warmup(config, warmup, sizes=sizes)
-    return files
-
-
-def _build_python(name: str, spec: ModelSpec, source: Path) -> Built:
-    fields = config_fields(spec)
-    is_batched = _max_batch_size(name, fields) > 0
-    config = model_config(
-        name,
-        backend="python",
-        fields=fields,
-        inputs=_declared(name, spec.inputs, is_batched=is_batched),
-        outputs=_declared(name, spec.outputs, is_batched=is_batched),
-    )
-    try:
-        compile(source.read_bytes(), str(source), "exec")
-    except (SyntaxError, ValueError) as error:
-        raise SpecError(f"model {name!r}: {source} is not Python: {error}") from error
-    return Built(
-        config=config,
-        version_files={ARTIFACT_NAMES["python"]: source},
-        facts={
-            "model": name,
-            "kind": "python",
-            "source": {"file": source.name, "sha256": sha256(source)},
-        },
-    )
+    if is_finished(source):
+        return _build_finished(project, name, spec, scratch)
+    return _build_converted(project, name, spec, scratch, cache)
 
 
 def _build_finished(
@@ -131,24 +81,24 @@ def _build_finished(
     order = ConvertSpec(
         source=project.path(spec.source),
         output=scratch / name / ARTIFACT_NAMES["tensorrt"],
-        format=_target(project).format,
+        format=target_of(project).format,
         options={n: v for n, v in _options(spec).items() if n == STATED},
         release=_release(project),
     )
     result = convert(order)
     _check_gpu(project, name, result)
     fields = config_fields(spec)
-    is_batched = _max_batch_size(name, fields) > 0
+    is_batched = max_batch_size(name, fields) > 0
     is_declared = any(t.dtype for t in (spec.inputs | spec.outputs).values())
     config = model_config(
         name,
         backend=_BACKENDS[order.format],
         fields=fields,
         # Where nobody says them, Triton's backend reads them from the plan.
-        inputs=_declared(name, spec.inputs, is_batched=is_batched)
+        inputs=declared_tensors(name, spec.inputs, is_batched=is_batched)
         if is_declared
         else result.inputs,
-        outputs=_declared(name, spec.outputs, is_batched=is_batched)
+        outputs=declared_tensors(name, spec.outputs, is_batched=is_batched)
         if is_declared
         else result.outputs,
     )
@@ -171,7 +121,7 @@ def _build_converted(
             f"model {name!r}: {declared[0]!r} declares a dtype, but its own file does",
             hint="dtype and shape are for Python models; give min, opt and max here",
         )
-    target = _target(project)
+    target = target_of(project)
     # Where TensorRT is absent the container's command reads its ONNX file from here.
     folder = project.path(PLANS) / name if target.format == "plan" else scratch / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,12 +157,13 @@ def _version_files(result: ConvertResult) -> dict[str, Path]:
     return {name: artifact} | {path.name: path for path in weights}
 
 
-def _target(project: Project) -> TargetSpec:
+def target_of(project: Project) -> TargetSpec:
+    """Return the target that a project is built for."""
     return project.spec.targets.get(project.target, TargetSpec())
 
 
 def _release(project: Project) -> str | None:
-    triton = _target(project).triton
+    triton = target_of(project).triton
     return None if triton == EMBEDDED else triton
 
 
@@ -221,17 +172,18 @@ def _check_batch(name: str, fields: Mapping[str, Any], order: ConvertSpec) -> No
         {tensor: (r.min[0], r.max[0]) for tensor, r in profile.items() if r.min}
         for profile in order.profiles
     ]
-    check_batch_axis(name, _max_batch_size(name, fields), bounds)
+    check_batch_axis(name, max_batch_size(name, fields), bounds)
 
 
-def _max_batch_size(name: str, fields: Mapping[str, Any]) -> int:
+def max_batch_size(name: str, fields: Mapping[str, Any]) -> int:
+    """Return the largest batch of a config's fields; 0 where it has no batch axis."""
     # What stands under `config` is whatever YAML holds.
     return int(config_from_fields(name, fields).max_batch_size)
 
 
 def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:
     """A plan runs on the kind of GPU that it was built on, and on no other."""
-    target = _target(project)
+    target = target_of(project)
     built_on = (result.manifest.get("engine") or {}).get("compute_capability")
     if target.compute_capability in (None, built_on) or built_on is None:
         return
@@ -245,7 +197,7 @@ def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:
 def _convert_spec(
     project: Project, name: str, spec: ModelSpec, folder: Path, cache: Path | None
 ) -> ConvertSpec:
-    target = _target(project)
+    target = target_of(project)
     verify = spec.verify or VerifySpec()
     calibration = spec.calibration
     return ConvertSpec(
@@ -307,12 +259,13 @@ def _source(project: Project, name: str, spec: ModelSpec) -> Path | str:
         return source
     if ":" in spec.source:
         return spec.source  # package.module:function
-    raise _no_source(name, source)
+    raise no_source(name, source)
 
 
-def _no_source(name: str, source: Path) -> SpecError:
+def no_source(name: str, source: Path) -> SpecError:
+    """Return the error for a source that is not there."""
     return SpecError(
-        f"model {name!r}: source {source} is not a file, found nothing",
+        f"model {name!r}: source {source} is not a file or folder: found nothing",
         hint="paths in triton-kit.yaml start at its folder",
     )
 
@@ -330,8 +283,8 @@ def _options(spec: ModelSpec) -> dict[str, str]:
     return {name: str(value).lower() for name, value in spec.builder.items()}
 
 
-def _declared(
-    name: str, specs: Mapping[str, TensorSpec], *, is_batched: bool
+def declared_tensors(
+    name: str, specs: Mapping[str, TensorSpec], *, is_batched: bool = False
 ) -> list[Tensor]:
     """Return the tensors that a model without a graph declares, batch axis added."""
     tensors = []

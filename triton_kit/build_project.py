@@ -5,30 +5,43 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from triton_kit.build_model import Built, PlansToComeError, PlanToCome, build_model
-from triton_kit.errors import RepositoryError, SpecError
+from triton_kit.build_as_is import build_as_is, is_as_is
+from triton_kit.build_check import check_project, pipeline_order, pipeline_steps
+from triton_kit.build_files import add_files
+from triton_kit.build_model import (
+    Built,
+    PlansToComeError,
+    PlanToCome,
+    build_model,
+    target_of,
+)
+from triton_kit.errors import RepositoryError, SpecError, TritonKitError, did_you_mean
+from triton_kit.locate import locate_error, locate_field
 from triton_kit.project.load import REPOSITORY_NAME
-from triton_kit.project.spec import EMBEDDED, PipelineSpec, Project, TargetSpec
+from triton_kit.project.spec import EMBEDDED, Project
 from triton_kit.repository.check.check import check_repository
-from triton_kit.repository.check.findings import ERROR
+from triton_kit.repository.check.embedded import EMBEDDED_BACKENDS, EMBEDDED_RELEASE
+from triton_kit.repository.check.findings import ERROR, Finding
+from triton_kit.repository.config.parse import parse
 from triton_kit.repository.config.render import render
-from triton_kit.repository.generate.pipeline import Step, ensemble_config
+from triton_kit.repository.generate.pipeline import ensemble_config
+from triton_kit.repository.publish.layout import CONFIG_FILE, model_folder
 from triton_kit.repository.publish.manifest import write_manifest
 from triton_kit.repository.publish.preview import link_models
 from triton_kit.repository.publish.publish import Draft, Published, publish
 
-_EMBEDDED_RELEASE = "24.10"
-_EMBEDDED_BACKENDS = ("onnxruntime", "python")
 _MANY_GPUS = 64
 # Warnings of a check: the server's core accepts a model without its file, a backend
 # does not.
 _NO_MODEL = ("K16", "M2")
+# Errors on a GPU alone, and the project does not tell where a model will run.
+_PERHAPS = ("K13", "K26")
 
 Progress = Callable[[str], None]
 
@@ -37,12 +50,14 @@ Progress = Callable[[str], None]
 class BuildResult:
     """The repository that was built, and what became of each model.
 
-    `notes` are by model: sentences on what was done otherwise than asked.
+    `notes` are by model: sentences on what was done otherwise than asked. `warnings`
+    are the check's, each with its place in the project file.
     """
 
     repository: Path
     models: tuple[Published, ...]
     notes: dict[str, tuple[str, ...]]
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         models = ", ".join(f"{m.name} version {m.version}" for m in self.models)
@@ -54,43 +69,175 @@ def build(
     *,
     output: Path | None = None,
     cache: Path | None = None,
+    use_cache: bool = True,
+    only: Iterable[str] = (),
     on_progress: Progress = lambda _: None,
 ) -> BuildResult:
-    """Build every model and pipeline of a project into a repository.
+    """Build the models and pipelines of a project into a repository.
 
     Nothing is published before all of it is built; a model that is already there with
-    the same content keeps its version. `cache` is a folder of finished conversions, by
-    content, that projects and machines may share.
+    the same content keeps its version.
+
+    Args:
+        project: what to build.
+        output: the repository; None: `model_repository` in the project.
+        cache: a folder of finished conversions, by content, that projects and machines
+            may share; None: one of the user.
+        use_cache: whether finished conversions are looked for, and kept.
+        only: models and pipelines to build; empty: all. The others stay as they are.
+        on_progress: called with a line about each step.
 
     Raises:
         TritonKitError: a model cannot be built; the repository is as it was.
     """
     repository = output or project.path(REPOSITORY_NAME)
+    wanted = _wanted(project, only)
+    check_project(project)
+    if use_cache and cache is None:
+        cache = default_cache()
     with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
-        models = []
-        to_come: list[PlanToCome] = []  # told all at once: one trip to the GPU
-        for name, spec in project.spec.models.items():
-            on_progress(f"building {name} from {spec.source}")
-            try:
-                models.append(build_model(project, name, spec, Path(scratch), cache))
-            except PlansToComeError as error:
-                to_come += error.plans
-        if to_come:
-            raise PlansToComeError(to_come)
-        pipelines = _build_pipelines(project, [model.config for model in models])
-        built = [*models, *pipelines]
-        _check(project, repository, built, Path(scratch) / "check")
+        folder = Path(scratch)
+        models = _build_models(
+            project, wanted, folder, cache if use_cache else None, on_progress
+        )
+        built = [*models, *_build_pipelines(project, wanted, models, repository)]
+        warnings = _check(project, repository, built, folder / "check")
         on_progress(f"publishing to {repository}")
         copies = [_draft(model, put=shutil.copyfile) for model in built]
         published = publish(repository, copies)
     notes = {model.config.name: model.notes for model in built if model.notes}
-    return BuildResult(repository=repository, models=tuple(published), notes=notes)
+    return BuildResult(
+        repository=repository,
+        models=tuple(published),
+        notes=notes,
+        warnings=tuple(warnings),
+    )
+
+
+def planned_steps(project: Project, only: Iterable[str] = ()) -> list[str]:
+    """Return what a build would do, a line for each model; nothing is written.
+
+    Raises:
+        SpecError: the project cannot be built, as far as that is known beforehand.
+    """
+    wanted = _wanted(project, only)
+    check_project(project)
+    target = target_of(project)
+    lines = []
+    for name, spec in project.spec.models.items():
+        if name in wanted:
+            verb = (
+                "publish" if is_as_is(project, spec) else f"convert to {target.format}"
+            )
+            lines.append(f"{name}: {verb}, from {spec.source}")
+    for name, pipeline in project.spec.pipelines.items():
+        if name in wanted:
+            steps = " -> ".join(step.model for step in pipeline.steps)
+            lines.append(f"{name}: wire {steps}")
+    return lines
+
+
+def _wanted(project: Project, only: Iterable[str]) -> set[str]:
+    known = [*project.spec.models, *project.spec.pipelines]
+    for name in only:
+        if name not in known:
+            raise SpecError(
+                f"{project.place('models')}: no model or pipeline {name!r}",
+                hint=did_you_mean(name, known),
+            )
+    return set(only) or set(known)
+
+
+def default_cache() -> Path:
+    """Return the user's folder of finished conversions; $TRITON_KIT_CACHE sets it."""
+    given = os.environ.get("TRITON_KIT_CACHE")
+    if given:
+        return Path(given)
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "triton-kit" / "conversions"
+
+
+def _build_models(
+    project: Project,
+    wanted: set[str],
+    scratch: Path,
+    cache: Path | None,
+    on_progress: Progress,
+) -> list[Built]:
+    models = []
+    to_come: list[PlanToCome] = []  # all at once: one trip to the GPU
+    for name, spec in project.spec.models.items():
+        if name not in wanted:
+            continue
+        on_progress(f"building {name} from {spec.source}")
+        try:
+            if is_as_is(project, spec):
+                built = build_as_is(project, name, spec)
+            else:
+                built = build_model(project, name, spec, scratch, cache)
+            models.append(add_files(project, spec, built))
+        except PlansToComeError as error:
+            to_come += error.plans
+        except TritonKitError as error:
+            locate_error(project, error, "models", name)
+            raise
+    if to_come:
+        raise PlansToComeError(to_come)
+    return models
+
+
+def _build_pipelines(
+    project: Project, wanted: set[str], models: Sequence[Built], repository: Path
+) -> list[Built]:
+    """Build every pipeline after the pipelines that are steps of it."""
+    configs = {model.config.name: model.config for model in models}
+    built = []
+    for name in pipeline_order(project):
+        if name not in wanted:
+            continue
+        spec = project.spec.pipelines[name]
+        fields = dict(spec.config)
+        if spec.response_cache:
+            fields["response_cache"] = {"enable": True}
+        try:
+            for step in spec.steps:
+                if step.model not in configs:
+                    configs[step.model] = _published_config(repository, step.model)
+            config = ensemble_config(
+                name,
+                steps=pipeline_steps(spec),
+                outputs=spec.outputs,
+                configs=configs,
+                fields=fields,
+            )
+        except SpecError as error:
+            locate_error(project, error, "pipelines", name)
+            raise
+        if spec.max_inflight_requests is not None:
+            limit = spec.max_inflight_requests
+            config.ensemble_scheduling.max_inflight_requests = limit
+        facts = {"model": name, "kind": "pipeline"}
+        built.append(Built(config=config, version_files={}, facts=facts))
+        configs[name] = config
+    return built
+
+
+def _published_config(repository: Path, name: str) -> ModelConfig:
+    """Return the config of a step that is not built this time."""
+    path = model_folder(repository, name) / CONFIG_FILE
+    if not path.is_file():
+        raise SpecError(
+            f"the pipeline's step {name!r} is not in {repository} yet",
+            hint="build it too, or leave out --only",
+        )
+    config: ModelConfig = parse(path.read_bytes(), path=path).config
+    return config
 
 
 def _check(
     project: Project, repository: Path, built: Sequence[Built], folder: Path
-) -> None:
-    """Refuse what the target's server would refuse, before it is published.
+) -> list[str]:
+    """Refuse what the target's server would refuse; return the check's warnings.
 
     The repository is judged as it will be: versions that are there are served as well,
     as the version policy says, and one config is for all of them.
@@ -98,56 +245,49 @@ def _check(
     Raises:
         RepositoryError: a model would not load; the server's reason and what to do.
     """
-    target = project.spec.targets.get(project.target, TargetSpec())
+    target = target_of(project)
     is_embedded = target.triton == EMBEDDED
-    release = _EMBEDDED_RELEASE if is_embedded else target.triton
-    backends = _EMBEDDED_BACKENDS if is_embedded else None
-    link_models(repository, [model.config.name for model in built], folder)
+    release = EMBEDDED_RELEASE if is_embedded else target.triton
+    names = {model.config.name for model in built}
+    others = {*project.spec.models, *project.spec.pipelines} - names
+    there = [name for name in others if (repository / name).is_dir()]
+    link_models(repository, [*names, *there], folder)
     publish(folder, [_draft(model, put=os.symlink) for model in built])
-    # How many GPUs the target has is not said: as many as its models ask for.
+    # How many GPUs the target has is not known: as many as its models ask for.
     report = check_repository(
-        folder, server=release, gpus=_MANY_GPUS, backends=backends
+        folder,
+        server=release,
+        gpus=_MANY_GPUS,
+        backends=EMBEDDED_BACKENDS if is_embedded else None,
     )
-    refused = [f for f in report.findings if f.severity == ERROR or f.rule in _NO_MODEL]
+    configs = {model.config.name: model.config for model in built}
+    refused = [f for f in report.findings if _is_refused(f)]
+    warnings = [
+        _with_place(project, configs, f)
+        for f in report.findings
+        if f not in refused and f.model in configs
+    ]
     if not refused:
-        return
-    lines = [f"model {f.model!r}: {f.message} ({f.rule})" for f in refused]
+        return warnings
+    lines = [_with_place(project, configs, finding) for finding in refused]
     raise RepositoryError(
         f"Triton {release} would refuse it:\n" + "\n".join(lines),
         hint=refused[0].hint,
     )
 
 
-def _build_pipelines(project: Project, models: Sequence[ModelConfig]) -> list[Built]:
-    """Build every pipeline after the pipelines that are steps of it."""
-    configs = {config.name: config for config in models}
-    waiting = dict(project.spec.pipelines)
-    built = []
-    while waiting:
-        ready = [
-            name
-            for name, spec in waiting.items()
-            if not waiting.keys() & {step.model for step in spec.steps}
-        ]
-        if not ready:
-            raise SpecError(f"pipelines are steps of each other: {', '.join(waiting)}")
-        for name in ready:
-            built.append(_build_pipeline(name, waiting.pop(name), configs))
-            configs[name] = built[-1].config
-    return built
+def _is_refused(finding: Finding) -> bool:
+    is_error = finding.severity == ERROR and finding.rule not in _PERHAPS
+    return is_error or finding.rule in _NO_MODEL
 
 
-def _build_pipeline(
-    name: str, spec: PipelineSpec, configs: dict[str, ModelConfig]
-) -> Built:
-    steps = [
-        Step(model=step.model, inputs=step.inputs, outputs=step.outputs)
-        for step in spec.steps
-    ]
-    config = ensemble_config(name, steps=steps, outputs=spec.outputs, configs=configs)
-    return Built(
-        config=config, version_files={}, facts={"model": name, "kind": "pipeline"}
-    )
+def _with_place(
+    project: Project, configs: dict[str, ModelConfig], finding: Finding
+) -> str:
+    line = f"model {finding.model!r}: {finding.message} ({finding.rule})"
+    config = configs.get(finding.model)
+    place = "" if config is None else locate_field(project, config, finding.at)
+    return f"{place}: {line}" if place else line
 
 
 def _draft(model: Built, *, put: Callable[[Path, Path], object]) -> Draft:
@@ -155,6 +295,7 @@ def _draft(model: Built, *, put: Callable[[Path, Path], object]) -> Draft:
 
     def write_version(folder: Path) -> None:
         for name, path in model.version_files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             put(path.absolute(), folder / name)
         write_manifest(folder, model.facts)
 

@@ -32,7 +32,18 @@ MAY_IMPORT = {
     **dict.fromkeys(PILLARS, GROUND),
     "build_model": GROUND | {"project", "conversion", "repository"},
     "server_verdict": GROUND | {"repository", "serving"},
-    "build_project": GROUND | {"project", "repository", "build_model"},
+    "build_as_is": GROUND | {"project", "repository", "build_model"},
+    "build_files": GROUND | {"project", "repository", "build_model"},
+    "init_project": GROUND | {"project", "repository"},
+    "run_tests": GROUND | {"project", "serving"},
+    "locate": GROUND | {"project", "repository"},
+    "build_check": GROUND
+    | {"project", "repository", "build_model", "build_as_is", "locate"},
+    "build_project": GROUND
+    | {
+        *("project", "repository", "locate"),
+        *("build_model", "build_as_is", "build_check", "build_files"),
+    },
     "tune": GROUND | PILLARS,
     "report": GROUND | {"loadtest"},
     "doctor": GROUND | {"serving"},
@@ -40,7 +51,10 @@ MAY_IMPORT = {
     "demo": GROUND | PILLARS | {"build_project", "report"},
     "cli": GROUND
     | PILLARS
-    | {"build_project", "server_verdict", "tune", "report", "demo", "doctor"},
+    | {
+        *("build_project", "server_verdict", "init_project", "run_tests"),
+        *("tune", "report", "demo", "doctor"),
+    },
 }
 # Each part of a pillar imports those before it.
 ORDER = {
@@ -75,9 +89,9 @@ ORDER = {
     ),
     "repository": (
         "config",
+        "check",
         "generate",
         "publish",
-        "check",
         "difference",
         "drawing",
     ),

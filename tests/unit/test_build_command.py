@@ -106,7 +106,11 @@ def replace_text(old, new):
             "'digits'?",
         ),
         (replace_text("dtype: string", "dtype: strin"), errors.SpecError, "data type"),
-        (replace_text("dtype: fp32", "dtype: int8"), errors.SpecError, "which differ"),
+        (
+            replace_text("dtype: fp32", "dtype: int8"),
+            errors.SpecError,
+            "inconsistent data type",
+        ),
         (
             replace_text("{dtype: string, shape: [1]}", "{}"),
             errors.SpecError,

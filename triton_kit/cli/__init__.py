@@ -23,7 +23,8 @@ COMPLETION_VARIABLE = "_TRITON_KIT_COMPLETE"
 _SECTIONS = {
     "Start": {
         "demo": "Build, serve, score and load-test an example.",
-        "new": "Write a project to start from.",
+        "new": "Write an example project.",
+        "init": "Write a triton-kit.yaml for your models.",
         "doctor": "Show what works on this machine, and what is missing.",
     },
     "Models": {
@@ -36,10 +37,12 @@ _SECTIONS = {
         "format": "Rewrite config.pbtxt in the canonical layout.",
         "diff": "Compare configs, models or repositories.",
         "generate": "Write a config.pbtxt for an ONNX file.",
+        "schema": "Print the JSON Schema of triton-kit.yaml.",
         "graph": "Draw the ensembles of a repository.",
     },
     "Servers": {
         "serve": "Serve a model repository on this machine.",
+        "test": "Run the tests of a project on a server.",
         "perf": "Load-test a served model.",
     },
     "Shell": {"completion": "Print a completion script for bash, zsh or fish."},

@@ -44,7 +44,7 @@ def _project(document: Document, file: Path, target: str | None) -> Project:
         spec = ProjectSpec.model_validate(data)
     except ValidationError as error:
         raise _explain(error, document, chosen) from error
-    return Project(root=file.parent, target=chosen, spec=spec)
+    return Project(root=file.parent, target=chosen, spec=spec, document=document)
 
 
 def _project_file(path: Path) -> Path:

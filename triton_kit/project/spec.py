@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     field_validator,
@@ -16,6 +15,7 @@ from pydantic import (
 
 from triton_kit.errors import SpecError
 from triton_kit.project.conversion import ConversionSpec
+from triton_kit.project.document import Document, Key
 from triton_kit.project.serving import ServingSpec, Spec
 from triton_kit.triton.releases import find_release
 
@@ -31,7 +31,8 @@ class TensorSpec(Spec):
 
     `min`, `opt`, `max` bound the shapes of an input, batch axis included. `dtype` and
     `shape` (batch axis not included) declare the tensor where the model's file does
-    not: in a Python model.
+    not: in a Python model. `optional` inputs may be left out of a request. `labels` is
+    a file with one label a line, for an output of scores.
     """
 
     dtype: str | None = None
@@ -39,6 +40,8 @@ class TensorSpec(Spec):
     min: Axes | None = None
     opt: Axes | None = None
     max: Axes | None = None
+    optional: bool = False
+    labels: str | None = None
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:
@@ -62,15 +65,32 @@ class ModelSpec(ServingSpec, ConversionSpec):
     """One model: where it comes from and how Triton serves it."""
 
     source: str
+    backend: str | None = None  # its files are published as they are
+    files: tuple[str, ...] = ()  # files, folders or globs that go along
+    environment: str | None = None  # a packed Python environment
+    requirements: str | None = None  # what a Python model imports, as pip reads it
     inputs: dict[str, TensorSpec] = {}
     outputs: dict[str, TensorSpec] = {}
     config: dict[str, Any] = {}  # any ModelConfig field, by its proto name
+
+    @model_validator(mode="after")
+    def _tensors_are_what_they_can_be(self) -> Self:
+        for name, tensor in self.inputs.items():
+            if tensor.labels:
+                raise ValueError(f"inputs.{name}: labels are for outputs")
+        for name, tensor in self.outputs.items():
+            if tensor.optional:
+                raise ValueError(f"outputs.{name}: only inputs are optional")
+        if self.environment and "EXECUTION_ENV_PATH" in self.parameters:
+            raise ValueError("environment sets EXECUTION_ENV_PATH: give one of them")
+        return self
 
 
 class StepSpec(Spec):
     """One model of a pipeline; maps the model's tensor names to the pipeline's."""
 
     model: Name
+    version: Annotated[int, Field(ge=1)] | None = None  # None: the newest
     inputs: Annotated[dict[str, str], Field(min_length=1)]
     outputs: Annotated[dict[str, str], Field(min_length=1)]
 
@@ -80,6 +100,22 @@ class PipelineSpec(Spec):
 
     steps: Annotated[tuple[StepSpec, ...], Field(min_length=1)]
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
+    response_cache: bool = False
+    max_inflight_requests: Annotated[int, Field(ge=1)] | None = None
+    config: dict[str, Any] = {}  # any other ModelConfig field, by its proto name
+
+
+class TestSpec(Spec):
+    """Sample inputs of a model or pipeline, and what it shall respond.
+
+    Both are arrays by tensor, or an .npz file that has them. The batch axis may be left
+    out of a single sample.
+    """
+
+    model: Name
+    inputs: str | Annotated[dict[str, Any], Field(min_length=1)]
+    outputs: str | Annotated[dict[str, Any], Field(min_length=1)]
+    tolerance: Annotated[float, Field(ge=0)] = 1e-3  # absolute and relative
 
 
 class TargetSpec(Spec):
@@ -111,6 +147,18 @@ class ProjectSpec(Spec):
     targets: dict[Name, TargetSpec] = {"local": TargetSpec()}
     models: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
     pipelines: dict[Name, PipelineSpec] = {}
+    tests: dict[str, TestSpec] = {}
+
+    @model_validator(mode="after")
+    def _tests_name_models(self) -> Self:
+        known = {*self.models, *self.pipelines}
+        for name, test in self.tests.items():
+            if test.model not in known:
+                raise ValueError(
+                    f"test {name!r} is for {test.model!r}, which is not there: "
+                    f"{', '.join(sorted(known))}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -119,14 +167,26 @@ class ProjectSpec(Spec):
         return self
 
 
-class Project(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
     """A project as one target sees it, and the folder it lives in."""
-
-    model_config = ConfigDict(frozen=True)
 
     root: Path
     target: str
     spec: ProjectSpec
+    document: Document | None = None
+
+    def place(self, *keys: Key) -> str:
+        """Return `file:line` of a value in triton-kit.yaml; of what holds it, at least.
+
+        What the target says of a model takes precedence.
+        """
+        if self.document is None:
+            return ""
+        override = ("targets", self.target, *keys)
+        if keys[:1] == ("models",) and override[:5] in self.document.lines:
+            keys = override
+        return self.document.place(keys)
 
     def path(self, relative: str) -> Path:
         """Return a file of the project by its path in triton-kit.yaml."""

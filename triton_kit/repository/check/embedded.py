@@ -19,7 +19,7 @@ def unsupported_features(config: Message) -> Iterator[tuple[str, str]]:
     if config.backend != "onnxruntime":
         return
     if config.sequence_batching.state:
-        yield "sequence_batching", "implicit state (sequence_batching.state)"
+        yield "sequence_batching", "implicit state (the states of sequence batching)"
     if any(tensor.allow_ragged_batch for tensor in config.input):
         yield "input", "ragged batches (allow_ragged_batch)"
     for field in ("batch_input", "batch_output"):

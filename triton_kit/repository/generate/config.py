@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.tensors import DYNAMIC, Shape, Tensor
+from triton_kit.triton.schema import FieldType
 
 
 def model_config(
@@ -37,7 +39,7 @@ def model_config(
         entries = getattr(config, kind)
         if entries:
             continue
-        for tensor in tensors:
+        for tensor in _from_clients(config, kind, tensors):
             dims = tensor.shape
             if config.max_batch_size > 0:
                 dims = _without_batch(name, tensor, config.max_batch_size)
@@ -51,6 +53,24 @@ def model_config(
     return config
 
 
+def _from_clients(
+    config: ModelConfig, kind: str, tensors: Sequence[Tensor]
+) -> list[Tensor]:
+    """Leave out what the server itself fills in or keeps.
+
+    Those are sequence controls, states and batch inputs; the onnxruntime backend
+    refuses a model that has them in `input` as well.
+    """
+    batching = config.sequence_batching
+    own = {getattr(state, f"{kind}_name") for state in batching.state}
+    if kind == "input":
+        own |= {control.name for control in batching.control_input}
+        own |= {name for item in config.batch_input for name in item.target_name}
+    left = [tensor for tensor in tensors if tensor.name not in own]
+    # A model that only computes its next state still has to return something.
+    return left or list(tensors)
+
+
 def config_from_fields(name: str, fields: Mapping[str, Any]) -> ModelConfig:
     """Return the ModelConfig that has these fields, by their proto names.
 
@@ -58,18 +78,40 @@ def config_from_fields(name: str, fields: Mapping[str, Any]) -> ModelConfig:
         SpecError: a field does not exist, or its value is of another type.
     """
     config = ModelConfig()
-    known = ModelConfig.DESCRIPTOR.fields_by_name
-    for field in fields:
-        if field not in known:
-            raise SpecError(
-                f"model {name!r}: config has no field {field!r}",
-                hint=did_you_mean(field, known),
-            )
+    _check_names(name, fields, ModelConfig.DESCRIPTOR, "config")
     try:
         json_format.ParseDict(dict(fields), config)
     except json_format.ParseError as error:
         raise SpecError(f"model {name!r}: config: {error}") from error
     return config
+
+
+def _check_names(model: str, fields: object, kind: Descriptor, where: str) -> None:
+    """Refuse a field that a message does not have, at any depth."""
+    if isinstance(fields, list):
+        for item in fields:
+            _check_names(model, item, kind, where)
+    if not isinstance(fields, Mapping):
+        return
+    known = kind.fields_by_name
+    for name, value in fields.items():
+        if name not in known:
+            raise SpecError(
+                f"model {model!r}: {where} has no field {str(name)!r}",
+                hint=did_you_mean(str(name), known),
+            )
+        inner, inside = _message_in(known[name], value)
+        if inner is not None:
+            _check_names(model, inside, inner, f"{where}.{name}")
+
+
+def _message_in(field: FieldType, value: object) -> tuple[Descriptor | None, object]:
+    """Return the message that a field holds, and its values; those of a map, too."""
+    inner = field.message_type
+    if inner is None or not inner.GetOptions().map_entry:
+        return inner, value
+    values = list(value.values()) if isinstance(value, Mapping) else value
+    return inner.fields_by_name["value"].message_type, values
 
 
 def _without_batch(name: str, tensor: Tensor, max_batch_size: int) -> Shape:

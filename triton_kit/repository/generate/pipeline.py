@@ -1,14 +1,26 @@
-"""Models wired by tensor names become an ensemble; every edge is checked."""
+"""Models wired by tensor names become an ensemble, checked as the server checks it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any  # JSON values by proto name
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.repository.check.folder import ModelFolder
+from triton_kit.repository.check.rules.case import Case, Problem
+from triton_kit.repository.check.rules.ensemble import check_ensemble
+from triton_kit.repository.check.rules.outcome import Outcome
+from triton_kit.repository.check.rules.wiring import check_wiring
+from triton_kit.repository.check.target import Target
+from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.tensors import DYNAMIC, Shape
+from triton_kit.triton.schema import Message
+
+NEWEST = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,28 +30,15 @@ class Step:
     model: str
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """One end of an edge: a model's tensor, with its whole shape."""
-
-    model: str
-    tensor: str
-    data_type: int
-    shape: Shape
-
-    def __str__(self) -> str:
-        kind = DataType.Name(self.data_type)
-        return f"{self.tensor!r} of {self.model!r} ({kind} {list(self.shape)})"
+    version: int = NEWEST
 
 
 @dataclass(slots=True)
 class _Wiring:
-    """Who writes and who reads each tensor of the pipeline."""
+    """Which tensor of which model writes and reads each tensor of the pipeline."""
 
-    written: dict[str, _End] = field(default_factory=dict)
-    read: dict[str, list[_End]] = field(default_factory=dict)
+    written: dict[str, tuple[ModelConfig, Message]] = field(default_factory=dict)
+    read: dict[str, list[tuple[ModelConfig, Message]]] = field(default_factory=dict)
 
 
 def ensemble_config(
@@ -48,38 +47,50 @@ def ensemble_config(
     steps: Sequence[Step],
     outputs: Sequence[str],
     configs: Mapping[str, ModelConfig],
+    fields: Mapping[str, Any] | None = None,
 ) -> ModelConfig:
     """Return the ModelConfig of a pipeline.
 
-    Tensors that no step writes are its inputs. Its types and shapes are those of the
-    models; it batches as far as the least of them.
+    Tensors that no step writes are its inputs; one that every reader may do without is
+    optional. Types and shapes are those of the models. It batches as far as every step
+    does, unless `fields` sets `max_batch_size`.
+
+    Args:
+        name: the pipeline's name.
+        steps: its models.
+        outputs: the tensors that it returns.
+        configs: the configs of the models, by name.
+        fields: other fields of its ModelConfig by their proto names, as JSON values.
 
     Raises:
-        SpecError: a model or tensor is missing, written twice, unused, read in a
-            circle, or differs in type or shape from what reads it.
+        SpecError: a model or tensor is missing, or the server would refuse the
+            ensemble.
     """
+    config = config_from_fields(name, fields or {})
     wiring = _wire(name, steps, configs)
-    _check_outputs(name, outputs, wiring)
-    _check_edges(name, wiring)
-    _check_circle(name, steps)
-    batch = min(configs[step.model].max_batch_size for step in steps)
-    config = ModelConfig(name=name, platform="ensemble", max_batch_size=batch)
+    for tensor in outputs:
+        if tensor not in wiring.written:
+            raise SpecError(
+                f"pipeline {name!r}: no step writes the output {tensor!r}",
+                hint=did_you_mean(tensor, wiring.written),
+            )
+    config.name, config.platform = name, "ensemble"
+    if "max_batch_size" not in (fields or {}):
+        config.max_batch_size = min(configs[s.model].max_batch_size for s in steps)
     for tensor, readers in wiring.read.items():
         if tensor not in wiring.written:
-            end = readers[0]
-            dims = _dims(end.shape, batch)
-            config.input.add(name=tensor, data_type=end.data_type, dims=dims)
+            entry = config.input.add(**_described(tensor, *readers[0], config))
+            entry.optional = all(reader.optional for _, reader in readers)
     for tensor in outputs:
-        end = wiring.written[tensor]
-        dims = _dims(end.shape, batch)
-        config.output.add(name=tensor, data_type=end.data_type, dims=dims)
+        config.output.add(**_described(tensor, *wiring.written[tensor], config))
     for step in steps:
         config.ensemble_scheduling.step.add(
             model_name=step.model,
-            model_version=-1,
+            model_version=step.version,
             input_map=dict(step.inputs),
             output_map=dict(step.outputs),
         )
+    _check(config, configs)
     return config
 
 
@@ -94,83 +105,71 @@ def _wire(
                 hint=did_you_mean(step.model, configs),
             )
         config = configs[step.model]
+        for tensor, edge in step.inputs.items():
+            end = config, _entry(name, config, "input", tensor)
+            wiring.read.setdefault(edge, []).append(end)
+        for tensor, edge in step.outputs.items():
+            end = config, _entry(name, config, "output", tensor)
+            wiring.written.setdefault(edge, end)
         needed = {i.name for i in config.input if not i.optional}
         if unmapped := sorted(needed - step.inputs.keys()):
             raise SpecError(
                 f"pipeline {name!r}: nothing is wired to input {unmapped[0]!r} "
                 f"of {step.model!r}"
             )
-        for tensor, edge in step.inputs.items():
-            end = _end(name, config, "input", tensor)
-            wiring.read.setdefault(edge, []).append(end)
-        for tensor, edge in step.outputs.items():
-            end = _end(name, config, "output", tensor)
-            if edge in wiring.written:
-                raise SpecError(
-                    f"pipeline {name!r}: {edge!r} is written twice: by "
-                    f"{wiring.written[edge]} and by {end}"
-                )
-            wiring.written[edge] = end
     return wiring
 
 
-def _end(pipeline: str, config: ModelConfig, kind: str, tensor: str) -> _End:
+def _entry(pipeline: str, config: ModelConfig, kind: str, tensor: str) -> Message:
     entries = {entry.name: entry for entry in getattr(config, kind)}
     if tensor not in entries:
         raise SpecError(
             f"pipeline {pipeline!r}: model {config.name!r} has no {kind} {tensor!r}",
             hint=did_you_mean(tensor, entries),
         )
-    batch = (DYNAMIC,) if config.max_batch_size > 0 else ()
-    entry = entries[tensor]
-    return _End(config.name, tensor, entry.data_type, (*batch, *entry.dims))
+    return entries[tensor]
 
 
-def _check_outputs(name: str, outputs: Sequence[str], wiring: _Wiring) -> None:
-    for tensor in outputs:
-        if tensor not in wiring.written:
-            raise SpecError(
-                f"pipeline {name!r}: no step writes the output {tensor!r}",
-                hint=did_you_mean(tensor, wiring.written),
+def _described(
+    name: str, model: ModelConfig, tensor: Message, pipeline: ModelConfig
+) -> dict[str, Any]:
+    batch = (DYNAMIC,) if model.max_batch_size > 0 else ()
+    shape: Shape = (*batch, *tensor.dims)
+    dims = shape[1:] if pipeline.max_batch_size > 0 else shape
+    return {"name": name, "data_type": tensor.data_type, "dims": dims}
+
+
+def _check(config: ModelConfig, configs: Mapping[str, ModelConfig]) -> None:
+    """Refuse what the server would refuse, by the rules of the check.
+
+    Raises:
+        SpecError: with the first problem.
+    """
+    problem = next(_problems(config, configs), None)
+    if problem is not None:
+        raise SpecError(
+            f"pipeline {config.name!r}: {problem.message or problem.server_text}",
+            hint=problem.hint,
+        )
+
+
+def _problems(
+    config: ModelConfig, configs: Mapping[str, ModelConfig]
+) -> Iterator[Problem]:
+    case = _case(config)
+    problems = list(check_ensemble(case))
+    yield from problems
+    if not problems:
+        outcomes = {
+            name: Outcome(
+                case=_case(one),
+                is_decoupled=one.model_transaction_policy.decoupled,
             )
-    for tensor, end in wiring.written.items():
-        if tensor not in wiring.read and tensor not in outputs:
-            raise SpecError(
-                f"pipeline {name!r}: {tensor!r}, written by {end}, is never used",
-                hint="drop it from the step's outputs, or add it to the pipeline's",
-            )
+            for name, one in configs.items()
+        }
+        yield from check_wiring(case, outcomes)
 
 
-def _check_edges(name: str, wiring: _Wiring) -> None:
-    for tensor, readers in wiring.read.items():
-        first = wiring.written.get(tensor, readers[0])
-        for reader in readers:
-            if first.data_type != reader.data_type or not _agree(
-                first.shape, reader.shape
-            ):
-                raise SpecError(
-                    f"pipeline {name!r}: {tensor!r} joins {first} to {reader}, "
-                    "which differ"
-                )
-
-
-def _agree(left: Shape, right: Shape) -> bool:
-    return len(left) == len(right) and all(
-        DYNAMIC in pair or pair[0] == pair[1] for pair in zip(left, right, strict=True)
-    )
-
-
-def _check_circle(name: str, steps: Sequence[Step]) -> None:
-    """Take away steps whose inputs are there until none is left to take."""
-    waiting = list(steps)
-    while waiting:
-        missing = {tensor for step in waiting for tensor in step.outputs.values()}
-        ready = [s for s in waiting if not missing & set(s.inputs.values())]
-        if not ready:
-            models = ", ".join(repr(step.model) for step in waiting)
-            raise SpecError(f"pipeline {name!r}: {models} wait for each other")
-        waiting = [step for step in waiting if step not in ready]
-
-
-def _dims(shape: Shape, batch: int) -> Shape:
-    return shape[1:] if batch > 0 else shape
+def _case(config: ModelConfig) -> Case:
+    folder = ModelFolder(Path(config.name), config.name)
+    return Case(folder, parsed=None, config=config, target=Target())

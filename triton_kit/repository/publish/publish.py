@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import tempfile
@@ -24,15 +25,15 @@ class Draft:
     """One model to publish: its config, and a function that fills a version folder.
 
     `write_version` also leaves the manifest there. `files` are others of the model, by
-    their path in its folder: labels, warm-up data.
+    their path in its folder: labels, warm-up data; as bytes, or as files to copy.
     """
 
     name: str
     config: str
     write_version: Callable[[Path], None]
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes | Path] = field(default_factory=dict)
 
-    def model_files(self) -> dict[str, bytes]:
+    def model_files(self) -> dict[str, bytes | Path]:
         """Return everything that is outside the version folders; the config is last."""
         return {**self.files, CONFIG_FILE: self.config.encode()}
 
@@ -104,7 +105,10 @@ def _write(folder: Path, draft: Draft) -> None:
     for name, content in draft.model_files().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        if isinstance(content, Path):
+            shutil.copyfile(content, path)
+        else:
+            path.write_bytes(content)
     draft.write_version(version)
     for path in folder.rglob("*"):
         _flush(path)
@@ -129,9 +133,9 @@ def _move(root: Path, staged: Path, draft: Draft) -> Published:
 
 def _replace_files(model: Path, staged: Path, draft: Draft) -> bool:
     changed = False
-    for name, content in draft.model_files().items():
+    for name in draft.model_files():
         current = model / name
-        if current.is_file() and current.read_bytes() == content:
+        if current.is_file() and filecmp.cmp(current, staged / name, shallow=False):
             continue
         current.parent.mkdir(parents=True, exist_ok=True)
         (staged / name).replace(current)

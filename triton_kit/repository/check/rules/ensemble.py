@@ -114,6 +114,8 @@ def _unwritten(case: Case, graph: EnsembleGraph, name: str, number: int) -> Prob
     text = f"output '{name}' for ensemble '{case.name}' is not written"
     source = graph.missing_source(name)
     hint = "no step writes it"
+    if graph.is_written(name):
+        hint = "it waits for itself: the steps form a circle"
     if source != name:
         text += f": at least one of its depending tensors, '{source}', is not connected"
         hint = f"{source!r} is no input of the ensemble and no step writes it"

@@ -12,6 +12,7 @@ from triton_kit.repository.check.rules.case import (
     Problem,
     Problems,
 )
+from triton_kit.repository.check.rules.onnx_complete import is_completed
 from triton_kit.repository.check.rules.sequence import data_type_name
 from triton_kit.repository.check.rules.versions import version_number
 from triton_kit.repository.config.places import Step
@@ -85,7 +86,7 @@ def _batching(case: Case) -> Problems:
     if config.max_batch_size == 0:
         for field, rule in (("dynamic_batching", "K3"), ("sequence_batching", "K4")):
             # A backend may raise the batch size itself, if it completes the config.
-            if config.HasField(field) and not case.completes:
+            if config.HasField(field) and not _may_batch(case):
                 yield warn(
                     rule,
                     f"{field} with max_batch_size 0 never makes a batch",
@@ -111,6 +112,13 @@ def _batching(case: Case) -> Problems:
                 ("dynamic_batching", "priority_queue_policy"),
                 "set priority_levels",
             )
+
+
+def _may_batch(case: Case) -> bool:
+    """Whether the backend may set a batch size by itself."""
+    if case.config.backend == "onnxruntime":
+        return is_completed(case)
+    return case.completes
 
 
 def _types(case: Case) -> Problems:

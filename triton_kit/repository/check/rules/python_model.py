@@ -96,8 +96,8 @@ def _environment(case: Case) -> Iterator[Problem]:
             yield Problem(
                 "Y4",
                 at=at,
-                message=f"{_ENVIRONMENT} names {value}, and {path} is not there",
-                hint="pack the environment (conda-pack) into the model's folder",
+                message=f"{_ENVIRONMENT} names {value}: {path.name} is not there",
+                hint="put the packed environment (conda-pack) into the model's folder",
             )
     elif "TRITON_MODEL_DIRECTORY" in value:
         yield Problem(

@@ -1,0 +1,177 @@
+"""Mistakes in a project: all have a line, and none waits for a conversion."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from triton_kit.build_project import build
+from triton_kit.errors import TritonKitError
+from triton_kit.project.load import load_project
+
+PROJECT = """\
+name: p
+models:
+  decode:
+    source: decode.py
+    inputs: {png: {dtype: string, shape: [1]}}
+    outputs: {image: {dtype: fp32, shape: [1, 8, 8]}}
+    batching: {max_batch_size: 8}
+  digits:
+    source: digits.onnx
+    inputs: {image: {min: [1, 1, 8, 8], opt: [4, 1, 8, 8], max: [8, 1, 8, 8]}}
+    batching:
+      max_batch_size: 8
+    config:
+      dynamic_batching: {}
+pipelines:
+  read:
+    steps:
+      - model: decode
+        inputs: {png: png}
+        outputs: {image: image}
+      - model: digits
+        inputs: {image: image}
+        outputs: {scores: scores}
+    outputs: [scores]
+"""
+
+# What is written in place of what, the line that is named, a word of the message.
+PLANTED = {
+    "model of a step": ("model: digits\n", "model: digit\n", 21, "'digits'?"),
+    "input of a step": ("inputs: {image: image}", "inputs: {imge: image}", 22, "imge"),
+    "output of a step": ("{scores: scores}", "{score: scores}", 23, "'scores'?"),
+    "input of a Python step": ("{png: png}", "{pgn: png}", 19, "png"),
+    "output of a Python step": ("{image: image}\n", "{img: image}\n", 20, "img"),
+    "output of a pipeline": ("    outputs: [scores]", "    outputs: [score]", 24, ""),
+    "an unused tensor": ("{png: png}", "{png: png, x: x}", 19, "no input 'x'"),
+    "an unwired input": ("inputs: {image: image}", "inputs: {}", 22, ""),
+    "a step twice": ("model: digits\n", "model: decode\n", 22, "image"),
+    "a missing source": ("digits.onnx", "digit.onnx", 9, "found nothing"),
+    "a missing Python source": ("decode.py", "decod.py", 4, "found nothing"),
+    "an unknown key of a model": ("source: digits", "sorce: digits", 9, "'source'?"),
+    "an unknown key of a step": (
+        "      - model: decode",
+        "      - modl: decode",
+        18,
+        "",
+    ),
+    "a rank": ("min: [1, 1, 8, 8]", "min: [1, 8, 8]", 10, "rank"),
+    "an order of sizes": ("opt: [4, 1", "opt: [9, 1", 10, "min <= opt"),
+    "a data type": ("dtype: string", "dtype: strin", 5, "unknown data type"),
+    "a shape": ("shape: [1, 8, 8]", "shape: 8", 6, ""),
+    "a batch size": ("      max_batch_size: 8", "      max_batch_size: eight", 12, ""),
+    "a field of config": ("dynamic_batching: {}", "dynamic_batchin: {}", 14, "'dyn"),
+    "a field inside config": (
+        "dynamic_batching: {}",
+        "dynamic_batching: {preferred_batch_sizes: [4]}",
+        14,
+        "'preferred_batch_size'?",
+    ),
+    "a value inside config": (
+        "dynamic_batching: {}",
+        "dynamic_batching: {max_queue_delay_microseconds: soon}",
+        14,
+        "",
+    ),
+    "a tensor that the model lacks": (
+        "inputs: {image: {min",
+        "inputs: {imge: {min",
+        10,
+        "",
+    ),
+    "a batch beyond the profile": ("max: [8, 1", "max: [4, 1", 12, "max_batch_size"),
+}
+
+
+@pytest.fixture
+def planted(digits):
+    def plant(old, new):
+        assert old in PROJECT
+        (digits / "triton-kit.yaml").write_text(PROJECT.replace(old, new, 1))
+        return digits
+
+    return plant
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_every_mistake_has_its_line(planted, name):
+    old, new, line, words = PLANTED[name]
+    folder = planted(old, new)
+
+    with pytest.raises(TritonKitError) as caught:
+        build(load_project(folder))
+
+    assert f"triton-kit.yaml:{line}:" in caught.value.message
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", list(PLANTED)[:19])
+def test_a_mistake_is_found_before_any_conversion(planted, name):
+    old, new, *_ = PLANTED[name]
+    folder = planted(old, new)
+    steps = []
+
+    with pytest.raises(TritonKitError):
+        build(load_project(folder), on_progress=steps.append)
+
+    assert steps == []
+
+
+def test_a_dry_run_lists_what_would_be_built(kit, planted):
+    folder = planted("name: p", "name: p")
+
+    result = kit("build", folder, "--dry-run")
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "decode: publish, from decode.py",
+        "digits: convert to onnx, from digits.onnx",
+        "read: wire decode -> digits",
+    ]
+    assert not (folder / "model_repository").exists()
+
+
+def test_one_model_is_built_alone(kit, digits):
+    kit("build", digits)
+    with (digits / "decode.py").open("a") as file:
+        file.write("# changed\n")
+
+    result = kit("build", digits, "--only", "decode")
+
+    assert result.exit_code == 0, result.output
+    assert "decode  version 2  new" in result.output
+    assert "digits" not in result.stdout.replace(str(digits), "")
+
+
+def test_a_pipeline_is_built_alone_from_what_is_published(kit, digits):
+    first = kit("build", digits, "--only", "read_digit")
+    kit("build", digits)
+    second = kit("build", digits, "--only", "read_digit")
+
+    assert first.exit_code == 2
+    assert "is not in" in first.output
+    assert second.exit_code == 0, second.output
+
+
+def test_an_unknown_name_to_build_is_refused(kit, digits):
+    result = kit("build", digits, "--only", "decod")
+
+    assert result.exit_code == 2
+    assert "did you mean 'decode'?" in result.output
+
+
+def test_a_second_build_converts_nothing_again(kit, digits):
+    kit("build", digits)
+    cached = sorted(Path(os.environ["TRITON_KIT_CACHE"]).rglob("*.onnx"))
+
+    again = kit("build", digits, "-o", digits / "other")
+    fresh = kit("build", digits, "-o", digits / "third", "--no-cache")
+
+    assert cached
+    files = [
+        (digits / name / "digits" / "1" / "manifest.json").read_bytes()
+        for name in ("model_repository", "other", "third")
+    ]
+    assert again.exit_code == fresh.exit_code == 0
+    assert len(set(files)) == 1

@@ -1,0 +1,232 @@
+"""What goes along with a model: files, labels, warm-up data, a Python environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from triton_kit.build_model import Built, target_of
+from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.project.spec import EMBEDDED, ModelSpec, Project
+from triton_kit.repository.generate.warmup import GENERATED, Warmup, add_warmup
+
+_ENVIRONMENT = "EXECUTION_ENV_PATH"
+_MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
+_GLOB = re.compile(r"[*?\[]")
+_SKIPPED = "__pycache__"
+
+
+def add_files(project: Project, spec: ModelSpec, built: Built) -> Built:
+    """Return a model with everything that its config names or its project lists.
+
+    `files` go into the version's folder, beside the model file; labels, warm-up data
+    and a packed environment beside the versions.
+
+    Raises:
+        SpecError: a file is not there, or two have one name.
+    """
+    config = built.config
+    name = config.name
+    _set_optional(name, spec, config)
+    files: dict[str, bytes | Path] = dict(_labels(project, spec, config))
+    files |= _environment(project, name, spec, config)
+    version_files = dict(built.version_files)
+    for relative, path in _listed(project, name, spec):
+        if f"{_MODEL_DIRECTORY}/{relative}" == _environment_path(config):
+            files[relative] = path
+        elif relative in version_files:
+            raise SpecError(
+                f"model {name!r}: files: {relative!r} is a file of the model already",
+                hint="rename one of the two",
+            )
+        else:
+            version_files[relative] = path
+    files |= _warmup(project, spec, config)
+    notes = _check_requirements(project, name, spec)
+    return replace(
+        built,
+        version_files=version_files,
+        files=files,
+        notes=(*built.notes, *notes),
+    )
+
+
+def _listed(project: Project, name: str, spec: ModelSpec) -> Iterator[tuple[str, Path]]:
+    """Yield the files of `files`; those of a folder keep their path from it on."""
+    for pattern in spec.files:
+        found = _matches(project.root, pattern)
+        if not found:
+            raise SpecError(
+                f"model {name!r}: files: {pattern!r} is not there",
+                hint="paths in triton-kit.yaml start at its folder",
+            )
+        for path in found:
+            if path.is_file():
+                yield path.name, path
+                continue
+            for inner in sorted(path.rglob("*")):
+                if inner.is_file() and _SKIPPED not in inner.parts:
+                    yield str(path.name / inner.relative_to(path)), inner
+
+
+def _matches(root: Path, pattern: str) -> list[Path]:
+    path = root / pattern
+    if path.exists():
+        return [path]
+    if not _GLOB.search(pattern) or Path(pattern).is_absolute():
+        return []
+    found = root.glob(pattern)
+    return sorted(p for p in found if _SKIPPED not in p.parts and p.is_file())
+
+
+def _set_optional(name: str, spec: ModelSpec, config: ModelConfig) -> None:
+    entries = {entry.name: entry for entry in config.input}
+    for tensor, given in spec.inputs.items():
+        if not given.optional:
+            continue
+        if tensor not in entries:
+            raise SpecError(
+                f"model {name!r}: it has no input {tensor!r}",
+                hint=did_you_mean(tensor, entries),
+            )
+        entries[tensor].optional = True
+
+
+def _labels(
+    project: Project, spec: ModelSpec, config: ModelConfig
+) -> Iterator[tuple[str, Path]]:
+    """Yield the label files that `labels`, or the config itself, names."""
+    for name, path in _label_files(project, spec, config).items():
+        if not path.is_file():
+            raise SpecError(
+                f"model {config.name!r}: the label file {path} is not there",
+                hint="one label a line; the path starts at the project's folder",
+            )
+        yield name, path
+
+
+def _label_files(
+    project: Project, spec: ModelSpec, config: ModelConfig
+) -> dict[str, Path]:
+    """Return label files by their names beside the config; set them in it."""
+    entries = {entry.name: entry for entry in config.output}
+    found: dict[str, Path] = {}
+    for tensor, given in spec.outputs.items():
+        if given.labels is None:
+            continue
+        if tensor not in entries:
+            raise SpecError(
+                f"model {config.name!r}: it has no output {tensor!r}",
+                hint=did_you_mean(tensor, entries),
+            )
+        path = project.path(given.labels)
+        if found.setdefault(path.name, path) != path:
+            raise SpecError(
+                f"model {config.name!r}: two label files are named {path.name!r}",
+                hint="rename one",
+            )
+        entries[tensor].label_filename = path.name
+    for entry in entries.values():
+        name = entry.label_filename
+        if name and ".." not in Path(name).parts:
+            found.setdefault(name, project.path(name))
+    return found
+
+
+def _environment_path(config: ModelConfig) -> str:
+    if _ENVIRONMENT not in config.parameters:
+        return ""
+    return str(config.parameters[_ENVIRONMENT].string_value)
+
+
+def _environment(
+    project: Project, name: str, spec: ModelSpec, config: ModelConfig
+) -> dict[str, Path]:
+    if spec.environment is None:
+        return {}
+    path = project.path(spec.environment)
+    if not path.is_file():
+        raise SpecError(
+            f"model {name!r}: the environment {path} is not there",
+            hint="pack one: conda-pack -o environment.tar.gz",
+        )
+    value = f"{_MODEL_DIRECTORY}/{path.name}"
+    config.parameters[_ENVIRONMENT].string_value = value
+    return {path.name: path}
+
+
+def _warmup(project: Project, spec: ModelSpec, config: ModelConfig) -> dict[str, bytes]:
+    batch = 1 if config.max_batch_size else 0
+    sizes = {n: t.opt[batch:] for n, t in spec.inputs.items() if t.opt is not None}
+    files: dict[str, bytes] = {}
+    for request in spec.warmup:
+        is_file = request.data not in GENERATED
+        warmup = Warmup(
+            name=request.name,
+            source=project.path(request.data) if is_file else request.data,
+            batch_size=request.batch_size or 1,
+            count=request.count,
+        )
+        files |= add_warmup(config, warmup, sizes=sizes)
+    return files
+
+
+def _check_requirements(
+    project: Project, name: str, spec: ModelSpec
+) -> tuple[str, ...]:
+    """Check a requirements file; for the embedded server, what is installed here."""
+    if spec.requirements is None:
+        return ()
+    path = project.path(spec.requirements)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(
+            f"model {name!r}: requirements {path} cannot be read: {error}"
+        ) from error
+    wanted = list(_requirements(name, path, lines))
+    if spec.environment is not None:
+        return ()
+    target = target_of(project)
+    if target.triton != EMBEDDED:
+        return (
+            f"the image of the server needs {path.name}: FROM nvcr.io/nvidia/"
+            f"tritonserver:{target.triton}-py3 and RUN pip install -r {path.name}; or "
+            "set `environment` to a packed one",
+        )
+    missing = [str(one) for one in wanted if not _is_installed(one)]
+    if missing:
+        raise SpecError(
+            f"model {name!r}: {path.name} asks for {', '.join(missing)}, which is not "
+            "installed for the embedded server",
+            hint=f"pip install -r {path.name}, or set `environment`",
+        )
+    return ()
+
+
+def _requirements(name: str, path: Path, lines: list[str]) -> Iterator[Requirement]:
+    for number, line in enumerate(lines, 1):
+        text = line.partition(" #")[0].strip()
+        if not text or text.startswith(("#", "-")):
+            continue  # options of pip, and other files that it reads
+        try:
+            found = Requirement(text)
+        except InvalidRequirement as error:
+            raise SpecError(
+                f"model {name!r}: {path}:{number}: not a requirement: {text!r}"
+            ) from error
+        if found.marker is None or found.marker.evaluate():
+            yield found
+
+
+def _is_installed(wanted: Requirement) -> bool:
+    try:
+        return wanted.specifier.contains(version(wanted.name), prereleases=True)
+    except PackageNotFoundError:
+        return False
