@@ -15,6 +15,7 @@ from triton_kit.loadtest.loops.load import RateLoad, ScheduleLoad, rate_range
 from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.results.export import _escaped
 from triton_kit.loadtest.results.slo import latency_below, parse_slo
+from triton_kit.loadtest.results.verdict import Finding, Verdict
 from triton_kit.loadtest.run.sweep import binary
 from triton_kit.loadtest.spec import parse_header, parse_parameter
 from triton_kit.triton.model import model_path
@@ -106,7 +107,7 @@ def test_end_0_needs_an_objective_and_no_binary_search():
         *(["-v", "-v"], ["-a"], ["--sync"], ["--ssl-grpc-use-ssl", "false"]),
     ],
 )
-def test_what_is_so_anyway_is_taken(words):
+def test_values_that_are_always_so_are_accepted(words):
     assert spec(*words) == spec()
 
 
@@ -141,7 +142,7 @@ def test_what_is_so_anyway_is_taken(words):
         (["--batch-size", "x"], "batch size 'x': need a whole number"),
     ],
 )
-def test_what_is_left_out_is_refused_with_the_reason(words, said):
+def test_unsupported_options_are_refused_with_the_reason(words, said):
     result = CliRunner().invoke(main, ["perf", "-m", "m", "-u", "127.0.0.1:1", *words])
 
     assert result.exit_code == 2, result.output
@@ -272,7 +273,7 @@ def test_ids_of_sequences_have_a_range():
 
 
 @pytest.mark.parametrize("text", ["20:10", "a:b", "1:2:3", "0:5", "5:5"])
-def test_what_is_no_range_of_ids_is_refused(text):
+def test_malformed_ranges_of_ids_are_refused(text):
     with pytest.raises(SpecError):
         spec("--sequence-length", "5", "--sequence-id-range", text)
 
@@ -314,7 +315,7 @@ def test_the_rate_of_a_trace_is_that_of_its_gaps():
     assert rate(5) == rate(7, 7) == 0
 
 
-def test_what_does_not_fit_the_protocol_is_refused():
+def test_values_that_the_protocol_cannot_carry_are_refused():
     with pytest.raises(SpecError, match="no int64"):
         parse_parameter("p:99999999999999999999:int")
     with pytest.raises(SpecError, match="ASCII"):
@@ -331,8 +332,9 @@ def test_labels_are_escaped():
 
 
 class _Run:
-    def __init__(self, throughput):
+    def __init__(self, throughput, *findings):
         self.throughput = throughput
+        self.verdict = Verdict(findings)
 
 
 def _next(plan, run):
@@ -351,6 +353,17 @@ def test_a_throughput_that_is_missed_below_is_looked_for_above():
         load = _next(plan, _Run(load.rate_hz))
 
     assert [load.rate_hz for load in asked] == [20, 30, 40]
+
+
+def test_a_search_goes_below_a_load_whose_requests_fail():
+    loads = [RateLoad(rate_hz=rate) for rate in (10, 20, 30)]
+    plan = binary(loads, parse_slo("throughput>5"))
+    asked = [next(plan)]
+
+    asked.append(_next(plan, _Run(20, Finding("failing", "half of them"))))
+    asked.append(_next(plan, _Run(10)))
+
+    assert [load.rate_hz for load in asked if load] == [20, 10]
 
 
 def test_names_of_models_are_paths_as_the_server_reads_them():

@@ -23,7 +23,8 @@ class PerfResult:
     `objectives` has a row per run, of each objective's text, value and whether it is
     met. `meets_slo` is whether every run meets all of them, or any run in a search,
     which found `highest_load_met`, if anything. `is_failing` is whether a run is
-    failing, or every run in a search. A run that was interrupted counts for neither.
+    failing, or every run in a search; or whether a run ended before its time. A run
+    that was interrupted counts for neither.
     """
 
     runs: tuple[Run, ...]

@@ -23,7 +23,7 @@ from triton_kit.loadtest.run.generator import LocalLoadGenerator, open_generator
 from triton_kit.loadtest.run.load_run import LoadRun, metrics_watch
 from triton_kit.loadtest.run.progress import LoadStatus, OnProgress, Progress
 from triton_kit.loadtest.run.served_models import ServedModels, fetch_served_models
-from triton_kit.loadtest.run.sweep import SEARCHES, Search
+from triton_kit.loadtest.run.sweep import SEARCHES, Search, is_met
 from triton_kit.loadtest.run.worker_pool import WorkerPool, start_workers
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.triton.address import shown
@@ -69,7 +69,8 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         objectives=tuple(as_json(spec.slo, run) for run in runs),
         highest_load_met=_highest_met(spec, whole),
         meets_slo=enough(not missed(spec.slo, run) for run in whole),
-        is_failing=not enough(not run.verdict.is_failing for run in whole),
+        is_failing=any(run.ended_early for run in whole)
+        or not enough(not run.verdict.is_failing for run in whole),
     )
 
 
@@ -105,7 +106,7 @@ def _highest_met(spec: PerfSpec, runs: tuple[Run, ...]) -> str | None:
     """Return the name of what a search found: the last of the loads in their order."""
     if spec.search == "every":
         return None
-    met = {run.name for run in runs if not missed(spec.slo, run)}
+    met = {run.name for run in runs if is_met(spec.slo, run)}
     names = [str(load) for load in spec.loads if str(load) in met]
     return names[-1] if names else None
 

@@ -12,6 +12,11 @@ from triton_kit.loadtest.results.slo import Objective, missed
 Search = Generator[Load, Run, None]
 
 
+def is_met(objectives: tuple[Objective, ...], run: Run) -> bool:
+    """Whether a run meets every objective, and its requests do not fail."""
+    return not missed(objectives, run) and not run.verdict.is_failing
+
+
 def every(loads: Sequence[Load], _objectives: tuple[Objective, ...]) -> Search:
     """Measure every load."""
     for load in loads:
@@ -22,7 +27,7 @@ def until_missed(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Se
     """Measure one load after another, up to the first that misses an objective."""
     for load in loads:
         run = yield load
-        if missed(objectives, run):
+        if not is_met(objectives, run):
             return
 
 
@@ -37,7 +42,7 @@ def binary(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Search:
         middle = (low + high) // 2
         run = yield loads[middle]
         misses = {objective.what for objective in missed(objectives, run)}
-        if misses - {"throughput"}:
+        if misses - {"throughput"} or run.verdict.is_failing:
             high = middle - 1
         else:
             low = middle + 1

@@ -53,7 +53,7 @@ def test_each_input_has_its_own_data_and_the_rest_is_random():
     assert len({step.inputs["ids"].tobytes() for step in steps}) > 1
 
 
-def test_what_is_the_same_every_time_is_one_request():
+def test_constant_data_makes_one_request():
     [step] = steps_of("zero", "ids:7", "scale:0.5", batch_size=2)
 
     assert step.inputs["ids"].tolist() == [[7] * 3] * 2

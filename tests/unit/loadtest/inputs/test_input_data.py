@@ -162,7 +162,7 @@ def test_a_folder_holds_a_file_per_input(tmp_path):
 
 
 @pytest.mark.parametrize(("shape", "values"), [((1,), [7]), ((-1, 2), [[7, 8]])])
-def test_a_folder_may_hold_what_must_be_answered(tmp_path, shape, values):
+def test_a_folder_may_hold_expected_responses(tmp_path, shape, values):
     model = replace(MODEL, outputs=(tensor("y", "INT64", *shape),))
     (tmp_path / "x").write_bytes(bytes(8))
     (tmp_path / "s").write_text("a")
@@ -266,7 +266,7 @@ def test_half_a_string_is_refused(data):
         ([1.0, np.nan], "wrong answer"),
     ],
 )
-def test_answers_are_held_against_what_was_expected(found, kind):
+def test_responses_are_compared_with_expected_ones(found, kind):
     request = Request(b"")
     check = OutputCheck(lambda _answer: {"y": np.array(found)})
     check.expect(request, {"y": np.array([1.0, 2.0])})

@@ -95,7 +95,7 @@ def test_the_requests_of_a_profile_are_due_when_they_were(tmp_path, requests, ti
         ("p.json", {"experiments": [profile()["experiments"][0]] * 2}, "2 loads"),
     ],
 )
-def test_what_is_no_recording_is_refused(tmp_path, name, content, message):
+def test_malformed_recordings_are_refused(tmp_path, name, content, message):
     with pytest.raises(SpecError, match=message):
         read_trace(written(tmp_path, content, name))
 

@@ -56,7 +56,7 @@ def test_a_second_start_begins_at_the_first_request(reactor):
     assert loop.recorder.take().succeeded == 2
 
 
-def test_ceasing_waits_for_what_is_in_flight(reactor):
+def test_finish_waits_for_requests_in_flight(reactor):
     transport = MemoryTransport(reactor, service_ns=ns(0.02))
     loop = ClosedLoop(reactor, transport, [GOOD], concurrency=3)
 

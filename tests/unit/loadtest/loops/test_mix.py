@@ -103,7 +103,7 @@ def test_models_that_contradict_each_other_are_refused(wrong):
         PerfSpec(url="x", **wrong)
 
 
-def test_what_a_share_does_not_say_is_as_for_all():
+def test_fields_that_a_share_leaves_out_are_those_of_all_models():
     spec = PerfSpec(
         url="x",
         batch_size=2,
@@ -158,6 +158,6 @@ def test_options_are_for_all_models_or_for_one():
         (("a",), {"batch_sizes": ("two",)}, "batch size 'two'"),
     ],
 )
-def test_what_cannot_be_read_is_refused(models, said, message):
+def test_unreadable_model_options_are_refused(models, said, message):
     with pytest.raises(SpecError, match=message):
         options(models, **said)

@@ -36,7 +36,7 @@ def test_no_request_leaves_before_its_time(spin_ns):
     assert now_ns() - start_ns >= 5_000_000
 
 
-def test_a_schedule_is_sent_while_answers_are_out():
+def test_a_schedule_is_sent_while_responses_are_outstanding():
     with Reactor() as reactor:
         loop = open_loop(reactor, times=range(0, 50_000_000, 1_000_000), service_s=0.03)
         loop.begin()
@@ -58,7 +58,7 @@ def test_requests_beyond_the_limit_wait_and_the_wait_counts():
     assert recording.from_send.quantile_ns(0.5) < recording.latency.max_ns
 
 
-def test_finishing_sends_what_was_due_before_the_end_and_no_more():
+def test_finish_sends_requests_due_before_the_end_and_no_more():
     with Reactor() as reactor:
         loop = open_loop(reactor, times=[0] * 6 + [ns(3600)], service_s=0.01)
         start_ns = loop.begin()
@@ -70,7 +70,7 @@ def test_finishing_sends_what_was_due_before_the_end_and_no_more():
         assert loop.recorder.take().succeeded == 6
 
 
-def test_what_could_not_be_sent_in_time_is_a_failure():
+def test_requests_that_were_never_sent_are_failures():
     with Reactor() as reactor:
         loop = open_loop(reactor, times=[0] * 9, service_s=3600, most_in_flight=4)
         start_ns = loop.begin()
@@ -212,7 +212,7 @@ def test_a_sequence_is_ended_once_nothing_more_is_to_come_and_not_before():
     ],
     ids=lambda how: next(iter(how)),
 )
-def test_what_is_due_goes_where_nothing_was_for_longest(how):
+def test_a_due_request_takes_the_slot_that_was_free_longest(how):
     used = []
 
     class Noting(MemoryTransport):

@@ -31,7 +31,7 @@ def test_an_impossible_periodic_range_is_refused(text):
         periodic_range(text, period=1)
 
 
-def test_a_period_without_answers_is_refused():
+def test_a_period_of_no_responses_is_refused():
     with pytest.raises(SpecError, match="request period 0"):
         PeriodicLoad(start=1, end=2, period=0)
 
@@ -42,7 +42,7 @@ def test_a_periodic_load_ends_by_itself(other):
         PerfSpec(url="x", model="m", loads=(PeriodicLoad(start=1, end=2),), **other)
 
 
-def test_a_level_ends_when_its_new_slots_have_had_their_answers():
+def test_a_level_ends_when_its_new_slots_have_their_responses():
     with Reactor() as reactor:
         loop = ClosedLoop(
             reactor,

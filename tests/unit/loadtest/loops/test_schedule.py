@@ -60,7 +60,7 @@ def test_a_trace_holds_times_in_milliseconds(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "0\n0\n", "-1\n", "a\n", "nan\n", "inf\n"])
-def test_what_is_no_interval_is_refused(tmp_path, text):
+def test_malformed_intervals_are_refused(tmp_path, text):
     path = tmp_path / "gaps.txt"
     path.write_text(text)
 
@@ -69,7 +69,7 @@ def test_what_is_no_interval_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize("text", ["", "5\n4\n", "-1\n", "x", "\x00\xff"])
-def test_what_is_no_trace_is_refused(tmp_path, text):
+def test_malformed_request_times_are_refused(tmp_path, text):
     path = tmp_path / "times.txt"
     path.write_text(text)
 

@@ -107,6 +107,6 @@ def test_a_request_parameter_has_a_type(text, expected):
 
 
 @pytest.mark.parametrize("text", ["a", "a:b", "a:b:int", "a:yes:bool", ":1:int"])
-def test_what_is_no_parameter_is_refused(text):
+def test_malformed_parameters_are_refused(text):
     with pytest.raises(SpecError, match="request parameter"):
         parse_parameter(text)

@@ -50,7 +50,7 @@ def test_the_deviation_is_that_of_the_values():
     assert histogram.deviation_ns == pytest.approx(math.sqrt(1_250_000))
 
 
-def test_an_empty_histogram_answers_with_zeros():
+def test_an_empty_histogram_has_zeros():
     empty = Histogram()
 
     assert (empty.quantile_ns(0.99), empty.mean_ns, empty.deviation_ns) == (0, 0, 0)

@@ -71,7 +71,7 @@ def test_counters_grow_and_gauges_have_a_mean():
     ]
 
 
-def test_what_a_summary_adds_up_grows_and_its_quantiles_do_not():
+def test_sums_of_a_summary_are_counters_and_quantiles_are_not():
     page = """# TYPE s summary
 s{{quantile="0.9"}} {}
 s_sum {}
@@ -106,7 +106,7 @@ def test_values_that_are_no_numbers_are_left_out():
     ],
 )
 @pytest.mark.parametrize("place", [0, 1])
-def test_an_answer_that_fails_is_left_out_and_the_run_goes_on(bad, place):
+def test_a_failed_scrape_is_left_out_and_the_run_goes_on(bad, place):
     def script(peer, index):
         peer.read_http()
         good = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nup 1"
@@ -128,7 +128,7 @@ def test_a_page_without_metrics_is_refused():
         MetricsWatch(f"http://{host}:{port}").scrape()
 
 
-def test_nobody_there_is_an_error_with_a_hint():
+def test_a_closed_port_is_an_error_with_a_hint():
     with serving(lambda *_: None) as (host, port):
         pass
 

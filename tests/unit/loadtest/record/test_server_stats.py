@@ -30,7 +30,7 @@ def counted(requests, *, ns=1000):
     return [{"inference_count": requests, "inference_stats": {"success": success}}]
 
 
-def test_figures_are_what_the_counters_grew_by():
+def test_figures_are_the_growth_of_the_counters():
     watch = StatsWatch(Counters(counted(10), counted(25)), ["m"])
 
     [grown] = watch.since(watch.sample())
@@ -39,7 +39,7 @@ def test_figures_are_what_the_counters_grew_by():
     assert grown.mean_us["request"] == pytest.approx(1.0)
 
 
-def test_what_is_counted_after_the_last_answer_counts():
+def test_requests_counted_after_the_last_response_count():
     watch = StatsWatch(Late(), ["m"])
 
     [grown] = watch.since(watch.sample())

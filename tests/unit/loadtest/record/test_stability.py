@@ -40,13 +40,13 @@ def test_three_windows_that_agree_are_enough():
     assert WINDOWS.is_over([window(100), window(105), window(109)])
 
 
-def test_a_throughput_that_drifts_is_not_settled():
+def test_a_throughput_that_drifts_is_unstable():
     reason = WINDOWS.why_unstable([window(100), window(105), window(120)])
 
     assert reason == "throughput of the last three windows differs by 20%"
 
 
-def test_a_latency_that_drifts_is_not_settled():
+def test_a_latency_that_drifts_is_unstable():
     reason = WINDOWS.why_unstable(
         [window(100, 100), window(100, 100), window(100, 200)]
     )
@@ -68,7 +68,7 @@ def test_after_the_last_trial_it_is_over_and_unstable():
     assert WINDOWS.why_unstable(windows) is not None
 
 
-def test_windows_without_answers_never_settle():
+def test_windows_without_responses_are_unstable():
     assert WINDOWS.why_unstable([window(0)] * 3) is not None
 
 
@@ -126,7 +126,7 @@ def verdict(**changes):
     return judge(**(facts | changes))
 
 
-def test_a_quiet_settled_run_is_stable():
+def test_a_quiet_run_whose_windows_agree_is_stable():
     assert str(verdict()) == "stable"
 
 
@@ -167,7 +167,7 @@ def test_how_much_others_may_take_depends_on_the_machine(cores, lost, kind):
         (2.0, 0.01, "other processes used 0.49 cores"),
     ],
 )
-def test_what_the_host_takes_is_told_from_the_work_of_others(busy_s, stolen_s, reason):
+def test_steal_is_separate_from_other_processes(busy_s, stolen_s, reason):
     used = CpuUse(2.0, busy_s, 0.5, 0.5, stolen_s=stolen_s, cores=2)
 
     assert str(verdict(cpu=used)) == f"disturbed: {reason}"
@@ -228,7 +228,7 @@ DEAD_MODEL = "in ensemble 'chain', Stub process 'mlp_0_0' is not healthy."
         ),
     ],
 )
-def test_a_model_without_its_process_is_told(has_ended, reason, good):
+def test_a_model_whose_process_ended_is_failing(has_ended, reason, good):
     """However many answers came before."""
     used = CpuUse(1.0, 1.8, 0.2, None, has_server_ended=has_ended)
 
@@ -238,7 +238,7 @@ def test_a_model_without_its_process_is_told(has_ended, reason, good):
 
 
 @pytest.mark.parametrize(("good", "late"), [(98, 2), (0, 100)])
-def test_a_server_that_answers_too_late_is_the_limit(good, late):
+def test_a_server_that_responds_too_late_is_failing(good, late):
     """However little it owes in the end, as requests were given up."""
     found = verdict(
         recording=answered(good, late),
@@ -252,7 +252,7 @@ def test_a_server_that_answers_too_late_is_the_limit(good, late):
     ]
 
 
-def test_one_late_answer_in_a_hundred_may_be_an_accident():
+def test_one_timeout_in_a_hundred_may_be_an_accident():
     assert str(verdict(recording=answered(99, 1))) == "stable"
 
 
@@ -356,18 +356,18 @@ def test_a_run_may_last_for_days():
     assert growth.rate == pytest.approx(1, rel=0.05)
 
 
-def test_a_trace_that_asks_ever_more_is_owed_more():
+def test_a_backlog_that_grows_with_the_rate_is_stable():
     """A request takes ten ticks, and ever more are sent."""
     backlog = history((10 * n for n in range(100)), per_tick=lambda tick: tick)
 
     assert verdict(backlog=backlog).kind == "stable"
 
 
-def test_a_run_that_did_not_settle_says_why():
+def test_an_unstable_run_has_the_reason():
     assert str(verdict(why_unstable="it jumps")) == "unstable: it jumps"
 
 
-def test_a_run_without_a_good_answer_is_not_stable():
+def test_a_run_without_a_successful_response_is_failing():
     recorder = Recorder()
     recorder.fail(Failure("HTTP 500"))
 
@@ -532,7 +532,7 @@ def test_a_server_that_was_started_anew_is_no_stranger(is_buried):
 
 
 @pytest.mark.parametrize("stolen_s", [0.0, 2.0])
-def test_nobody_is_blamed_where_the_server_is_hidden(stolen_s):
+def test_a_hidden_server_makes_no_run_disturbed(stolen_s):
     """Its CPU is among that of other processes; what the host took is known."""
     used = CpuUse(
         2.0, 3.9, 0.5, None, stolen_s=stolen_s, cores=2, is_server_hidden=True

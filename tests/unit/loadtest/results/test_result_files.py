@@ -50,7 +50,7 @@ def test_a_pipe_is_written_to(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["missing/out.json", "x" * 256])
-def test_what_cannot_be_written_is_known_before_the_load(tmp_path, name):
+def test_unwritable_files_are_reported_before_the_load(tmp_path, name):
     with pytest.raises(OSError, match=r"No such file|too long"):
         try_to_write(tmp_path / name)
 
@@ -88,7 +88,7 @@ def test_the_command_refuses_it_before_it_asks_the_server(
         ["--request-intervals", "in", "--hdr-file", "in"],
     ],
 )
-def test_the_command_does_not_write_over_what_it_reads(tmp_path, monkeypatch, words):
+def test_the_command_does_not_overwrite_its_inputs(tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").write_text("1000\n")
 

@@ -2,8 +2,12 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad, rate_range
+from triton_kit.loadtest.record.recorder import Recorder
+from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.results.slo import parse_slo
 from triton_kit.loadtest.run import sweep
+from triton_kit.loadtest.run.summary import Measurement, summarize
+from triton_kit.loadtest.spec import PerfSpec
 
 
 @pytest.mark.parametrize(
@@ -36,21 +40,22 @@ def test_objectives_are_separated_by_commas():
     "text",
     ["", "p99", "p99>20ms", "p99<20", "p0<1ms", "p101<1ms", "throughput<5", "x<1ms"],
 )
-def test_what_is_no_objective_is_refused(text):
+def test_malformed_objectives_are_refused(text):
     with pytest.raises(SpecError):
         parse_slo(text)
 
 
-class FakeObjective:
-    """Met by loads up to a limit; stands in for a measured run."""
+def run_of(load):
+    """Return a run in which every request takes as many us as there are in flight."""
+    recorder = Recorder()
+    recorder.times += (0, 0, 1, 1000 * load.concurrency) * 10
+    window = Window(length_s=1.0, recording=recorder.take())
+    spec = PerfSpec(url="h", model="m")
+    return summarize(spec, load, Measurement(windows=[window]))
 
-    what = "latency"
 
-    def __init__(self, limit):
-        self.limit = limit
-
-    def is_met(self, run):
-        return run <= self.limit
+def met_up_to(limit):
+    return parse_slo(f"p99<{limit + 0.5}us")
 
 
 def walk(plan):
@@ -59,7 +64,7 @@ def walk(plan):
     while load is not None:
         measured.append(load.concurrency)
         try:
-            load = plan.send(load.concurrency)
+            load = plan.send(run_of(load))
         except StopIteration:
             load = None
     return measured
@@ -70,18 +75,18 @@ LOADS = [ClosedLoad(number) for number in range(1, 101)]
 
 @pytest.mark.parametrize("limit", [0, 1, 37, 99, 100])
 def test_a_binary_search_finds_the_highest_load_in_few_runs(limit):
-    measured = walk(sweep.binary(LOADS, (FakeObjective(limit),)))
+    measured = walk(sweep.binary(LOADS, met_up_to(limit)))
 
     assert len(measured) <= 7
     assert max([m for m in measured if m <= limit], default=0) == limit
 
 
 def test_a_sweep_may_stop_at_the_first_miss():
-    assert walk(sweep.until_missed(LOADS, (FakeObjective(3),))) == [1, 2, 3, 4]
+    assert walk(sweep.until_missed(LOADS, met_up_to(3))) == [1, 2, 3, 4]
 
 
 def test_without_a_search_every_load_is_measured():
-    assert len(walk(sweep.every(LOADS, (FakeObjective(3),)))) == 100
+    assert len(walk(sweep.every(LOADS, met_up_to(3)))) == 100
 
 
 def test_a_rate_range_includes_its_end():

@@ -140,7 +140,7 @@ def test_gpus_have_a_column_where_their_metrics_are_collected():
     )
 
 
-def test_objectives_are_told_in_words_met_or_missed():
+def test_objectives_are_shown_as_met_or_missed():
     result = result_of(
         run_of(ClosedLoad(1)), slo_text="p99<20ms,mean<=1ms,errors<1%,throughput>500"
     )
@@ -153,7 +153,7 @@ def test_objectives_are_told_in_words_met_or_missed():
     ]
 
 
-def test_a_hidden_server_is_told_and_nobody_is_blamed():
+def test_a_hidden_server_is_reported_with_the_option():
     cpu = CpuUse(5.0, 9.0, 0.5, None, cores=2, is_server_hidden=True)
 
     [line] = remarks(result_of(run_of(ClosedLoad(1), cpu=cpu)))
