@@ -292,7 +292,7 @@ def test_only_a_decoupled_model_is_called_so(loaded):
     decoupled = perf(loaded, "--request-count", "5", grpc=False, model="repeat")
     other = perf(loaded, "--streaming", "--request-count", "5", grpc=False)
 
-    assert "model 'repeat' may reply any number of times" in decoupled.output
+    assert "model 'repeat' may send any number of responses" in decoupled.output
     assert "--streaming is a stream of gRPC" in other.output
     assert decoupled.exit_code == other.exit_code == 2
 

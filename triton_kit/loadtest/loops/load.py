@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.loadtest.loops import schedule
@@ -53,6 +53,8 @@ class ClosedLoad:
     """A fixed number of requests in flight."""
 
     concurrency: int
+    levels: ClassVar[Sequence[int]] = ()
+    due_per_s: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.concurrency <= _MOST_CONCURRENT:
@@ -62,15 +64,6 @@ class ClosedLoad:
 
     def __str__(self) -> str:
         return f"concurrency {self.concurrency}"
-
-    @property
-    def due_per_s(self) -> None:
-        """None: no request has a due time."""
-
-    @property
-    def levels(self) -> Sequence[int]:
-        """None: the concurrency stays."""
-        return ()
 
     def loop(self, setup: LoopSetup) -> ClosedLoop:
         """Return a closed loop with this process's share of the concurrency."""
@@ -101,6 +94,8 @@ class RateLoad:
     rate_hz: float
     distribution: str = "constant"
     seed: int = 0
+    concurrency: ClassVar[None] = None
+    levels: ClassVar[Sequence[int]] = ()
 
     def __post_init__(self) -> None:
         if not _LOWEST_RATE_HZ <= self.rate_hz <= _HIGHEST_RATE_HZ:
@@ -119,18 +114,9 @@ class RateLoad:
         return f"{self.rate_hz:.12g}/s {self.distribution}"
 
     @property
-    def concurrency(self) -> None:
-        """None: requests are sent at their due times."""
-
-    @property
     def due_per_s(self) -> float:
         """The rate."""
         return self.rate_hz
-
-    @property
-    def levels(self) -> Sequence[int]:
-        """None: the load has one schedule."""
-        return ()
 
     def loop(self, setup: LoopSetup) -> OpenLoop:
         """Return an open loop with this process's share of the due times."""
@@ -165,22 +151,12 @@ class ScheduleLoad:
     times_ns: tuple[int, ...] = field(repr=False)
     is_repeated: bool
     name: str
+    concurrency: ClassVar[None] = None
+    levels: ClassVar[Sequence[int]] = ()
+    due_per_s: ClassVar[None] = None
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def concurrency(self) -> None:
-        """None: requests are sent at their due times."""
-
-    @property
-    def due_per_s(self) -> None:
-        """None: the gaps of a schedule may change."""
-
-    @property
-    def levels(self) -> Sequence[int]:
-        """None: the load has one schedule."""
-        return ()
 
     def loop(self, setup: LoopSetup) -> OpenLoop:
         """Return an open loop with this process's share of the due times."""
@@ -222,6 +198,7 @@ class PeriodicLoad:
     end: int
     step: int = 1
     period: int = 10  # perf_analyzer's
+    due_per_s: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.start <= self.end <= _MOST_CONCURRENT or self.step < 1:
@@ -239,10 +216,6 @@ class PeriodicLoad:
     def levels(self) -> list[int]:
         """The concurrency of each level."""
         return [*range(self.start, self.end, self.step), self.end]
-
-    @property
-    def due_per_s(self) -> None:
-        """None: no request has a due time."""
 
     @property
     def concurrency(self) -> int:

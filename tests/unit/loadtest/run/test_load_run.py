@@ -131,11 +131,11 @@ def test_a_run_without_requests_in_flight_waits_for_its_requests():
 
 
 def test_a_time_limit_ends_the_run_with_the_figures_so_far():
-    run = run_against_a_server(0.001, deadline_s=0.5, time_limit_s=0.5)
+    run = run_against_a_server(0.001, deadline_s=2, time_limit_s=2)
 
-    assert run.ended_early == "the time limit of 0.5 s was reached"
+    assert run.ended_early == "the time limit of 2 s was reached"
     assert run.recording.succeeded > 0
-    assert 0.3 < run.window_s < 20
+    assert 0 < run.window_s < 30
     assert run.verdict.kind == "failing"
 
 
