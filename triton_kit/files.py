@@ -185,7 +185,7 @@ def _keep_owner_and_mode(
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     mode = old.st_mode & 0o777
     if executable:
-        mode |= (mode & 0o444) >> 2  # whoever may read it may run it
+        mode |= (mode & 0o444) >> 2  # users who may read it may run it
     with suppress(PermissionError):
         os.fchown(descriptor, old.st_uid, old.st_gid)
     os.fchmod(descriptor, mode)

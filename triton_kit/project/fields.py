@@ -31,7 +31,7 @@ _FALSE_TRUE: dict[str, Fields] = {
 def config_fields(model: ModelSpec) -> Fields:
     """Return the ModelConfig fields of a model, by proto name.
 
-    What the model says under `config` stands over what its short forms stand for.
+    Fields under `config` take precedence over the short forms.
     Warm-up is not among them: it depends on the tensors.
     """
     fields: Fields = {"max_batch_size": 0}

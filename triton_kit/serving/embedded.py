@@ -113,7 +113,7 @@ class _Launch:
 
 
 class _PortLostError(Exception):
-    """Somebody took a port between our look and the server's."""
+    """Another process took a port between the check and the server's start."""
 
     def __init__(self, name: str, port: int) -> None:
         super().__init__(name, port)
@@ -137,7 +137,7 @@ def running(
     """Start a server, yield it once every model is ready, stop it on the way out.
 
     Nothing of it stays behind: no process, no shared memory. A wanted port is looked
-    at before the start; a chosen port that is lost to somebody else while the models
+    at before the start; a chosen port that another process takes while the models
     load costs a new start, as long as `ready_within_s` allows. So does, once, a crash
     of the Python backend while they load.
 

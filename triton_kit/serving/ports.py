@@ -40,7 +40,7 @@ def choose_ports(wanted: dict[str, int | None]) -> dict[str, int]:
 def are_opened_by(pid: int, ports: Iterable[int]) -> bool:
     """Whether that process itself listens on all of these ports.
 
-    An answer from a port proves less: somebody else's server may have taken it.
+    A response from a port proves less: another server may have taken it.
     """
     with suppress(psutil.NoSuchProcess):
         opened = {
@@ -53,7 +53,7 @@ def are_opened_by(pid: int, ports: Iterable[int]) -> bool:
 
 
 def port_in_use(name: str, port: int) -> ServerError:
-    """Return the error for a port that somebody else has."""
+    """Return the error for a port that another process uses."""
     holder = _holder(port)
     by = f" by {holder}" if holder else ""
     return ServerError(
@@ -65,7 +65,7 @@ def port_in_use(name: str, port: int) -> ServerError:
 
 def _hold_any(held: ExitStack) -> int:
     highest = int(_EPHEMERAL.read_text().split()[0]) - 1
-    if highest - _LOWEST < 1000:  # a range somebody widened leaves no room below it
+    if highest - _LOWEST < 1000:  # a widened range leaves no room below it
         highest = 60_000
     draw = random.SystemRandom()
     for _ in range(1000):
@@ -76,9 +76,9 @@ def _hold_any(held: ExitStack) -> int:
 
 
 def _hold(port: int, held: ExitStack) -> bool:
-    """Listen on the port until `held` closes; False when somebody has it already.
+    """Listen on the port until `held` closes; False if it is in use.
 
-    To bind it is not enough: whoever asks in the same way may, too, ourselves included.
+    To bind is not enough: another bind of the same kind would succeed as well.
     """
     probe = held.enter_context(socket.socket())
     # As servers do it: a connection in TIME_WAIT is no obstacle, a listener is.

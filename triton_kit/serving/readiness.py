@@ -14,7 +14,7 @@ _POLL_FAILED = re.compile(r"Poll failed for model directory '([^']*)': (.*?)\"?$
 _STEP_FAILED = re.compile(r"ensemble '([^']*)' (depends on '[^']*' which .*?)\.")
 _STEP_ABSENT = re.compile(r"ensemble (\S+) (contains models that are not .*?)\"?$")
 _LOAD_FAILED = re.compile(r"failed to load model '([^']*)': (.*?)\"?$")
-# Triton then waits for that process for ever, and answers nobody: up to 24.10 at least.
+# Triton then waits for that process for ever and responds to no client: up to 24.10.
 _STUB_FAILED = re.compile(r"Failed to preinitialize Python stub: (.*)$")
 # What keeps the server as a whole from starting: it lives on, and is never ready.
 _START_FAILED = re.compile(r"^E\S* .* tritonserver\.cc:\d+\] \"?(.*?)\"?$")

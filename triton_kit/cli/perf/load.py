@@ -229,11 +229,11 @@ class LoadOptions:
 
     def _concurrencies(self, protocol: str) -> tuple[Load, ...]:
         from triton_kit.loadtest.loops.load import concurrency_range
-        from triton_kit.loadtest.net.open_files import room_for
+        from triton_kit.loadtest.net.open_files import raise_open_file_limit
 
         loads = concurrency_range(self.concurrency_range or "1")
         if protocol != "http" or not self.is_endless:
             return loads
         # As far as this process may have connections; the search may end well before.
-        room = room_for(loads[-1].concurrency)
+        room = raise_open_file_limit(loads[-1].concurrency)
         return tuple(load for load in loads if load.concurrency <= room) or loads[:1]

@@ -14,7 +14,7 @@ class Control(Protocol):
         """Return what server this is.
 
         Raises:
-            TransportError: nobody listens there, or somebody who speaks otherwise.
+            TransportError: no server listens there, or one of another protocol.
         """
 
     def index(self) -> tuple[IndexEntry, ...]:

@@ -69,7 +69,7 @@ class Channel:
         self._is_connecting = self.is_open = self.is_write_blocked = False
 
     def connect(self) -> None:
-        """Connect now; raises TransportError where nobody accepts."""
+        """Connect now; raises TransportError if no server accepts."""
         family, address = self._endpoint.family, self._endpoint.address
         connection = socket.socket(family, socket.SOCK_STREAM)
         connection.settimeout(_CONNECT_WITHIN_S)

@@ -10,7 +10,7 @@ from triton_kit.errors import SpecError
 _OTHERS = 64
 
 
-def room_for(connections: int) -> int:
+def raise_open_file_limit(connections: int) -> int:
     """Allow so many connections, or as many as the system does; returns how many.
 
     What a shell starts may open 1024 files, as a rule, and raise that by itself.
@@ -24,13 +24,13 @@ def room_for(connections: int) -> int:
     return max(allowed - _OTHERS, 1)
 
 
-def demand_room_for(connections: int) -> None:
+def require_open_files(connections: int) -> None:
     """Allow so many connections.
 
     Raises:
         SpecError: the system does not.
     """
-    room = room_for(connections)
+    room = raise_open_file_limit(connections)
     if room < connections:
         raise SpecError(
             f"{connections} connections at once, but this process may have {room}",

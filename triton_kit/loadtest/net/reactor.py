@@ -29,7 +29,7 @@ Await = Callable[[], int]
 
 NEVER = 2**62
 
-# So long before a timer nobody waits but epoll. An Await that takes longer makes the
+# So long before a timer, only epoll waits. An Await that takes longer makes the
 # timer late by a few milliseconds, which timers may be; ten of them per second must
 # not cost a load of short requests a system call for many of its requests.
 _NO_TIMER_WITHIN_NS = 2_000_000

@@ -19,14 +19,14 @@ _CAP_SYS_NICE = 1 << 23
 
 @contextmanager
 def without_preempting() -> Iterator[None]:
-    """Have answers wake this thread without taking the core from whoever uses it.
+    """Have responses wake this thread without taking the core from another process.
 
     Where client and server share the cores, a client that interrupts the server for
     each answer reads them one by one. One that waits for its turn finds several: over
     HTTP that is 30 % less CPU per request (16 and 64 at once), and as much more for
     the server. On a core that idles it runs as soon as before.
 
-    A policy that somebody chose for this process (`chrt`) stays.
+    A policy that the user set for this process (`chrt`) stays.
     """
     before, priority = os.sched_getscheduler(0), os.sched_getparam(0)
     flag = before & _NOT_INHERITED
@@ -44,7 +44,7 @@ def without_preempting() -> Iterator[None]:
 
 @contextmanager
 def at_real_time() -> Iterator[None]:
-    """Have due times wake this thread at once, whoever uses the core.
+    """Have due times wake this thread at once, whichever process uses the core.
 
     Raises:
         SpecError: the system does not grant this process a real-time priority.

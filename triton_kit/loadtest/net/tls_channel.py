@@ -45,7 +45,7 @@ class TlsChannel:
         self._channel = Channel(reactor, endpoint, self._on_encrypted, self._on_end)
         self._is_shaking = False
         self._early: list[bytes] = []
-        # While connecting there is somebody to raise to; later there is not.
+        # While connecting, the caller catches errors; later there is no caller.
         self._refusal: ssl.SSLError | Failure | None = None
         self._tls: ssl.SSLObject
         self._incoming: ssl.MemoryBIO
@@ -65,7 +65,7 @@ class TlsChannel:
         """Connect now, handshake included.
 
         Raises:
-            TransportError: nobody accepts, or not with this TLS.
+            TransportError: no server accepts, or not with this TLS.
         """
         deadline_ns = now_ns() + ns(_HANDSHAKE_WITHIN_S)
         self._channel.connect()

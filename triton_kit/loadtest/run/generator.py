@@ -20,7 +20,7 @@ from triton_kit.loadtest.loops.observed import (
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.sequences import SequenceSource
 from triton_kit.loadtest.loops.tracker import RequestTracker
-from triton_kit.loadtest.net.open_files import demand_room_for, room_for
+from triton_kit.loadtest.net.open_files import raise_open_file_limit, require_open_files
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.record.recorder import Recorder
@@ -65,7 +65,9 @@ class LocalLoadGenerator:
                 sequence_source=self._sequence_source(),
                 tracker=tracker,
                 # Requests beyond the system's limit of connections wait, which counts.
-                max_in_flight=room_for(most) if spec.protocol == "http" else most,
+                max_in_flight=raise_open_file_limit(most)
+                if spec.protocol == "http"
+                else most,
                 spread=(spec.transport.connections or 1) > 1,
                 share=share,
             )
@@ -104,7 +106,9 @@ def _require_connections(spec: PerfSpec, share: WorkerShare) -> None:
     This comes before the first load: a later failure would lose its results.
     """
     if spec.protocol == "http":
-        demand_room_for(max(_required_slots(spec, load, share) for load in spec.loads))
+        require_open_files(
+            max(_required_slots(spec, load, share) for load in spec.loads)
+        )
 
 
 def _required_slots(spec: PerfSpec, load: Load, share: WorkerShare) -> int:

@@ -88,7 +88,7 @@ def _staging(root: Path) -> Iterator[Path]:
         lock.acquire()
     except Timeout as error:
         raise RepositoryError(
-            f"{root}: somebody else is publishing to it",
+            f"{root}: another process is publishing to it",
             hint=f"waited {LOCK_WITHIN_S:g} s; try again when they are done",
         ) from error
     stage = Path(tempfile.mkdtemp(prefix=f".{root.name}.stage-", dir=beside))
@@ -146,7 +146,7 @@ def _replace_files(model: Path, staged: Path, draft: Draft) -> bool:
 def _has_same_content(published: Path, staged: Path) -> bool:
     try:
         said = read_manifest(published)["files"]
-        # Somebody may have changed the files since, or a copy was cut short.
+        # Another process may have changed the files since, or a copy was cut short.
         return said == read_manifest(staged)["files"] and is_whole(published)
     except RepositoryError:
         return False  # published by other means: leave it alone

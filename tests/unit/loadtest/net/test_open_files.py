@@ -7,13 +7,13 @@ import pytest
 
 SCRIPT = """
 import resource, sys
-from triton_kit.loadtest.net.open_files import demand_room_for, room_for
+from triton_kit.loadtest.net.open_files import require_open_files, raise_open_file_limit
 from triton_kit.errors import SpecError
 soft, hard, wanted = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-print(room_for(wanted), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+print(raise_open_file_limit(wanted), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 try:
-    demand_room_for(wanted)
+    require_open_files(wanted)
 except SpecError as error:
     print(error.message, error.hint)
 """

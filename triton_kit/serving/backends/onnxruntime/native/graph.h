@@ -31,7 +31,7 @@ typedef struct {
   bool is_optional; /* the graph has a value of its own */
   bool is_ragged;   /* requests are joined element by element, whatever their shapes */
   MadeKind made;
-  size_t made_from; /* the input whose shapes are told */
+  size_t made_from; /* the input whose shapes are reported */
 } Source;
 
 /* An output of the graph. */
