@@ -21,11 +21,8 @@ if TYPE_CHECKING:
     from triton_kit.api import serve as serve
     from triton_kit.build_project import BuildResult as BuildResult
     from triton_kit.conversion.spec import Accuracy as Accuracy
-    from triton_kit.conversion.spec import Calibration as Calibration
     from triton_kit.conversion.spec import ConvertResult as ConvertResult
     from triton_kit.conversion.spec import ConvertSpec as ConvertSpec
-    from triton_kit.conversion.spec import Gate as Gate
-    from triton_kit.conversion.spec import ShapeRange as ShapeRange
     from triton_kit.errors import ConvertError as ConvertError
     from triton_kit.errors import MissingExtraError as MissingExtraError
     from triton_kit.errors import RepositoryError as RepositoryError
@@ -39,6 +36,9 @@ if TYPE_CHECKING:
     from triton_kit.loadtest.results.result import PerfResult as PerfResult
     from triton_kit.loadtest.results.run import Run as Run
     from triton_kit.loadtest.spec import PerfSpec as PerfSpec
+    from triton_kit.options.conversion import Calibration as Calibration
+    from triton_kit.options.conversion import Gate as Gate
+    from triton_kit.options.shapes import ShapeRange as ShapeRange
     from triton_kit.repository.check.check import check_repository as check_repository
     from triton_kit.repository.check.findings import CheckReport as CheckReport
     from triton_kit.repository.check.findings import Finding as Finding
@@ -54,17 +54,19 @@ _ERRORS = (
     "ConvertError MissingExtraError RepositoryError ServerError SpecError "
     "TransportError TritonKitError VerifyError"
 )
-_SPECS = "Accuracy Calibration ConvertResult ConvertSpec Gate ShapeRange"
+_CONVERSION = "Accuracy ConvertResult ConvertSpec"
 # Name -> the module that it is imported from.
 _PUBLIC = {
     **dict.fromkeys(_FUNCTIONS.split(), "triton_kit.api"),
     **dict.fromkeys(_ERRORS.split(), "triton_kit.errors"),
-    **dict.fromkeys(_SPECS.split(), "triton_kit.conversion.spec"),
+    **dict.fromkeys(_CONVERSION.split(), "triton_kit.conversion.spec"),
     "BuildResult": "triton_kit.build_project",
+    "Calibration": "triton_kit.options.conversion",
     "Change": "triton_kit.repository.difference",
     "CheckReport": "triton_kit.repository.check.findings",
     "ClosedLoad": "triton_kit.loadtest.loops.load",
     "Finding": "triton_kit.repository.check.findings",
+    "Gate": "triton_kit.options.conversion",
     "ModelConfig": "triton_kit.triton.schema",
     "PerfResult": "triton_kit.loadtest.results.result",
     "PerfSpec": "triton_kit.loadtest.spec",
@@ -72,6 +74,7 @@ _PUBLIC = {
     "Run": "triton_kit.loadtest.results.run",
     "ServeSpec": "triton_kit.serving.spec",
     "Server": "triton_kit.serving.embedded",
+    "ShapeRange": "triton_kit.options.shapes",
     "check_repository": "triton_kit.repository.check.check",
 }
 

@@ -17,10 +17,11 @@ from triton_kit.errors import SpecError
 
 if TYPE_CHECKING:
     from triton_kit.build_project import BuildResult
-    from triton_kit.conversion.spec import ConvertResult, ConvertSpec, Precision
+    from triton_kit.conversion.spec import ConvertResult, ConvertSpec
     from triton_kit.loadtest.results.result import PerfResult
     from triton_kit.loadtest.run.progress import Progress
     from triton_kit.loadtest.spec import Load, PerfSpec
+    from triton_kit.options.conversion import Precision
     from triton_kit.repository.check.findings import CheckReport
     from triton_kit.repository.difference import Change
     from triton_kit.serving.embedded import Server
@@ -117,9 +118,9 @@ def convert(
         seed: of the random inputs for the gate.
     """
     from triton_kit.conversion import pipeline
-    from triton_kit.conversion.order import ARTIFACT_NAMES
-    from triton_kit.conversion.shapes import parse_shapes
-    from triton_kit.conversion.spec import Calibration, ConvertSpec, Gate
+    from triton_kit.conversion.spec import ARTIFACT_NAMES, ConvertSpec
+    from triton_kit.options.conversion import Calibration, Gate
+    from triton_kit.options.shapes import parse_shapes
 
     if isinstance(source, ConvertSpec):
         spec = replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,19 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.conversion.onnx.onnx_file import artifact_files
 from triton_kit.conversion.pipeline import convert
-from triton_kit.conversion.spec import (
-    Calibration,
-    ConvertResult,
-    ConvertSpec,
-    Gate,
-    ShapeRange,
+from triton_kit.conversion.spec import ConvertResult, ConvertSpec
+from triton_kit.conversion.tensorrt.plan_script import (
+    write_plan_script as write_plan_script,
 )
-from triton_kit.conversion.tensorrt.finished import STATED, is_finished
-from triton_kit.conversion.tensorrt.finished import PlansToComeError as PlansToComeError
-from triton_kit.conversion.tensorrt.finished import PlanToCome as PlanToCome
+from triton_kit.conversion.tensorrt.prebuilt import STATED, is_prebuilt
+from triton_kit.conversion.tensorrt.prebuilt import MissingPlan as MissingPlan
+from triton_kit.conversion.tensorrt.prebuilt import (
+    MissingPlansError as MissingPlansError,
+)
 from triton_kit.errors import ConvertError, SpecError
-from triton_kit.project.conversion import ConversionSpec, VerifySpec
+from triton_kit.options.setting import nested
+from triton_kit.options.shapes import ShapeRange
+from triton_kit.project.conversion import ConversionSpec, conversion_settings
 from triton_kit.project.fields import config_fields
 from triton_kit.project.spec import (
     EMBEDDED,
@@ -66,23 +67,24 @@ def build_model(
     Raises:
         SpecError: the model cannot be what it is said to be.
         ConvertError: its source cannot be read, or its plan cannot be built.
-        VerifyError: its artifact answers otherwise than its source.
+        VerifyError: its artifact's outputs differ from its source's.
     """
     source = project.path(spec.source)
-    if is_finished(source):
-        return _build_finished(project, name, spec, scratch)
+    if is_prebuilt(source):
+        return _build_prebuilt(project, name, spec, scratch)
     return _build_converted(project, name, spec, scratch, cache)
 
 
-def _build_finished(
+def _build_prebuilt(
     project: Project, name: str, spec: ModelSpec, scratch: Path
 ) -> Built:
-    """Take a finished plan in: nothing of the conversion can be asked for any more."""
+    """Import a prebuilt plan: no setting of the conversion applies to it."""
+    options = conversion_settings(spec, project.root).get("options", {})
     order = ConvertSpec(
         source=project.path(spec.source),
         output=scratch / name / ARTIFACT_NAMES["tensorrt"],
         format=target_of(project).format,
-        options={n: v for n, v in _options(spec).items() if n == STATED},
+        options={n: v for n, v in options.items() if n == STATED},
         release=_release(project),
     )
     result = convert(order)
@@ -94,7 +96,7 @@ def _build_finished(
         name,
         backend=_BACKENDS[order.format],
         fields=fields,
-        # Where nobody says them, Triton's backend reads them from the plan.
+        # Where they are not declared, Triton's backend reads them from the plan.
         inputs=declared_tensors(name, spec.inputs, is_batched=is_batched)
         if is_declared
         else result.inputs,
@@ -103,13 +105,13 @@ def _build_finished(
         else result.outputs,
     )
     asked = spec.model_fields_set & ConversionSpec.model_fields.keys()
-    given = sorted(asked - ({"builder"} if spec.builder.keys() <= {STATED} else set()))
-    told = f"{', '.join(given)}: not applied, its source is a finished plan"
+    given = sorted(asked - ({"builder"} if options.keys() <= {STATED} else set()))
+    ignored = f"{', '.join(given)}: not applied, its source is a prebuilt plan"
     return Built(
         config=config,
         version_files=_version_files(result),
         facts=_facts(name, order) | _conversion_facts(result),
-        notes=(*result.notes, *([told] if given else [])),
+        notes=(*result.notes, *([ignored] if given else [])),
     )
 
 
@@ -125,14 +127,16 @@ def _build_converted(
     # Where TensorRT is absent the container's command reads its ONNX file from here.
     folder = project.path(PLANS) / name if target.format == "plan" else scratch / name
     folder.mkdir(parents=True, exist_ok=True)
-    order = _convert_spec(project, name, spec, folder, cache)
     fields = config_fields(spec)
+    order = _convert_spec(project, name, spec, folder, cache)
+    if target.format == "plan" and (batch := max_batch_size(name, fields)):
+        order = replace(order, max_batch_size=batch)
     _check_batch(name, fields, order)
     result = convert(order)
     _check_gpu(project, name, result)
     level = _GRAPH_LEVELS.get(result.accuracy.runtime_level or "")
     if order.format == "onnx" and level is not None:
-        # Above this level ONNX Runtime crashes or gives wrong answers.
+        # Above this level ONNX Runtime crashes or computes wrong outputs.
         fields.setdefault("optimization", {}).setdefault("graph", {"level": level})
     config = model_config(
         name,
@@ -198,38 +202,24 @@ def _convert_spec(
     project: Project, name: str, spec: ModelSpec, folder: Path, cache: Path | None
 ) -> ConvertSpec:
     target = target_of(project)
-    verify = spec.verify or VerifySpec()
-    calibration = spec.calibration
+    settings = conversion_settings(spec, project.root)
+    if target.format != "plan":
+        # They are the builder's: the same model may also be built as ONNX.
+        settings.pop("options", None)
     return ConvertSpec(
         source=_source(project, name, spec),
         output=folder / f"model.{target.format}",
         root=project.root,
-        profiles=_profiles(spec),
-        format=target.format,
-        precision=spec.precision,
-        rest=spec.rest,
-        symmetric=spec.symmetric,
-        calibration=Calibration(
-            data=project.path(calibration.data),
-            method=calibration.method,
-            percentile=calibration.percentile,
-            quantizer=calibration.quantizer,
-        )
-        if calibration
-        else None,
-        verify_data=project.path(verify.data) if verify.data else None,
-        gate=Gate(**verify.model_dump(exclude={"data"})),
-        ranges=spec.ranges,
-        keep_fp32=spec.keep_fp32,
-        bisect=spec.bisect,
-        passes=spec.passes,
-        simplify=spec.simplify,
-        sparsity=spec.sparsity,
-        opset=spec.opset,
-        # They are the builder's: the same model may also be built as ONNX.
-        options=_options(spec) if target.format == "plan" else {},
-        release=_release(project),
-        cache=cache,
+        **nested(
+            ConvertSpec,
+            settings
+            | {
+                "profiles": _profiles(spec),
+                "format": target.format,
+                "release": _release(project),
+                "cache": cache,
+            },
+        ),
     )
 
 
@@ -277,10 +267,6 @@ def _profiles(spec: ModelSpec) -> tuple[dict[str, ShapeRange], ...]:
         for profile in spec.profiles
     ]
     return (first, *(first | profile for profile in more))
-
-
-def _options(spec: ModelSpec) -> dict[str, str]:
-    return {name: str(value).lower() for name, value in spec.builder.items()}
 
 
 def declared_tensors(

@@ -15,11 +15,13 @@ from triton_kit.build_as_is import build_as_is, is_as_is
 from triton_kit.build_check import check_project, pipeline_order, pipeline_steps
 from triton_kit.build_files import add_files
 from triton_kit.build_model import (
+    PLANS,
     Built,
-    PlansToComeError,
-    PlanToCome,
+    MissingPlan,
+    MissingPlansError,
     build_model,
     target_of,
+    write_plan_script,
 )
 from triton_kit.errors import RepositoryError, SpecError, TritonKitError, did_you_mean
 from triton_kit.locate import locate_error, locate_field
@@ -165,7 +167,7 @@ def _build_models(
     on_progress: Progress,
 ) -> list[Built]:
     models = []
-    to_come: list[PlanToCome] = []  # all at once: one trip to the GPU
+    to_come: list[MissingPlan] = []  # all at once: one trip to the GPU
     for name, spec in project.spec.models.items():
         if name not in wanted:
             continue
@@ -176,13 +178,14 @@ def _build_models(
             else:
                 built = build_model(project, name, spec, scratch, cache)
             models.append(add_files(project, spec, built))
-        except PlansToComeError as error:
+        except MissingPlansError as error:
             to_come += error.plans
         except TritonKitError as error:
             locate_error(project, error, "models", name)
             raise
     if to_come:
-        raise PlansToComeError(to_come)
+        write_plan_script(to_come, project.path(PLANS))
+        raise MissingPlansError(to_come)
     return models
 
 

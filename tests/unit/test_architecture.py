@@ -17,6 +17,7 @@ GROUND = {
     "process",
     "triton",
     "files",
+    "options",
 }
 PILLARS = {"project", "conversion", "repository", "loadtest", "serving"}
 MAY_IMPORT = {
@@ -29,6 +30,7 @@ MAY_IMPORT = {
     "process": {"errors", "files"},
     "triton": {"errors", "tensors"},
     "files": {"errors"},
+    "options": {"errors", "tensors"},
     **dict.fromkeys(PILLARS, GROUND),
     "build_model": GROUND | {"project", "conversion", "repository"},
     "server_verdict": GROUND | {"repository", "serving"},
@@ -61,17 +63,17 @@ ORDER = {
     "conversion": (
         "spec",
         "shapes",
-        "place",
+        "output_files",
         "workers",
         "onnx",
         "precision",
-        "results",
         "sources",
         "verify",
-        "candidates",
+        "search",
+        "results",
         "tensorrt",
         "inspection",
-        "order",
+        "finish",
         "pipeline",
     ),
     "loadtest": (

@@ -5,23 +5,44 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import cloup
 
 from triton_kit.cli.command import kit_command
+from triton_kit.cli.options import json_option, shape_option
+
+_FILE = click.Path(path_type=Path)
 
 
-@kit_command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--profile", is_flag=True, help="Run it, and show its slowest nodes.")
-@click.option(
-    "--shapes",
-    multiple=True,
-    metavar="NAME:SHAPE",
-    help="For the profile: x:8x3x224x224.",
+@kit_command(examples=["triton-kit inspect model.onnx --profile --batch 8"])
+@cloup.argument("file", type=_FILE)
+@cloup.option_group(
+    "Profile",
+    cloup.option("--profile", is_flag=True, help="Run it and list its slowest nodes."),
+    shape_option("Shape of an input, such as x:8x3x224x224. Repeatable."),
+    cloup.option(
+        "--batch",
+        type=int,
+        metavar="SIZE",
+        help="Batch size of inputs without --shape, 2 by default.",
+    ),
+    cloup.option(
+        "--runs",
+        type=int,
+        default=20,
+        show_default=True,
+        metavar="COUNT",
+        help="Runs that are measured.",
+    ),
+    cloup.option(
+        "--warm-up",
+        type=int,
+        default=5,
+        show_default=True,
+        metavar="COUNT",
+        help="Runs before them that are not measured.",
+    ),
 )
-@click.option("--batch", type=int, help="For the profile: of inputs without --shapes.")
-@click.option("--runs", type=int, default=20, show_default=True, help="Measured.")
-@click.option("--warm-up", type=int, default=5, show_default=True, help="Not measured.")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@json_option("Print all facts as JSON.")
 def command(
     file: Path,
     profile: bool,
@@ -33,7 +54,7 @@ def command(
 ) -> None:
     """Show what FILE is: an ONNX model, a plan, an RTX engine or a manifest."""
     from triton_kit.conversion.inspection.describe import describe, description_lines
-    from triton_kit.conversion.order import profile_spec
+    from triton_kit.conversion.inspection.profile import profile_spec
     from triton_kit.conversion.results.manifest import as_text
     from triton_kit.errors import SpecError
 

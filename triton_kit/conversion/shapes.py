@@ -1,53 +1,15 @@
-"""Shapes as trtexec writes them, and the shapes that a model is tried at."""
+"""The shapes that a model is verified at."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from triton_kit.conversion.spec import Profile, ShapeRange
 from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.options.shapes import Profile, ShapeRange
 from triton_kit.tensors import DYNAMIC, Shape, Tensor
 
 DEFAULT_AXIS = 2
-_FORM = "NAME:MIN,OPT,MAX, such as x:1x3x224x224,8x3x224x224,32x3x224x224"
-
-
-def parse_shapes(texts: Iterable[str]) -> tuple[Profile, ...]:
-    """Read `x:1x8,4x8,16x8` texts into optimisation profiles.
-
-    One shape instead of three is all three. An input that comes again begins the next
-    profile; inputs that a later profile leaves out keep the first one's shapes.
-
-    Raises:
-        SpecError: a text is not of that form.
-    """
-    profiles: list[dict[str, ShapeRange]] = []
-    for text in texts:
-        name, bounds = _parse_one(text)
-        if not profiles or name in profiles[-1]:
-            profiles.append({})
-        profiles[-1][name] = bounds
-    return tuple(profiles[0] | profile for profile in profiles)
-
-
-def _parse_one(text: str) -> tuple[str, ShapeRange]:
-    name, colon, rest = text.rpartition(":")  # tensor names may hold colons
-    parts = rest.split(",")
-    if not colon or not name or len(parts) not in (1, 3):
-        raise SpecError(f"shapes {text!r} are not {_FORM}")
-    shapes = [_parse_shape(part, text) for part in parts]
-    least, best, most = shapes * 3 if len(shapes) == 1 else shapes
-    return name, ShapeRange(min=least, opt=best, max=most)
-
-
-def _parse_shape(text: str, whole: str) -> Shape:
-    try:
-        return tuple(int(size) for size in text.split("x"))
-    except ValueError as error:
-        raise SpecError(
-            f"shapes {whole!r}: {text!r} is not a shape: {_FORM}"
-        ) from error
 
 
 def check_profiles(
@@ -82,34 +44,45 @@ def _check_bounds(
         )
 
 
-def fits(declared: Shape, trial: Shape) -> bool:
-    """Say whether a tensor of a declared shape can have a trial shape."""
-    return len(declared) == len(trial) and all(
-        size in (DYNAMIC, wanted) for size, wanted in zip(declared, trial, strict=True)
+def fits(declared: Shape, wanted: Shape) -> bool:
+    """Say whether a tensor of a declared shape can have another shape."""
+    return len(declared) == len(wanted) and all(
+        size in (DYNAMIC, asked) for size, asked in zip(declared, wanted, strict=True)
     )
 
 
 def full_profiles(
-    profiles: Sequence[Profile], inputs: Iterable[Tensor]
+    profiles: Sequence[Profile],
+    inputs: Iterable[Tensor],
+    *,
+    max_batch_size: int | None = None,
 ) -> tuple[Profile, ...]:
-    """Give every input a range in every profile; one profile at least."""
+    """Give every input a range in every profile; one profile at least.
+
+    `max_batch_size` is the largest first axis of inputs that have no range.
+    """
     tensors = tuple(inputs)
     return tuple(
-        {t.name: profile.get(t.name) or _default(t.shape) for t in tensors}
+        {
+            t.name: profile.get(t.name) or _default(t.shape, max_batch_size)
+            for t in tensors
+        }
         for profile in (profiles or ({},))
     )
 
 
-def _default(shape: Shape) -> ShapeRange:
+def _default(shape: Shape, max_batch_size: int | None) -> ShapeRange:
     least = tuple(1 if size == DYNAMIC else size for size in shape)
     some = tuple(DEFAULT_AXIS if size == DYNAMIC else size for size in shape)
     if 0 in shape:  # an axis of no elements is legal, and no range
         raise SpecError(f"a shape of {shape} holds no values")
+    if max_batch_size and shape and shape[0] == DYNAMIC:
+        some = (max_batch_size, *some[1:])
     return ShapeRange(min=least, opt=some, max=some)
 
 
-def trial_points(profiles: Sequence[Profile]) -> dict[str, dict[str, Shape]]:
-    """Return the shapes to try: every profile's min, opt and max, each once."""
+def points_of(profiles: Sequence[Profile]) -> dict[str, dict[str, Shape]]:
+    """Return the shapes to verify at: every profile's min, opt and max, each once."""
     points: dict[str, dict[str, Shape]] = {}
     for index, profile in enumerate(profiles):
         for bound in ("min", "opt", "max"):

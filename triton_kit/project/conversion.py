@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BeforeValidator, Field, FiniteFloat
+from pydantic import ConfigDict
 
+from triton_kit.options.conversion import ConversionSettings
+from triton_kit.options.setting import settings_of
+from triton_kit.options.yaml_fields import values_in, yaml_model
 from triton_kit.project.serving import Positive, Spec
 
-
-def _as_mapping(value: Any) -> Any:  # noqa: ANN401  what YAML holds
-    return {"data": value} if isinstance(value, str) else value
+_SETTINGS = settings_of(ConversionSettings)
 
 
-class CalibrationSpec(Spec):
-    """The samples that int8 and fp8 take their ranges from; short: just the file."""
+class _Finite(Spec):
+    """NaN and infinity are no settings."""
 
-    data: str
-    method: Literal["minmax", "entropy", "percentile"] = "minmax"
-    percentile: Annotated[FiniteFloat, Field(gt=50, le=100)] = 99.99
-    quantizer: Literal["own", "modelopt"] = "own"
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
-class VerifySpec(Spec):
-    """What the artifact's answers must reach; short: just the file of samples."""
-
-    data: str | None = None
-    min_snr_db: FiniteFloat | None = None
-    min_top1_agreement: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
-    min_cosine: Annotated[FiniteFloat, Field(ge=-1, le=1)] | None = None
-    max_abs_error: Annotated[FiniteFloat, Field(gt=0)] | None = None
+if TYPE_CHECKING:
+    _Declared = _Finite
+else:
+    _Declared = yaml_model("_Declared", _SETTINGS, base=_Finite)
 
 
 class ProfileSpec(Spec):
@@ -40,20 +35,12 @@ class ProfileSpec(Spec):
     max: tuple[Positive, ...]
 
 
-class ConversionSpec(Spec):
-    """The part of a model that the converter reads."""
+class ConversionSpec(_Declared):
+    """The part of a model that the converter reads: every setting that has a key."""
 
-    precision: Literal["fp32", "fp16", "bf16", "int8", "fp8", "auto"] = "fp32"
-    rest: Literal["fp32", "fp16", "bf16"] | None = None
-    symmetric: bool | None = None
-    calibration: Annotated[CalibrationSpec | None, BeforeValidator(_as_mapping)] = None
-    verify: Annotated[VerifySpec | None, BeforeValidator(_as_mapping)] = None
-    keep_fp32: tuple[str, ...] = ()
-    bisect: bool = False
-    passes: tuple[str, ...] = ()
-    simplify: bool = True
-    sparsity: Literal["2:4"] | None = None
-    opset: Positive | None = None
-    ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
     profiles: tuple[dict[str, ProfileSpec], ...] = ()  # besides the one of `inputs`
-    builder: dict[str, str | int | bool] = {}  # options of the TensorRT builder
+
+
+def conversion_settings(spec: ConversionSpec, root: Path) -> dict[str, Any]:
+    """Return the settings of a model by dotted name; files are named from `root`."""
+    return values_in(_SETTINGS, spec, root)

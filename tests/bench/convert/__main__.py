@@ -129,7 +129,7 @@ def bench(folder, options):
 
 def shape_range(size, most):
     """Return the shapes of the network's input: one image, four, and `most`."""
-    from triton_kit.conversion.spec import ShapeRange
+    from triton_kit.options.shapes import ShapeRange
 
     least, best, largest = ((count, 3, size, size) for count in (1, 4, most))
     return ShapeRange(min=least, opt=best, max=largest)
@@ -157,7 +157,7 @@ def conversions(folder, options, shapes, samples):
     # The gate adds a feed of equal rows, of the largest shape.
     bare = [sys.executable, str(HERE / "bare.py"), source, str(folder), *shapes]
     ours = [sys.executable, "-m", "triton_kit", "convert", source]
-    ours += ["--shapes", f"input:{','.join(shapes)}"]
+    ours += ["--shape", f"input:{','.join(shapes)}"]
     int8 = ["--calibration", str(calibration), "--verify-data", str(verify)]
     programs = {
         "bare libraries": [*bare, shapes[-1]],

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from convert_networks import cnn, saved, transformer
 
-from triton_kit.conversion.spec import Calibration, ConvertSpec, ShapeRange
+from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.options.conversion import Calibration
+from triton_kit.options.shapes import ShapeRange
 
 SHAPES = {
     "cnn": ("image", (1, 3, 32, 32), (8, 3, 32, 32), (16, 3, 32, 32)),

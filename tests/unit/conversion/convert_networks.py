@@ -46,6 +46,24 @@ class Builder:
         )
 
 
+def detector():
+    """float32 images (n, 3, 32, 32) -> (n, 7, 64): boxes of 640 pixels, then scores."""
+    b = Builder(seed=3)
+    x = "images"
+    for index, (channels, out) in enumerate([(3, 8), (8, 16)]):
+        weight = b.weight(f"w{index}", (out, channels, 3, 3))
+        x = b.op("Relu", b.op("Conv", x, weight, pads=[1] * 4, strides=[2, 2]))
+    boxes = b.op("Sigmoid", b.op("Conv", x, b.weight("wb", (4, 16, 1, 1))))
+    boxes = b.op("Mul", boxes, b.constant("size", np.array(640, np.float32)))
+    scores = b.op("Sigmoid", b.op("Conv", x, b.weight("ws", (3, 16, 1, 1))))
+    boxes = b.op("Reshape", boxes, b.constant("4", np.array([0, 4, 64], np.int64)))
+    scores = b.op("Reshape", scores, b.constant("3", np.array([0, 3, 64], np.int64)))
+    b.op("Concat", boxes, scores, axis=1, to="output0")
+    return b.model(
+        [("images", T.FLOAT, ["n", 3, 32, 32])], [("output0", T.FLOAT, ["n", 7, 64])]
+    )
+
+
 def cnn(opset=17):
     """float32 image (batch, 3, 32, 32) -> scores (batch, 10), with one residual."""
     b = Builder()

@@ -25,9 +25,7 @@ def source(networks):
 def test_the_artifact_comes_with_manifest_and_script(kit, source, tmp_path):
     out = tmp_path / "out"
 
-    result = kit(
-        "convert", source, "-o", out, "--shapes", SHAPES, "--precision", "fp16"
-    )
+    result = kit("convert", source, "-o", out, "--shape", SHAPES, "--precision", "fp16")
 
     assert result.exit_code == 0, result.output
     assert "SNR" in result.output
@@ -46,7 +44,7 @@ def test_the_artifact_comes_with_manifest_and_script(kit, source, tmp_path):
 def test_the_script_makes_the_same_bytes_again(kit, networks, source, tmp_path):
     first, again = tmp_path / "first", tmp_path / "again"
     data = ["--calibration", networks / "cnn.npz", "--calibration-method", "percentile"]
-    kit("convert", source, "-o", first, "--shapes", SHAPES, "--precision=int8", *data)
+    kit("convert", source, "-o", first, "--shape", SHAPES, "--precision=int8", *data)
 
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])  # noqa: PTH120
     subprocess.run(
@@ -61,7 +59,7 @@ def test_the_script_makes_the_same_bytes_again(kit, networks, source, tmp_path):
 
 
 def test_json_goes_to_stdout_alone(kit, source, tmp_path):
-    result = kit("convert", source, "-o", tmp_path, "--shapes", SHAPES, "--json", "-")
+    result = kit("convert", source, "-o", tmp_path, "--shape", SHAPES, "--json")
 
     assert json.loads(result.stdout)["format"] == "onnx"
 
@@ -102,16 +100,16 @@ def test_bad_calibration_is_named(kit, source, tmp_path, arrays, words):
     ("arguments", "error", "words"),
     [
         (["--precision", "int8"], errors.SpecError, "needs calibration"),
-        (["--shapes", "image:1x3"], errors.SpecError, "do not fit"),
-        (["--shapes", "image=1x3x32x32"], errors.SpecError, "are not NAME:MIN,OPT,MAX"),
-        (["--shapes", "img:1x3x32x32"], errors.SpecError, "did you mean 'image'"),
+        (["--shape", "image:1x3"], errors.SpecError, "do not fit"),
+        (["--shape", "image=1x3x32x32"], errors.SpecError, "are not NAME:MIN,OPT,MAX"),
+        (["--shape", "img:1x3x32x32"], errors.SpecError, "did you mean 'image'"),
         (
-            ["--shapes", "image:8x3x32x32,4x3x32x32,9x3x32x32"],
+            ["--shape", "image:8x3x32x32,4x3x32x32,9x3x32x32"],
             errors.SpecError,
             "axis 0",
         ),
         (["--calibration", "absent.npz"], errors.SpecError, "no such file"),
-        (["--option", "workspace=1G"], errors.SpecError, "format is onnx"),
+        (["--option", "workspace=1G"], errors.SpecError, "the artifact is onnx"),
         (["--option", "workspace"], errors.SpecError, "KEY=VALUE"),
         (["--range", "image:3"], errors.SpecError, "NAME:LOW,HIGH"),
         (["--keep-fp32", "conv_99"], errors.SpecError, "did you mean 'conv_"),
@@ -119,10 +117,10 @@ def test_bad_calibration_is_named(kit, source, tmp_path, arrays, words):
         (["--pass", "no_such_module:f"], errors.SpecError, "no_such_module"),
         (["--min-top1-agreement", "99"], errors.SpecError, "0.99 is 99 %"),
         (["--precision", "fp16", "--min-snr-db", "150"], errors.VerifyError, "most is"),
-        (["--deadline", "0.01"], errors.VerifyError, "raise --deadline"),
+        (["--timeout", "0.01"], errors.VerifyError, "raise --timeout"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_is_left(
+def test_invalid_settings_are_refused_and_write_nothing(
     kit, source, tmp_path, arguments, error, words
 ):
     out = tmp_path / "out"
@@ -177,11 +175,11 @@ def test_an_operator_without_a_kernel_is_named_with_its_first_node(kit, tmp_path
 
 
 def test_a_failed_build_leaves_what_was_there(kit, source, tmp_path):
-    kit("convert", source, "-o", tmp_path / "out", "--shapes", SHAPES)
+    kit("convert", source, "-o", tmp_path / "out", "--shape", SHAPES)
     before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
 
     result = kit(
-        *("convert", source, "-o", tmp_path / "out", "--shapes", SHAPES),
+        *("convert", source, "-o", tmp_path / "out", "--shape", SHAPES),
         *("--precision", "fp16", "--min-snr-db", "150"),
     )
 
@@ -194,7 +192,7 @@ def test_a_full_disk_leaves_nothing_half_done(source, tmp_path):
     out = tmp_path / "out"
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "from triton_kit.conversion import place; real = place.place\n"
+        "from triton_kit.conversion.output_files import publish_files as real\n"
         "from pathlib import Path\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
         "from triton_kit.errors import ConvertError\n"

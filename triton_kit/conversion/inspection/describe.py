@@ -27,7 +27,7 @@ from triton_kit.conversion.onnx.onnx_file import (
 )
 from triton_kit.conversion.results.manifest import sha256
 from triton_kit.conversion.tensorrt.engine import installed_backend
-from triton_kit.conversion.workers.child import call_worker, ending
+from triton_kit.conversion.workers.child import call_worker, reason
 from triton_kit.errors import ConvertError, SpecError
 from triton_kit.tensors import Tensor
 from triton_kit.triton.releases import all_releases
@@ -37,14 +37,14 @@ Facts = dict[str, Json]
 
 
 def describe(
-    path: Path, *, profile: ProfileSpec | None = None, deadline_s: float = 300.0
+    path: Path, *, profile: ProfileSpec | None = None, timeout_s: float = 300.0
 ) -> Facts:
     """Return what a file says of itself, as JSON.
 
     Args:
         path: an ONNX file, a plan, an RTX engine or a manifest.
         profile: run it as well, so, and return the time of each of its nodes.
-        deadline_s: longest that a child process may take.
+        timeout_s: maximum seconds for one child process.
 
     Raises:
         ConvertError: it is none of these, or is cut short.
@@ -54,20 +54,20 @@ def describe(
         raise SpecError(f"{path}: no such file")
     if is_plan(path):
         timed = {"profile": profile_engine(path, profile)} if profile else {}
-        return _engine(path, deadline_s) | timed
+        return _engine(path, timeout_s) | timed
     with path.open("rb") as file:
         head = file.read(4)
     if head.lstrip()[:1] == b"{":
         if profile:
             raise SpecError(f"{path}: a manifest does not run: profile its artifact")
         return _manifest(path)
-    facts = _onnx(path, deadline_s)
+    facts = _onnx(path, timeout_s)
     if profile:
         facts["profile"] = profile_onnx(path, profile)
     return facts
 
 
-def _onnx(path: Path, deadline_s: float) -> Facts:
+def _onnx(path: Path, timeout_s: float) -> Facts:
     outside, model = inspect_onnx(path), load_onnx(path)
     weights = model.graph.initializer
     return {
@@ -86,7 +86,7 @@ def _onnx(path: Path, deadline_s: float) -> Facts:
             "values": _type_counts(_made(model)),
         },
         "external_files": list(outside.external_files),
-        "tensorrt": _tensorrt_lacks(path, deadline_s),
+        "tensorrt": _tensorrt_lacks(path, timeout_s),
     }
 
 
@@ -113,19 +113,29 @@ def _type_counts(types: Mapping[str, int]) -> dict[str, int]:
     return _counted(TensorProto.DataType.Name(kind) for kind in types.values())
 
 
-def _tensorrt_lacks(path: Path, deadline_s: float) -> Facts:
+def _tensorrt_lacks(path: Path, timeout_s: float) -> Facts:
     """Ask the parser of the TensorRT that is installed; say so where none is."""
     backend = installed_backend("plan") or installed_backend("rtx")
     if backend is None:
         return {"asked": None, "reason": "no TensorRT is installed"}
-    order = {"what": "parse", "backend": backend, "file": str(path.resolve())}
-    done = call_worker("inspection.describe_worker", order, deadline_s=deadline_s)
-    if done.exit_code != 0:
-        return {"asked": backend, "reason": ending(done)}
-    return {"asked": backend, **json.loads(done.stdout)}
+    try:
+        return {"asked": backend, **_ask("parse", backend, path, timeout_s)}
+    except ConvertError as error:
+        return {"asked": backend, "reason": error.message}
 
 
-def _engine(path: Path, deadline_s: float) -> Facts:
+def _ask(what: str, backend: str, path: Path, timeout_s: float) -> Facts:
+    """Let TensorRT parse a graph or list an engine's layers, in a worker."""
+    response: Facts = call_worker(
+        "inspection.describe_worker",
+        {"what": what, "backend": backend, "file": str(path.resolve())},
+        timeout_s=timeout_s,
+        failed=lambda done: ConvertError(reason(done)),
+    )
+    return response
+
+
+def _engine(path: Path, timeout_s: float) -> Facts:
     header = inspect_plan(path)
     facts: Facts = {
         "kind": header.kind,
@@ -143,13 +153,11 @@ def _engine(path: Path, deadline_s: float) -> Facts:
     module = "tensorrt_rtx" if backend == "rtx" else "tensorrt"
     if find_spec(module) is None:
         return facts | {"layers": None, "reason": f"{module} is not installed"}
-    order = {"what": "layers", "backend": backend, "file": str(path.resolve())}
-    done = call_worker("inspection.describe_worker", order, deadline_s=deadline_s)
-    if done.exit_code != 0:
-        reason = f"the engine cannot be opened without its GPU: {ending(done)}"
-        return facts | {"layers": None, "reason": reason}
-    opened: Facts = json.loads(done.stdout)
-    return facts | opened
+    try:
+        return facts | _ask("layers", backend, path, timeout_s)
+    except ConvertError as error:
+        why = f"the engine cannot be opened without its GPU: {error.message}"
+        return facts | {"layers": None, "reason": why}
 
 
 def _manifest(path: Path) -> Facts:

@@ -7,8 +7,7 @@ on costs time: compare artifacts under load, with `triton-kit perf`.
 from __future__ import annotations
 
 import ctypes
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 
 from triton_kit.artifact import inspect_onnx, inspect_plan
 from triton_kit.conversion.shapes import check_profiles, full_profiles
-from triton_kit.conversion.spec import Profile
-from triton_kit.conversion.workers.child import call_worker, ending, hint
+from triton_kit.conversion.workers.child import call_worker, hint, reason
 from triton_kit.conversion.workers.models import LEVELS
 from triton_kit.errors import ConvertError, SpecError
+from triton_kit.options.shapes import Profile, parse_shapes
+from triton_kit.process import Finished
 from triton_kit.tensors import DYNAMIC, Shape
 
 Facts = dict[str, Any]  # JSON
@@ -34,20 +34,35 @@ class ProfileSpec:
         batch: of inputs without shape: the first axis, where it varies; None: 2.
         runs: how many are measured.
         warm_up: how many come before and are not.
-        deadline_s: longest that one child process may take.
+        timeout_s: maximum seconds for one child process.
     """
 
     shapes: Profile = field(default_factory=dict)
     batch: int | None = None
     runs: int = 20
     warm_up: int = 5
-    deadline_s: float = 300.0
+    timeout_s: float = 300.0
 
     def __post_init__(self) -> None:
         for name, least in (("runs", 1), ("warm_up", 0), ("batch", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise SpecError(f"{name} is {value}, needs {least} or more")
+
+
+def profile_spec(
+    shapes: Iterable[str], *, batch: int | None, runs: int, warm_up: int
+) -> ProfileSpec:
+    """Make the spec that `triton-kit inspect --profile`'s options ask for.
+
+    Raises:
+        SpecError: an option's text cannot be read, or a number is out of range.
+    """
+    profiles = parse_shapes(shapes)
+    if len(profiles) > 1:
+        raise SpecError("an input has more than one shape, a profile runs one")
+    chosen = profiles[0] if profiles else {}
+    return ProfileSpec(shapes=chosen, batch=batch, runs=runs, warm_up=warm_up)
 
 
 def profile_onnx(path: Path, spec: ProfileSpec) -> Facts:
@@ -60,23 +75,33 @@ def profile_onnx(path: Path, spec: ProfileSpec) -> Facts:
         ConvertError: it does not run.
     """
     shapes = _shapes(path, spec)
-    order: Facts = {"what": "onnx", "file": str(path.resolve()), "shapes": shapes}
-    order |= {"runs": spec.runs, "warm_up": spec.warm_up}
+    request: Facts = {"what": "onnx", "file": str(path.resolve()), "shapes": shapes}
+    request |= {"runs": spec.runs, "warm_up": spec.warm_up}
     for level in LEVELS:
-        done = call_worker(
-            "inspection.profile_worker",
-            order | {"level": level},
-            deadline_s=spec.deadline_s,
-        )
-        if done.exit_code is None or done.exit_code >= 0:
+        try:
+            found = _profiled(path, request | {"level": level}, spec)
             break
-    if done.exit_code != 0:
-        raise ConvertError(
-            f"{path}: cannot be profiled: {ending(done)}", hint=hint(done)
-        )
-    found: Facts = json.loads(done.stdout)
+        except _CrashError:
+            if level == LEVELS[-1]:
+                raise
     asked = {"level": level, "shapes": shapes, "warm_up": spec.warm_up}
-    return found | asked | {"tensorrt": _in_tensorrt(order, spec)}
+    return found | asked | {"tensorrt": _in_tensorrt(path, request, spec)}
+
+
+class _CrashError(ConvertError):
+    """The runtime ended its process."""
+
+
+def _profiled(path: Path, request: Facts, spec: ProfileSpec) -> Facts:
+    def failed(done: Finished) -> ConvertError:
+        is_crash = done.exit_code is not None and done.exit_code < 0
+        error = _CrashError if is_crash else ConvertError
+        return error(f"{path}: cannot be profiled: {reason(done)}", hint=hint(done))
+
+    found: Facts = call_worker(
+        "inspection.profile_worker", request, timeout_s=spec.timeout_s, failed=failed
+    )
+    return found
 
 
 def _shapes(path: Path, spec: ProfileSpec) -> Mapping[str, Shape]:
@@ -90,19 +115,18 @@ def _shapes(path: Path, spec: ProfileSpec) -> Mapping[str, Shape]:
     return shapes
 
 
-def _in_tensorrt(order: Mapping[str, Any], spec: ProfileSpec) -> Facts:
+def _in_tensorrt(path: Path, request: Facts, spec: ProfileSpec) -> Facts:
     """Return TensorRT's times of the same graph, or why there are none.
 
     `skipped`: it cannot run here. `failed`: it can, and did not.
     """
     if reason := _obstacle("tensorrt"):
         return {"skipped": reason}
-    wanted = {**order, "what": "tensorrt", "backend": "tensorrt"}
-    done = call_worker("inspection.profile_worker", wanted, deadline_s=spec.deadline_s)
-    if done.exit_code != 0:
-        return {"failed": ending(done)}
-    found: Facts = json.loads(done.stdout)
-    return found
+    wanted = request | {"what": "tensorrt", "backend": "tensorrt"}
+    try:
+        return _profiled(path, wanted, spec)
+    except ConvertError as error:
+        return {"failed": error.message}
 
 
 def _obstacle(module: str) -> str | None:
@@ -138,7 +162,7 @@ def profile_engine(path: Path, spec: ProfileSpec) -> Facts:
             hint="run this on the machine with its GPU; an ONNX file can be profiled "
             "anywhere",
         )
-    order = {
+    request = {
         "what": "engine",
         "backend": "rtx" if kind == "tensorrt-rtx" else "tensorrt",
         "file": str(path.resolve()),
@@ -146,13 +170,7 @@ def profile_engine(path: Path, spec: ProfileSpec) -> Facts:
         "runs": spec.runs,
         "warm_up": spec.warm_up,
     }
-    done = call_worker("inspection.profile_worker", order, deadline_s=spec.deadline_s)
-    if done.exit_code != 0:
-        raise ConvertError(
-            f"{path}: cannot be profiled: {ending(done)}", hint=hint(done)
-        )
-    found: Facts = json.loads(done.stdout)
-    return found | {"warm_up": spec.warm_up}
+    return _profiled(path, request, spec) | {"warm_up": spec.warm_up}
 
 
 def profile_lines(facts: Facts, *, shown: int = 20) -> list[str]:

@@ -1,4 +1,4 @@
-"""The child of `profile`: runs a model and says where its time goes.
+"""The worker of `profile`: runs a model and says where its time goes.
 
 ONNX files run in ONNX Runtime under its own profiler; engines, and ONNX files that are
 built into one for the purpose, in TensorRT under its own.
@@ -22,13 +22,13 @@ from triton_kit.artifact import inspect_onnx
 from triton_kit.conversion.workers.memory import peak_memory_bytes
 from triton_kit.conversion.workers.onnx_worker import LEVELS
 from triton_kit.conversion.workers.samples import Feed, random_feed
-from triton_kit.conversion.workers.worker import Json, Order, do_order
+from triton_kit.conversion.workers.worker import Json, Request
 
 Native = Any  # modules and objects of TensorRT and Polygraphy, which have no types
 _KERNEL = "_kernel_time"
 
 
-def in_onnxruntime(order: Order) -> dict[str, Json]:
+def in_onnxruntime(request: Request) -> dict[str, Json]:
     """Run an ONNX file, and add up the time of every node."""
     import onnxruntime as ort
 
@@ -38,12 +38,14 @@ def in_onnxruntime(order: Order) -> dict[str, Json]:
         options.enable_profiling = True
         options.profile_file_prefix = f"{folder}/profile"
         options.log_severity_level = 4
-        options.graph_optimization_level = LEVELS[order["level"]]
+        options.graph_optimization_level = LEVELS[request["level"]]
         session = ort.InferenceSession(
-            order["file"], options, providers=_providers(ort.get_available_providers())
+            request["file"],
+            options,
+            providers=_providers(ort.get_available_providers()),
         )
-        feed = _feed(order)
-        for _ in range(order["warm_up"] + order["runs"]):
+        feed = _feed(request)
+        for _ in range(request["warm_up"] + request["runs"]):
             session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     return {
@@ -51,7 +53,7 @@ def in_onnxruntime(order: Order) -> dict[str, Json]:
         "providers": session.get_providers(),
         "peak_memory_bytes": peak_memory_bytes(),
         "model_memory_bytes": peak_memory_bytes() - before_bytes,
-        **onnxruntime_times(events, warm_up=order["warm_up"]),
+        **onnxruntime_times(events, warm_up=request["warm_up"]),
     }
 
 
@@ -99,34 +101,34 @@ def _shares(rows: list[dict[str, Json]]) -> list[dict[str, Json]]:
     return sorted(rows, key=lambda row: -float(row["share"]))
 
 
-def _feed(order: Order) -> Feed:
-    inputs = inspect_onnx(Path(order["file"])).inputs
-    shapes = {name: tuple(shape) for name, shape in order["shapes"].items()}
+def _feed(request: Request) -> Feed:
+    inputs = inspect_onnx(Path(request["file"])).inputs
+    shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
     return random_feed(inputs, shapes, np.random.default_rng(0), {})
 
 
-def in_tensorrt(order: Order) -> dict[str, Json]:
+def in_tensorrt(request: Request) -> dict[str, Json]:
     """Run an engine, or an ONNX file built into one, and time every layer."""
-    trt = import_module("tensorrt_rtx" if order["backend"] == "rtx" else "tensorrt")
+    trt = import_module("tensorrt_rtx" if request["backend"] == "rtx" else "tensorrt")
     from polygraphy.backend.trt import TrtRunner
 
-    is_onnx = order["what"] == "tensorrt"
-    load = _built(order) if is_onnx else _opened(order)
+    is_onnx = request["what"] == "tensorrt"
+    load = _built(request) if is_onnx else _opened(request)
     layers = _layer_times(trt)
     with TrtRunner(load) as runner:
-        feed = _feed(order) if is_onnx else _engine_feed(trt, runner.engine, order)
-        for _ in range(order["warm_up"]):
+        feed = _feed(request) if is_onnx else _engine_feed(trt, runner.engine, request)
+        for _ in range(request["warm_up"]):
             runner.infer(feed)
         runner.context.profiler = layers
-        for _ in range(order["runs"]):
+        for _ in range(request["runs"]):
             runner.infer(feed)
         memory_bytes = getattr(runner.engine, "device_memory_size_v2", None)
     rows = [{"name": n, "durations_us": us} for n, us in layers.durations_us.items()]
     return {
         "runtime": f"{trt.__name__} {trt.__version__}",
-        "runs": order["runs"],
+        "runs": request["runs"],
         "shapes": {name: list(array.shape) for name, array in feed.items()},
-        "run_us": sum(sum(row["durations_us"]) for row in rows) / order["runs"],
+        "run_us": sum(sum(row["durations_us"]) for row in rows) / request["runs"],
         "context_memory_bytes": memory_bytes,
         "peak_memory_bytes": peak_memory_bytes(),
         "nodes": _shares([{"op": "", "provider": "GPU"} | row for row in rows]),
@@ -145,14 +147,14 @@ def _layer_times(trt: Native) -> Native:
     return LayerTimes()
 
 
-def _opened(order: Order) -> Callable[[], Native]:
+def _opened(request: Request) -> Callable[[], Native]:
     from polygraphy.backend.trt import EngineFromBytes
 
-    loader: Callable[[], Native] = EngineFromBytes(Path(order["file"]).read_bytes())
+    loader: Callable[[], Native] = EngineFromBytes(Path(request["file"]).read_bytes())
     return loader
 
 
-def _built(order: Order) -> Callable[[], Native]:
+def _built(request: Request) -> Callable[[], Native]:
     from polygraphy.backend.trt import (
         CreateConfig,
         EngineFromNetwork,
@@ -161,16 +163,16 @@ def _built(order: Order) -> Callable[[], Native]:
     )
 
     profile = Profile()
-    for name, shape in order["shapes"].items():
+    for name, shape in request["shapes"].items():
         profile.add(name, tuple(shape), tuple(shape), tuple(shape))
     loader: Callable[[], Native] = EngineFromNetwork(
-        NetworkFromOnnxPath(order["file"], strongly_typed=True),
+        NetworkFromOnnxPath(request["file"], strongly_typed=True),
         config=CreateConfig(profiles=[profile]),
     )
     return loader
 
 
-def _engine_feed(trt: Native, engine: Native, order: Order) -> Feed:
+def _engine_feed(trt: Native, engine: Native, request: Request) -> Feed:
     """Draw values of the first profile's optimal shapes, or of those asked for."""
     rng, feed = np.random.default_rng(0), {}
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -178,20 +180,16 @@ def _engine_feed(trt: Native, engine: Native, order: Order) -> Feed:
         if engine.get_tensor_mode(name) != trt.TensorIOMode.INPUT:
             continue
         best = engine.get_tensor_profile_shape(name, 0)[1]
-        shape = tuple(order["shapes"].get(name, best))
+        shape = tuple(request["shapes"].get(name, best))
         dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name)))
         drawn = rng.standard_normal(shape) if dtype.kind == "f" else np.zeros(shape)
         feed[name] = drawn.astype(dtype)
     return feed
 
 
-def profiled(order: Order) -> Json:
-    """Do one order."""
-    if order.get("backend") == "rtx":
+def work(request: Request) -> Json:
+    """Profile a model in the runtime that the request names."""
+    if request.get("backend") == "rtx":
         # Polygraphy reads it once, at import.
         os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
-    return (in_onnxruntime if order["what"] == "onnx" else in_tensorrt)(order)
-
-
-if __name__ == "__main__":
-    do_order(profiled)
+    return (in_onnxruntime if request["what"] == "onnx" else in_tensorrt)(request)

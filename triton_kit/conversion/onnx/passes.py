@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +13,7 @@ from onnx import ModelProto, version_converter
 from triton_kit.conversion.onnx.onnx_file import load_onnx, opset_of, remove, save_onnx
 from triton_kit.conversion.workers.child import (
     call_worker,
-    ending,
-    hint,
+    conversion_failed,
     no_blas_threads,
 )
 from triton_kit.conversion.workers.worker import import_named
@@ -27,14 +25,14 @@ IR_OF_FREE_WEIGHTS = 4  # before it, a weight is an input as well
 
 
 def simplify(
-    model: ModelProto, *, scratch: Path, deadline_s: float, path: Path | None = None
+    model: ModelProto, *, scratch: Path, timeout_s: float, path: Path | None = None
 ) -> tuple[ModelProto, Path]:
     """Fold constants, fuse and drop what changes nothing: onnxslim, else Polygraphy.
 
     Args:
         model: it is left as it is.
         scratch: a folder to work in.
-        deadline_s: longest that either may take.
+        timeout_s: maximum seconds for each.
         path: a file that has the model as it is, where there is one already.
 
     Returns:
@@ -46,8 +44,8 @@ def simplify(
     reasons = []
     for what, name in (("slim", "onnxslim"), ("fold", "Polygraphy")):
         try:
-            order = {"what": what}
-            return _in_child(model, order, name, scratch, deadline_s, path=path)
+            request = {"what": what}
+            return _in_child(model, request, name, scratch, timeout_s, path=path)
         except ConvertError as error:
             reasons.append(error.message)
     raise ConvertError("; ".join(reasons))
@@ -59,7 +57,7 @@ def apply_user_passes(
     *,
     root: Path | None,
     scratch: Path,
-    deadline_s: float,
+    timeout_s: float,
 ) -> ModelProto:
     """Run the user's passes, `package.module:function`, each on what the last one made.
 
@@ -72,36 +70,34 @@ def apply_user_passes(
         ConvertError: a pass fails, ends its process, or returns no valid model.
     """
     for name in names:
-        order = {"what": "pass", "pass": name, "root": str(root) if root else None}
-        model, path = _in_child(model, order, f"pass {name!r}", scratch, deadline_s)
+        request = {"what": "pass", "pass": name, "root": user_folder(root)}
+        model, path = _in_child(model, request, f"pass {name!r}", scratch, timeout_s)
         remove(path)
     return model
 
 
 def _in_child(
     model: ModelProto,
-    order: Json,
+    request: Json,
     name: str,
     scratch: Path,
-    deadline_s: float,
+    timeout_s: float,
     *,
     path: Path | None = None,
 ) -> tuple[ModelProto, Path]:
-    """Let `graph_worker` rewrite a model: foreign code, which may end its process."""
+    """Let `passes_worker` rewrite a model: foreign code, which may end its process."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     before, after = path or folder / "before.onnx", folder / "after.onnx"
     if path is None:
         save_onnx(model, before)
-    order |= {"model": str(before), "rewritten": str(after)}
-    env = None if order["what"] == "pass" else no_blas_threads()
-    done = call_worker("onnx.passes_worker", order, deadline_s=deadline_s, env=env)
-    if done.exit_code != 0:
-        raise ConvertError(f"{name} failed: {ending(done)}", hint=hint(done))
-    if not done.stdout:
-        raise ConvertError(
-            f"{name} ended without an answer", hint="a pass must not end the process"
-        )
-    if refused := json.loads(done.stdout)["refused"]:
+    response = call_worker(
+        "onnx.passes_worker",
+        request | {"model": str(before), "rewritten": str(after)},
+        timeout_s=timeout_s,
+        failed=conversion_failed(f"{name} failed"),
+        env=None if request["what"] == "pass" else no_blas_threads(),
+    )
+    if refused := response["refused"]:
         raise SpecError(refused)
     if path is None:
         remove(before)
@@ -152,10 +148,13 @@ def at_least_opset(model: ModelProto, wanted: int) -> ModelProto:
     return model if opset_of(model) >= wanted else to_opset(model, wanted)
 
 
-def load_callable(
-    name: str, what: str, root: Path | None = None
-) -> Callable[..., object]:
-    """Import `package.module:function`.
+def user_folder(root: Path | None) -> str:
+    """Return the folder that the user's modules are imported from."""
+    return str(root or Path.cwd())
+
+
+def load_callable(name: str, what: str, root: str) -> Callable[..., object]:
+    """Import `package.module:function`, from `root` if its module is there.
 
     Raises:
         SpecError: not of that form, or not there.
@@ -164,7 +163,7 @@ def load_callable(
     if not colon or not module or not attribute:
         raise SpecError(f"{what} {name!r} is not package.module:function")
     try:
-        found = getattr(import_named(module, Path(root or Path.cwd())), attribute)
+        found = getattr(import_named(module, Path(root)), attribute)
     except (ImportError, AttributeError) as error:
         raise SpecError(f"{what} {name!r}: {error}") from error
     if not callable(found):

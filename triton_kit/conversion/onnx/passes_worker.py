@@ -1,6 +1,6 @@
-"""The child of `passes`: runs a user's pass, onnxslim or Polygraphy on a graph.
+"""The worker of `passes`: runs a user's pass, onnxslim or Polygraphy on a graph.
 
-The first is anybody's code; the others run ONNX Runtime inside, which can end its
+A pass is the user's code; the others run ONNX Runtime inside, which can end its
 process.
 """
 
@@ -20,11 +20,11 @@ from triton_kit.conversion.onnx.onnx_file import (
     words_of,
 )
 from triton_kit.conversion.onnx.passes import load_callable
-from triton_kit.conversion.workers.worker import Order, do_order
+from triton_kit.conversion.workers.worker import Request
 from triton_kit.errors import SpecError
 
 
-def slim(model: ModelProto, _: Order) -> ModelProto:
+def slim(model: ModelProto, _: Request) -> ModelProto:
     """Let onnxslim simplify."""
     import onnxslim
 
@@ -35,7 +35,7 @@ def slim(model: ModelProto, _: Order) -> ModelProto:
     return done
 
 
-def fold(model: ModelProto, _: Order) -> ModelProto:
+def fold(model: ModelProto, _: Request) -> ModelProto:
     """Let Polygraphy fold constants."""
     from polygraphy.backend.onnx import fold_constants
     from polygraphy.logger import G_LOGGER
@@ -45,10 +45,9 @@ def fold(model: ModelProto, _: Order) -> ModelProto:
     return done
 
 
-def user_pass(model: ModelProto, order: Order) -> ModelProto:
+def user_pass(model: ModelProto, request: Request) -> ModelProto:
     """Run a user's pass, whose result has to be a valid model."""
-    root = Path(order["root"]) if order["root"] else None
-    done = load_callable(order["pass"], "pass", root)(model)
+    done = load_callable(request["pass"], "pass", request["root"])(model)
     if not isinstance(done, ModelProto):
         raise TypeError(f"it returned {type(done).__name__}, expected an ONNX model")
     onnx.checker.check_model(done)
@@ -58,20 +57,16 @@ def user_pass(model: ModelProto, order: Order) -> ModelProto:
 _WORK = {"slim": slim, "fold": fold, "pass": user_pass}
 
 
-def rewritten(order: Order) -> dict[str, str | None]:
-    """Do one order; `refused` says why it cannot be begun."""
-    model = load_onnx(Path(order["model"]))
+def work(request: Request) -> dict[str, str | None]:
+    """Rewrite a graph; `refused` says why that cannot start."""
+    model = load_onnx(Path(request["model"]))
     words = words_of(model)
     try:
-        done = _WORK[order["what"]](model, order)
+        done = _WORK[request["what"]](model, request)
     except SpecError as error:
         return {"refused": error.message}
-    if order["what"] != "pass":  # a user's may change them
+    if request["what"] != "pass":  # a user's may change them
         keep_words(done, words)
     name_nodes(done)
-    save_onnx(done, Path(order["rewritten"]))
+    save_onnx(done, Path(request["rewritten"]))
     return {"refused": None}
-
-
-if __name__ == "__main__":
-    do_order(rewritten)

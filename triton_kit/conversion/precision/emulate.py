@@ -8,6 +8,8 @@ weights, float32 kernels, and every value rounded where the artifact stores it.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from onnx import (
     AttributeProto,
@@ -19,7 +21,7 @@ from onnx import (
 )
 
 from triton_kit.conversion.onnx.onnx_file import all_nodes, value_types
-from triton_kit.conversion.spec import QUANTIZED
+from triton_kit.options.conversion import QUANTIZED
 
 _LOW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
@@ -29,7 +31,7 @@ def is_low(model: ModelProto) -> bool:
     return any(kind in _LOW for kind in value_types(model).values())
 
 
-def lowest_precision(model: ModelProto) -> str:
+def lowest_precision(model: ModelProto) -> Literal["bf16", "fp16", "fp32"]:
     """Return `bf16`, `fp16` or `fp32`, whichever is the least precise in a graph."""
     kinds = set(value_types(model).values())
     if TensorProto.BFLOAT16 in kinds:

@@ -181,7 +181,7 @@ class _Lowering:
         self._lower_initializers(wants_low, wants_high)
         del graph.node[:]
         graph.node.extend(nodes)
-        del graph.value_info[:]  # stale types; whoever needs them infers them
+        del graph.value_info[:]  # stale types; later passes infer them again
 
     def _is_initializer(self, name: str) -> bool:
         return any(tensor.name == name for tensor in self._model.graph.initializer)
@@ -235,7 +235,7 @@ def lower_array(values: NDArray[np.float32], to: str, name: str) -> NDArray[np.g
 
     Raises:
         ConvertError: a finite value would become infinite. Nothing is clamped: a
-            clamped weight is a wrong answer that nobody sees.
+            clamped weight is an error that no message shows.
     """
     with np.errstate(over="ignore"):
         lowered: NDArray[np.generic] = values.astype(_DTYPES[to])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -14,7 +13,7 @@ from onnx import ModelProto
 
 from triton_kit.conversion.onnx.onnx_file import load_onnx, name_nodes, save_onnx
 from triton_kit.conversion.precision.quantize import QUANTIZED_OPS, Quantized
-from triton_kit.conversion.workers.child import ending
+from triton_kit.conversion.workers.child import call_worker, conversion_failed
 from triton_kit.conversion.workers.other_python import OtherPython
 from triton_kit.conversion.workers.samples import Array, Feed, write_feed
 from triton_kit.errors import ConvertError, MissingExtraError, SpecError
@@ -28,7 +27,6 @@ PYTHON = OtherPython(
     what="nvidia-modelopt",
     extra="quantize",
 )
-_WORKER = Path(__file__).with_name("modelopt_worker.py")
 _METHODS = {"minmax": "max", "entropy": "entropy"}
 _VERSION = "from importlib.metadata import version; print(version('nvidia-modelopt'))"
 _VERSION_WITHIN_S = 60.0
@@ -56,7 +54,7 @@ def quantize_with_modelopt(
     rest: str,
     method: str,
     skip: Mapping[str, str],
-    deadline_s: float,
+    timeout_s: float,
 ) -> Quantized:
     """Let ModelOpt choose what to quantise, calibrate it and put Q/DQ pairs there.
 
@@ -88,7 +86,7 @@ def quantize_with_modelopt(
             name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]
         }
         save_onnx(model, source)
-        order = {
+        request = {
             "model": str(source),
             "samples": str(folder / "samples.npz"),
             "names": write_feed(samples, folder / "samples.npz"),
@@ -99,15 +97,14 @@ def quantize_with_modelopt(
             "skip": [f"^{re.escape(name)}$" for name in skip],
             "quantized": str(made),
         }
-        done = run_child(
-            # Its own folder has modules of common names, and stays off the path too.
-            python_command(str(_WORKER), program=PYTHON.program()),
-            deadline_s=deadline_s,
-            stdin=json.dumps(order),
+        call_worker(
+            "precision.modelopt_worker",
+            request,
+            timeout_s=timeout_s,
+            failed=conversion_failed("ModelOpt does not quantize it"),
             env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+            python=PYTHON.program(),
         )
-        if done.exit_code != 0 or not made.exists():
-            raise ConvertError(f"ModelOpt does not quantise it: {ending(done)}")
         quantized = load_onnx(made)
     if not any(node.op_type == "DequantizeLinear" for node in quantized.graph.node):
         raise ConvertError(

@@ -1,33 +1,28 @@
-"""The child of `modelopt`: needs no kit in its Python, so imports none of it."""
+"""The worker of `modelopt`: needs no kit in its Python, so imports none of it."""
 
-import json
-import sys
+from typing import Any
 
 import numpy as np
 
 
-def main() -> None:
-    """Quantise as the order on stdin says."""
-    order = json.load(sys.stdin)
+def work(request: dict[str, Any]) -> dict[str, Any]:
+    """Quantize as the request says."""
     from modelopt.onnx.quantization import quantize
 
-    with np.load(order["samples"], allow_pickle=False) as file:
+    with np.load(request["samples"], allow_pickle=False) as file:
         samples = {
             name: file[key]
-            for name, key in zip(order["names"], file.files, strict=True)
+            for name, key in zip(request["names"], file.files, strict=True)
         }
     quantize(
-        order["model"],
-        quantize_mode=order["to"],
+        request["model"],
+        quantize_mode=request["to"],
         calibration_data=samples,
-        calibration_method=order["method"],
-        calibration_shapes=order["shapes"],
+        calibration_method=request["method"],
+        calibration_shapes=request["shapes"],
         calibration_eps=["cpu"],
-        nodes_to_exclude=order["skip"],
-        high_precision_dtype=order["rest"],
-        output_path=order["quantized"],
+        nodes_to_exclude=request["skip"],
+        high_precision_dtype=request["rest"],
+        output_path=request["quantized"],
     )
-
-
-if __name__ == "__main__":
-    main()
+    return {}

@@ -14,6 +14,24 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from triton_kit.conversion.onnx.onnx_file import value_types
 
 QUANTIZED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# What stays int8 between convolutions: without these every one of them would go back
+# to float32 and pay for it twice.
+BETWEEN_CONVOLUTIONS = (
+    "Add",
+    "AveragePool",
+    "Clip",
+    "Concat",
+    "Flatten",
+    "GlobalAveragePool",
+    "MaxPool",
+    "Pad",
+    "Relu",
+    "Reshape",
+    "Resize",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+)
 _INT8_MOST = 127.0
 _FP8_MOST = 448.0  # of E4M3
 _FLOATS: dict[int, np.dtype[Any]] = {

@@ -17,34 +17,21 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import QuantType
 
 from triton_kit.conversion.precision.quantize import (
+    BETWEEN_CONVOLUTIONS,
     QUANTIZED_OPS,
     Limits,
     Quantized,
 )
 from triton_kit.errors import ConvertError
 
-# What stays int8 between convolutions: without these every one of them would go back
-# to float32 and pay for it twice.
-_BETWEEN_CONVOLUTIONS = (
-    "Add",
-    "AveragePool",
-    "Clip",
-    "Concat",
-    "Flatten",
-    "GlobalAveragePool",
-    "MaxPool",
-    "Pad",
-    "Relu",
-    "Reshape",
-    "Resize",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-)
 # These have int8 kernels that answer in float32. With eight bits an answer would be cut
 # off at the largest one in calibration; and where a float32 operator follows, it would
 # be rounded for nothing.
 _FLOAT_ANSWERS = ("Gemm", "MatMul")
+
+
+# One scale for values of both ranges takes three of eight bits from the smaller.
+_UNLIKE = 8.0
 
 
 def quantize_for_cpu(
@@ -71,8 +58,9 @@ def quantize_for_cpu(
         if node.op_type in QUANTIZED_OPS
         and [name in weights for name in node.input[:2]] != [False, True]
     }
+    unfit |= _of_unlike_ranges(model, limits)
     has_convolutions = any(node.op_type == "Conv" for node in model.graph.node)
-    types = [*QUANTIZED_OPS, *(_BETWEEN_CONVOLUTIONS if has_convolutions else ())]
+    types = [*QUANTIZED_OPS, *(BETWEEN_CONVOLUTIONS if has_convolutions else ())]
     copy = ModelProto()
     copy.CopyFrom(model)
     kept = unfit | dict(skip)
@@ -101,6 +89,31 @@ def quantize_for_cpu(
         logging.getLogger().removeFilter(_is_not_advice)
     quantized: Any = quantizer.model.model  # onnxruntime has no types
     return Quantized(quantized, kept)
+
+
+def _of_unlike_ranges(model: ModelProto, limits: Limits) -> dict[str, str]:
+    """Return the nodes that read values of unlike ranges from one tensor.
+
+    A detector that joins boxes of hundreds of pixels and scores below one is an
+    example: with one scale for both, every score is zero.
+    """
+    found: dict[str, str] = {}
+    mixed: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "Concat":
+            ends = [max(map(abs, limits[n])) for n in node.input if n in limits]
+            largest, least = (
+                max(ends, default=0.0),
+                min(filter(None, ends), default=0.0),
+            )
+            if largest > _UNLIKE * least:
+                found[node.name] = f"joins ranges of {least:.3g} and {largest:.3g}"
+                mixed.update(node.output)
+        if any(name in mixed for name in node.input):
+            found.setdefault(node.name, "its input has values of unlike ranges")
+            if node.op_type in BETWEEN_CONVOLUTIONS:
+                mixed.update(node.output)
+    return found
 
 
 def _tensors_data(limits: Limits) -> object:  # onnxruntime has no types

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from triton_kit.conversion.onnx.onnx_file import save_onnx, value_types
-from triton_kit.conversion.workers.child import call_worker, worker_failed
+from triton_kit.conversion.workers.child import call_worker, run_failed
 from triton_kit.conversion.workers.models import write_feeds
 from triton_kit.conversion.workers.samples import Feed
 from triton_kit.errors import ConvertError
@@ -49,7 +48,7 @@ def observe(
     feeds: Sequence[Feed],
     *,
     histograms: bool,
-    deadline_s: float,
+    timeout_s: float,
 ) -> dict[str, ValueRange]:
     """Run a float32 graph on every feed; return the range of every float32 value.
 
@@ -58,29 +57,31 @@ def observe(
     """
     with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
         folder = Path(scratch)
-        path, answers = folder / "observed.onnx", folder / "ranges.npz"
+        path, ranges = folder / "observed.onnx", folder / "ranges.npz"
         names = _expose(model, path)
         if not names:
             return {}
         files = write_feeds(feeds, folder / "feeds")
-        order = {
+        request = {
             "model": str(path),
             "names": files.names,
             "feeds": [str(p) for p in files.paths],
             "values": names,
             "histograms": histograms,
-            "answers": str(answers),
+            "ranges": str(ranges),
         }
-        done = call_worker("precision.ranges_worker", order, deadline_s=deadline_s)
-        if done.exit_code != 0:
-            raise worker_failed(path, done, "calibration")
-        broken = json.loads(done.stdout)["nan"]
-        if broken:
+        response = call_worker(
+            "precision.ranges_worker",
+            request,
+            timeout_s=timeout_s,
+            failed=run_failed(path, "calibration"),
+        )
+        if broken := response["nan"]:
             raise ConvertError(
                 f"calibration: value {broken[0]!r} is NaN in float32 already",
                 hint="look at the samples, or at the model itself",
             )
-        return _read(answers, names, len(feeds))
+        return _read(ranges, names, len(feeds))
 
 
 def _expose(model: ModelProto, path: Path) -> list[str]:

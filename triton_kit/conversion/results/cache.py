@@ -1,4 +1,4 @@
-"""Finished artifacts by content: the same order gives the same folder, once."""
+"""Finished artifacts by content: the same spec gives the same entry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from triton_kit.conversion.results.manifest import (
     MANIFEST,
     as_text,
     digests,
+    metadata_files,
     sha256,
     spec_facts,
     tool_versions,
 )
-from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.results.result import result_from_manifest
+from triton_kit.conversion.spec import ConvertResult, ConvertSpec
 from triton_kit.errors import ConvertError
 from triton_kit.files import make_cache, refuse_shared_cache
 
@@ -34,9 +36,9 @@ Json = Any
 def cache_key(spec: ConvertSpec) -> str | None:
     """Return a digest of all that an artifact depends on.
 
-    None where nobody can say: a function that makes a torch module takes its weights
-    from wherever it likes. None as well where a file cannot be read: who needs the
-    file says so, cache or not.
+    None where that cannot be known: a function that makes a torch module may take its
+    weights from anywhere. None as well where a file cannot be read: reading it later
+    reports that.
 
     The bytes of the source, of every sample file and of the code that user passes may
     import; every option; the versions of all tools, and the code of this package
@@ -106,9 +108,29 @@ def _own_code() -> str:
     return _code_digest(Path(conversion.__file__).parent)
 
 
+def open_entry(spec: ConvertSpec, stack: ExitStack) -> Path | None:
+    """Return the locked cache entry of a spec; None where it has none."""
+    if spec.cache is None or spec.dry_run:
+        return None
+    key = cache_key(spec)
+    return stack.enter_context(locked_entry(spec.cache, key)) if key else None
+
+
+def cached_result(
+    entry: Path, spec: ConvertSpec, scratch: Path
+) -> tuple[ConvertResult, list[Path]] | None:
+    """Return the result that an entry holds, and the files to publish."""
+    facts = read_entry(entry)
+    if facts is None:
+        return None
+    files = [entry / name for name in facts["files"]]
+    files += metadata_files(spec, facts, scratch)
+    return result_from_manifest(facts, spec, seconds=0.0), files
+
+
 @contextmanager
 def locked_entry(cache: Path, key: str) -> Iterator[Path]:
-    """Yield the folder of an entry, which need not be there; nobody else has it.
+    """Yield the folder of an entry, which may not exist; no other process has it.
 
     Raises:
         ConvertError: the cache cannot be written.
@@ -157,7 +179,7 @@ def write_entry(entry: Path, files: Sequence[Path]) -> None:
         OSError: the disk is full; nothing is left.
     """
     staged = entry.with_name(f".new-{entry.name}")
-    shutil.rmtree(staged, ignore_errors=True)  # of one that was killed
+    shutil.rmtree(staged, ignore_errors=True)  # left by a killed conversion
     try:
         staged.mkdir(mode=0o700)
         for file in files:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from pathlib import Path
@@ -18,6 +18,7 @@ from triton_kit.conversion.precision.modelopt import modelopt_version
 from triton_kit.conversion.spec import Accuracy, ConvertSpec, GraphSize
 from triton_kit.errors import ConvertError
 from triton_kit.files import write_whole
+from triton_kit.options.setting import words_of
 
 SCHEMA = 1
 MANIFEST, REPRODUCE = "manifest.json", "reproduce.sh"
@@ -51,7 +52,7 @@ def digests(path: Path) -> dict[str, str]:
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
         return {str(p.relative_to(path)): sha256(p) for p in files}
-    apart = inspect_onnx(path).external_files if path.suffix == ".onnx" else ()
+    apart = inspect_onnx(path).external_files if path.suffix.lower() == ".onnx" else ()
     found = {file.name: file for file in artifact_files(path)}
     found |= {name: path.parent / name for name in apart}
     return {name: sha256(file) for name, file in found.items()}
@@ -71,7 +72,7 @@ def tool_versions() -> dict[str, str]:
 def spec_facts(spec: ConvertSpec) -> dict[str, Json]:
     """Return what was asked for, as JSON; files by name and digest, not by place."""
     facts = asdict(spec)
-    for place in ("output", "cache", "source", "deadline_s", "root"):
+    for place in ("output", "cache", "source", "timeout_s", "root"):
         del facts[place]
     facts["profiles"] = [_shapes(profile) for profile in spec.profiles]
     facts["gate"] = {k: v for k, v in asdict(spec.gate).items() if v is not None}
@@ -142,6 +143,16 @@ def write_text(path: Path, text: str, *, executable: bool = False) -> None:
         raise ConvertError(f"{path}: cannot write it: {error.strerror}") from error
 
 
+def metadata_files(
+    spec: ConvertSpec, facts: Mapping[str, Json], folder: Path
+) -> list[Path]:
+    """Write the script and the manifest of an artifact into a folder."""
+    manifest, script = folder / MANIFEST, folder / REPRODUCE
+    write_text(script, reproduce_script(spec), executable=True)
+    write_text(manifest, as_text(facts))
+    return [script, manifest]
+
+
 def as_text(facts: Mapping[str, Json]) -> str:
     """Return the text of a manifest: the same facts, the same bytes."""
     return json.dumps(facts, indent=2, sort_keys=True, allow_nan=False) + "\n"
@@ -149,7 +160,8 @@ def as_text(facts: Mapping[str, Json]) -> str:
 
 def reproduce_script(spec: ConvertSpec) -> str:
     """Return a shell script that makes the artifact again, from the same files."""
-    argv = ["triton-kit", "convert", _place(spec.source), *_flags(spec)]
+    argv = ["triton-kit", "convert", _source_word(spec.source)]
+    argv += words_of(replace(spec, cache=None, dry_run=False))
     command = shlex.join(argv).replace(" --", " \\\n  --")
     return (
         "#!/bin/sh\n"
@@ -158,61 +170,5 @@ def reproduce_script(spec: ConvertSpec) -> str:
     )
 
 
-def _place(source: Path | str) -> str:
+def _source_word(source: Path | str) -> str:
     return str(source.resolve()) if isinstance(source, Path) else source
-
-
-def _flags(spec: ConvertSpec) -> list[str]:
-    words = [
-        *_each("--format", [spec.format]),
-        *_each("--precision", [spec.precision]),
-        *_each("--shapes", _shape_texts(spec)),
-        *_optional(spec),
-    ]
-    if spec.calibration:
-        words += ["--calibration", str(spec.calibration.data.resolve())]
-        words += ["--calibration-method", spec.calibration.method]
-        words += ["--percentile", str(spec.calibration.percentile)]
-        words += ["--quantizer", spec.calibration.quantizer]
-    ranges = [f"{n}:{low},{high}" for n, (low, high) in spec.ranges.items()]
-    words += _each("--range", ranges)
-    words += _each("--keep-fp32", spec.keep_fp32)
-    words += _each("--pass", spec.passes)
-    words += _each("--option", [f"{k}={v}" for k, v in spec.options.items()])
-    words += ["--bisect"] if spec.bisect else []
-    words += [] if spec.simplify else ["--no-simplify"]
-    if spec.symmetric is not None:
-        words.append("--symmetric" if spec.symmetric else "--asymmetric")
-    return words
-
-
-def _optional(spec: ConvertSpec) -> list[str]:
-    values = {
-        "--rest": spec.rest,
-        "--verify-data": spec.verify_data.resolve() if spec.verify_data else None,
-        "--min-snr-db": spec.gate.min_snr_db,
-        "--min-top1-agreement": spec.gate.min_top1_agreement,
-        "--min-cosine": spec.gate.min_cosine,
-        "--max-abs-error": spec.gate.max_abs_error,
-        "--opset": spec.opset,
-        "--sparsity": spec.sparsity,
-        "--release": spec.release,
-        "--seed": spec.seed,
-    }
-    given = {flag: value for flag, value in values.items() if value is not None}
-    return [word for flag, value in given.items() for word in (flag, str(value))]
-
-
-def _each(flag: str, values: Sequence[str]) -> list[str]:
-    return [word for value in values for word in (flag, value)]
-
-
-def _shape_texts(spec: ConvertSpec) -> list[str]:
-    def text(shape: Sequence[int]) -> str:
-        return "x".join(map(str, shape))
-
-    return [
-        f"{name}:{text(r.min)},{text(r.opt)},{text(r.max)}"
-        for profile in spec.profiles
-        for name, r in profile.items()
-    ]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from triton_kit.conversion.precision.sparsity import SparsityReport
+from triton_kit.conversion.onnx.sparsity import SparsityReport
 from triton_kit.conversion.results.manifest import (
     SCHEMA,
     accuracy_facts,
@@ -28,7 +28,7 @@ from triton_kit.conversion.spec import (
 from triton_kit.tensors import Tensor, data_type
 
 Json = Any
-_INFINITE_IF_NULL = ("snr_db", "worst_row_snr_db")
+_INFINITE_IF_NULL = ("snr_db", "worst_row_snr_db", "worst_slice_snr_db")
 
 
 def manifest_facts(
@@ -123,9 +123,13 @@ def _read_accuracy(facts: Mapping[str, Json]) -> Accuracy:
         method=facts["method"],
         runtime_level=facts["runtime_level"],
         notes=tuple(facts["notes"]),
+        agreements=facts.get("agreements", {}),
+        data=facts.get("data", ""),
     )
 
 
 def _read_output(facts: Mapping[str, Json]) -> OutputAccuracy:
-    infinite = {name: float("inf") for name in _INFINITE_IF_NULL if facts[name] is None}
+    infinite = {
+        name: float("inf") for name in _INFINITE_IF_NULL if facts.get(name) is None
+    }
     return OutputAccuracy(**{**facts, **infinite})

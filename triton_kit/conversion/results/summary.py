@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isinf
 
-from triton_kit.conversion.spec import ConvertResult
+from triton_kit.conversion.spec import ConvertResult, OutputAccuracy
 
 KEPT_SHOWN = 8
 
@@ -15,8 +16,8 @@ def result_lines(result: ConvertResult) -> list[str]:
     before, after = result.before, result.after
     source = "from the cache" if result.from_cache else f"{result.seconds:.1f} s"
     if result.precision is None:
-        taken = f"{result.artifact}  finished {result.format}, taken in as it is"
-        return [taken, *(f"  note: {note}" for note in result.notes)]
+        imported = f"{result.artifact}  prebuilt {result.format}, imported unchanged"
+        return [imported, *(f"  note: {note}" for note in result.notes)]
     lines = [
         f"{result.artifact}  {result.precision} {result.format}, {source}",
         f"  size     {_bytes(before.bytes)} -> {_bytes(after.bytes)}"
@@ -29,13 +30,24 @@ def result_lines(result: ConvertResult) -> list[str]:
             f"  {output.name}: SNR {output.snr_db:.1f} dB, "
             f"largest error {output.max_abs_error:.3g}, cosine {output.cosine:.6f}"
             + ("" if top1 is None else f", top-1 {top1:.2%}")
+            + _slice(output)
         )
+    for name, share in accuracy.agreements.items():
+        lines.append(f"  {name}: agreement {share:.2%}")
+    if accuracy.data:
+        lines.append(f"  verified on {accuracy.data}")
     if result.format == "onnx":
         level = accuracy.runtime_level or "none on this CPU"
         lines.append(f"  ONNX Runtime may optimise up to level: {level}")
     if result.kept_fp32:
         lines += _kept(result.kept_fp32)
     return [*lines, *(f"  note: {note}" for note in result.notes)]
+
+
+def _slice(output: OutputAccuracy) -> str:
+    if output.worst_slice is None or isinf(output.worst_slice_snr_db):
+        return ""
+    return f"; {output.worst_slice} is worst: {output.worst_slice_snr_db:.1f} dB"
 
 
 def _kept(kept: Mapping[str, str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from triton_kit.conversion.results.manifest import digests
+from triton_kit.conversion.onnx.source_model import SourceModel
 from triton_kit.conversion.sources.tensorflow import onnx_from_tensorflow
 from triton_kit.conversion.sources.torch import onnx_from_torch
 from triton_kit.conversion.spec import ConvertSpec
@@ -38,7 +38,7 @@ def source_kind(source: Path | str) -> Kind:
         if (source / "saved_model.pb").is_file():
             return "tensorflow"
         raise SpecError(f"{source}: a folder, but not a SavedModel")
-    kind = _KINDS.get(source.suffix)
+    kind = _KINDS.get(source.suffix.lower())
     if kind is None:
         raise SpecError(
             f"{source}: cannot tell what it is by its ending",
@@ -48,21 +48,16 @@ def source_kind(source: Path | str) -> Kind:
     return kind
 
 
-def exported(spec: ConvertSpec, scratch: Path) -> Path:
+def read_source(spec: ConvertSpec, scratch: Path) -> SourceModel:
     """Return the source as an ONNX file: itself, or what its framework exports.
 
     Raises:
-        ConvertError: the framework does not export it.
+        ConvertError: the framework does not export it, or it is no ONNX model.
         MissingExtraError: the framework is not installed.
     """
     kind = source_kind(spec.source)
     if kind == "torch":
-        return onnx_from_torch(spec, scratch)
+        return SourceModel.read(onnx_from_torch(spec, scratch), runs_torch=True)
     if kind == "tensorflow":
-        return onnx_from_tensorflow(spec, scratch)
-    return Path(spec.source)
-
-
-def source_digests(spec: ConvertSpec) -> dict[str, str]:
-    """Return the digests of the files that the source is made of."""
-    return digests(spec.source) if isinstance(spec.source, Path) else {}
+        return SourceModel.read(onnx_from_tensorflow(spec, scratch))
+    return SourceModel.read(Path(spec.source))

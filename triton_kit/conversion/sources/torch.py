@@ -1,22 +1,22 @@
-"""A torch module becomes an ONNX file, and answers for itself, in a child process."""
+"""A torch module becomes an ONNX file, and runs itself, in a child process."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from onnx import ModelProto
 
-from triton_kit.artifact import inspect_onnx
 from triton_kit.conversion.onnx.onnx_file import load_onnx, save_onnx
-from triton_kit.conversion.spec import ConvertSpec, Profile
-from triton_kit.conversion.workers.child import call_worker, ending
-from triton_kit.conversion.workers.models import FeedFiles
-from triton_kit.conversion.workers.samples import Feed, read_feed
+from triton_kit.conversion.onnx.passes import user_folder
+from triton_kit.conversion.onnx.source_model import SourceModel
+from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.workers.child import call_worker, reason
+from triton_kit.conversion.workers.models import FeedFiles, read_outputs
+from triton_kit.conversion.workers.samples import Outputs
 from triton_kit.errors import ConvertError, MissingExtraError, VerifyError
+from triton_kit.options.shapes import Profile
 
 DEFAULT_OPSET = 18
 
@@ -31,22 +31,25 @@ def onnx_from_torch(spec: ConvertSpec, scratch: Path) -> Path:
     if find_spec("torch") is None or find_spec("onnxscript") is None:
         raise MissingExtraError("torch, with onnxscript", extra="torch")
     path = scratch / "exported.onnx"
-    order = {
+    request = {
         "what": "export",
         "source": str(spec.source),
-        "root": str(spec.root) if spec.root else None,
+        "root": user_folder(spec.root),
         "onnx": str(path),
         "shapes": {n: list(r.opt) for n, r in _first(spec.profiles).items()},
         "varying": varying_axes(spec.profiles),
         "opset": spec.opset or DEFAULT_OPSET,
     }
-    done = call_worker("sources.torch_worker", order, deadline_s=spec.deadline_s)
-    if done.exit_code != 0 or not path.is_file():
-        raise ConvertError(
-            f"{spec.source}: torch does not export it: {ending(done)}",
+    call_worker(
+        "sources.torch_worker",
+        request,
+        timeout_s=spec.timeout_s,
+        failed=lambda done: ConvertError(
+            f"{spec.source}: torch does not export it: {reason(done)}",
             hint="the function returns (module, inputs); inputs that vary are named in "
-            "--shapes",
-        )
+            "--shape",
+        ),
+    )
     model = load_onnx(path)
     name_axes(model)
     del model.metadata_props[:]  # the exporter's, of this run
@@ -89,32 +92,31 @@ def name_axes(model: ModelProto) -> None:
 
 
 def run_torch(
-    spec: ConvertSpec, onnx: Path, feeds: FeedFiles, *, answers: Path
-) -> list[Feed]:
-    """Return what the torch module itself answers, under the export's output names.
+    spec: ConvertSpec, source: SourceModel, feeds: FeedFiles, *, folder: Path
+) -> list[Outputs]:
+    """Return the outputs of the torch module itself, under the export's names.
 
     Raises:
-        VerifyError: it does not run on a feed, or answers in another number of outputs.
+        VerifyError: it does not run on a feed, or has another number of outputs.
     """
-    answers.mkdir(parents=True, exist_ok=True)
-    outside = inspect_onnx(onnx)
-    order: Mapping[str, Any] = {
+    folder.mkdir(parents=True, exist_ok=True)
+    request = {
         "what": "run",
         "source": str(spec.source),
-        "root": str(spec.root) if spec.root else None,
+        "root": user_folder(spec.root),
         "shapes": {n: list(r.opt) for n, r in _first(spec.profiles).items()},
         "names": feeds.names,
-        "inputs": [tensor.name for tensor in outside.inputs],
+        "inputs": [tensor.name for tensor in source.facts.inputs],
         "feeds": [str(path) for path in feeds.paths],
-        "answers": str(answers),
+        "folder": str(folder),
     }
-    done = call_worker("sources.torch_worker", dict(order), deadline_s=spec.deadline_s)
-    if done.exit_code != 0:
-        raise VerifyError(f"torch does not run it: {ending(done)}")
-    names = [tensor.name for tensor in outside.outputs]
-    if (count := json.loads(done.stdout)["outputs"]) != len(names):
+    response = call_worker(
+        "sources.torch_worker",
+        request,
+        timeout_s=spec.timeout_s,
+        failed=lambda done: VerifyError(f"torch does not run it: {reason(done)}"),
+    )
+    names = [tensor.name for tensor in source.facts.outputs]
+    if (count := response["outputs"]) != len(names):
         raise VerifyError(f"torch gives {count} outputs, its export {len(names)}")
-    return [
-        read_feed(answers / f"answer_{index}.npz", names)
-        for index in range(len(feeds.paths))
-    ]
+    return read_outputs(folder, names, len(feeds.paths))

@@ -1,10 +1,8 @@
-"""The child that has torch: exports a module, or runs it."""
+"""The worker that has torch: exports a module, or runs it."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import json
 import logging
 import os
 import sys
@@ -17,6 +15,7 @@ import torch
 
 from triton_kit.conversion.onnx.passes import load_callable
 from triton_kit.conversion.workers.samples import read_feed, write_arrays
+from triton_kit.conversion.workers.worker import Request
 
 REASON_LINES = 2  # torch goes on with graphs and stacks
 Json = Any
@@ -26,12 +25,12 @@ Module = Any  # a Module, ScriptModule or ExportedProgram, called alike
 class Source:
     """A module and example inputs by name, whatever they were loaded from."""
 
-    def __init__(self, order: Mapping[str, Json]) -> None:
+    def __init__(self, request: Mapping[str, Json]) -> None:
         self.program: Module = None
         self.module: Module = None
         self.inputs: dict[str, torch.Tensor] = {}
         self.is_script = False
-        text = order["source"]
+        text = request["source"]
         is_file = Path(text).exists()
         if is_file:
             # A file holds data: torch must not unpickle other objects from it.
@@ -42,7 +41,7 @@ class Source:
             args, kwargs = self.program.example_inputs
             self.inputs = _named(self.module, args) | dict(kwargs)
         elif ":" in text and not is_file:
-            made: Any = load_callable(text, "function", order["root"])()
+            made: Any = load_callable(text, "function", request["root"])()
             self.module, inputs = made
             self.inputs = (
                 dict(inputs)
@@ -53,16 +52,16 @@ class Source:
             self.is_script = True
             self.module = torch.jit.load(text, map_location="cpu")
             self.inputs = {
-                name: torch.zeros(shape) for name, shape in order["shapes"].items()
+                name: torch.zeros(shape) for name, shape in request["shapes"].items()
             }
         if hasattr(self.module, "eval") and self.program is None:
             self.module.eval()
 
-    def export(self, order: Mapping[str, Json]) -> None:
+    def export(self, request: Mapping[str, Json]) -> None:
         """Write the ONNX file."""
-        varying = {name: order["varying"].get(name, []) for name in self.inputs}
+        varying = {name: request["varying"].get(name, []) for name in self.inputs}
         if self.is_script:
-            self._export_script(order, varying)
+            self._export_script(request, varying)
             return
         inputs = {
             name: _grown(tensor, varying[name]) for name, tensor in self.inputs.items()
@@ -74,16 +73,16 @@ class Source:
             tuple(inputs.values()),
             input_names=list(inputs),
             dynamic_shapes=None if self.program else tuple(shapes.values()),
-            opset_version=order["opset"],
+            opset_version=request["opset"],
             dynamo=True,
             verbose=False,
         )
         if exported is None:
             raise RuntimeError("torch.onnx.export gave nothing")
-        exported.save(order["onnx"], external_data=False)
+        exported.save(request["onnx"], external_data=False)
 
     def _export_script(
-        self, order: Mapping[str, Json], varying: Mapping[str, list[int]]
+        self, request: Mapping[str, Json], varying: Mapping[str, list[int]]
     ) -> None:
         """TorchScript goes by the old exporter; the new one does not take it."""
         axes = {
@@ -93,23 +92,23 @@ class Source:
         torch.onnx.export(
             self.module,
             tuple(self.inputs.values()),
-            order["onnx"],
+            request["onnx"],
             input_names=list(self.inputs),
             dynamic_axes=axes,
-            opset_version=min(order["opset"], 17),
+            opset_version=min(request["opset"], 17),
             dynamo=False,
         )
 
-    def run(self, order: Mapping[str, Json]) -> int:
-        """Answer every feed; return the number of outputs."""
+    def run(self, request: Mapping[str, Json]) -> int:
+        """Run every feed; return the number of outputs."""
         count = 0
-        for index, path in enumerate(order["feeds"]):
-            feed = read_feed(Path(path), order["names"])
-            tensors = [torch.from_numpy(feed[name]) for name in order["inputs"]]
+        for index, path in enumerate(request["feeds"]):
+            feed = read_feed(Path(path), request["names"])
+            tensors = [torch.from_numpy(feed[name]) for name in request["inputs"]]
             with torch.no_grad():
-                answer = self.module(*tensors)
-            arrays = [tensor.numpy() for tensor in _flat(answer)]
-            write_arrays(Path(order["answers"]) / f"answer_{index}.npz", arrays)
+                returned = self.module(*tensors)
+            arrays = [tensor.numpy() for tensor in _flat(returned)]
+            write_arrays(Path(request["folder"]) / f"output_{index}.npz", arrays)
             count = len(arrays)
         return count
 
@@ -128,32 +127,24 @@ def _grown(tensor: torch.Tensor, axes: list[int]) -> torch.Tensor:
     return tensor
 
 
-def _flat(answer: Any) -> list[torch.Tensor]:  # noqa: ANN401  what a module returns
-    if isinstance(answer, torch.Tensor):
-        return [answer]
-    values = answer.values() if isinstance(answer, Mapping) else answer
+def _flat(returned: Any) -> list[torch.Tensor]:  # noqa: ANN401  what a module returns
+    if isinstance(returned, torch.Tensor):
+        return [returned]
+    values = returned.values() if isinstance(returned, Mapping) else returned
     return [tensor for value in values for tensor in _flat(value)]
 
 
-def main() -> None:
-    """Do one order; torch talks on stdout, the answer is the last thing there."""
-    order = json.load(sys.stdin)
+def work(request: Request) -> dict[str, int]:
+    """Export a module, or run it."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.manual_seed(0)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            source = Source(order)
-            count = 0
-            if order["what"] == "export":
-                source.export(order)
-            else:
-                count = source.run(order)
-    except Exception as error:  # a supervisor's border: the parent explains it
+        source = Source(request)
+        if request["what"] == "export":
+            source.export(request)
+            return {}
+        return {"outputs": source.run(request)}
+    except Exception as error:  # of torch, by any class; it goes on with graphs
         lines = [line for line in str(error).splitlines() if line.strip()]
         sys.exit(f"{type(error).__name__}: {' '.join(lines[:REASON_LINES])}")
-    json.dump({"outputs": count}, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()

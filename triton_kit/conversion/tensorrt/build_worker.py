@@ -1,15 +1,9 @@
-"""The child that builds a plan or an RTX engine; TensorRT can end its process.
-
-It reads an order on stdin and writes a report to the file that the order names:
-TensorRT and Polygraphy print to stdout as they please.
-"""
+"""The worker that builds a plan or an RTX engine; TensorRT can end its process."""
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-import sys
 import time
 from collections.abc import Mapping
 from importlib import import_module
@@ -18,42 +12,31 @@ from typing import Any
 
 from triton_kit.conversion.tensorrt.builder_options import OPTIONS
 from triton_kit.conversion.workers.memory import peak_memory_bytes
-from triton_kit.conversion.workers.worker import import_named
+from triton_kit.conversion.workers.worker import Request, import_named
 
 Json = Any
-Order = Mapping[str, Json]
 Native = Any  # modules and objects of TensorRT and Polygraphy, which have no types
 
 
 class BuildFailedError(Exception):
-    """TensorRT said no; the message is for the reader."""
+    """TensorRT refused the model; the message is for the user."""
 
 
-def main() -> None:
-    """Do one order."""
-    order = json.load(sys.stdin)
-    if order["backend"] == "rtx":
+def work(request: Request) -> dict[str, Any]:
+    """Parse, configure, build, write; return a report."""
+    if request["backend"] == "rtx":
         # Polygraphy reads it once, at import.
         os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
-    try:
-        report = build(order)
-    except Exception as error:  # a supervisor's border: the parent explains it
-        sys.exit(f"{type(error).__name__}: {error}")
-    Path(order["report"]).write_text(json.dumps(report), encoding="utf-8")
-
-
-def build(order: Order) -> dict[str, Any]:
-    """Parse, configure, build, write; return the report as JSON."""
     started_s = time.monotonic()
-    trt = import_module("tensorrt_rtx" if order["backend"] == "rtx" else "tensorrt")
+    trt = import_module("tensorrt_rtx" if request["backend"] == "rtx" else "tensorrt")
     from polygraphy.backend.trt import engine_bytes_from_network, network_from_onnx_path
 
-    _load_plugins(trt, order["options"].get("plugins", ()))
+    _load_plugins(trt, request["options"].get("plugins", ()), Path(request["root"]))
     builder, network, parser = network_from_onnx_path(
-        order["onnx"], strongly_typed=True
+        request["onnx"], strongly_typed=True
     )
-    config = _configured(trt, builder, network, order)
-    _check_profiles(config, order["profiles"])
+    config = _configured(trt, builder, network, request)
+    _check_profiles(config, request["profiles"])
     report = {
         "tensorrt": trt.__version__,
         "layers": network.num_layers,
@@ -64,9 +47,9 @@ def build(order: Order) -> dict[str, Any]:
     engine = engine_bytes_from_network(
         (builder, network, parser),
         config=config,
-        save_timing_cache=order["options"].get("timing_cache"),
+        save_timing_cache=request["options"].get("timing_cache"),
     )
-    Path(order["engine"]).write_bytes(memoryview(engine))
+    Path(request["engine"]).write_bytes(memoryview(engine))
     report["bytes"] = len(memoryview(engine))
     report["seconds"] = time.monotonic() - started_s
     report["peak_memory_bytes"] = peak_memory_bytes()
@@ -97,23 +80,25 @@ def _compute_capability() -> str | None:
     return ".".join(numbers)
 
 
-def _load_plugins(trt: Native, names: list[str]) -> None:
+def _load_plugins(trt: Native, names: list[str], root: Path) -> None:
     for name in names:
         if not name.endswith(".so"):
-            import_named(name, Path.cwd())  # registers its plugins when imported
+            import_named(name, root)  # registers its plugins when imported
             continue
         ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
         if trt.get_plugin_registry().load_library(name) is None:
             raise BuildFailedError(f"plugin library {name} registered nothing")
 
 
-def _configured(trt: Native, builder: Native, network: Native, order: Order) -> Native:
-    """Return the builder's config: profiles by Polygraphy, flags by their names."""
+def _configured(
+    trt: Native, builder: Native, network: Native, request: Request
+) -> Native:
+    """Return the builder's config: profiles by Polygraphy, flags by name."""
     from polygraphy.backend.trt import CreateConfig, Profile
 
-    options = order["options"]
+    options = request["options"]
     arguments: dict[str, Native] = {
-        "profiles": [_profile(Profile, ranges) for ranges in order["profiles"]],
+        "profiles": [_profile(Profile, ranges) for ranges in request["profiles"]],
         "memory_pool_limits": {
             getattr(trt.MemoryPoolType, name.upper()): value
             for name, value in options.items()
@@ -122,7 +107,7 @@ def _configured(trt: Native, builder: Native, network: Native, order: Order) -> 
     }
     if Path(str(options.get("timing_cache", ""))).is_file():
         arguments["load_timing_cache"] = options["timing_cache"]
-    if order["backend"] == "rtx":
+    if request["backend"] == "rtx":
         from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
         hardware = [tuple(map(int, c.split("."))) for c in options.get("hardware", ())]
@@ -175,13 +160,9 @@ def _set(trt: Native, config: Native, name: str, value: Json) -> None:
 
 
 def _check_profiles(config: Native, wanted: list[Any]) -> None:
-    # TensorRT answers -1 for a profile that it refuses, and builds without it.
+    # TensorRT returns -1 for a profile that it refuses, and builds without it.
     if config.num_optimization_profiles != len(wanted):
         raise BuildFailedError(
             f"TensorRT refused an optimisation profile: {len(wanted)} given, "
             f"{config.num_optimization_profiles} taken"
         )
-
-
-if __name__ == "__main__":
-    main()

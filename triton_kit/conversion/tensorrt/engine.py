@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from triton_kit.artifact import inspect_onnx
-from triton_kit.conversion.spec import ConvertSpec, Profile
+from triton_kit.conversion.onnx.onnx_file import artifact_files
+from triton_kit.conversion.onnx.passes import user_folder
+from triton_kit.conversion.output_files import publish_files
+from triton_kit.conversion.search.attempt import Attempt
+from triton_kit.conversion.search.work import Work
+from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.conversion.tensorrt.builder_options import (
+    BACKEND_NAMES,
     OPTIONS,
     Backend,
     Value,
     check_backend,
     parse_options,
 )
-from triton_kit.conversion.tensorrt.finished import (
+from triton_kit.conversion.tensorrt.prebuilt import (
+    MissingPlan,
     check_fits,
     container_plan,
     release_note,
 )
 from triton_kit.conversion.tensorrt.tensorrt_api import known_api
-from triton_kit.conversion.workers.child import call_worker, worker_failed
-from triton_kit.errors import ConvertError, MissingExtraError, SpecError
+from triton_kit.conversion.verify.gate import verify_plan
+from triton_kit.conversion.workers.child import call_worker, run_failed
+from triton_kit.errors import (
+    ConvertError,
+    MissingExtraError,
+    SpecError,
+    TritonKitError,
+)
+from triton_kit.options.shapes import Profile
 from triton_kit.process import Finished
-from triton_kit.tensors import DYNAMIC
+from triton_kit.tensors import DYNAMIC, Tensor, data_type
 from triton_kit.triton.releases import Release, all_releases, find_release
 
 IMAGE = "nvcr.io/nvidia/tensorrt"
@@ -38,7 +50,7 @@ _MOUNT = "/work"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """A built engine and what the builder said of it."""
+    """A built engine and the builder's report."""
 
     path: Path
     backend: Backend | None  # None: it was built elsewhere
@@ -93,6 +105,40 @@ def _release(spec: ConvertSpec) -> Release | None:
     return find_release(spec.release) if spec.release else None
 
 
+def engine_for(work: Work, chosen: Attempt) -> Engine | MissingPlan:
+    """Build the engine; without TensorRT publish the ONNX file and find its plan.
+
+    Raises:
+        ConvertError, VerifyError: it does not build, or its outputs are wrong.
+    """
+    spec = work.spec
+    is_here = installed_backend(spec.format) is not None or spec.dry_run
+    if spec.format == "plan" and not is_here:
+        publish_files(artifact_files(chosen.path), spec.output.parent)
+        onnx = spec.output.parent / chosen.path.name
+        missing = missing_plan(spec, onnx, work.profiles)
+        if missing.plan.is_file():
+            return import_container_plan(missing.plan, spec)
+        return missing
+    engine = build_engine(chosen.path, spec, work.profiles, scratch=work.scratch)
+    if engine.backend != "rtx" and "strip_weights" not in spec.options:
+        verify_plan(
+            engine.path,
+            work.reference,
+            gate=spec.gate,
+            precision=chosen.spec.precision,
+            scratch=work.scratch,
+        )
+    return engine
+
+
+def as_tensorrt_has_it(tensor: Tensor) -> Tensor:
+    """Return an input or output as the engine has it: the parser narrows float64."""
+    if tensor.dtype == data_type("FP64"):
+        return replace(tensor, dtype=data_type("FP32"))
+    return tensor
+
+
 def build_engine(
     onnx: Path, spec: ConvertSpec, profiles: Sequence[Profile], *, scratch: Path
 ) -> Engine:
@@ -112,21 +158,31 @@ def build_engine(
         options = {}  # they are TensorRT's, and were held against its API above
     if backend != "rtx":
         _check_version(spec)
-    report, engine = scratch / "report.json", scratch / "engine"
-    order = {
+    engine = scratch / "engine"
+    request = {
         "backend": backend,
         "onnx": str(onnx),
         "engine": str(engine),
-        "report": str(report),
         "profiles": [_bounds(profile) for profile in _varying(onnx, profiles)],
+        "root": user_folder(spec.root),
         "options": {name: _plain(value) for name, value in options.items()},
     }
-    facts = build_in_child(order, deadline_s=spec.deadline_s)
+    try:
+        facts = build_in_child(request, timeout_s=spec.timeout_s)
+    except ConvertError as error:
+        if spec.format == "plan" and backend == "rtx":
+            raise ConvertError(
+                f"dry run: {error.message}",
+                hint="the dry run asks TensorRT for RTX alone, which lacks operators "
+                "that TensorRT has, such as NonZero and NonMaxSuppression: without "
+                "--dry-run the container of the release decides",
+            ) from error
+        raise
     return Engine(path=engine, backend=backend, report=facts)
 
 
-def engine_of_container(plan: Path, spec: ConvertSpec) -> Engine:
-    """Take in the plan that a container built from a verified ONNX file.
+def import_container_plan(plan: Path, spec: ConvertSpec) -> Engine:
+    """Import the plan that a container built from a verified ONNX file.
 
     Raises:
         ConvertError: it is no plan, or the release does not load it.
@@ -139,17 +195,21 @@ def engine_of_container(plan: Path, spec: ConvertSpec) -> Engine:
     )
 
 
-def build_in_child(order: Mapping[str, Any], *, deadline_s: float) -> dict[str, Any]:
-    """Give `build_worker` its order, and return its report.
+def build_in_child(request: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+    """Let `build_worker` do a request, and return its report.
 
     Raises:
         ConvertError: TensorRT refused the graph, or its process ended.
     """
-    done = call_worker("tensorrt.build_worker", dict(order), deadline_s=deadline_s)
-    if done.exit_code != 0:
-        raise _build_failed(Path(order["onnx"]), done)
-    facts: dict[str, Any] = json.loads(Path(order["report"]).read_text("utf-8"))
-    return facts
+    report: dict[str, Any] = call_worker(
+        "tensorrt.build_worker",
+        dict(request),
+        timeout_s=timeout_s,
+        failed=lambda done: _build_failed(
+            Path(request["onnx"]), BACKEND_NAMES[request["backend"]], done
+        ),
+    )
+    return report
 
 
 def _plain(value: Value) -> object:
@@ -175,34 +235,34 @@ def _check_version(spec: ConvertSpec) -> None:
         raise SpecError(
             f"{spec.source}: Triton {release.release} loads plans of TensorRT "
             f"{release.tensorrt}, installed is {found}",
-            hint="build inside the container of that release: --format plan on a "
+            hint="build inside the container of that release: --artifact plan on a "
             "machine without TensorRT prints the command",
         )
 
 
-def _build_failed(onnx: Path, done: Finished) -> ConvertError:
+def _build_failed(onnx: Path, backend: str, done: Finished) -> TritonKitError:
     """Pick TensorRT's own reason out of a long log."""
     lines = [
         line.strip()
-        for line in (*done.stdout.splitlines(), *done.stderr.splitlines())
+        for line in done.stderr.splitlines()
         if any(mark in line for mark in ("[E]", "Error Code", "BuildFailedError"))
     ]
     if not lines or done.exit_code is None or done.exit_code < 0:
-        return worker_failed(onnx, done, "TensorRT does not build it")
+        return run_failed(onnx, f"{backend} does not build it")(done)
     reason = " ".join(dict.fromkeys(lines))[:600]
     hint = None
     if "Plugin not found" in reason or "No importer registered" in reason:
         hint = "an operator that TensorRT lacks: replace it by a graph pass (--pass), "
         hint += "or give its plugin (--option plugins=FILE.so)"
     elif "profile" in reason.lower():
-        hint = "look at --shapes: every input that varies needs min <= opt <= max"
-    return ConvertError(f"TensorRT does not build it: {reason}", hint=hint)
+        hint = "look at --shape: every input that varies needs min <= opt <= max"
+    return ConvertError(f"{backend} does not build it: {reason}", hint=hint)
 
 
-def container_plan_and_command(
+def missing_plan(
     spec: ConvertSpec, onnx: Path, profiles: Sequence[Profile]
-) -> tuple[Path, str]:
-    """Return the plan that a container is to build, and the command that builds it.
+) -> MissingPlan:
+    """Return the plan that a container has to build, and how.
 
     The TensorRT container of a month carries the TensorRT of that month's Triton.
     """
@@ -216,12 +276,7 @@ def container_plan_and_command(
         *_trtexec_options(checked_options(spec)),
     ]
     plan = container_plan(onnx, [image, *words])
-    argv = [
-        *("docker", "run", "--rm", "--gpus", "device=0"),
-        *("-v", f"{onnx.parent.resolve()}:{_MOUNT}"),
-        *(image, "trtexec", f"--saveEngine={_MOUNT}/{plan.name}", *words),
-    ]
-    return plan, shlex.join(argv)
+    return MissingPlan(spec.output, onnx, plan, image, tuple(words))
 
 
 def _trtexec_shapes(profiles: Sequence[Profile]) -> list[str]:

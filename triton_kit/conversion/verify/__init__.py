@@ -1,1 +1,1 @@
-"""How far an artifact's answers are from its original's, and which nodes cost it."""
+"""How far an artifact's outputs are from its original's, and which nodes lose most."""

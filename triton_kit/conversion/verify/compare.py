@@ -1,15 +1,19 @@
-"""How far two models' answers are apart, in the figures that people argue with."""
+"""How far the outputs of two models are apart."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triton_kit.conversion.spec import OutputAccuracy
-from triton_kit.conversion.workers.samples import Array, Feed
+from triton_kit.conversion.verify.slices import SliceSums, sums_of
+from triton_kit.conversion.workers.samples import Array, Outputs
+
+_SCORES = re.compile("logit|prob", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,7 @@ class Tally:
         rows, hits: rows that have a top-1, and those where it agrees; for whole
             numbers and text: values, and those that are equal.
         is_exact: whether the values count or name things.
+        slices: sums for every slice along small axes.
     """
 
     faults: tuple[str, ...] = ()
@@ -42,6 +47,7 @@ class Tally:
     rows: int = 0
     hits: int = 0
     is_exact: bool = False
+    slices: SliceSums = field(default_factory=SliceSums, compare=False)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -58,6 +64,7 @@ class Tally:
             rows=self.rows + other.rows,
             hits=self.hits + other.hits,
             is_exact=self.is_exact or other.is_exact,
+            slices=self.slices + other.slices,
         )
 
     @property
@@ -66,9 +73,10 @@ class Tally:
         return float("-inf") if self.faults else _decibels(self.power, self.noise)
 
     def figures(self, name: str) -> OutputAccuracy:
-        """Return what people read."""
+        """Return the figures of the result."""
         norms = float(np.sqrt(self.power * self.other_power))
         same = self.power == self.other_power
+        worst = self.slices.worst()
         return OutputAccuracy(
             name=name,
             snr_db=self.snr_db,
@@ -77,11 +85,13 @@ class Tally:
             mean_abs_error=self.abs_error / max(1, self.values),
             cosine=self.product / norms if norms else float(same),
             top1_agreement=self.hits / self.rows if self.rows else None,
+            worst_slice_snr_db=worst.snr_db if worst else float("inf"),
+            worst_slice=str(worst) if worst else None,
         )
 
 
-def tally(original: Array, candidate: Array) -> Tally:
-    """Compare the answers to one feed."""
+def tally(original: Array, candidate: Array, *, name: str = "") -> Tally:
+    """Compare one output, called `name`, for one feed."""
     a, b = original, candidate
     if a.shape != b.shape:
         return _broken(f"shape {b.shape} instead of {a.shape}")
@@ -89,13 +99,16 @@ def tally(original: Array, candidate: Array) -> Tally:
         return _broken(f"type {b.dtype} instead of {a.dtype}")
     if a.size == 0:
         return Tally()
-    return _tally_floats(a, b) if a.dtype.kind == "f" else _tally_exact(a, b)
+    return _tally_floats(a, b, name) if a.dtype.kind == "f" else _tally_exact(a, b)
 
 
-def tally_all(original: Sequence[Array], candidate: Sequence[Array]) -> Tally:
-    """Compare the answers to several feeds."""
+def tally_all(
+    original: Sequence[Array], candidate: Sequence[Array], *, name: str = ""
+) -> Tally:
+    """Compare one output for several feeds."""
     return sum(
-        (tally(a, b) for a, b in zip(original, candidate, strict=True)), start=Tally()
+        (tally(a, b, name=name) for a, b in zip(original, candidate, strict=True)),
+        start=Tally(),
     )
 
 
@@ -117,7 +130,7 @@ def _tally_exact(a: Array, b: Array) -> Tally:
     )
 
 
-def _tally_floats(a: Array, b: Array) -> Tally:
+def _tally_floats(a: Array, b: Array, name: str) -> Tally:
     left, right = a.astype(np.float64), b.astype(np.float64)
     odd = ~np.isfinite(left) | ~np.isfinite(right)
     same_odd = odd & ((left == right) | (np.isnan(left) & np.isnan(right)))
@@ -125,7 +138,7 @@ def _tally_floats(a: Array, b: Array) -> Tally:
         return _broken(f"NaN or Inf in {count} places where the original has none")
     left, right = np.where(odd, 0.0, left), np.where(odd, 0.0, right)
     error = np.abs(left - right)
-    rows, hits = _top1(left, right)
+    rows, hits = _top1(left, right) if _are_class_scores(left, name) else (0, 0)
     return Tally(
         values=a.size,
         samples=a.shape[0] if a.ndim else 1,
@@ -138,7 +151,25 @@ def _tally_floats(a: Array, b: Array) -> Tally:
         worst_row_db=_worst_row_db(left, right),
         rows=rows,
         hits=hits,
+        slices=sums_of(left, right),
     )
+
+
+def _are_class_scores(values: NDArray[np.float64], name: str) -> bool:
+    """Say whether the largest value along the last axis is a choice.
+
+    Of (batch, classes) it is. With more axes the last one may be positions, such as
+    the anchors of a detector: there the values have to be probabilities, or the
+    output's name has to say that they are.
+    """
+    if values.ndim < 2 or values.shape[-1] < 2:
+        return False
+    if values.ndim == 2 or _SCORES.search(name):
+        return True
+    sums = values.sum(axis=-1)
+    logs = np.exp(np.minimum(values, 1.0)).sum(axis=-1)
+    is_probability = bool((values >= 0).all()) and np.allclose(sums, 1, atol=1e-2)
+    return is_probability or np.allclose(logs, 1, atol=1e-2)
 
 
 def _decibels(power: float, noise: float) -> float:
@@ -169,21 +200,19 @@ def _top1(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[int, i
 
     A tie is no disagreement: the candidate's choice may be any of the original's best.
     """
-    if left.ndim < 2 or left.shape[-1] < 2:
-        return 0, 0
     chosen = np.argmax(right, axis=-1)[..., np.newaxis]
     taken = np.take_along_axis(left, chosen, axis=-1)[..., 0]
     agrees = taken == left.max(axis=-1)
     return agrees.size, int(agrees.sum())
 
 
-def rows_differ_db(answer: Feed) -> float:
+def rows_differ_db(outputs: Outputs) -> float:
     """Return the SNR between row 0 and the other rows, for the worst output.
 
-    For answers to a feed of identical rows, which should be identical too.
+    For the outputs of a feed of identical rows, which should be identical too.
     """
     found = [float("inf")]
-    for array in answer.values():
+    for array in outputs.values():
         if array.ndim and array.shape[0] > 1 and array.dtype.kind == "f":
             first = np.broadcast_to(array[:1], array.shape)
             found.append(tally(first, array).worst_row_db)

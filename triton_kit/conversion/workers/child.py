@@ -1,4 +1,4 @@
-"""Child processes of the converter: called, and their ends turned into errors."""
+"""Child processes of the converter: started, and their failures made into errors."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from triton_kit.conversion.place import room_hint
-from triton_kit.errors import ConvertError, VerifyError
+from triton_kit.conversion.output_files import free_space_hint
+from triton_kit.errors import ConvertError, TritonKitError, VerifyError
 from triton_kit.process import Finished, python_command, start_child
 
 Json = Any
 REASON_LINES = 3
+_PACKAGE = "triton_kit.conversion"
+_PROGRAM = f"{_PACKAGE}.workers.worker"
 _NO_KERNEL = re.compile(
     r"Could not find an implementation for ([\w.]+\(\d+\)) node with name '([^']*)'"
 )
@@ -33,20 +36,64 @@ class NoKernelError(VerifyError):
     """The CPU has no kernel for an operator in this data type."""
 
 
+Failure = Callable[[Finished], TritonKitError]
+
+
 def call_worker(
-    module: str, order: Json, *, deadline_s: float, env: dict[str, str] | None = None
-) -> Finished:
-    """Give an order to a worker module of this package, in a process of its own."""
-    with begun_worker(module, order, deadline_s=deadline_s, env=env) as finish:
+    module: str,
+    request: Json,
+    *,
+    timeout_s: float,
+    failed: Failure,
+    env: dict[str, str] | None = None,
+    python: str | None = None,
+) -> Json:
+    """Let a worker do a request in a process of its own; return its response.
+
+    Args:
+        module: below `triton_kit.conversion`.
+        request: what its `work` takes.
+        timeout_s: maximum seconds.
+        failed: makes the error of a worker that ended without a response.
+        env: its environment.
+        python: another Python, which may lack the kit.
+    """
+    with start_worker(
+        module, request, timeout_s=timeout_s, failed=failed, env=env, python=python
+    ) as finish:
         return finish()
 
 
-def begun_worker(
-    module: str, order: Json, *, deadline_s: float, env: dict[str, str] | None = None
-) -> AbstractContextManager[Callable[[], Finished]]:
-    """Begin what `call_worker` does; see `triton_kit.process.start_child`."""
-    argv = python_command("-m", f"triton_kit.conversion.{module}")
-    return start_child(argv, deadline_s=deadline_s, stdin=json.dumps(order), env=env)
+@contextmanager
+def start_worker(
+    module: str,
+    request: Json,
+    *,
+    timeout_s: float,
+    failed: Failure,
+    env: dict[str, str] | None = None,
+    python: str | None = None,
+) -> Iterator[Callable[[], Json]]:
+    """Start what `call_worker` calls, and yield what waits for its response."""
+    argv, text = _argv(module, python), json.dumps(request)
+    # Libraries go through sets of names: the same source has to give the same bytes.
+    env = (env or os.environ) | {"PYTHONHASHSEED": "0"}
+    with start_child(argv, deadline_s=timeout_s, stdin=text, env=env) as end:
+        yield lambda: _response(end(), failed)
+
+
+def _argv(module: str, python: str | None) -> list[str]:
+    if python is None or python == sys.executable:
+        return python_command("-m", _PROGRAM, f"{_PACKAGE}.{module}")
+    here = Path(__file__).parent
+    file = here.parent.joinpath(*module.split(".")).with_suffix(".py")
+    return python_command(str(here / "worker.py"), str(file), program=python)
+
+
+def _response(done: Finished, failed: Failure) -> Json:
+    if done.exit_code != 0 or not done.stdout:
+        raise failed(done)
+    return json.loads(done.stdout)
 
 
 def no_blas_threads() -> dict[str, str]:
@@ -69,30 +116,43 @@ def explain(model: Path, done: Finished, what: str) -> VerifyError:
             f"ONNX Runtime does not know operator {match[1]}",
             hint="export without it, or replace it by a graph pass (--pass)",
         )
-    said = ending(done).replace(f"{model.parent}/", "")  # a scratch folder
-    return VerifyError(f"{what}: {said}", hint=hint(done))
+    text = reason(done).replace(f"{model.parent}/", "")  # a scratch folder
+    return VerifyError(f"{what}: {text}", hint=hint(done))
 
 
-def ending(done: Finished) -> str:
-    """Say how a worker ended, with its last words."""
-    reason = " ".join(done.stderr.strip().splitlines()[-REASON_LINES:])
-    return f"{done.ending}: {reason}" if reason else done.ending
+def reason(done: Finished) -> str:
+    """Say how a worker ended, with the last lines that it wrote."""
+    if done.exit_code == 0:
+        return "it ended the process without a response"
+    text = " ".join(done.stderr.strip().splitlines()[-REASON_LINES:])
+    return f"{done.ending}: {text}" if text else done.ending
 
 
 def hint(done: Finished) -> str | None:
     """Say what may help, from how a worker ended."""
     if done.exit_code is None:
-        return "raise --deadline"
+        return "raise --timeout"
+    if done.exit_code == 0:
+        return "code of the user must not end the process"
     if done.exit_code == -signal.SIGKILL or _OUT_OF_MEMORY.search(done.stderr):
-        return "it ran out of memory, most likely: use smaller shapes or fewer samples"
+        return "it probably ran out of memory: use smaller shapes or fewer samples"
     if _DISK_FULL.search(done.stderr):
-        return room_hint()
+        return free_space_hint()
     if done.exit_code < 0:
         return "the library crashed; nothing was kept"
     return None
 
 
-def worker_failed(path: Path, done: Finished, what: str) -> ConvertError:
-    """Turn a failed worker that is not the gate's into an error."""
-    error = explain(path, done, what)
-    return ConvertError(f"{path.name}: {error.message}", hint=error.hint)
+def conversion_failed(what: str) -> Failure:
+    """Return what makes the error of a worker that is not the gate's."""
+    return lambda done: ConvertError(f"{what}: {reason(done)}", hint=hint(done))
+
+
+def run_failed(path: Path, what: str) -> Failure:
+    """Return what makes the error of a worker that ran a model for the converter."""
+
+    def failed(done: Finished) -> ConvertError:
+        error = explain(path, done, what)
+        return ConvertError(f"{path.name}: {error.message}", hint=error.hint)
+
+    return failed

@@ -8,7 +8,7 @@ from pathlib import Path
 def peak_memory_bytes() -> int:
     """Return the largest resident size of this process since its program began.
 
-    Not `ru_maxrss`: that begins with the size of whoever started us (a child of a kit
+    Not `ru_maxrss`: that begins with the size of the parent (a child of a kit
     that holds 800 MB says 800 MB).
     """
     for line in Path("/proc/self/status").read_text("utf-8").splitlines():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.conversion.workers.child import (
-    begun_worker,
     call_worker,
     explain,
     no_blas_threads,
+    start_worker,
 )
-from triton_kit.conversion.workers.samples import Feed, read_feed, write_feed
-from triton_kit.process import Finished
+from triton_kit.conversion.workers.samples import (
+    Feed,
+    Outputs,
+    read_feed,
+    write_feed,
+)
 
 Json = Any
 LEVELS = ("all", "extended", "basic", "off")  # of ONNX Runtime's optimiser
@@ -46,68 +49,70 @@ def write_feeds(
 
 
 def run_onnx(
-    model: Path, feeds: FeedFiles, *, level: str, answers: Path, deadline_s: float
-) -> list[Feed]:
-    """Return what an ONNX file answers to every feed, by output.
+    model: Path, feeds: FeedFiles, *, level: str, folder: Path, timeout_s: float
+) -> list[Outputs]:
+    """Return the outputs of an ONNX file for every feed, by name.
 
-    Optimised as `level` says, one of `LEVELS`.
+    Optimised as `level` says, one of `LEVELS`; `folder` takes the outputs.
 
     Raises:
         NoKernelError: an operator has no CPU kernel; named with its first node.
         VerifyError: the model does not run, its process died or took too long.
     """
-    with begun_onnx(
-        model, feeds, level=level, answers=answers, deadline_s=deadline_s
-    ) as answer:
-        return answer()
+    with start_onnx(
+        model, feeds, level=level, folder=folder, timeout_s=timeout_s
+    ) as finish:
+        return finish()
 
 
 @contextmanager
-def begun_onnx(
-    model: Path, feeds: FeedFiles, *, level: str, answers: Path, deadline_s: float
-) -> Iterator[Callable[[], list[Feed]]]:
-    """Begin what `run_onnx` does and yield what waits for the answers.
+def start_onnx(
+    model: Path, feeds: FeedFiles, *, level: str, folder: Path, timeout_s: float
+) -> Iterator[Callable[[], list[Outputs]]]:
+    """Start what `run_onnx` does and yield what waits for the outputs.
 
     `model` must stay as it is until then.
     """
-    order = _order(model, feeds, level, answers)
-    with begun_worker(
-        "workers.onnx_worker", order, deadline_s=deadline_s, env=no_blas_threads()
+    request = _request(model, feeds, level, folder)
+    with start_worker(
+        "workers.onnx_worker",
+        request,
+        timeout_s=timeout_s,
+        failed=lambda done: explain(model, done, "ONNX Runtime does not run it"),
+        env=no_blas_threads(),
     ) as finish:
-        yield lambda: _read_answers(order, finish(), by="ONNX Runtime")
+        yield lambda: read_outputs(folder, finish()["outputs"], len(feeds.paths))
 
 
 def run_plan(
-    plan: Path, feeds: FeedFiles, *, answers: Path, deadline_s: float
-) -> list[Feed]:
-    """Return what a TensorRT plan answers, on the GPU it was built on.
+    plan: Path, feeds: FeedFiles, *, folder: Path, timeout_s: float
+) -> list[Outputs]:
+    """Return the outputs of a TensorRT plan, on the GPU it was built on.
 
     Raises:
         VerifyError: the plan does not run, its process died or took too long.
     """
-    order = _order(plan, feeds, "off", answers)
-    done = call_worker("workers.plan_worker", order, deadline_s=deadline_s)
-    return _read_answers(order, done, by="TensorRT")
+    response = call_worker(
+        "workers.plan_worker",
+        _request(plan, feeds, "off", folder),
+        timeout_s=timeout_s,
+        failed=lambda done: explain(plan, done, "TensorRT does not run it"),
+    )
+    return read_outputs(folder, response["outputs"], len(feeds.paths))
 
 
-def _order(model: Path, feeds: FeedFiles, level: str, answers: Path) -> Json:
-    answers.mkdir(parents=True, exist_ok=True)
+def _request(model: Path, feeds: FeedFiles, level: str, folder: Path) -> Json:
+    folder.mkdir(parents=True, exist_ok=True)
     return {
         "model": str(model),
         "level": level,
         "names": feeds.names,
         "feeds": [str(path) for path in feeds.paths],
         "labels": feeds.labels,
-        "answers": str(answers),
+        "folder": str(folder),
     }
 
 
-def _read_answers(order: Json, done: Finished, *, by: str) -> list[Feed]:
-    if done.exit_code != 0:
-        raise explain(Path(order["model"]), done, f"{by} does not run it")
-    outputs = json.loads(done.stdout)["outputs"]
-    folder = Path(order["answers"])
-    return [
-        read_feed(folder / f"answer_{index}.npz", outputs)
-        for index in range(len(order["feeds"]))
-    ]
+def read_outputs(folder: Path, names: Sequence[str], count: int) -> list[Outputs]:
+    """Read what a worker wrote for every feed."""
+    return [read_feed(folder / f"output_{index}.npz", names) for index in range(count)]

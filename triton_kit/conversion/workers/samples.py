@@ -16,6 +16,7 @@ from triton_kit.tensors import DYNAMIC, Shape, Tensor
 
 Array = NDArray[Any]  # of any of the tensors' data types
 Feed = dict[str, Array]
+Outputs = dict[str, Array]
 
 INTEGER_LIMIT = 8  # random integers may be indices: small ones are in range
 
@@ -93,6 +94,9 @@ def fit(samples: Feed, shapes: Mapping[str, Shape], *, offset: int = 0) -> Feed:
     fitted = {}
     for name, shape in shapes.items():
         array = samples[name]
+        if not shape:  # a scalar: one value for the whole batch
+            fitted[name] = np.asarray(array[offset % len(array)])
+            continue
         for axis, size in enumerate(shape):
             start = offset if axis == 0 else 0
             if axis == 0 or array.shape[axis] != size:
@@ -120,7 +124,26 @@ def random_feed(
     ranges: Mapping[str, tuple[float, float]],
 ) -> Feed:
     """Draw a feed: within the declared range of an input, else normal or small."""
-    return {t.name: _draw(t, shapes[t.name], rng, ranges.get(t.name)) for t in inputs}
+    return {t.name: _value(t, shapes[t.name], rng, ranges.get(t.name)) for t in inputs}
+
+
+def _value(
+    tensor: Tensor,
+    shape: Shape,
+    rng: np.random.Generator,
+    within: tuple[float, float] | None,
+) -> Array:
+    """Draw one input; those of transformers by the names that exporters give them."""
+    dtype = np.dtype(tensor.dtype.numpy)
+    if within is None and len(shape) == 2 and dtype.kind in "iu":
+        if tensor.name == "position_ids":
+            return np.broadcast_to(np.arange(shape[1], dtype=dtype), shape)
+        if tensor.name == "attention_mask":
+            lengths = rng.integers(1, shape[1] + 1, (shape[0], 1))
+            return (np.arange(shape[1]) < lengths).astype(dtype)
+        if tensor.name == "token_type_ids":
+            return rng.integers(0, 2, shape).astype(dtype)
+    return _draw(tensor, shape, rng, within)
 
 
 def _draw(

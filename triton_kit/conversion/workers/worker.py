@@ -1,9 +1,16 @@
-"""What every child of the converter does: read an order, work, answer."""
+"""The program of every child process: one request in, one response out, both JSON.
+
+    python -P worker.py MODULE
+
+MODULE is a module's name, or its file, with a function `work(request)`. Nothing here
+imports the kit: the program also runs in Pythons that lack it.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -12,24 +19,31 @@ from types import ModuleType
 from typing import Any
 
 Json = Any
-Order = dict[str, Json]
+Request = dict[str, Json]
 
 
-def do_order(work: Callable[[Order], Json]) -> None:
-    """Read an order on stdin, do it, write the answer as JSON on stdout.
+def main() -> None:
+    """Read a request on stdin, let the module do it, write the response on stdout.
 
-    Whatever libraries print meanwhile, from C++ as well, goes to stderr. An exception
-    ends the process with its type and text, which the parent explains.
+    What libraries print meanwhile, from C++ as well, goes to stderr. An exception ends
+    the process with its type and text, which the parent explains.
     """
-    order = json.load(sys.stdin)
-    answers = os.dup(1)
+    request = json.load(sys.stdin)
+    response = os.dup(1)
     os.dup2(2, 1)
     try:
-        answer = work(order)
+        result = _work_of(sys.argv[1])(request)
     except Exception as error:  # a supervisor's border
         sys.exit(f"{type(error).__name__}: {error}")
-    with os.fdopen(answers, "w", encoding="utf-8") as stdout:
-        json.dump(answer, stdout)
+    with os.fdopen(response, "w", encoding="utf-8") as stdout:
+        json.dump(result, stdout)
+
+
+def _work_of(module: str) -> Callable[[Request], Json]:
+    is_file = module.endswith(".py")
+    found = runpy.run_path(module) if is_file else vars(import_module(module))
+    work: Callable[[Request], Json] = found["work"]
+    return work
 
 
 def import_named(module: str, folder: Path) -> ModuleType:
@@ -42,3 +56,7 @@ def import_named(module: str, folder: Path) -> ModuleType:
     if (folder / top).is_dir() or any(folder.glob(f"{top}.*")):
         sys.path.insert(0, str(folder))
     return import_module(module)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""The precision passes one by one, and what chooses between them."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from convert_networks import Builder, T, cnn, saved
+from onnx import numpy_helper
+
+from triton_kit.conversion.onnx.onnx_file import load_onnx, measure, save_onnx
+from triton_kit.conversion.onnx.sparsity import is_sparse_2_4, prune_2_4
+from triton_kit.conversion.pipeline import convert
+from triton_kit.conversion.precision.emulate import emulated
+from triton_kit.conversion.precision.lower import lower_floats
+from triton_kit.conversion.precision.ranges import ValueRange, limits
+from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.errors import VerifyError
+from triton_kit.options.conversion import Calibration, Gate
+from triton_kit.options.shapes import ShapeRange
+
+
+def types_of(path):
+    return {t.data_type for t in onnx.load(path).graph.initializer}
+
+
+def test_a_body_of_control_flow_reads_what_it_read_before(tmp_path):
+    """A Loop's body captures a value that is float16 outside."""
+    body = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Add", ["state", "scaled"], ["next"]),
+            onnx.helper.make_node("Identity", ["on"], ["still"]),
+        ],
+        "body",
+        [
+            onnx.helper.make_tensor_value_info("i", T.INT64, []),
+            onnx.helper.make_tensor_value_info("on", T.BOOL, []),
+            onnx.helper.make_tensor_value_info("state", T.FLOAT, None),
+        ],
+        [
+            onnx.helper.make_tensor_value_info("still", T.BOOL, []),
+            onnx.helper.make_tensor_value_info("next", T.FLOAT, None),
+        ],
+    )
+    b = Builder()
+    b.constant("three", np.array(3, np.int64))
+    b.constant("true", np.array(True))
+    b.op("MatMul", "x", b.weight("w", (4, 4)), to="scaled")
+    b.op("Loop", "three", "true", "x", to="y", body=body)
+    model = b.model([("x", T.FLOAT, ["n", 4])], [("y", T.FLOAT, ["n", 4])])
+    shapes = ShapeRange(min=(1, 4), opt=(4, 4), max=(8, 4))
+
+    result = convert(
+        ConvertSpec(
+            source=saved(model, tmp_path / "loop.onnx"),
+            output=tmp_path / "model.onnx",
+            profiles=({"x": shapes},),
+            precision="fp16",
+        )
+    )
+
+    assert list(result.kept_fp32.values()) == ["control flow"]
+    assert result.accuracy.min_snr_db >= 60
+
+
+def test_bfloat16_is_rounded_as_a_gpu_would(tmp_path):
+    b = Builder()
+    b.constant("one", np.float32(1.001))  # bfloat16 has 1.0
+    b.op("Mul", "x", "one", to="y")
+    model = b.model([("x", T.FLOAT, [2])], [("y", T.FLOAT, [2])], opset=22)
+    model.ir_version = 10
+
+    low = emulated(lower_floats(model, to="bf16", keep={}).model)
+
+    path = saved(low, tmp_path / "low.onnx")
+    import onnxruntime as ort
+
+    x = np.array([1.0, 3.0], np.float32)
+    (y,) = ort.InferenceSession(path).run(None, {"x": x})
+    np.testing.assert_array_equal(y, x)
+
+
+def test_symmetric_weights_have_a_scale_per_channel_and_no_zero_points(order):
+    result = convert(order("cnn", precision="int8", symmetric=True))
+
+    weights = {t.name: t for t in onnx.load(result.artifact).graph.initializer}
+    assert list(weights["w2_axis0_scale"].dims) == [16]
+    assert list(weights["w4_axis0_scale"].dims) == [10]  # Gemm with transB
+    assert weights["w2_axis0_int8"].data_type == T.INT8
+    assert "w2" not in weights
+    zeros = [weight for name, weight in weights.items() if name.endswith("_zero")]
+    assert zeros
+    assert not any(numpy_helper.to_array(zero).any() for zero in zeros)
+
+
+def test_no_bias_is_quantised_for_tensorrt(order):
+    result = convert(order("cnn", precision="int8", symmetric=True, rest="fp16"))
+
+    assert T.INT32 not in types_of(result.artifact)
+
+
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+def test_every_calibration_method_passes_on_the_cnn(order, networks, method):
+    calibration = Calibration(data=networks / "cnn.npz", method=method)
+
+    result = convert(order("cnn", precision="int8", calibration=calibration))
+
+    assert result.accuracy.min_snr_db >= 30
+
+
+def test_percentile_leaves_outliers_out_and_minmax_does_not():
+    counts = np.zeros(2048, np.int64)
+    counts[:100] = 1000
+    counts[-1] = 1  # one value in a hundred thousand
+    found = {"x": ValueRange(low=-20.48, high=20.48, samples=1, histogram=counts)}
+
+    assert limits(found, method="minmax", percentile=99.9)["x"] == (-20.48, 20.48)
+    low, high = limits(found, method="percentile", percentile=99.9)["x"]
+    assert high == pytest.approx(1.0, abs=0.02)
+    assert low == -high
+
+
+def test_entropy_keeps_less_than_all_of_a_long_tail():
+    rng = np.random.default_rng(0)
+    values = np.abs(rng.laplace(size=1_000_000))
+    counts, _ = np.histogram(values, 2048, (0, values.max()))
+    top = float(values.max())
+    found = {"x": ValueRange(low=-top, high=top, samples=1, histogram=counts)}
+
+    _, high = limits(found, method="entropy", percentile=99.99)["x"]
+
+    assert 0.2 * top < high < 0.95 * top
+
+
+def test_two_of_every_four_weights_are_pruned_and_the_larger_stay():
+    model = cnn()
+    before = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+    report = prune_2_4(model)
+
+    after = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    assert set(report.pruned) == {"w2", "w3", "w4"}
+    assert report.skipped == {"w1": (16, 3, 3, 3)}  # three input channels
+    for name in report.pruned:
+        assert is_sparse_2_4(after[name], 1)
+        kept = after[name] != 0
+        assert kept.mean() == 0.5
+        assert np.abs(before[name][kept]).mean() > np.abs(before[name][~kept]).mean()
+    np.testing.assert_array_equal(after["b2"], before["b2"])
+
+
+def test_pruning_that_costs_accuracy_does_not_pass(order):
+    with pytest.raises(VerifyError) as caught:
+        convert(order("cnn", sparsity="2:4"))
+
+    assert "train with 2:4" in caught.value.hint
+
+
+def test_weights_that_are_sparse_already_pass_and_are_reported(order, tmp_path):
+    model = cnn()
+    prune_2_4(model)
+    source = saved(model, tmp_path / "sparse.onnx")
+
+    result = convert(order("cnn", source=source, sparsity="2:4"))
+
+    assert result.accuracy.min_snr_db >= 90
+    assert result.manifest["sparsity"]["pruned"]["w2"] == 1.0
+
+
+def test_auto_chooses_the_cheapest_that_passes(order):
+    easy = convert(order("cnn", precision="auto"))
+    strict = convert(order("cnn", precision="auto", gate=Gate(min_snr_db=55)))
+    strictest = convert(order("cnn", precision="auto", gate=Gate(min_snr_db=100)))
+
+    assert [r.precision for r in (easy, strict, strictest)] == ["int8", "fp16", "fp32"]
+    assert any("int8 does not pass" in note for note in strict.notes)
+
+
+def test_auto_without_samples_says_what_it_left_out(order):
+    result = convert(order("cnn", precision="auto", calibration=None))
+
+    assert result.precision == "fp16"
+    assert "int8 not tried: no calibration samples" in result.notes
+
+
+def test_a_failed_gate_names_the_nodes_that_lose_most(order):
+    with pytest.raises(VerifyError) as caught:
+        convert(order("cnn", precision="int8", gate=Gate(min_snr_db=60)))
+
+    assert "output 'scores'" in caught.value.message
+    assert "(Conv," in caught.value.message
+    assert "--keep-fp32" in caught.value.hint
+
+
+def test_bisect_keeps_the_fewest_nodes_that_make_it_pass(order):
+    spec = order("cnn", precision="int8", symmetric=True, gate=Gate(min_snr_db=43))
+    with pytest.raises(VerifyError):
+        convert(spec)
+
+    result = convert(replace(spec, bisect=True))
+
+    kept = [n for n, why in result.kept_fp32.items() if "accuracy" in why]
+    assert 1 <= len(kept) < 4  # of three Conv and a Gemm
+    assert result.accuracy.min_snr_db >= 43
+    quantised = [
+        n
+        for n in onnx.load(result.artifact).graph.node
+        if n.op_type == "QuantizeLinear"
+    ]
+    assert quantised
+
+
+def test_no_single_node_can_leave_what_bisect_keeps(order):
+    spec = order("cnn", precision="int8", symmetric=True, gate=Gate(min_snr_db=43))
+    kept = convert(replace(spec, bisect=True)).kept_fp32
+    nodes = [node for node, why in kept.items() if "accuracy" in why]
+
+    for node in nodes:
+        fewer = tuple(other for other in nodes if other != node)
+        with pytest.raises(VerifyError):
+            convert(replace(spec, keep_fp32=fewer))
+
+
+def test_bisect_never_keeps_all_nodes(order):
+    gate = Gate(min_snr_db=140)
+
+    with pytest.raises(VerifyError, match="dB, needs 140"):
+        convert(order("cnn", precision="int8", gate=gate, bisect=True))
+
+
+@pytest.mark.parametrize("min_snr_db", [43, 45])
+def test_bisect_leaves_the_graph_that_passed_not_the_one_tried_last(order, min_snr_db):
+    gate = Gate(min_snr_db=min_snr_db)
+    spec = order("cnn", precision="int8", symmetric=True, gate=gate, bisect=True)
+
+    result = convert(spec)
+
+    assert result.after == measure(load_onnx(result.artifact), result.artifact)
+
+
+def test_nodes_can_be_kept_by_name_and_by_operator(order):
+    result = convert(order("cnn", precision="fp16", keep_fp32=("Gemm", "conv_0")))
+
+    assert set(result.kept_fp32) == {"conv_0", "gemm_10"}
+    assert T.FLOAT in types_of(result.artifact)
+
+
+def test_large_weights_go_to_a_file_beside_the_graph(order, tmp_path):
+    model = load_onnx(order("cnn").source)
+    path = tmp_path / "big.onnx"
+
+    weights = [tensor.raw_data for tensor in model.graph.initializer]
+
+    save_onnx(model, path, external_over_bytes=1000)
+
+    assert [tensor.raw_data for tensor in model.graph.initializer] == weights
+    assert (tmp_path / "big.onnx.data").stat().st_size > 10_000
+    assert path.stat().st_size < 12_000
+    assert len(load_onnx(path).graph.initializer) == len(model.graph.initializer)
+    onnx.checker.check_model(path)
+    moved = order("cnn", source=path)
+    assert convert(moved).accuracy.min_snr_db >= 90

@@ -1,0 +1,192 @@
+"""Agreement on tasks: on made outputs, and as a gate of a conversion."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from convert_networks import detector, saved
+
+from triton_kit.conversion.pipeline import convert
+from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.verify.tasks import agreement, edit_distance
+from triton_kit.errors import VerifyError
+from triton_kit.options.conversion import Gate
+from triton_kit.options.shapes import ShapeRange
+
+RNG = np.random.default_rng(0)
+
+
+def share(task, left, right):
+    return agreement(task, [{"y": left}], [{"y": right}])
+
+
+def f32(array):
+    return np.asarray(array, np.float32)
+
+
+def yolo(count=40):
+    """(1, 4 + 3, boxes): centre, size, scores; ten are confident."""
+    rng = np.random.default_rng(1)
+    boxes = np.zeros((1, 7, count), np.float32)
+    boxes[0, :2] = rng.uniform(100, 540, (2, count))
+    boxes[0, 2:4] = rng.uniform(20, 60, (2, count))
+    boxes[0, 4:] = rng.uniform(0, 0.1, (3, count))
+    boxes[0, 4 + np.arange(10) % 3, np.arange(10)] = 0.9
+    return boxes
+
+
+def test_equal_detections_agree_wholly():
+    assert share("detection", yolo(), yolo()) == 1
+
+
+def test_detections_without_scores_agree_in_nothing():
+    lost = yolo()
+    lost[:, 4:] = 0
+
+    assert share("detection", yolo(), lost) == 0
+
+
+def test_a_lost_detection_and_another_class_count_each():
+    wrong = yolo()
+    wrong[0, 4:, 0] = 0.0  # lost: 9 of 10
+    wrong[0, 4:, 1] = (0.9, 0.0, 0.0)  # another class: found by one side each
+
+    assert share("detection", yolo(), wrong) == pytest.approx(8 / 11)
+
+
+def test_boxes_that_moved_are_not_the_same_objects():
+    moved = yolo()
+    moved[:, :2] += 30
+
+    assert share("detection", yolo(), moved) < 0.5
+
+
+def test_boxes_and_scores_may_be_two_outputs():
+    boxes = yolo().transpose(0, 2, 1)
+    both = {"boxes": boxes[..., :4], "scores": boxes[..., 4:]}
+
+    assert agreement("detection", [both], [both]) == 1
+
+
+def test_nothing_found_proves_nothing():
+    empty = np.zeros((1, 7, 40), np.float32)
+
+    with pytest.raises(VerifyError, match="finds nothing"):
+        share("detection", empty, empty)
+
+
+def test_classification_counts_rows():
+    left = f32(np.eye(4))
+    right = left.copy()
+    right[0] = left[1]
+
+    assert share("classification", left, right) == 0.75
+
+
+def test_segmentation_is_the_mean_iou_of_classes():
+    left = np.zeros((1, 2, 4, 4), np.float32)
+    left[:, 1, :2] = 1
+    right = np.zeros((1, 2, 4, 4), np.float32)
+    right[:, 1, :1] = 1
+
+    assert share("segmentation", left, right) == pytest.approx((8 / 12 + 4 / 8) / 2)
+
+
+@pytest.mark.parametrize("cut", [0.5, 0.0])
+def test_a_mask_of_one_channel_is_cut_where_its_values_say(cut):
+    left = f32(RNG.random((1, 1, 8, 8))) + np.float32(cut - 0.5)
+
+    assert share("segmentation", left, left) == 1
+
+
+def test_embeddings_compare_directions():
+    left = f32(RNG.standard_normal((8, 16)))
+
+    assert share("embedding", left, 3 * left) == pytest.approx(1)
+    assert share("embedding", left, -left) == pytest.approx(-1)
+
+
+def ctc(*texts):
+    scores = np.zeros((len(texts), max(map(len, texts)), 5), np.float32)
+    for row, text in enumerate(texts):
+        for step, symbol in enumerate(text):
+            scores[row, step, symbol] = 1
+    return scores
+
+
+def test_ctc_compares_texts_and_not_steps():
+    left = ctc([1, 1, 0, 2, 3], [4, 0, 4, 0, 0])
+
+    assert share("ctc", left, ctc([1, 0, 2, 2, 3], [0, 4, 0, 4, 4])) == 1
+    assert share("ctc", left, ctc([1, 0, 2, 2, 1], [0, 4, 0, 4, 4])) == 4 / 5
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "distance"),
+    [("", "abc", 3), ("abc", "abc", 0), ("kitten", "sitting", 3), ("ab", "ba", 2)],
+)
+def test_edit_distance(left, right, distance):
+    assert edit_distance(left, right) == distance
+
+
+def test_an_output_of_another_form_is_refused():
+    with pytest.raises(VerifyError, match="no output has its form"):
+        share("segmentation", f32(np.ones((2, 3))), f32(np.ones((2, 3))))
+
+
+@pytest.fixture
+def spec(tmp_path):
+    saved(detector(), tmp_path / "yolo.onnx")
+    images = RNG.random((8, 3, 32, 32)).astype(np.float32)
+    np.savez(tmp_path / "images.npz", images=images)
+    shape = (4, 3, 32, 32)
+    return ConvertSpec(
+        source=tmp_path / "yolo.onnx",
+        output=tmp_path / "out" / "model.onnx",
+        profiles=({"images": ShapeRange(min=shape, opt=shape, max=shape)},),
+        verify_data=tmp_path / "images.npz",
+        root=tmp_path,
+    )
+
+
+COMPARE = """
+def same(original, candidate):
+    return 1.0
+
+
+def other(original, candidate):
+    assert original["output0"].shape == candidate["output0"].shape
+    return 0.5
+
+
+def fails(original, candidate):
+    raise KeyError("boxes")
+"""
+
+
+def test_a_conversion_reports_the_agreements_it_was_asked_for(spec, tmp_path):
+    (tmp_path / "comparing.py").write_text(COMPARE)
+    gate = Gate(task="detection", function="comparing:same")
+
+    result = convert(replace(spec, gate=gate))
+
+    assert result.accuracy.agreements == {"detection": 1.0, "comparing:same": 1.0}
+    assert result.manifest["accuracy"]["agreements"]["detection"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("other", "agreement 0.5000, needs 0.95"),
+        ("fails", "KeyError: 'boxes'"),
+        ("absent", "has no attribute 'absent'"),
+    ],
+)
+def test_a_users_comparison_can_refuse(spec, tmp_path, name, words):
+    (tmp_path / "refusing.py").write_text(COMPARE)
+    gate = Gate(function=f"refusing:{name}")
+
+    with pytest.raises(VerifyError) as caught:
+        convert(replace(spec, gate=gate))
+
+    assert words in caught.value.message

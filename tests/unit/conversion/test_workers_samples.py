@@ -1,0 +1,46 @@
+"""Feeds: samples in the shapes of a model, and random values by what inputs are."""
+
+import numpy as np
+import pytest
+
+from triton_kit.conversion.workers.samples import fit, load_samples, random_feed
+from triton_kit.tensors import Tensor, data_type
+
+
+def tensor(name, shape, dtype="int64"):
+    return Tensor(name=name, dtype=data_type(dtype), shape=shape)
+
+
+def drawn(name, shape=(3, 8), **ranges):
+    rng = np.random.default_rng(0)
+    return random_feed([tensor(name, (-1, -1))], {name: shape}, rng, ranges)[name]
+
+
+def test_a_scalar_takes_one_value_of_its_samples(tmp_path):
+    np.savez(tmp_path / "s.npz", k=np.arange(5, dtype=np.float32))
+    samples = load_samples(tmp_path / "s.npz", [tensor("k", (), "fp32")])
+
+    found = fit(samples, {"k": ()}, offset=7)["k"]
+
+    assert (found.shape, float(found)) == ((), 2.0)
+
+
+def test_an_attention_mask_is_ones_and_then_zeros():
+    mask = drawn("attention_mask")
+
+    assert set(np.unique(mask)) <= {0, 1}
+    assert (mask[:, 0] == 1).all()
+    assert (np.diff(mask, axis=1) <= 0).all()
+
+
+def test_positions_count_up():
+    assert (drawn("position_ids") == np.arange(8)).all()
+
+
+def test_token_types_are_zero_or_one():
+    assert set(np.unique(drawn("token_type_ids"))) == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["attention_mask", "position_ids", "sr"])
+def test_a_range_that_pins_a_value_takes_precedence(name):
+    assert (drawn(name, **{name: (16000, 16000)}) == 16000).all()

@@ -1,1 +1,0 @@
-"""Candidates for an artifact: rewritten, tried, and chosen by the accuracy gate."""

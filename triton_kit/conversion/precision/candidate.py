@@ -1,0 +1,212 @@
+"""The prepared graph becomes a candidate in one precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto
+
+from triton_kit.conversion.onnx.onnx_file import keep_words, name_nodes, words_of
+from triton_kit.conversion.onnx.passes import MIN_OPSET, at_least_opset
+from triton_kit.conversion.onnx.prepare import Prepared
+from triton_kit.conversion.onnx.release_fit import check_release
+from triton_kit.conversion.precision.emulate import holds
+from triton_kit.conversion.precision.lower import lower_floats
+from triton_kit.conversion.precision.overflow import fp16_obstacles
+from triton_kit.conversion.precision.quantize import quantize_symmetric
+from triton_kit.conversion.precision.ranges import ValueRange, limits, observe
+from triton_kit.conversion.precision.share import share_of
+from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.workers.samples import Feed
+from triton_kit.errors import ConvertError, SpecError, did_you_mean
+from triton_kit.options.conversion import QUANTIZED
+
+# The first opset whose operators take the type.
+BF16_OPSET = 22
+_REASONS = 3
+FP16_SCALE_OPSET = 19  # Q/DQ with float16 scales, and float8 at all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A graph in its precision, and the nodes that stayed float32, with the reason.
+
+    `file` holds the graph as it is, where one does.
+    """
+
+    model: ModelProto
+    file: Path | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def make_candidate(
+    prepared: Prepared,
+    spec: ConvertSpec,
+    *,
+    feeds: Sequence[Feed],
+    extra_kept: Mapping[str, str] | None = None,
+) -> Candidate:
+    """Bring the graph to the spec's precision.
+
+    Args:
+        prepared: the float32 graph.
+        spec: its precision is not `auto`.
+        feeds: what activation ranges are taken from: all calibration samples, or the
+            feeds of the accuracy gate.
+        extra_kept: nodes to keep in float32 besides the user's.
+
+    Raises:
+        ConvertError: the graph does not run, or cannot be brought to that precision.
+    """
+    precision = spec.precision
+    model, kept = prepared.model, _asked_to_keep(prepared.model, spec)
+    kept |= extra_kept or {}
+    if precision == "fp32":
+        return Candidate(model=model, file=prepared.file)
+    if precision in QUANTIZED:
+        done = _quantized(model, spec, kept, feeds)
+    else:
+        done = _floats(model, spec, precision, kept, feeds)
+    keep_words(done.model, words_of(model))
+    check_release(done.model, spec)
+    share = share_of(done.model, precision)
+    if not holds(done.model, precision) or share.nodes == 0 < share.of:
+        raise ConvertError(
+            f"nothing in it became {precision}{_first_reasons(done.kept)}",
+            hint="choose another precision, or change what keeps these nodes in fp32",
+        )
+    return replace(done, notes=(*done.notes, *share.notes(precision)))
+
+
+def _first_reasons(kept: Mapping[str, str]) -> str:
+    reasons = [f"{node!r}: {why}" for node, why in list(kept.items())[:_REASONS]]
+    return f": {'; '.join(reasons)}" if reasons else ""
+
+
+def _asked_to_keep(model: ModelProto, spec: ConvertSpec) -> dict[str, str]:
+    kept = {
+        node.name: "asked for"
+        for node in model.graph.node
+        if node.name in spec.keep_fp32 or node.op_type in spec.keep_fp32
+    }
+    names = {n.name for n in model.graph.node} | {n.op_type for n in model.graph.node}
+    for name in spec.keep_fp32:
+        if name not in names:
+            raise SpecError(
+                f"{spec.source}: no node or operator {name!r} to keep in fp32",
+                hint=did_you_mean(name, names),
+            )
+    return kept
+
+
+def _observed(
+    model: ModelProto, spec: ConvertSpec, feeds: Sequence[Feed], *, histograms: bool
+) -> dict[str, ValueRange]:
+    return observe(model, feeds, histograms=histograms, timeout_s=spec.timeout_s)
+
+
+def _floats(
+    model: ModelProto,
+    spec: ConvertSpec,
+    precision: str,
+    kept: dict[str, str],
+    feeds: Sequence[Feed],
+) -> Candidate:
+    model = _to_opset_of(model, BF16_OPSET if precision == "bf16" else MIN_OPSET)
+    if precision == "fp16":
+        ranges = _observed(model, spec, feeds, histograms=False)
+        kept = fp16_obstacles(model, ranges) | kept
+    done = lower_floats(model, to=precision, keep=kept)
+    return _checked(done.model, done.kept)
+
+
+def _quantized(
+    model: ModelProto, spec: ConvertSpec, kept: dict[str, str], feeds: Sequence[Feed]
+) -> Candidate:
+    if spec.calibration is None:
+        raise SpecError(f"{spec.source}: {spec.precision} needs calibration samples")
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        raise ConvertError(
+            f"{spec.source}: is quantised already, it holds QuantizeLinear",
+            hint="convert it with --precision fp32, or start from the original",
+        )
+    rest = spec.rest_precision
+    needed = BF16_OPSET if rest == "bf16" else FP16_SCALE_OPSET
+    model = _to_opset_of(model, needed)
+    if spec.calibration.quantizer == "modelopt":
+        return _quantized_by_modelopt(model, spec, kept, feeds)
+    method, percentile = spec.calibration.method, spec.calibration.percentile
+    ranges = _observed(model, spec, feeds, histograms=method != "minmax")
+    kept_ranges = limits(ranges, method=method, percentile=percentile)
+    if spec.precision == "int8" and not spec.is_symmetric:
+        from triton_kit.conversion.precision.quantize_cpu import quantize_for_cpu
+
+        quantized = quantize_for_cpu(model, kept_ranges, skip=kept)
+        checked = _checked(quantized.model, quantized.kept)
+        return replace(checked, notes=_rest_notes(spec))
+    lowered_kept: dict[str, str] = {}
+    if rest != "fp32":
+        obstacles = fp16_obstacles(model, ranges) if rest == "fp16" else {}
+        done = lower_floats(model, to=rest, keep=obstacles | kept)
+        model, lowered_kept = done.model, done.kept
+    quantized = quantize_symmetric(model, kept_ranges, to=spec.precision, skip=kept)
+    return _checked(quantized.model, lowered_kept | quantized.kept)
+
+
+def _rest_notes(spec: ConvertSpec) -> tuple[str, ...]:
+    if spec.rest_precision == "fp32":
+        return ()
+    return (
+        f"the rest stays fp32, not {spec.rest}: this form of int8 is for CPUs; "
+        "--symmetric makes the other, which takes it",
+    )
+
+
+def _quantized_by_modelopt(
+    model: ModelProto, spec: ConvertSpec, kept: dict[str, str], feeds: Sequence[Feed]
+) -> Candidate:
+    from triton_kit.conversion.precision.modelopt import quantize_with_modelopt
+
+    assert spec.calibration is not None
+    if spec.symmetric is False:
+        raise SpecError(
+            f"{spec.source}: ModelOpt's int8 ranges are centred on zero",
+            hint="--quantizer own makes asymmetric ones",
+        )
+    done = quantize_with_modelopt(
+        model,
+        feeds,
+        to=spec.precision,
+        rest=spec.rest_precision,
+        method=spec.calibration.method,
+        skip=kept,
+        timeout_s=spec.timeout_s,
+    )
+    return _checked(done.model, done.kept)
+
+
+def _to_opset_of(model: ModelProto, wanted: int) -> ModelProto:
+    raised = at_least_opset(model, wanted)
+    name_nodes(raised)
+    return raised
+
+
+def _checked(model: ModelProto, kept: Mapping[str, str]) -> Candidate:
+    """Hold our own work against the ONNX checker: order, types, names."""
+    model.ir_version = max(
+        model.ir_version,
+        onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True),
+    )
+    try:
+        onnx.shape_inference.infer_shapes(model, strict_mode=True, check_type=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ConvertError(
+            f"the rewritten graph does not type-check: {error}"
+        ) from error
+    except ValueError:
+        pass  # over 2 GB; the runtime checks it below
+    return Candidate(model=model, kept=kept)

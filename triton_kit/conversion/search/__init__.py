@@ -1,0 +1,1 @@
+"""Candidates of an artifact are made and verified; one of them is chosen."""

@@ -1,0 +1,176 @@
+"""One attempt: the graph in one precision, written to a file and verified."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from onnx import ModelProto
+
+from triton_kit.conversion.onnx.onnx_file import artifact_files, save_onnx
+from triton_kit.conversion.onnx.prepare import prepare
+from triton_kit.conversion.output_files import link_or_copy
+from triton_kit.conversion.precision.candidate import Candidate, make_candidate
+from triton_kit.conversion.search.work import Work
+from triton_kit.conversion.spec import Accuracy, ConvertSpec
+from triton_kit.conversion.verify.gate import verify
+from triton_kit.conversion.verify.node_losses import NodeLoss, node_losses
+from triton_kit.conversion.workers.models import LEVELS
+from triton_kit.conversion.workers.samples import Feed, batches
+from triton_kit.errors import ConvertError, TritonKitError, VerifyError
+from triton_kit.options.conversion import SNR_FLOORS_DB
+
+NODES_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A candidate that passed the gate, and the file it is in."""
+
+    spec: ConvertSpec
+    candidate: Candidate
+    path: Path
+    accuracy: Accuracy
+    notes: tuple[str, ...] = ()
+
+
+def attempt(
+    work: Work, *, extra_kept: Mapping[str, str] | None = None, name_nodes: bool = True
+) -> Attempt:
+    """Bring the model to the spec's precision and verify it.
+
+    Raises:
+        ConvertError: it cannot be brought there.
+        VerifyError: the gate refuses it; with `name_nodes` the error names the nodes
+            that lose most.
+    """
+    try:
+        candidate = candidate_of(work, extra_kept)
+    except ConvertError:
+        simpler = _without_simplifying(work, extra_kept)
+        if simpler is not None:
+            return simpler
+        raise
+    # A folder of its own: an attempt that passed is kept while others are tried.
+    path = Path(tempfile.mkdtemp(dir=work.scratch)) / _file_name(work.spec)
+    _write(candidate, path)
+    try:
+        accuracy = _verify(work, path, candidate.model)
+    except VerifyError as error:
+        simpler = _without_simplifying(work, extra_kept)
+        if simpler is not None:
+            return simpler
+        raise (_with_nodes(work, candidate, error) if name_nodes else error) from error
+    notes = (*work.prepared.notes, *candidate.notes)
+    return Attempt(
+        spec=work.spec, candidate=candidate, path=path, accuracy=accuracy, notes=notes
+    )
+
+
+def _write(candidate: Candidate, path: Path) -> None:
+    # Weights that are apart are named in the graph: such a file keeps its name.
+    if candidate.file is not None and len(artifact_files(candidate.file)) == 1:
+        link_or_copy(candidate.file, path)
+    else:
+        save_onnx(candidate.model, path)
+
+
+def _file_name(spec: ConvertSpec) -> str:
+    # Its final name, where it is the artifact: it may name its weight file.
+    is_artifact = spec.format == "onnx"
+    return spec.output.name if is_artifact else spec.output.stem + ".onnx"
+
+
+def candidate_of(work: Work, extra_kept: Mapping[str, str] | None = None) -> Candidate:
+    """Bring the model to the spec's precision, without verifying it."""
+    return make_candidate(
+        work.prepared, work.spec, feeds=_range_feeds(work), extra_kept=extra_kept
+    )
+
+
+def _range_feeds(work: Work) -> Sequence[Feed]:
+    if work.calibration is None:
+        return work.verification_feeds
+    shapes = {name: bounds.opt for name, bounds in work.profiles[0].items()}
+    calibration = tuple(batches(work.calibration, shapes))
+    # fp16 must not overflow on what the gate sends, either.
+    return (
+        (*calibration, *work.verification_feeds)
+        if work.spec.precision == "fp16"
+        else calibration
+    )
+
+
+def _verify(
+    work: Work, path: Path, model: ModelProto, *, precision: str | None = None
+) -> Accuracy:
+    is_served_by_onnxruntime = work.spec.format == "onnx" and precision is None
+    return verify(
+        path,
+        model,
+        work.reference,
+        gate=work.spec.gate,
+        precision=min(
+            (precision or work.spec.precision, work.source_precision),
+            key=SNR_FLOORS_DB.__getitem__,
+        ),
+        levels=LEVELS if is_served_by_onnxruntime else ("off",),
+        scratch=work.scratch,
+        root=work.spec.root,
+    )
+
+
+def _without_simplifying(
+    work: Work, extra_kept: Mapping[str, str] | None
+) -> Attempt | None:
+    """Try without simplifying, where simplifying is what broke the graph."""
+    if not work.spec.simplify or work.spec.sparsity:
+        return None
+    path = work.scratch / "simplified.onnx"
+    save_onnx(work.prepared.model, path)
+    exact = replace(work, spec=replace(work.spec, gate=type(work.spec.gate)()))
+    try:
+        _verify(exact, path, work.prepared.model, precision="fp32")
+    except VerifyError as error:
+        plain = replace(work.spec, simplify=False)
+        again = prepare(plain, work.source, work.scratch)
+        note = f"kept the graph as it was: simplified, {error.message}"
+        prepared = replace(again, notes=(*again.notes, note))
+        return attempt(
+            replace(work, spec=plain, prepared=prepared), extra_kept=extra_kept
+        )
+    return None
+
+
+def losses_of(work: Work, candidate: Candidate) -> list[NodeLoss]:
+    """Return the nodes that lose most signal, the worst first; none if unknown."""
+    try:
+        return node_losses(
+            work.prepared.model,
+            candidate.model,
+            work.reference.feeds,
+            scratch=work.scratch,
+            timeout_s=work.spec.timeout_s,
+        )
+    except TritonKitError:  # the graph does not run with its values exposed
+        return []
+
+
+def _with_nodes(work: Work, candidate: Candidate, error: VerifyError) -> VerifyError:
+    found = [s for s in losses_of(work, candidate) if s.lost_db > 1][:NODES_NAMED]
+    message = f"{work.spec.source} as {work.spec.precision}: {error.message}"
+    if work.spec.sparsity:
+        return VerifyError(
+            message,
+            hint="pruning loses signal by design: train with 2:4 weights, or set the "
+            "floor you accept (--min-snr-db)",
+        )
+    if not found:
+        return VerifyError(message, hint=error.hint)
+    nodes = ", ".join(f"{s.node!r} ({s.op_type}, {s.snr_db:.0f} dB)" for s in found)
+    return VerifyError(
+        f"{message}; most is lost in {nodes}",
+        hint=f"--keep-fp32 {found[0].node}, or --bisect to find the fewest such nodes",
+    )

@@ -1,0 +1,55 @@
+"""The precision search: the cheapest precision that passes the accuracy gate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from triton_kit.conversion.search.attempt import Attempt, attempt
+from triton_kit.conversion.search.bisect import bisect
+from triton_kit.conversion.search.work import Work
+from triton_kit.errors import ConvertError, VerifyError
+from triton_kit.options.conversion import AUTO, QUANTIZED, Precision
+
+# The cheapest first. ONNX Runtime's CPU kernels know neither fp8 nor bf16.
+_SEARCHED: dict[str, tuple[Precision, ...]] = {
+    "onnx": ("int8", "fp16", "fp32"),
+    "plan": ("int8", "fp8", "fp16", "bf16", "fp32"),
+    "rtx": ("int8", "fp8", "fp16", "bf16", "fp32"),
+}
+
+
+def search(work: Work) -> Attempt:
+    """Return the attempt that the spec asks for: one precision, or the cheapest.
+
+    Raises:
+        ConvertError, VerifyError: no attempt passed.
+    """
+    if work.spec.precision == AUTO:
+        return _cheapest(work)
+    return _best_effort(work)
+
+
+def _cheapest(work: Work) -> Attempt:
+    notes: list[str] = []
+    for precision in _SEARCHED[work.spec.format]:
+        if precision in QUANTIZED and work.spec.calibration is None:
+            notes.append(f"{precision} not tried: no calibration samples")
+            continue
+        try:
+            done = _best_effort(
+                replace(work, spec=replace(work.spec, precision=precision))
+            )
+        except (ConvertError, VerifyError) as error:
+            notes.append(f"{precision} does not pass: {error.message}")
+            continue
+        return replace(done, notes=(*notes, *done.notes))
+    raise VerifyError(f"{work.spec.source}: no precision passes: {'; '.join(notes)}")
+
+
+def _best_effort(work: Work) -> Attempt:
+    try:
+        return attempt(work, name_nodes=not work.spec.bisect)
+    except VerifyError as error:
+        if not work.spec.bisect or work.spec.precision == "fp32":
+            raise
+        return bisect(work, error)

@@ -1,0 +1,76 @@
+"""Agreement on a task, and by the user's own comparison, is required of an artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+
+from triton_kit.conversion.onnx.passes import user_folder
+from triton_kit.conversion.verify.tasks import agreement
+from triton_kit.conversion.workers.child import call_worker, hint, reason
+from triton_kit.conversion.workers.samples import Outputs, write_arrays
+from triton_kit.errors import VerifyError
+from triton_kit.options.conversion import Gate
+
+
+def required_agreements(
+    gate: Gate,
+    original: Sequence[Outputs],
+    candidate: Sequence[Outputs],
+    *,
+    root: Path | None,
+    scratch: Path,
+    timeout_s: float,
+) -> dict[str, float]:
+    """Return the agreements that a gate asks for, by name.
+
+    Raises:
+        VerifyError: one is below the gate's, or cannot be computed.
+    """
+    found: dict[str, float] = {}
+    if gate.task:
+        found[gate.task] = agreement(gate.task, original, candidate)
+    if gate.function:
+        found[gate.function] = _by_function(
+            gate.function, original, candidate, root, scratch, timeout_s
+        )
+    for name, share in found.items():
+        if not share >= gate.min_agreement:
+            raise VerifyError(
+                f"{name}: agreement {share:.4f}, needs {gate.min_agreement:g}",
+                hint="set the agreement that you accept: --min-agreement",
+            )
+    return found
+
+
+def _by_function(
+    name: str,
+    original: Sequence[Outputs],
+    candidate: Sequence[Outputs],
+    root: Path | None,
+    scratch: Path,
+    timeout_s: float,
+) -> float:
+    folders = {"original": scratch / "compared", "candidate": scratch / "comparison"}
+    for folder, outputs in zip(folders.values(), (original, candidate), strict=True):
+        folder.mkdir(exist_ok=True)
+        for index, arrays in enumerate(outputs):
+            write_arrays(folder / f"output_{index}.npz", list(arrays.values()))
+    request = {side: str(folder) for side, folder in folders.items()}
+    response = call_worker(
+        "verify.function_worker",
+        request
+        | {
+            "function": name,
+            "names": list(original[0]),
+            "count": len(original),
+            "root": user_folder(root),
+        },
+        timeout_s=timeout_s,
+        failed=lambda done: VerifyError(
+            f"verify function {name!r} failed: {reason(done)}", hint=hint(done)
+        ),
+    )
+    share = float(response["agreement"])
+    return share if isfinite(share) else 0.0

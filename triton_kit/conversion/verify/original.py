@@ -1,0 +1,107 @@
+"""The original's outputs: the reference of every candidate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from triton_kit.conversion.onnx.onnx_file import save_onnx
+from triton_kit.conversion.onnx.passes import apply_user_passes
+from triton_kit.conversion.onnx.prepare import Prepared
+from triton_kit.conversion.onnx.source_model import SourceModel
+from triton_kit.conversion.sources.torch import run_torch
+from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.workers.models import FeedFiles, run_onnx, start_onnx
+from triton_kit.conversion.workers.samples import Outputs
+from triton_kit.errors import VerifyError
+
+# To run a model beside its passes takes a few times its size more memory.
+_BESIDE_UP_TO_BYTES = 2**30
+# What ONNX Runtime reports, and what helps.
+_HINTS = (
+    (
+        re.compile("out of (data )?bounds|out of range|indices element", re.IGNORECASE),
+        "an input is an index into a table: give its values (--range NAME:0,LAST), or "
+        "samples (--verify-data)",
+    ),
+    (
+        re.compile("dimension|shape|broadcast", re.IGNORECASE),
+        "it has to run at min, opt and max of every profile: was it exported "
+        "with these axes free?",
+    ),
+)
+
+
+@contextmanager
+def start_original(
+    spec: ConvertSpec, source: SourceModel, feeds: FeedFiles, scratch: Path
+) -> Iterator[Callable[[Prepared], list[Outputs]]]:
+    """Yield what returns the original's outputs, once it knows what the passes made.
+
+    Where the source itself is the reference, it starts to run now, beside the passes.
+
+    Raises:
+        VerifyError: what is yielded raises it where the original does not run.
+    """
+    folder, timeout_s = scratch / "original", spec.timeout_s
+    if source.runs_torch and not spec.passes:
+        yield lambda _: _run(
+            spec, lambda: run_torch(spec, source, feeds, folder=folder)
+        )
+    elif spec.passes or source.bytes > _BESIDE_UP_TO_BYTES:
+        yield lambda prepared: _run(
+            spec,
+            lambda: run_onnx(
+                _reference_model(spec, source, prepared, scratch),
+                feeds,
+                level="off",
+                folder=folder,
+                timeout_s=timeout_s,
+            ),
+        )
+    else:
+        with start_onnx(
+            source.path, feeds, level="off", folder=folder, timeout_s=timeout_s
+        ) as finish:
+            yield lambda _: _run(spec, finish)
+
+
+def _run(spec: ConvertSpec, run: Callable[[], list[Outputs]]) -> list[Outputs]:
+    try:
+        return run()
+    except VerifyError as error:
+        raise VerifyError(
+            f"{spec.source}: the original does not run: {error.message}",
+            hint=error.hint or _hint(error.message),
+        ) from error
+
+
+def _hint(message: str) -> str | None:
+    return next((hint for mark, hint in _HINTS if mark.search(message)), None)
+
+
+def _reference_model(
+    spec: ConvertSpec, source: SourceModel, prepared: Prepared, scratch: Path
+) -> Path:
+    """Return the file that is the reference: the source, if its outputs are kept.
+
+    A user's pass may cut outputs or make new ones; then the graph after it, with
+    nothing else done to it, is the reference.
+    """
+    if not spec.passes:
+        return source.path
+    before = [t.name for t in source.facts.outputs]
+    if before == [output.name for output in prepared.model.graph.output]:
+        return source.path
+    path = scratch / "after_passes.onnx"
+    rewritten = apply_user_passes(
+        source.load(),
+        spec.passes,
+        root=spec.root,
+        scratch=scratch,
+        timeout_s=spec.timeout_s,
+    )
+    save_onnx(rewritten, path)
+    return path
