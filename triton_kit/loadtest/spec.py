@@ -321,7 +321,7 @@ def check_headers(names: Iterable[str], protocol: str) -> None:
 
 
 def _int64(text: str) -> int:
-    """Read what fits the protocol's parameters; raises ValueError."""
+    """Read a number of 64 bits; raises ValueError."""
     value = int(text)
     if not -(2**63) <= value < 2**63:
         raise ValueError(text)

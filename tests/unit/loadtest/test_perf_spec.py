@@ -193,7 +193,7 @@ def test_an_input_that_varies_wants_a_shape():
     with pytest.raises(SpecError, match="varies in shape") as caught:
         input_shapes(model(3, -1), {}, batch_size=1)
 
-    assert caught.value.hint == "say what to send: --shape x:3,1"
+    assert caught.value.hint == "set the shape: --shape x:3,1"
 
 
 @pytest.mark.parametrize("wanted", [(4, 224), (3,), (3, -1), (2, 3, 224)])

@@ -44,7 +44,7 @@ class Choice:
 
 
 def choose(words: Sequence[str], model: ModelInfo, strings: StringData) -> Choice:
-    """Settle where each input's values come from; `random` where no word says.
+    """Decide where each input's values come from; `random` by default.
 
     Raises:
         SpecError: two words are for the same, or one is for nothing that there is.
@@ -78,7 +78,7 @@ def choose(words: Sequence[str], model: ModelInfo, strings: StringData) -> Choic
 
 
 def _input_of(word: str, model: ModelInfo) -> tuple[Tensor, str] | None:
-    """Return the one input that a word is for, and what it says; None for all."""
+    """Return the one input that an option is for, and its source; None for all."""
     if word in (RANDOM, ZERO) or _exists(word):
         return None
     known = {tensor.name: tensor for tensor in model.inputs}

@@ -70,7 +70,7 @@ def sample_inputs(
 
 
 def check_samples(model: ModelInfo, samples: Mapping[str, Array]) -> None:
-    """Hold samples against what the model takes.
+    """Compare samples with the inputs of the model.
 
     Raises:
         SpecError: an input is unknown, or its samples have another type or shape.

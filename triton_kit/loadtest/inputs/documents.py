@@ -31,7 +31,7 @@ from triton_kit.triton.model import ModelInfo
 def steps_from_json(
     path: Path, model: ModelInfo, shapes: Mapping[str, Shape]
 ) -> list[InputStep]:
-    """Read steps or streams of them, and what is expected of each.
+    """Read steps or streams of steps, and the expected outputs of each.
 
     Raises:
         SpecError: it is no such JSON, or does not fit the model.

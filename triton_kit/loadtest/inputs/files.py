@@ -105,7 +105,7 @@ def _step_from_folder(
 
 
 def _expected_from(path: Path, tensor: Tensor) -> Array:
-    """Read what an output must be; the size of the file says one unknown axis."""
+    """Read an expected output; the size of the file gives one unknown axis."""
     data, rest = _bytes_of(path, tensor), -math.prod(tensor.shape)
     shape = tensor.shape
     if shape.count(DYNAMIC) == 1 and rest:

@@ -16,7 +16,7 @@ def input_shapes(
     batch_size: int,
     may_vary: bool = False,
 ) -> dict[str, Shape]:
-    """Settle the shape of each input, batch axis left out.
+    """Return the shape of each input, without the batch axis.
 
     `wanted` may give an input's shape with or without the batch axis. With `may_vary`
     the data has shapes of its own, and inputs that are not in `wanted` may vary.
@@ -49,7 +49,7 @@ def _settle(
             example = ",".join("1" if s == DYNAMIC else str(s) for s in tensor.shape)
             raise SpecError(
                 f"input {tensor.name!r} of {model.name!r} varies in shape ({said})",
-                hint=f"say what to send: --shape {tensor.name}:{example}",
+                hint=f"set the shape: --shape {tensor.name}:{example}",
             )
         return tensor.shape
     rank = len(tensor.shape)

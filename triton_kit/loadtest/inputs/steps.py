@@ -1,4 +1,4 @@
-"""Steps: the inputs of one inference each, and what is expected to come out."""
+"""Steps: the inputs and the expected outputs of one inference each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from triton_kit.triton.tensor_bytes import from_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputStep:
-    """One inference: what goes in, and what must come out. No batch axis.
+    """One inference: its inputs and expected outputs. No batch axis.
 
     `stream` is which of several streams the step is part of; None is of none.
     """
@@ -89,13 +89,13 @@ def shape_of(tensor: Tensor, shapes: Mapping[str, Shape]) -> Shape:
         example = ",".join("1" if s == DYNAMIC else str(s) for s in tensor.shape)
         raise SpecError(
             f"input {tensor.name!r} varies in shape, and its data has none",
-            hint=f"say what to send: --shape {tensor.name}:{example}",
+            hint=f"set the shape: --shape {tensor.name}:{example}",
         )
     return shape
 
 
 def check_shape(tensor: Tensor, shape: Shape, where: str) -> None:
-    """Hold the shape of data, batch axis left out, against the model's.
+    """Compare the shape of data, without the batch axis, with the model's.
 
     Raises:
         SpecError: it does not fit.

@@ -1,4 +1,4 @@
-"""Recorded traffic: when each request came, and with what data if that was recorded.
+"""Recorded traffic: the time of each request, and its data if that was recorded.
 
 Two forms are read. A profile export (`--profile-export-file`, ours or perf_analyzer's)
 has times only. JSON lines (`FILE.jsonl`) have an object for each request:

@@ -20,7 +20,7 @@ _ORDER = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShare:
-    """One of several models; what is None is as for all of them.
+    """One of several models; a field that is None has the value of all models.
 
     Attributes:
         model: its name.

@@ -43,7 +43,7 @@ class ResponseChecks:
         self._asked: dict[int, Request] = {}
 
     def sent(self, slot: int, request: Request, /) -> None:
-        """Remember what a slot asked."""
+        """Remember the request of a slot."""
         self._asked[slot] = request
 
     def replied(self, _slot: int, _at_ns: int, /) -> None:
@@ -71,7 +71,7 @@ class PartRecorders:
         self._recorders: dict[int, Recorder] = {}  # by slot
 
     def sent(self, slot: int, request: Request, /) -> None:
-        """Remember whose request a slot has."""
+        """Remember the recorder of a slot's request."""
         self._recorders[slot] = self._parts[self._part_of[request]]
 
     def replied(self, _slot: int, _at_ns: int, /) -> None:
@@ -102,7 +102,7 @@ class ReplyTimes:
         self._came_ns: dict[int, list[int]] = {}  # by slot
 
     def sent(self, slot: int, _request: Request, /) -> None:
-        """Forget what the slot had before."""
+        """Forget the times of the slot's previous request."""
         self._came_ns[slot] = []
 
     def replied(self, slot: int, at_ns: int, /) -> None:

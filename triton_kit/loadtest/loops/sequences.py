@@ -56,7 +56,7 @@ SequenceSource = Callable[[int], SlotRequests]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequences:
-    """How long sequences are, and what their ids are.
+    """Lengths and ids of sequences.
 
     Attributes:
         length: requests of a sequence, on average; None is as many as its stream has,
@@ -93,7 +93,7 @@ class Sequences:
             )
 
     def check_room(self, at_a_time: int) -> None:
-        """Hold the ids against how many sequences there will be at a time.
+        """Compare the number of ids with that of concurrent sequences.
 
         Raises:
             SpecError: they are too few.
@@ -139,14 +139,14 @@ class RequestOrder:
         self._shared = itertools.cycle(self._requests)
 
     def requests_of(self, slot: int) -> Iterator[Request]:
-        """Return what a slot sends, one after another, endlessly."""
+        """Return the requests of a slot, without end."""
         if self._source is None:
             return self._shared
         slot_requests = self._begun[slot] = self._source(slot)
         return slot_requests.requests
 
     def take_ending(self, slot: int) -> Request | None:
-        """Return what ends the sequence that a slot has begun; only once."""
+        """Return the request that ends the open sequence of a slot; only once."""
         slot_requests = self._begun.pop(slot, None)
         return slot_requests.ending if slot_requests is not None else None
 
@@ -157,7 +157,7 @@ def make_sequence_source(
     request_at: RequestAt,
     streams: Sequence[range] = (),
 ) -> SequenceSource:
-    """Return what gives a slot its requests: one sequence after another, under one id.
+    """Return the source of each slot's requests: sequences in turn, under one id.
 
     An id is free again once its sequence has ended, and a slot has one sequence at a
     time, so an id per slot is enough; and every request can be encoded beforehand.

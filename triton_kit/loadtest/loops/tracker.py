@@ -74,7 +74,7 @@ class RequestTracker:
 
 
 def _finished(recorder: Recorder, due_ns: list[int], freed: Freed) -> OnEnd:
-    """Return what takes the end of a request: a closure, as it runs once for each.
+    """Return the function that records the end of a request: a closure, for speed.
 
     Its names are cells, which are found faster than attributes.
     """

@@ -60,7 +60,7 @@ class BacklogHistory:
             self._every *= 2
 
     def growth(self) -> BacklogGrowth | None:
-        """Return what became of it; None where a run was too short to tell."""
+        """Return how the backlog grew; None if the run was too short."""
         if len(self._notes) < _FEWEST_NOTES:
             return None
         start_ns = self._notes[0].at_ns

@@ -88,7 +88,7 @@ class CpuUse:
         return self.lost_cores - self.stolen_cores
 
     def with_server_work(self, work_s: float) -> CpuUse:
-        """Hold the server's CPU time against the compute time that it counted.
+        """Compare the server's CPU time with the compute time that it counted.
 
         A process that used far less may be a proxy in front of the server, if other
         processes used about as much CPU as the work takes. Else the work was done by
@@ -155,7 +155,7 @@ class CpuWatch:
             return None
 
     def since(self, before: CpuSample) -> CpuUse:
-        """Return what was used since `before`; of two servers it is not known."""
+        """Return the CPU used since `before`; that of a restarted server is unknown."""
         now = self.sample()
         server_s = None
         is_same = now.server == before.server

@@ -206,5 +206,5 @@ def _number(value: float) -> str:
 
 
 def _escaped(label: str) -> str:
-    """Return a label's value as Prometheus text has it."""
+    """Escape a label's value for Prometheus text."""
     return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -38,7 +38,7 @@ class Objective:
     includes_bound: bool = False
 
     def value(self, run: Run) -> float:
-        """Return what the run has of it."""
+        """Return the value of the run."""
         if self.what == "throughput":
             return run.throughput
         if self.what == "errors":

@@ -79,7 +79,7 @@ class LocalLoadGenerator:
         return ([*self.source.requests] * count)[index::count]
 
     def _sequence_source(self) -> SequenceSource | None:
-        """Return the sequences of this process's slots, whose ids no other has."""
+        """Return the sequences of this process's slots, with ids of their own."""
         source, share = self.source.sequence_source, self.share
         if source is None or share.count == 1:
             return source
@@ -122,7 +122,7 @@ def _required_slots(spec: PerfSpec, load: Load, share: WorkerShare) -> int:
 def open_generator(
     spec: PerfSpec, models: ServedModels, *, share: WorkerShare | None = None
 ) -> Iterator[LocalLoadGenerator]:
-    """Encode all requests, and yield what sends them.
+    """Encode all requests, and yield the generator that sends them.
 
     Raises:
         SpecError: the data, the shapes or the batch size do not fit a model, or this

@@ -343,7 +343,7 @@ class LoadRun:
 
 
 def metrics_watch(spec: PerfSpec) -> MetricsWatch | None:
-    """Return what reads the Prometheus endpoint, if `spec` names one."""
+    """Return the reader of the Prometheus endpoint, if `spec` names one."""
     if spec.metrics_url is None:
         return None
     return MetricsWatch(spec.metrics_url, interval_s=spec.metrics_interval_s)

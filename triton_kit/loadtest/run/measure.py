@@ -103,7 +103,7 @@ def _runs(
 
 
 def _highest_met(spec: PerfSpec, runs: tuple[Run, ...]) -> str | None:
-    """Return the name of what a search found: the last of the loads in their order."""
+    """Return the name of the highest load that a search found."""
     if spec.search == "every":
         return None
     met = {run.name for run in runs if is_met(spec.slo, run)}

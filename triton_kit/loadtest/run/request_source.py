@@ -135,7 +135,7 @@ def _check_transport(
 
 
 def input_steps(spec: PerfSpec, model: ModelInfo) -> list[InputStep]:
-    """Return what goes into each request, batch axis included.
+    """Return the inputs of each request, with the batch axis.
 
     Raises:
         SpecError: the data cannot be read, or do not fit the model.

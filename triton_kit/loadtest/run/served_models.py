@@ -76,7 +76,7 @@ def find_only_model(spec: PerfSpec) -> str:
 
 @contextmanager
 def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
-    """Ask the server for the models of `spec`; yield what to send their requests by.
+    """Ask the server for the models of `spec`; yield them with their protocols.
 
     Raises:
         TransportError: no server listens at the URL, or not in this protocol.

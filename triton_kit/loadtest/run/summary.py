@@ -121,7 +121,7 @@ def _without_requests(windows: Sequence[Window]) -> str | None:
 
 
 def _pace(load: Load, windows: Sequence[Window]) -> Pace | None:
-    """Hold the requests that ended in all windows against those that were due."""
+    """Compare the requests that ended in all windows with those that were due."""
     window_s = sum(window.length_s for window in windows)
     if load.due_per_s is None or not window_s:
         return None

@@ -1,4 +1,4 @@
-"""One of several processes that share a load: does what its parent says.
+"""One of several processes that share a load; it obeys its parent.
 
 Commands and events (`messages`) travel over the connection whose descriptor is the
 first argument. When the parent closes it, or ends, the worker ends.
