@@ -10,6 +10,8 @@ from importlib.util import find_spec
 
 from triton_kit.errors import MissingExtraError, TritonKitError
 from triton_kit.process import run_child
+from triton_kit.serving.backend_directory import cache_folder
+from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.serving.tritonserver import find_tritonserver
 
 _PROBE_WITHIN_S = 10.0
@@ -48,6 +50,8 @@ class Machine:
     Attributes:
         packages: versions; None if a package is not installed.
         server_problem: why `serve` would refuse to start; empty if it would not.
+        native_problem: why the onnxruntime backend in Python would serve; empty if the
+            native one would.
     """
 
     python: str
@@ -56,6 +60,7 @@ class Machine:
     gpus: tuple[Gpu, ...]
     docker: str | None
     server_problem: str = ""
+    native_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,7 @@ def examine() -> Machine:
         gpus=_gpus(),
         docker=_docker(),
         server_problem=_server_problem(),
+        native_problem=_native_problem(),
     )
 
 
@@ -95,6 +101,11 @@ def abilities(machine: Machine) -> list[Ability]:
         Ability(name="build: ONNX models to a repository", works=True),
         Ability(name="perf: load-test a server", works=True),
         _ability("serve: the embedded tritonserver, on the CPU", server),
+        _ability(
+            "serve: ONNX models by the native backend, not the one in Python",
+            server,
+            (not machine.native_problem, machine.native_problem),
+        ),
         _ability(
             "serve: ONNX models on the GPU, by the embedded tritonserver",
             server,
@@ -130,6 +141,15 @@ def _server_problem() -> str:
     except TritonKitError as error:
         return f"{error.message}: {error.hint}" if error.hint else error.message
     return ""
+
+
+def _native_problem() -> str:
+    """Return why the native onnxruntime backend would not serve; it is compiled."""
+    try:
+        chosen = choose_onnxruntime_backend("auto", cache=cache_folder())
+    except TritonKitError as error:
+        return error.message
+    return chosen.why_python
 
 
 def _ability(name: str, *needs: tuple[bool, str]) -> Ability:

@@ -3,14 +3,11 @@
 import http.client
 import itertools
 import json
-import subprocess
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from triton_kit.serving.embedded import running
@@ -18,10 +15,8 @@ from triton_kit.serving.spec import ServeSpec
 
 MODEL = "mlp"
 WIDTHS = (16, 64, 64, 4)
-# The kit's own, in Python; and onnxruntime behind Triton's interface for C (backend.c).
-BACKENDS = {"python": "onnxruntime", "c": "bench"}
 CONFIG = """\
-backend: "{backend}"
+backend: "onnxruntime"
 max_batch_size: 64
 input {{ name: "x" data_type: TYPE_FP32 dims: [ 16 ] }}
 output {{ name: "y" data_type: TYPE_FP32 dims: [ 4 ] }}
@@ -58,33 +53,18 @@ def mlp():
     return helper.make_model(graph, opset_imports=opset, ir_version=8)
 
 
-def _compile_backend(library):
-    """Compile the backend in C; Triton looks for it in the model's folder, too."""
-    [onnxruntime_library] = Path(onnxruntime.__file__).parent.glob(
-        "capi/libonnxruntime.so.*"
-    )
-    defined = [
-        f'-DORT_LIBRARY="{onnxruntime_library}"',
-        f"-DOUTPUT_WIDTH={WIDTHS[-1]}",
-    ]
-    source = Path(__file__).with_name("backend.c")
-    argv = ["cc", "-O2", "-shared", "-fPIC", *defined, source, "-o", library]
-    subprocess.run(argv, check=True)
-
-
 @contextmanager
 def served(folder, *, allocator, backend="python", instances=1, batcher=""):
     """Write the repository and serve it; yields the running server."""
     version = folder / MODEL / "1"
     version.mkdir(parents=True)
     onnx.save(mlp(), version / "model.onnx")
-    if backend == "c":
-        _compile_backend(folder / MODEL / f"libtriton_{BACKENDS[backend]}.so")
-    config = CONFIG.format(
-        backend=BACKENDS[backend], instances=instances, batcher=batcher
-    )
+    config = CONFIG.format(instances=instances, batcher=batcher)
     (folder / MODEL / "config.pbtxt").write_text(config)
-    with running(ServeSpec(repository=folder, allocator=allocator)) as server:
+    spec = ServeSpec(
+        repository=folder, allocator=allocator, onnxruntime_backend=backend
+    )
+    with running(spec) as server:
         yield server
 
 
