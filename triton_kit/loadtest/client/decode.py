@@ -28,7 +28,7 @@ def decode_http(answer: bytes) -> dict[str, Array]:
     """
     answer = _plain(answer)
     # Latin-1 keeps a character per byte, so that positions stay what they are.
-    front, at = json.JSONDecoder().raw_decode(answer.decode("latin-1"))
+    front, at = _first_json(answer.decode("latin-1"))
     outputs: dict[str, Array] = {}
     try:
         for output in front.get("outputs", []):
@@ -56,7 +56,11 @@ def decode_generate(answer: bytes) -> dict[str, Array]:
     Raises:
         ValueError: it is not one.
     """
-    return _from_fields([json.loads(_plain(answer))])
+    text = _plain(answer).decode()
+    event, end = _first_json(text, len(text) - len(text.lstrip()))
+    if text[end:].strip():
+        raise ValueError(f"more than one JSON value: {text[end:]!r:.80}")
+    return _from_fields([event])
 
 
 def decode_events(answer: bytes) -> dict[str, Array]:
@@ -70,9 +74,17 @@ def decode_events(answer: bytes) -> dict[str, Array]:
     while at < len(text):
         while text[at].isspace():
             at += 1
-        event, at = json.JSONDecoder().raw_decode(text, at)
+        event, at = _first_json(text, at)
         events.append(event)
     return _from_fields(events)
+
+
+def _first_json(text: str, at: int = 0) -> tuple[Any, int]:
+    """Read one JSON value; return it and where it ends. Raises ValueError."""
+    try:
+        return json.JSONDecoder().raw_decode(text, at)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deep") from error
 
 
 def _from_fields(events: Sequence[Any]) -> dict[str, Array]:

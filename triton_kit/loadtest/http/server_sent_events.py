@@ -45,6 +45,6 @@ def error_in_event(data: bytes) -> str:
         return ""
     try:
         fields = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"unreadable: {error}"
     return str(fields.get("error", "")) if isinstance(fields, dict) else ""
