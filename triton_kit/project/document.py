@@ -24,6 +24,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 _MOST_BYTES = 1 << 20
 # An alias is a reference: a few hundred bytes of them can stand for 10**9 values.
 _MOST_VALUES = 100_000
+_MOST_LEVELS = 100
 _SECRET_LENGTH = 8  # a shorter value may be part of any word
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -81,7 +82,7 @@ def read_document(path: Path, *, env: Mapping[str, str]) -> Document:
 
 
 def _document(path: Path, text: str, env: Mapping[str, str]) -> Document:
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = yaml.compose(text, Loader=_Loader)
     if not isinstance(root, yaml.MappingNode):
         raise SpecError(
             f"{path}: expected a mapping of keys, found "
@@ -109,6 +110,20 @@ def _merged_nodes(node: yaml.MappingNode) -> Iterator[yaml.Node]:
     for key, value in node.value:
         if key.tag == _MERGE:
             yield from value.value if isinstance(value, yaml.SequenceNode) else [value]
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes down to a depth: PyYAML's time grows with its square, or worse."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _MOST_LEVELS:
+            raise RecursionError
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Reader:

@@ -231,6 +231,16 @@ def test_merge_keys_that_multiply_are_refused(project):
     assert "more than 100000 values" in refusal(project("\n".join(lines)))
 
 
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+def test_deep_nesting_is_refused_at_once(project, opening):
+    """5000 brackets took PyYAML two seconds, 16000 more than ten."""
+    folder = project("models: " * (opening != "- ") + opening * 100_000)
+    began_s = time.monotonic()
+
+    assert "triton-kit.yaml" in refusal(folder)
+    assert time.monotonic() - began_s < 5
+
+
 def test_a_project_file_that_does_not_end_is_refused(tmp_path):
     (tmp_path / "triton-kit.yaml").write_text("#" * (2 << 20))
 
