@@ -269,7 +269,14 @@ class PerfSpec:
     def address(self) -> Address:
         """Where the server is."""
         port = DEFAULT_PORTS[self.protocol]
-        return parse_address(self.url, default_port=port, tls=self.transport.tls)
+        address = parse_address(self.url, default_port=port, tls=self.transport.tls)
+        if address.path and self.protocol == "grpc":
+            raise SpecError(
+                f"gRPC URLs have no path, found {address.path!r}",
+                hint=f"-u {address.authority}; a gateway that routes by name reads "
+                "-H 'Host: NAME'",
+            )
+        return address
 
 
 def parse_shape(text: str) -> tuple[str, Shape]:

@@ -21,6 +21,7 @@ from triton_kit.triton.model import (
     model_info,
     model_path,
 )
+from triton_kit.triton.refusals import explain_refusal
 
 _WITHIN_S = 10.0
 _LOAD_WITHIN_S = 600.0
@@ -46,15 +47,11 @@ class HttpControl:
     def server(self) -> ServerInfo:
         """Return name and version of the server."""
         response = self._request("GET", "/v2")
-        metadata: Any = {}
-        if response.status == HTTPStatus.OK:
-            metadata = self._json(response, "/v2")
+        if response.status != HTTPStatus.OK:
+            raise explain_refusal(self._address, response)
+        metadata = self._json(response, "/v2")
         if not isinstance(metadata, dict) or "name" not in metadata:
-            raise TransportError(
-                f"{self._address} speaks HTTP, but not the KServe v2 protocol "
-                f"(GET /v2 gave {response.status})",
-                hint="Triton's metrics port is another one than its HTTP port (8000)",
-            )
+            raise explain_refusal(self._address, response)
         fields = Fields(metadata, self._where("/v2"))
         return ServerInfo(name=fields.text("name"), version=fields.text("version"))
 

@@ -14,7 +14,7 @@ from triton_kit.errors import TransportError
 from triton_kit.triton.address import Address
 from triton_kit.triton.tls import handshake_failed
 
-# No answer to a question about the server is larger, whatever the server sends.
+# The client reads no more of a response, whatever the server sends.
 LARGEST_RESPONSE_BYTES = 64 * 1024 * 1024
 _LARGEST_HEAD_BYTES = 64 * 1024
 _READ_BYTES = 64 * 1024
@@ -131,7 +131,7 @@ def _read(connection: socket.socket, address: Address, deadline_s: float) -> Res
             what = "in the middle of" if size else "without"
             raise TransportError(
                 f"{address} closed the connection {what} its response",
-                hint="does this port speak TLS? https:// says so",
+                hint="does this port speak TLS? Then use https:// in the URL",
             )
         if not data:
             break

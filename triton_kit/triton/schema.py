@@ -1,4 +1,4 @@
-"""Triton's ModelConfig message: the one place that says where it comes from."""
+"""Triton's ModelConfig message; other modules import it from here."""
 
 from __future__ import annotations
 

@@ -227,3 +227,17 @@ def test_a_client_may_not_spin_at_real_time_priority():
 
     with pytest.raises(SpecError, match="spins at real-time priority"):
         PerfSpec(url="h:1", model="m", loads=loads, real_time=True, precise=True)
+
+
+def test_a_path_in_a_grpc_url_is_refused():
+    with pytest.raises(SpecError, match="'/prefix'") as caught:
+        PerfSpec(url="grpc://host:8001/prefix", protocol="grpc", model="m")
+
+    assert "-u host:8001" in caught.value.hint
+
+
+def test_grpcs_means_tls():
+    spec = PerfSpec(url="grpcs://host", protocol="grpc", model="m")
+
+    assert spec.address.tls is not None
+    assert spec.address.port == 8001

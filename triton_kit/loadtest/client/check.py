@@ -1,4 +1,4 @@
-"""Are the answers right? Outputs held against expected ones, within tolerance."""
+"""Compares the outputs of responses with expected ones, within a tolerance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RELATIVE_TOLERANCE = 1e-4
 ABSOLUTE_TOLERANCE = 1e-5
 
 Outputs = Mapping[str, Array]
-# Reads an answer's outputs, whatever protocol it came by.
+# Reads a response's outputs, whatever protocol it came by.
 Decode = Callable[[bytes], Outputs]
 # Brings outputs, found or expected, into the form in which they are compared.
 Form = Callable[[Outputs], Outputs]
@@ -43,7 +43,7 @@ def _joined(values: Array) -> Array:
 
 
 class OutputCheck:
-    """Knows what each request must be answered with."""
+    """Knows the outputs that each request must get."""
 
     def __init__(self, decode: Decode, form: Form = whole) -> None:
         self._decode = decode
@@ -51,16 +51,16 @@ class OutputCheck:
         self._expected: dict[Request, Mapping[str, Array]] = {}
 
     def expect(self, request: Request, outputs: Mapping[str, Array]) -> None:
-        """Note the right answer to a request."""
+        """Note the right response to a request."""
         self._expected[request] = self._form(outputs)
 
     def __bool__(self) -> bool:
         return any(self._expected.values())
 
-    def __call__(self, request: Request, answer: bytes) -> Failure | None:
-        """Return why an answer is wrong, or None."""
+    def __call__(self, request: Request, response: bytes) -> Failure | None:
+        """Return why a response is wrong, or None."""
         try:
-            outputs = self._form(self._decode(answer))
+            outputs = self._form(self._decode(response))
         except ValueError as error:
             return Failure("unreadable answer", str(error))
         for name, expected in self._expected[request].items():

@@ -21,7 +21,7 @@ class Control(Protocol):
         """Return every model that the server knows, loaded or not."""
 
     def model(self, name: str, version: str = "") -> ModelInfo:
-        """Return what the model says of itself, once it is known to be ready.
+        """Return how the server describes a model, once it is known to be ready.
 
         Raises:
             SpecError: the server has no such model.

@@ -1,4 +1,4 @@
-"""Questions to the server over gRPC, on the same transport as the load."""
+"""Triton's control API over gRPC, on the same transport as the load."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from triton_kit.triton.model import (
     model_info,
 )
 
-_ANSWER_WITHIN_S = 10.0
-_Answer = TypeVar("_Answer", bound=Message)
+_WITHIN_S = 10.0
+_Response = TypeVar("_Response", bound=Message)
 
 
 class _CallFailedError(Exception):
-    """The server answered with an error."""
+    """The server reported an error."""
 
 
 class GrpcControl:
@@ -48,17 +48,17 @@ class GrpcControl:
         """Return what server this is; raises as `Control.server`."""
         question = service_pb2.ServerMetadataRequest()
         try:
-            answer = self._call(
+            response = self._call(
                 "ServerMetadata", question, service_pb2.ServerMetadataResponse
             )
         except _CallFailedError as error:
             raise TransportError(
                 f"{self._address} speaks gRPC, but not the KServe v2 protocol: {error}"
             ) from error
-        return ServerInfo(name=answer.name, version=answer.version)
+        return ServerInfo(name=response.name, version=response.version)
 
     def model(self, name: str, version: str = "") -> ModelInfo:
-        """Return what the model says of itself; raises as `Control.model`."""
+        """Return how the server describes a model; raises as `Control.model`."""
         which = {"name": name, "version": version}
         ready = service_pb2.ModelReadyRequest(**which)
         if not self._ask("ModelReady", ready, service_pb2.ModelReadyResponse).ready:
@@ -116,9 +116,9 @@ class GrpcControl:
         )
 
     def _register(self, method: str, region: Message) -> None:
-        answer = getattr(service_pb2, f"{method}Response")
+        response = getattr(service_pb2, f"{method}Response")
         try:
-            self._call(method, region, answer)
+            self._call(method, region, response)
         except _CallFailedError as error:
             raise ServerError(str(error)) from error
 
@@ -134,21 +134,26 @@ class GrpcControl:
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters, one entry per loaded version."""
         question = service_pb2.ModelStatisticsRequest(name=name, version=version)
-        answer = self._ask(
+        response = self._ask(
             "ModelStatistics", question, service_pb2.ModelStatisticsResponse
         )
-        counters = _fields(answer, "ModelStatistics").objects("model_stats")
+        counters = _fields(response, "ModelStatistics").objects("model_stats")
         return [entry.as_json for entry in counters]
 
-    def _ask(self, method: str, question: Message, answer: type[_Answer]) -> _Answer:
-        """Call; an error of the server is an empty answer."""
+    def _ask(
+        self, method: str, question: Message, response: type[_Response]
+    ) -> _Response:
+        """Call; an error of the server is an empty response."""
         try:
-            return self._call(method, question, answer)
+            return self._call(method, question, response)
         except _CallFailedError:
-            nothing: _Answer = answer()
+            nothing: _Response = response()
             return nothing
 
-    def _call(self, method: str, question: Message, answer: type[_Answer]) -> _Answer:
+    def _call(
+        self, method: str, question: Message, response: type[_Response]
+    ) -> _Response:
+        deadline_ns = now_ns() + ns(_WITHIN_S)
         headers = call_headers(self._address, method, self._headers)
         request = Request(framed(question.SerializeToString()), headers=headers)
         with (
@@ -158,19 +163,26 @@ class GrpcControl:
             once = _Once(reactor)
             transport.open(1, once)
             transport.send(0, request)
-            reactor.call_at(now_ns() + ns(_ANSWER_WITHIN_S), reactor.stop)
+            reactor.call_at(deadline_ns, reactor.stop)
             reactor.run()
         if not once.is_done:
             raise TransportError(
-                f"{self._address} did not answer within {_ANSWER_WITHIN_S:g} s"
+                f"{self._address} did not respond within {_WITHIN_S:g} s"
             )
         if once.failure is not None:
-            raise _CallFailedError(f"{once.failure.kind}: {once.failure.detail}")
+            reason = f"{once.failure.kind}: {once.failure.detail}"
+            if once.failure.kind.startswith("gRPC "):
+                raise _CallFailedError(reason)
+            raise TransportError(
+                f"{self._address} sent no gRPC response to {method}: {reason}",
+                hint="a gateway may route gRPC by name: -H 'Host: NAME'",
+            )
         try:
-            message: _Answer = answer.FromString(message_of(once.answer))
+            message: _Response = response.FromString(message_of(once.response))
         except (DecodeError, ValueError) as error:
             raise TransportError(
-                f"{self._address}: {method} gave no readable message"
+                f"{self._address}: {method} returned a message that cannot be read: "
+                f"{error}"
             ) from error
         return message
 
@@ -181,7 +193,7 @@ class _Once:
     def __init__(self, reactor: Reactor) -> None:
         self.is_done = False
         self.failure: Failure | None = None
-        self.answer = b""
+        self.response = b""
         self._reactor = reactor
 
     def replied(self, _slot: int, _before_ns: int, _at_ns: int, /) -> None:
@@ -197,11 +209,11 @@ class _Once:
         _first_ns: int,
         _last_ns: int,
         failure: Failure | None,
-        answer: bytes,
+        response: bytes,
         /,
     ) -> None:
-        """Keep the answer and stop the reactor."""
-        self.is_done, self.failure, self.answer = True, failure, answer
+        """Keep the response and stop the reactor."""
+        self.is_done, self.failure, self.response = True, failure, response
         self._reactor.stop()
 
 

@@ -1,4 +1,4 @@
-"""How a call of Triton's gRPC service begins: its header fields."""
+"""The header fields of a call of Triton's gRPC service."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ def call_headers(
     *,
     compression: str = "none",
 ) -> HeaderList:
-    """Return the header fields of a call of Triton's service."""
+    """Return the header fields of a call; a `Host` of the user's is its :authority."""
+    given = {name.lower(): value for name, value in (headers or {}).items()}
+    authority = given.pop("host", address.authority)
     own = (
         (":method", "POST"),
         (":scheme", "https" if address.tls else "http"),
         (":path", f"/{_SERVICE}/{method}"),
-        (":authority", address.authority),
+        (":authority", authority),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
         ("user-agent", "triton-kit"),
     )
-    further = ((name.lower(), value) for name, value in (headers or {}).items())
     encoding = () if compression == "none" else (("grpc-encoding", compression),)
-    return HeaderList((*own, *encoding, *further))
+    return HeaderList((*own, *encoding, *given.items()))

@@ -100,12 +100,12 @@ def _move(
 
 
 def error_in_stream(message: bytes) -> str:
-    """Return the error in a ModelStreamInferResponse; empty where it is an answer."""
+    """Return the error in a ModelStreamInferResponse; empty where it is a response."""
     if message[:1] != _ERROR_FIELD:
         return ""
     try:
-        answer = service_pb2.ModelStreamInferResponse.FromString(message)
+        response = service_pb2.ModelStreamInferResponse.FromString(message)
     except DecodeError as error:
         return f"unreadable: {error}"
-    text: str = answer.error_message
+    text: str = response.error_message
     return text

@@ -28,11 +28,11 @@ Encode = Callable[[ModelInfo, Inputs, dict[str, Parameter]], Request]
 class Protocol:
     """How to ask, how to send, and how a request looks.
 
-    With `is_stream` an answer has any number of replies, which are read as one.
+    With `is_stream` a response has any number of replies, which are read as one.
     """
 
     control: Control
-    transport: Callable[[Reactor, bool], Transport]  # True keeps the answers
+    transport: Callable[[Reactor, bool], Transport]  # True keeps the responses
     encode: Encode
     decode: check.Decode
     compare_as: check.Form = check.whole

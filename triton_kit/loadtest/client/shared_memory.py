@@ -183,7 +183,7 @@ class SharedMemory:
         return place
 
     def place_outputs(self, model: ModelInfo, batch_size: int) -> dict[str, Place]:
-        """Return the place of each output; none where outputs stay in the answers.
+        """Return the place of each output; none where outputs stay in the responses.
 
         Raises:
             SpecError: an output needs more room than there is.

@@ -54,27 +54,27 @@ def framed(message: bytes, *, is_compressed: bool = False) -> bytes:
     return PREFIX.pack(is_compressed, len(message)) + message
 
 
-def message_of(answer: bytes) -> bytes:
-    """Return the one message of an answer, expanded where it came compressed.
+def message_of(response: bytes) -> bytes:
+    """Return the one message of a response, expanded where it came compressed.
 
     Raises:
         ValueError: it is compressed and cannot be read.
     """
-    message = answer[PREFIX_BYTES:]
-    return expanded(message) if answer[:1] == _COMPRESSED else message
+    message = response[PREFIX_BYTES:]
+    return expanded(message) if response[:1] == _COMPRESSED else message
 
 
-def messages_of(answers: bytes) -> Iterator[bytes]:
+def messages_of(responses: bytes) -> Iterator[bytes]:
     """Yield the messages of a stream, each as `message_of` does.
 
     Raises:
         ValueError: the last one is not whole, or one cannot be expanded.
     """
     at = 0
-    while at < len(answers):
-        size = int.from_bytes(answers[at + 1 : at + PREFIX_BYTES], "big")
+    while at < len(responses):
+        size = int.from_bytes(responses[at + 1 : at + PREFIX_BYTES], "big")
         end = at + PREFIX_BYTES + size
-        if end > len(answers):
+        if end > len(responses):
             raise ValueError("half a gRPC message")
-        yield message_of(answers[at:end])
+        yield message_of(responses[at:end])
         at = end

@@ -40,7 +40,7 @@ def _data(event: bytes) -> bytes | None:
 
 
 def error_in_event(data: bytes) -> str:
-    """Return the error that an event tells; empty where it is an answer."""
+    """Return the error that an event reports; empty where it is a response."""
     if b'"error"' not in data[:64]:
         return ""
     try:

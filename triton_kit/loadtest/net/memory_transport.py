@@ -48,14 +48,14 @@ class MemoryTransport:
         sent_ns = self._sent_ns[slot] = now_ns()
         failure = None if request.payload else Failure("empty request")
 
-        def answer() -> None:
+        def respond() -> None:
             if self._sent_ns.get(slot) == sent_ns:
                 self._finish(slot, failure)
 
-        self._reactor.call_at(sent_ns + self._service_ns, answer)
+        self._reactor.call_at(sent_ns + self._service_ns, respond)
 
     def cancel(self, slot: int, failure: Failure, /) -> None:
-        """Fail now instead of answering later."""
+        """Fail now instead of responding later."""
         self._finish(slot, failure)
 
     def _finish(self, slot: int, failure: Failure | None) -> None:
