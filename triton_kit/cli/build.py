@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     type=PATH_TO_WRITE,
     help="A project's folder, or its triton-kit.yaml.",
 )
-@kit_option("-t", "--target", help="A target of the project.  [default: the first]")
+@kit_option(
+    "-t",
+    "--target",
+    metavar="NAME",
+    help="A target of the project.  [default: the first]",
+)
 @kit_option(
     "--only",
     multiple=True,

@@ -19,7 +19,11 @@ from triton_kit.cli.output import echo
     )
 )
 @cloup.argument("model", type=FILE_TO_READ, help="An ONNX file.")
-@kit_option("--name", help="Name of the model.  [default: that of its file or folder]")
+@kit_option(
+    "--name",
+    metavar="NAME",
+    help="Name of the model.  [default: that of its file or folder]",
+)
 @kit_option(
     "--max-batch-size",
     type=click.IntRange(min=0),

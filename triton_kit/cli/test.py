@@ -19,7 +19,12 @@ from triton_kit.cli.output import echo, echo_json
     type=PATH_TO_READ,
     help="A project's folder, or its triton-kit.yaml.",
 )
-@kit_option("-t", "--target", help="A target of the project.  [default: the first]")
+@kit_option(
+    "-t",
+    "--target",
+    metavar="NAME",
+    help="A target of the project.  [default: the first]",
+)
 @kit_option(
     "-u",
     "--url",

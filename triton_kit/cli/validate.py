@@ -36,22 +36,34 @@ if TYPE_CHECKING:
 @cloup.option_group(
     "Server",
     release_option("Release (26.06) or version (2.70) of the server.", default="2.51"),
-    kit_option("--gpus", type=click.IntRange(min=0), default=0, help="GPUs it sees."),
     kit_option(
-        "--backends", help="Backends it has: a,b,c.  [default: its container's]"
+        "--gpus",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="Number of GPUs of the server.",
     ),
     kit_option(
-        "--strict", is_flag=True, help="It runs with --disable-auto-complete-config."
+        "--backends",
+        metavar="NAME,...",
+        help="Backends of the server.  [default: those of its container]",
+    ),
+    kit_option(
+        "--strict",
+        is_flag=True,
+        help="The server runs with --disable-auto-complete-config.",
     ),
     kit_option(
         "--model-config-name",
         default="",
         metavar="NAME",
         show_default=False,
-        help="It runs with this --model-config-name.",
+        help="The server runs with this --model-config-name.",
     ),
     kit_option(
-        "--model-namespacing", is_flag=True, help="It runs with --model-namespacing."
+        "--model-namespacing",
+        is_flag=True,
+        help="The server runs with --model-namespacing.",
     ),
 )
 @cloup.option_group(

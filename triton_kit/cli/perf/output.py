@@ -45,8 +45,10 @@ JSON = option(
     "--json",
     "json_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Result as JSON; - is standard output.",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="Result as JSON, in FILE or on standard output.",
 )
 OPTIONS = (
     option(
