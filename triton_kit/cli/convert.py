@@ -9,7 +9,8 @@ import click
 import cloup
 
 from triton_kit.cli.command import kit_command
-from triton_kit.cli.options import json_option, output_option
+from triton_kit.cli.options import PATH_TO_READ, json_option, output_option
+from triton_kit.cli.output import echo, notice
 from triton_kit.cli.setting_options import option_groups, values_of
 from triton_kit.options.conversion import ConversionSettings
 from triton_kit.options.setting import settings_of
@@ -22,10 +23,17 @@ _EXAMPLES = (
 )
 
 
+def _existing_source(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Check a path now; `package.module:function` is found by its import."""
+    if ":" not in value:
+        PATH_TO_READ.convert(value, param, ctx)
+    return value
+
+
 @kit_command(
     examples=_EXAMPLES, epilog="Builder options and data files: docs/convert.md"
 )
-@cloup.argument("source")
+@cloup.argument("source", callback=_existing_source)
 @output_option("Folder to write the artifact to.", required=True)
 @option_groups(_SETTINGS)
 @json_option("Print the manifest as JSON.")
@@ -42,6 +50,6 @@ def command(source: str, output: Path, as_json: bool, **given: Any) -> None:  # 
     from triton_kit.conversion.spec import spec_in_folder
 
     result = convert(spec_in_folder(source, output, values_of(_SETTINGS, given)))
-    click.echo("\n".join(result_lines(result)), err=as_json)
+    (notice if as_json else echo)("\n".join(result_lines(result)))
     if as_json:
-        click.echo(as_text(result.manifest), nl=False)
+        echo(as_text(result.manifest), nl=False)

@@ -9,6 +9,7 @@ import cloup
 
 from triton_kit.cli.command import kit_command
 from triton_kit.cli.options import json_option, shape_option
+from triton_kit.cli.output import echo
 
 _FILE = click.Path(path_type=Path)
 
@@ -66,6 +67,6 @@ def command(
     asked = profile_spec(shapes, batch=batch, runs=runs, warm_up=warm_up)
     facts = describe(file, profile=asked if profile else None)
     if as_json:
-        click.echo(as_text(facts), nl=False)
+        echo(as_text(facts), nl=False)
     else:
-        click.echo("\n".join(description_lines(facts)))
+        echo("\n".join(description_lines(facts)))

@@ -319,7 +319,7 @@ class ConversionSettings:
         0,
         flag="--seed",
         group=_GATE,
-        metavar="NUMBER",
+        metavar="N",
         bounds=(0, None),
         help="Seed of random inputs.",
     )
