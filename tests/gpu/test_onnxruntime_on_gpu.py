@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 import tritonclient.grpc as client_library
 from onnx import TensorProto
-from onnx_models import accumulate, affine, identity, lookup, mix
+from onnx_models import accumulate, affine, convolve, identity, lookup, mix
 from tritonclient.utils import InferenceServerException
 
 from triton_kit.serving.embedded import running
@@ -40,11 +40,15 @@ ACCELERATED = """optimization { execution_accelerators { gpu_execution_accelerat
   name: "cuda" parameters { key: "cudnn_conv_use_max_workspace" value: "0" }
 } } }
 """
+SIZES = 'parameters {{ key: "cuda_batch_sizes" value {{ string_value: "{}" }} }}\n'
 SMALL = 'parameters { key: "gpu_mem_limit" value { string_value: "8388608" } }\n'
 MODELS = {
     "affine": (affine(shape=("batch", "n")), "max_batch_size: 16\n", 1),
     "two": (affine(shape=("batch", "n")), JOIN, 2),
     "mix": (mix(), JOIN, 1),
+    "convolve": (convolve(), JOIN, 1),
+    "sized": (mix(), JOIN + SIZES.format("3,7"), 1),
+    "unsized": (convolve(), JOIN + SIZES.format("off"), 1),
     "lookup": (lookup(), JOIN, 1),
     "strings": (identity(TensorProto.STRING, ["batch", "n"]), "", 1),
     "state": (accumulate(), STATE, 1),
@@ -126,6 +130,36 @@ def test_two_inputs_are_as_on_the_cpu(client):
         product, total = session.run(["product", "total"], {"a": a, "b": b})
         np.testing.assert_allclose(answer["product"], product, rtol=1e-6)
         np.testing.assert_allclose(answer["total"], total, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("model", ["convolve", "unsized"])
+def test_batches_padded_to_a_fixed_size_give_each_request_its_rows(client, model):
+    session = ort.InferenceSession(convolve(), providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(8)
+    inputs = [
+        rng.normal(size=(rows, 3, 8, 8)).astype(np.float32)
+        for rows in (1, 2, 3, 5, 9, 16, 1, 1, 4, 13, 7)
+    ]
+
+    with ThreadPoolExecutor(4) as pool:
+        outputs = list(pool.map(lambda x: infer(client, model, {"x": x})["y"], inputs))
+
+    for x, y in zip(inputs, outputs, strict=True):
+        np.testing.assert_allclose(
+            y, session.run(None, {"x": x})[0], rtol=1e-3, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("rows", range(1, 17))
+def test_sizes_can_be_given(client, rows):
+    rng = np.random.default_rng(rows)
+    a = rng.normal(size=(rows, 700)).astype(np.float32)
+    b = rng.integers(-9, 9, (rows, 700))
+
+    response = infer(client, "sized", {"a": a, "b": b})
+
+    np.testing.assert_allclose(response["product"], a * b, rtol=1e-6)
+    assert response["total"].shape == (rows, 1)
 
 
 def test_strings_pass(client):

@@ -36,6 +36,15 @@ def affine(*, shape=("batch", 4)) -> bytes:
     return graph_bytes(nodes, *tensors, constants)
 
 
+def convolve() -> bytes:
+    """Return y, float32 (batch, 4, 6, 6): a 3x3 convolution of x (batch, 3, 8, 8)."""
+    weights = [((7 * index) % 11 - 5) / 5 for index in range(4 * 3 * 3 * 3)]
+    constant = helper.make_tensor("w", FLOAT, [4, 3, 3, 3], weights)
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    x, y = ("x", FLOAT, ("batch", 3, 8, 8)), ("y", FLOAT, ("batch", 4, 6, 6))
+    return graph_bytes([node], [x], [y], [constant])
+
+
 def identity(data_type: int, shape) -> bytes:
     """Return y = x, of any type and shape."""
     node = helper.make_node("Identity", ["x"], ["y"])

@@ -68,6 +68,16 @@ static Error *copy_buffers(const InstanceState *instance, const Piece *piece, ch
   return NULL;
 }
 
+/* Fill a batch up to its size with copies of its own rows: any model takes those. */
+static Error *pad(const InstanceState *instance, char *to, Memory memory, uint64_t used, uint64_t padded) {
+  while (used && used < padded) {
+    const uint64_t bytes = used < padded - used ? used : padded - used;
+    CHECK(copy(to + used, memory, to, memory, bytes, instance->graph->stream));
+    used += bytes;
+  }
+  return NULL;
+}
+
 /* Join the bytes of all requests; `data` is where they are, in memory of kind `memory`. */
 static Error *join_bytes(InstanceState *instance, size_t index, Part **parts, size_t count, bool may_be_on_device,
                          void **data, uint64_t *bytes, Memory *memory) {
@@ -75,10 +85,13 @@ static Error *join_bytes(InstanceState *instance, size_t index, Part **parts, si
   const bool has_gpu = instance->graph->device >= 0;
   for (size_t part = 0; part < count; part++)
     if (__builtin_add_overflow(total, parts[part]->pieces[index].bytes, &total)) return out_of_memory(UINT64_MAX);
+  uint64_t padded = total;
+  if (instance->size && __builtin_mul_overflow(total / (uint64_t)instance->rows, (uint64_t)instance->size->rows, &padded))
+    return out_of_memory(UINT64_MAX);
   Buffer *host = &instance->joined[index], *device = &instance->on_device[index];
-  CHECK(reserve(host, has_gpu ? MEMORY_PINNED : MEMORY_CPU, total));
-  const bool on_device = has_gpu && may_be_on_device && total > LEAST_ON_DEVICE_BYTES;
-  if (on_device) CHECK(reserve(device, MEMORY_GPU, total));
+  CHECK(reserve(host, has_gpu ? MEMORY_PINNED : MEMORY_CPU, padded));
+  const bool on_device = has_gpu && may_be_on_device && padded > LEAST_ON_DEVICE_BYTES;
+  if (on_device) CHECK(reserve(device, MEMORY_GPU, padded));
   char *to = on_device ? device->data : host->data;
   *memory = on_device ? MEMORY_GPU : host->memory;
   for (size_t part = 0; part < count; part++) {
@@ -87,8 +100,9 @@ static Error *join_bytes(InstanceState *instance, size_t index, Part **parts, si
     used += piece->bytes;
   }
   if (has_gpu && !on_device) CHECK(wait_for_copies(instance->graph->stream));
+  CHECK(pad(instance, to, *memory, total, padded));
   *data = to;
-  *bytes = total;
+  *bytes = padded;
   return NULL;
 }
 
@@ -135,9 +149,11 @@ Error *join_input(InstanceState *instance, size_t index, Part **parts, size_t co
   if (!joined_shape(source, index, parts, count, batched, shape, &axes))
     return failed(ERROR_INVALID_ARG, "input '%s' has an impossible shape", source->tensor.name);
   if (source->tensor.type == ORT_STRING) return join_strings(instance, index, parts, count, shape, axes, value);
+  const bool is_padded = instance->size && instance->size->rows != instance->rows;
+  if (is_padded) shape[0] = instance->size->rows;
   Memory memory = MEMORY_CPU;
   const Piece *only = &parts[0]->pieces[index];
-  void *data = count == 1 ? (void *)usable_buffer(instance, only, &memory) : NULL;
+  void *data = count == 1 && !is_padded ? (void *)usable_buffer(instance, only, &memory) : NULL;
   uint64_t bytes = only->bytes;
   if (!data) CHECK(join_bytes(instance, index, parts, count, true, &data, &bytes, &memory));
   const MemoryInfo *info = memory == MEMORY_GPU ? instance->gpu_memory : ort_cpu;

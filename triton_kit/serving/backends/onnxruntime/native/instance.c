@@ -42,6 +42,7 @@ static Error *open_on_device(InstanceState *instance, int32_t device, bool *work
   if (!error) {
     error = use_cuda(model->config, model->name, options, device, stream, works);
     if (!error && *works) error = open_and_apply(model, options, &instance->graph);
+    if (!error && *works) error = open_sizes(instance, options);
     ort.release_options(options);
   }
   if (error || !*works) {
@@ -104,6 +105,7 @@ static void free_instance(InstanceState *instance) {
   free(instance->output_names);
   free(instance->output_values);
   free(instance->output_places);
+  close_sizes(instance);
   if (instance->binding) ort.release_binding(instance->binding);
   if (instance->gpu_memory) ort.release_memory_info(instance->gpu_memory);
   if (instance->pinned_memory) ort.release_memory_info(instance->pinned_memory);

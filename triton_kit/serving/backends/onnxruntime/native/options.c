@@ -114,7 +114,7 @@ static Error *collect_cuda_options(const Json *config, const char *model, Pairs 
   static const char *const searches[] = {"EXHAUSTIVE", "HEURISTIC", "DEFAULT"};
   static const char *const growths[] = {"kNextPowerOfTwo", "kSameAsRequested"};
   static const char *const plain[] = {"gpu_mem_limit", "do_copy_in_default_stream", "cudnn_conv_use_max_workspace",
-                                      "cudnn_conv1d_pad_to_nc1d", "enable_cuda_graph", "use_tf32",
+                                      "cudnn_conv1d_pad_to_nc1d", "use_tf32",
                                       "use_ep_level_unified_stream", "prefer_nhwc"};
   /* EXHAUSTIVE, the C++ backend's own, costs each new batch size up to a second. */
   set_pair(pairs, "cudnn_conv_algo_search", "HEURISTIC");

@@ -164,6 +164,10 @@ Error *split_output(InstanceState *instance, size_t index, Value *value, Memory 
   size_t axes = 0;
   Content content = {.memory = memory};
   Error *error = read_content(&instance->graph->results[index].tensor, value, &content, shape, &axes);
+  if (instance->size && axes && shape[0] == instance->size->rows) { /* leave the padding out */
+    content.elements = content.elements / shape[0] * instance->rows;
+    shape[0] = instance->rows;
+  }
   if (!error) error = share_out(instance, index, &content, parts, count, shape, axes);
   /* Copies to a GPU may still read what is freed here. */
   if (content.owned && !error) error = wait_for_copies(instance->graph->stream);

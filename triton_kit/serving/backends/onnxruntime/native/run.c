@@ -53,10 +53,14 @@ static bool belongs_on_device(const InstanceState *instance, size_t result, Part
   return false;
 }
 
-static Error *take_bound_outputs(InstanceState *instance, size_t outputs) {
+static Binding *binding_of(const InstanceState *instance) {
+  return instance->size ? instance->size->binding : instance->binding;
+}
+
+static Error *take_bound_outputs(InstanceState *instance, const Binding *binding, size_t outputs) {
   Value **values = NULL;
   size_t count = 0;
-  ORT_CHECK(ort.bound_outputs(instance->binding, ort_allocator, &values, &count));
+  ORT_CHECK(ort.bound_outputs(binding, ort_allocator, &values, &count));
   for (size_t index = 0; index < count; index++) {
     if (index < outputs)
       instance->output_values[index] = values[index];
@@ -70,15 +74,20 @@ static Error *take_bound_outputs(InstanceState *instance, size_t outputs) {
 /* On a GPU, inputs and outputs are bound where they are, so that nothing takes a detour. */
 static Error *run_on_device(InstanceState *instance, Part **parts, size_t part_count, size_t inputs, size_t outputs,
                             bool *on_device) {
+  Session *const session = instance->size ? instance->size->session : instance->graph->session;
+  Binding *const binding = binding_of(instance);
   for (size_t index = 0; index < inputs; index++)
-    ORT_CHECK(ort.bind_input(instance->binding, instance->input_names[index], instance->input_values[index]));
+    ORT_CHECK(ort.bind_input(binding, instance->input_names[index], instance->input_values[index]));
   for (size_t index = 0; index < outputs; index++) {
-    on_device[index] = belongs_on_device(instance, instance->output_places[index], parts, part_count);
-    ORT_CHECK(ort.bind_output_to(instance->binding, instance->output_names[index],
-                                 on_device[index] ? instance->gpu_memory : instance->pinned_memory));
+    const size_t result = instance->output_places[index];
+    on_device[index] = belongs_on_device(instance, result, parts, part_count);
+    /* Strings are objects, which only memory of the CPU's own allocator can hold. */
+    const bool is_string = instance->graph->results[result].tensor.type == ORT_STRING;
+    const MemoryInfo *memory = is_string ? ort_cpu : on_device[index] ? instance->gpu_memory : instance->pinned_memory;
+    ORT_CHECK(ort.bind_output_to(binding, instance->output_names[index], memory));
   }
-  ORT_CHECK(ort.run_bound(instance->graph->session, NULL, instance->binding));
-  return take_bound_outputs(instance, outputs);
+  ORT_CHECK(ort.run_bound(session, NULL, binding));
+  return take_bound_outputs(instance, binding, outputs);
 }
 
 static Error *run_graph(InstanceState *instance, Part **parts, size_t part_count, size_t inputs, size_t outputs,
@@ -87,8 +96,8 @@ static Error *run_graph(InstanceState *instance, Part **parts, size_t part_count
   set_crash_name(instance->model->name);
   if (instance->binding) {
     error = run_on_device(instance, parts, part_count, inputs, outputs, on_device);
-    ort.clear_inputs(instance->binding);
-    ort.clear_outputs(instance->binding);
+    ort.clear_inputs(binding_of(instance));
+    ort.clear_outputs(binding_of(instance));
   } else {
     error = ort_failed(ort.run(instance->graph->session, NULL, instance->input_names,
                                (const Value *const *)instance->input_values, inputs, instance->output_names, outputs,
@@ -113,6 +122,9 @@ static Error *run_once(InstanceState *instance, Part **parts, size_t count, uint
   bool on_device[outputs + 1];
   memset(on_device, 0, sizeof on_device);
   size_t inputs = 0;
+  instance->rows = 0;
+  for (size_t index = 0; index < count; index++) instance->rows += parts[index]->rows;
+  instance->size = size_for(instance, instance->rows);
   Error *error = join_inputs(instance, parts, count, &inputs);
   *compute_ns = now_ns();
   if (!error) error = run_graph(instance, parts, count, inputs, outputs, on_device);

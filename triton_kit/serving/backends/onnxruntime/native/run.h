@@ -25,6 +25,13 @@ typedef struct {
   uint64_t compute_ns, computed_ns;
 } Part;
 
+/* A session that runs one batch size; smaller batches are padded to it. */
+typedef struct {
+  int64_t rows;
+  Session *session;
+  Binding *binding;
+} Sized;
+
 typedef struct {
   Instance *triton;
   ModelState *model;
@@ -39,7 +46,18 @@ typedef struct {
   /* Only on a GPU. */
   Binding *binding;
   MemoryInfo *gpu_memory, *pinned_memory;
+  Sized *sizes; /* smallest first */
+  size_t size_count;
+  /* Of the run under way. */
+  const Sized *size; /* NULL: the batch is run as it is */
+  int64_t rows;
 } InstanceState;
+
+/* Open a session per batch size, where that pays; the graph is open already. */
+Error *open_sizes(InstanceState *instance, const Options *options);
+void close_sizes(InstanceState *instance);
+/* Return the smallest size that takes so many rows; NULL: none. */
+const Sized *size_for(const InstanceState *instance, int64_t rows);
 
 /* Read what a request brings and wants; `part` has its request. */
 Error *read_part(const InstanceState *instance, Part *part);
