@@ -224,7 +224,7 @@ def test_no_single_node_can_leave_what_bisect_keeps(order):
 def test_bisect_never_keeps_all_nodes(order):
     gate = Gate(min_snr_db=140)
 
-    with pytest.raises(VerifyError, match="dB, needs 140"):
+    with pytest.raises(VerifyError, match="dB, needs 120"):
         convert(order("cnn", precision="int8", gate=gate, bisect=True))
 
 
