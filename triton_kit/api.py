@@ -7,7 +7,7 @@ it prints nothing. Each may run in any thread.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +38,8 @@ def build(
     target: str | None = None,
     output: AnyPath | None = None,
     cache: AnyPath | None = None,
+    use_cache: bool = True,
+    only: Iterable[str] = (),
     on_progress: Callable[[str], None] | None = None,
 ) -> BuildResult:
     """Build the models and pipelines of a project into a model repository.
@@ -46,7 +48,9 @@ def build(
         project: a folder with a triton-kit.yaml, or the file.
         target: one of the project's targets; None: the first.
         output: the repository; None: `model_repository` beside triton-kit.yaml.
-        cache: a folder of converted models, by content.
+        cache: a folder of converted models, by content; None: one of the user.
+        use_cache: whether converted models are looked up, and kept.
+        only: models and pipelines to build; empty: all.
         on_progress: called with a line of text for each step.
     """
     from triton_kit import build_project
@@ -56,6 +60,8 @@ def build(
         load_project(Path(project), target=target),
         output=_path(output),
         cache=_path(cache),
+        use_cache=use_cache,
+        only=only,
         on_progress=on_progress or (lambda _: None),
     )
 
@@ -150,26 +156,36 @@ def convert(
 
 
 def check(
-    repository: AnyPath,
+    repository: AnyPath | Sequence[AnyPath],
     *,
     release: str = "2.51",
     gpus: int = 0,
     strict: bool = False,
     backends: Sequence[str] | None = None,
+    model_config_name: str = "",
+    model_namespacing: bool = False,
 ) -> CheckReport:
     """Report which models of a repository a Triton server would reject, and why.
 
     Args:
-        repository: the folder of model folders.
+        repository: the folder of model folders; or several, served together.
         release: the server's version (`2.51`) or container tag (`24.10`).
         gpus: how many GPUs the server has.
         strict: the server runs with --disable-auto-complete-config.
         backends: the backends that it has; None: those of the release's container.
+        model_config_name: the server's --model-config-name.
+        model_namespacing: the server runs with --model-namespacing.
     """
     from triton_kit.repository.check.check import check_repository
 
     return check_repository(
-        Path(repository), server=release, gpus=gpus, strict=strict, backends=backends
+        repository,
+        server=release,
+        gpus=gpus,
+        strict=strict,
+        backends=backends,
+        config_name=model_config_name,
+        namespacing=model_namespacing,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any  # JSON values
 
-from triton_kit.build_model import Built, declared_tensors, max_batch_size, no_source
+from triton_kit.built import Built, declared_tensors, max_batch_size, no_source
 from triton_kit.errors import SpecError
 from triton_kit.project.fields import config_fields
 from triton_kit.project.spec import ModelSpec, Project

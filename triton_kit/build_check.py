@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 from triton_kit.artifact import inspect_onnx
-from triton_kit.build_as_is import is_as_is
-from triton_kit.build_model import declared_tensors, no_source, target_of
+from triton_kit.build_as_is import build_as_is, is_as_is
+from triton_kit.build_files import check_files
+from triton_kit.built import declared_tensors, no_source, target_of
 from triton_kit.errors import SpecError, TritonKitError
 from triton_kit.locate import locate_error
 from triton_kit.project.fields import config_fields
@@ -16,6 +15,7 @@ from triton_kit.project.spec import EMBEDDED, ModelSpec, PipelineSpec, Project
 from triton_kit.repository.check.embedded import unsupported_features
 from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.repository.generate.pipeline import NEWEST, Step, ensemble_config
+from triton_kit.triton.schema import ModelConfig
 
 
 def check_project(project: Project) -> None:
@@ -29,6 +29,7 @@ def check_project(project: Project) -> None:
     configs: dict[str, ModelConfig | None] = {}
     for name, spec in project.spec.models.items():
         try:
+            check_files(project, name, spec)
             configs[name] = _names_of(project, name, spec)
         except SpecError as error:
             locate_error(project, error, "models", name)
@@ -92,6 +93,7 @@ def _names_of(project: Project, name: str, spec: ModelSpec) -> ModelConfig | Non
     is_python = spec.backend is None and is_as_is(project, spec)
     if is_python:
         config.backend = "python"
+        build_as_is(project, name, spec)  # it parses the files
     _require_target(project, name, config)
     known: dict[str, list[str]] | None
     if is_as_is(project, spec):

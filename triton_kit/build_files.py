@@ -9,12 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from triton_kit.build_model import Built, target_of
+from triton_kit.built import Built, target_of
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.project.spec import EMBEDDED, ModelSpec, Project
 from triton_kit.repository.generate.warmup import GENERATED, Warmup, add_warmup
+from triton_kit.triton.schema import ModelConfig
 
 _ENVIRONMENT = "EXECUTION_ENV_PATH"
 _MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
@@ -55,6 +55,21 @@ def add_files(project: Project, spec: ModelSpec, built: Built) -> Built:
         files=files,
         notes=(*built.notes, *notes),
     )
+
+
+def check_files(project: Project, name: str, spec: ModelSpec) -> None:
+    """Refuse a file that a model needs and that is not there.
+
+    Raises:
+        SpecError: the file, and the key that names it.
+    """
+    for _ in _listed(project, name, spec):
+        pass
+    for tensor in spec.outputs.values():
+        if tensor.labels is not None:
+            _require_labels(name, project.path(tensor.labels))
+    _packed_environment(project, name, spec)
+    _check_requirements(project, name, spec)
 
 
 def _listed(project: Project, name: str, spec: ModelSpec) -> Iterator[tuple[str, Path]]:
@@ -103,11 +118,7 @@ def _labels(
 ) -> Iterator[tuple[str, Path]]:
     """Yield the label files that `labels`, or the config itself, names."""
     for name, path in _label_files(project, spec, config).items():
-        if not path.is_file():
-            raise SpecError(
-                f"model {config.name!r}: the label file {path} is not there",
-                hint="one label a line; the path starts at the project's folder",
-            )
+        _require_labels(config.name, path)
         yield name, path
 
 
@@ -139,6 +150,26 @@ def _label_files(
     return found
 
 
+def _require_labels(model: str, path: Path) -> None:
+    if not path.is_file():
+        raise SpecError(
+            f"model {model!r}: the label file {path} is not there",
+            hint="one label a line; the path starts at the project's folder",
+        )
+
+
+def _packed_environment(project: Project, name: str, spec: ModelSpec) -> Path | None:
+    if spec.environment is None:
+        return None
+    path = project.path(spec.environment)
+    if not path.is_file():
+        raise SpecError(
+            f"model {name!r}: the environment {path} is not there",
+            hint="pack one: conda-pack -o environment.tar.gz",
+        )
+    return path
+
+
 def _environment_path(config: ModelConfig) -> str:
     if _ENVIRONMENT not in config.parameters:
         return ""
@@ -148,14 +179,9 @@ def _environment_path(config: ModelConfig) -> str:
 def _environment(
     project: Project, name: str, spec: ModelSpec, config: ModelConfig
 ) -> dict[str, Path]:
-    if spec.environment is None:
+    path = _packed_environment(project, name, spec)
+    if path is None:
         return {}
-    path = project.path(spec.environment)
-    if not path.is_file():
-        raise SpecError(
-            f"model {name!r}: the environment {path} is not there",
-            hint="pack one: conda-pack -o environment.tar.gz",
-        )
     value = f"{_MODEL_DIRECTORY}/{path.name}"
     config.parameters[_ENVIRONMENT].string_value = value
     return {path.name: path}

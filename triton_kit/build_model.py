@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+<<<<<<< HEAD
 from dataclasses import dataclass, field, replace
+=======
+>>>>>>> 033ebbc (project, repository: plain words; a project is checked without importing the converter)
 from pathlib import Path
 from typing import Any
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
+from triton_kit.built import (
+    Built,
+    declared_tensors,
+    max_batch_size,
+    no_source,
+    target_of,
+)
 from triton_kit.conversion.onnx.onnx_file import artifact_files
 from triton_kit.conversion.pipeline import convert
 from triton_kit.conversion.spec import ConvertResult, ConvertSpec
@@ -29,34 +37,17 @@ from triton_kit.project.spec import (
     EMBEDDED,
     ModelSpec,
     Project,
-    TargetSpec,
     TensorSpec,
 )
 from triton_kit.repository.generate.batch_axis import check_batch_axis
-from triton_kit.repository.generate.config import config_from_fields, model_config
+from triton_kit.repository.generate.config import model_config
 from triton_kit.repository.publish.layout import ARTIFACT_NAMES
 from triton_kit.repository.publish.manifest import sha256
-from triton_kit.tensors import DYNAMIC, Tensor, data_type
 
 PLANS = ".triton-kit/plans"
 _BACKENDS = {"onnx": "onnxruntime", "plan": "tensorrt"}
 # ModelConfig's optimization.graph.level for ONNX Runtime's; without it: all.
 _GRAPH_LEVELS = {"extended": 1, "basic": -1, "off": 2}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A model that is ready to publish: its config, its files, what to say of it.
-
-    `version_files` are where they are now, by their names in a version's folder;
-    `files` what goes beside the versions.
-    """
-
-    config: ModelConfig
-    version_files: Mapping[str, Path]
-    facts: dict[str, Any]  # JSON for the manifest
-    files: dict[str, bytes | Path] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def build_model(
@@ -161,11 +152,6 @@ def _version_files(result: ConvertResult) -> dict[str, Path]:
     return {name: artifact} | {path.name: path for path in weights}
 
 
-def target_of(project: Project) -> TargetSpec:
-    """Return the target that a project is built for."""
-    return project.spec.targets.get(project.target, TargetSpec())
-
-
 def _release(project: Project) -> str | None:
     triton = target_of(project).triton
     return None if triton == EMBEDDED else triton
@@ -177,12 +163,6 @@ def _check_batch(name: str, fields: Mapping[str, Any], order: ConvertSpec) -> No
         for profile in order.profiles
     ]
     check_batch_axis(name, max_batch_size(name, fields), bounds)
-
-
-def max_batch_size(name: str, fields: Mapping[str, Any]) -> int:
-    """Return the largest batch of a config's fields; 0 where it has no batch axis."""
-    # What stands under `config` is whatever YAML holds.
-    return int(config_from_fields(name, fields).max_batch_size)
 
 
 def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:
@@ -252,14 +232,6 @@ def _source(project: Project, name: str, spec: ModelSpec) -> Path | str:
     raise no_source(name, source)
 
 
-def no_source(name: str, source: Path) -> SpecError:
-    """Return the error for a source that is not there."""
-    return SpecError(
-        f"model {name!r}: source {source} is not a file or folder: found nothing",
-        hint="paths in triton-kit.yaml start at its folder",
-    )
-
-
 def _profiles(spec: ModelSpec) -> tuple[dict[str, ShapeRange], ...]:
     first = {n: r for n, t in spec.inputs.items() if (r := _range(t))}
     more = [
@@ -269,6 +241,7 @@ def _profiles(spec: ModelSpec) -> tuple[dict[str, ShapeRange], ...]:
     return (first, *(first | profile for profile in more))
 
 
+<<<<<<< HEAD
 def declared_tensors(
     name: str, specs: Mapping[str, TensorSpec], *, is_batched: bool = False
 ) -> list[Tensor]:
@@ -285,6 +258,10 @@ def declared_tensors(
         shape = (*batch, *spec.shape)
         tensors.append(Tensor(name=tensor, dtype=data_type(spec.dtype), shape=shape))
     return tensors
+=======
+def _options(spec: ModelSpec) -> dict[str, str]:
+    return {name: str(value).lower() for name, value in spec.builder.items()}
+>>>>>>> 033ebbc (project, repository: plain words; a project is checked without importing the converter)
 
 
 def _range(spec: TensorSpec) -> ShapeRange | None:

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 from triton_kit.build_as_is import build_as_is, is_as_is
 from triton_kit.build_check import check_project, pipeline_order, pipeline_steps
 from triton_kit.build_files import add_files
+<<<<<<< HEAD
 from triton_kit.build_model import (
     PLANS,
     Built,
@@ -23,6 +22,9 @@ from triton_kit.build_model import (
     target_of,
     write_plan_script,
 )
+=======
+from triton_kit.built import Built, target_of
+>>>>>>> 033ebbc (project, repository: plain words; a project is checked without importing the converter)
 from triton_kit.errors import RepositoryError, SpecError, TritonKitError, did_you_mean
 from triton_kit.locate import locate_error, locate_field
 from triton_kit.project.load import REPOSITORY_NAME
@@ -37,6 +39,7 @@ from triton_kit.repository.publish.layout import CONFIG_FILE, model_folder
 from triton_kit.repository.publish.manifest import write_manifest
 from triton_kit.repository.publish.preview import link_models
 from triton_kit.repository.publish.publish import Draft, Published, publish
+from triton_kit.triton.schema import ModelConfig
 
 _MANY_GPUS = 64
 # Warnings of a check: the server's core accepts a model without its file, a backend
@@ -166,6 +169,9 @@ def _build_models(
     cache: Path | None,
     on_progress: Progress,
 ) -> list[Built]:
+    # Only now: the converter's imports take longer than the checks before it.
+    from triton_kit.build_model import PlansToComeError, PlanToCome, build_model
+
     models = []
     to_come: list[MissingPlan] = []  # all at once: one trip to the GPU
     for name, spec in project.spec.models.items():
@@ -243,7 +249,7 @@ def _check(
     """Refuse what the target's server would refuse; return the check's warnings.
 
     The repository is judged as it will be: versions that are there are served as well,
-    as the version policy says, and one config is for all of them.
+    as the version policy selects, and one config is for all of them.
 
     Raises:
         RepositoryError: a model would not load; the server's reason and what to do.

@@ -18,7 +18,7 @@ Key: TypeAlias = str | int
 Keys: TypeAlias = tuple[Key, ...]
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 
-# YAML's `<<: *base`: the keys of another mapping, where this one does not say them.
+# YAML's `<<: *base`: the keys of another mapping, where this one does not set them.
 _MERGE = "tag:yaml.org,2002:merge"
 # PyYAML reads about 200 kB in a second.
 _MOST_BYTES = 1 << 20
@@ -31,7 +31,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a YAML file says, and where it says it.
+    """The values of a YAML file, and the line of each.
 
     `lines` has the line (from 1) of every value by its path of keys and indices; of a
     mapping's entry, the line of its key. `variables` has the values that came from the
@@ -153,7 +153,7 @@ class _Reader:
         return merged | data
 
     def _merged(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Plain]:
-        """Return what the merge keys of a mapping bring; the first says a key."""
+        """Return the entries of merge keys; of equal keys the first one wins."""
         found: dict[str, Plain] = {}
         line = self.lines.get(keys)
         for part in _merged_nodes(node):

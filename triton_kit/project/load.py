@@ -25,8 +25,8 @@ def load_project(
     """Load a project from its folder or its file, as `target` (or the first) sees it.
 
     Raises:
-        SpecError: there is no such file or target, or the file says something that
-            cannot be; the message begins with the file and line.
+        SpecError: there is no such file or target, or the file is not valid;
+            the message begins with the file and line.
     """
     file = _project_file(path)
     document = read_document(file, env=os.environ if env is None else env)
@@ -72,7 +72,7 @@ def _choose_target(document: Document, wanted: str | None) -> str:
 
 
 def _overrides(data: dict[str, Plain], target: str) -> dict[str, Plain]:
-    """Return what the target says of models; wrong shapes are pydantic's to report."""
+    """Return the fields of models that the target sets, of whatever type."""
     found: Plain = data
     for key in ("targets", target, "models"):
         found = found.get(key) if isinstance(found, dict) else None
@@ -100,7 +100,7 @@ def _explain(error: ValidationError, document: Document, target: str) -> SpecErr
     # A misspelt key is also a missing one: the misspelling is what helps.
     details = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     keys = _yaml_keys(details["loc"])
-    place = document.place(_where_said(keys, document, target))
+    place = document.place(_where_set(keys, document, target))
     where = ".".join(str(key) for key in keys)
     if details["type"] == "extra_forbidden":
         known = _fields_at(keys[:-1])
@@ -119,12 +119,13 @@ def _yaml_keys(loc: tuple[Key, ...]) -> tuple[Key, ...]:
     return tuple(key for key in loc if key != "[key]")
 
 
-def _where_said(
+def _where_set(
     keys: tuple[Key, ...], document: Document, target: str
 ) -> tuple[Key, ...]:
-    """A model's field may have been said by the target instead."""
-    said = ("targets", target, *keys)
-    return said if keys[:1] == ("models",) and said[:5] in document.lines else keys
+    """Return where a field is set: the target may override a model's."""
+    override = ("targets", target, *keys)
+    is_override = keys[:1] == ("models",) and override[:5] in document.lines
+    return override if is_override else keys
 
 
 def _reason(details: ErrorDetails) -> str:

@@ -1,4 +1,4 @@
-"""How Triton shall serve a model: short forms for ModelConfig's commonest fields."""
+"""How Triton serves a model: short forms for ModelConfig's commonest fields."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class QueuePolicySpec(Spec):
 
 
 class BatchingSpec(Spec):
-    """How Triton joins requests; `dynamic: false` leaves it to the client."""
+    """How Triton joins requests; with `dynamic: false` clients send batches."""
 
     max_batch_size: Positive
     dynamic: bool = True
@@ -58,7 +58,7 @@ class BatchingSpec(Spec):
 
 
 class ResourceSpec(Spec):
-    """So many units of a resource that one execution takes."""
+    """How many units of a resource one execution takes."""
 
     name: str
     count: Positive
@@ -66,7 +66,7 @@ class ResourceSpec(Spec):
 
 
 class RateLimitSpec(Spec):
-    """What an execution needs, and how often it goes before others (1 is most)."""
+    """What an execution needs, and its priority (1 is the highest)."""
 
     resources: tuple[ResourceSpec, ...] = ()
     priority: NotNegative = 0
@@ -108,7 +108,7 @@ class ControlSpec(Spec):
 
 
 class StateSpec(Spec):
-    """A tensor that the model hands to its own next request of a sequence."""
+    """A tensor that the model passes to the next request of the same sequence."""
 
     input: str
     output: str
@@ -154,7 +154,7 @@ class SequenceSpec(Spec):
 
 
 class AcceleratorSpec(Spec):
-    """An accelerator inside a backend: `tensorrt` or `openvino` in onnxruntime, say."""
+    """An accelerator inside a backend, such as `tensorrt` in onnxruntime."""
 
     name: str
     parameters: dict[str, str] = {}
@@ -183,7 +183,7 @@ class OptimizationSpec(Spec):
 
 
 class WarmupSpec(Spec):
-    """Requests that a model answers before it is called ready.
+    """Requests that a model runs before it is ready.
 
     `data` is `zeros`, `random`, or an .npz file of the project whose arrays are named
     after inputs; its first rows are the batch. An axis that varies has its `opt` size.
@@ -214,7 +214,7 @@ class ServingSpec(Spec):
         if self.sequence and batching - {"max_batch_size"}:
             raise ValueError(
                 "sequence and dynamic batching exclude each other: with sequence, "
-                "batching may say max_batch_size alone"
+                "batching may set max_batch_size alone"
             )
         if self.response_cache and (self.decoupled or self.sequence):
             raise ValueError("response_cache goes with neither decoupled nor sequence")

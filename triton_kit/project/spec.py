@@ -1,4 +1,4 @@
-"""What `triton-kit.yaml` may say, as types."""
+"""The contents of `triton-kit.yaml`, as types."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class Project:
     def place(self, *keys: Key) -> str:
         """Return `file:line` of a value in triton-kit.yaml; of what holds it, at least.
 
-        What the target says of a model takes precedence.
+        A field that the target sets takes precedence.
         """
         if self.document is None:
             return ""

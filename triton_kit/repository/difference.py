@@ -1,4 +1,4 @@
-"""What two configs, models or repositories say differently: meaning, not text."""
+"""The differences between configs, models or repositories: in meaning, not in text."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _config(path: Path) -> Message:
         raise RepositoryError(
             f"{path}: expected a config, found no text",
             hint="diff compares configs, models' folders and repositories, not model "
-            "files: triton-kit inspect says what is in those",
+            "files: triton-kit inspect shows what is in those",
         )
     return read(content, path=path).config
 

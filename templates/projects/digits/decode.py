@@ -21,11 +21,11 @@ class TritonPythonModel:
     def execute(
         self, requests: "list[pb_utils.InferenceRequest]"
     ) -> "list[pb_utils.InferenceResponse]":
-        """Answer every request, each on its own."""
-        return [answer(request) for request in requests]
+        """Return a response for every request, each on its own."""
+        return [respond(request) for request in requests]
 
 
-def answer(
+def respond(
     request: "pb_utils.InferenceRequest",
 ) -> "pb_utils.InferenceResponse":
     """Decode the PNGs of one request."""
@@ -40,7 +40,7 @@ def answer(
 
 
 def refusal(reason: str) -> "pb_utils.InferenceResponse":
-    """Answer one request with an error."""
+    """Return an error for one request."""
     error = pb_utils.TritonError(f"png: {reason}", pb_utils.TritonError.INVALID_ARG)
     return pb_utils.InferenceResponse(error=error)
 

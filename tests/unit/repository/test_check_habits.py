@@ -1,4 +1,4 @@
-"""What the server accepts and nobody means."""
+"""What the server accepts and is most likely not intended."""
 
 import pytest
 

@@ -1,1 +1,1 @@
-"""What the server would say of a repository, without one."""
+"""A repository becomes the server's verdict, without a server."""

@@ -56,7 +56,7 @@ from triton_kit.repository.check.target import Target
 from triton_kit.repository.config.parse import ConfigSyntaxError, ParsedConfig, parse
 from triton_kit.triton.schema import ModelConfig
 
-# What the server looks at before it knows whether the model is there at all ...
+# What the server checks before it knows whether there is such a model ...
 _POLL_RULES: tuple[Rule, ...] = (
     check_identity,
     check_dynamic_batching,
@@ -81,9 +81,9 @@ class Examined:
     """A model, and what is wrong with it.
 
     Attributes:
-        folder: what lies on disk.
+        folder: the files on disk.
         parsed: the config as written; None if there is none, or none that can be read.
-        case: what the rules saw; None if the config could not be read.
+        case: the input of the rules; None if the config could not be read.
         problems: in the server's order.
         is_polled: whether the server would get as far as to load it.
         knows_tensors: whether inputs and outputs are known without the backend.

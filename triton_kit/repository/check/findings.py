@@ -27,7 +27,7 @@ class Finding:
         column: the column in characters, from 1; 0 where none is meant.
         message: what is wrong.
         hint: what to do about it, where that is known.
-        server_text: what the server itself would say; empty for what it does not see.
+        server_text: the server's own message; empty for what it does not check.
         at: the field of the config at fault, as names, indices and keys.
     """
 
@@ -49,7 +49,7 @@ class Finding:
 
     @property
     def blocks_server(self) -> bool:
-        """Whether a 2.51 server would wait for the model and never answer."""
+        """Whether a 2.51 server would wait for the model and never respond."""
         return self.rule in BLOCKING_RULES
 
     @property

@@ -76,8 +76,8 @@ def as_github(report: CheckReport) -> str:
         if finding.line:
             places |= {"line": str(finding.line), "col": str(finding.column)}
         properties = ",".join(f"{k}={_escaped(v, ':,')}" for k, v in places.items())
-        said = finding.message + (f"\nhint: {finding.hint}" if finding.hint else "")
-        lines.append(f"::{level} {properties}::{_escaped(said)}")
+        text = finding.message + (f"\nhint: {finding.hint}" if finding.hint else "")
+        lines.append(f"::{level} {properties}::{_escaped(text)}")
     return "\n".join([*lines, _summary(report)])
 
 

@@ -23,7 +23,7 @@ FieldPath = tuple[Step, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Comment:
-    """A comment and the field it speaks of.
+    """A comment and the field that it describes.
 
     Attributes:
         text: from its `#` on.
@@ -41,7 +41,7 @@ def format_config(text: str | bytes, *, path: Path = Path("config.pbtxt")) -> st
 
     Raises:
         ConfigSyntaxError: the text is no config.
-        RepositoryError: the result would say something else, or lose a comment.
+        RepositoryError: the result would mean something else, or lose a comment.
     """
     _require_utf8(text, path)
     parsed = parse(text, path=path)
@@ -156,7 +156,7 @@ def config_files(path: Path) -> list[Path]:
 
 
 def format_file(path: Path, *, write: bool = True) -> bool:
-    """Bring a file into the canonical layout; say whether it is in another one.
+    """Bring a file into the canonical layout; return whether it was in another one.
 
     Raises:
         RepositoryError: the file cannot be read or written, or is no config.

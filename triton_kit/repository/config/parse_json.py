@@ -108,7 +108,7 @@ def _field_fault(value: _JsonValue, field: FieldType, at: _Path) -> _Fault:
         return at, "", None
     if message is not None and not field.is_repeated and value is not None:
         return _fault(value, message, at)
-    # A scalar, or a list where none belongs: protobuf itself says what is wrong.
+    # A scalar, or a list where none belongs: protobuf itself reports what is wrong.
     holder = {field.name: value}
     try:
         json_format.ParseDict(holder, _new(field))

@@ -35,7 +35,7 @@ def render(config: Message, *, template: Path | None = None) -> str:
         config: any `ModelConfig`, complete or not.
         template: a project's own Jinja template. It may extend
             `config/config.pbtxt.j2` and override its blocks; `config` is the message,
-            the filter `pbtxt` writes a value. It may say more than `config` does, but
+            the filter `pbtxt` writes a value. It may set more than `config` does, but
             nothing that Triton could not read.
 
     Raises:
@@ -74,16 +74,16 @@ def _from_template(config: Message, template: Path) -> str:
 
 def _must_say(text: str, config: Message) -> None:
     try:
-        said = text_format.Parse(text, ModelConfig())
+        parsed = text_format.Parse(text, ModelConfig())
     except text_format.ParseError as error:
         raise RepositoryError(
             f"{config.name}: the rendered config.pbtxt does not parse: {error}",
             hint=f"that line is: {_line(text, error.GetLine())}",
         ) from error
     # Bytes, not `==`: they also tell empty messages from absent ones, and NaN is NaN.
-    if _bytes(said) != _bytes(config):
+    if _bytes(parsed) != _bytes(config):
         raise RepositoryError(
-            f"{config.name}: the rendered config.pbtxt says something else than was "
+            f"{config.name}: the rendered config.pbtxt means something else than was "
             "meant",
             hint="the message holds fields that this schema does not know",
         )

@@ -1,4 +1,4 @@
-"""The batch axis of a model's profiles, held against its max_batch_size."""
+"""The batch axis of a model's profiles, compared with its max_batch_size."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def check_batch_axis(
         return
     for number, profile in enumerate(given):
         if len(set(profile.values())) > 1:
-            said = ", ".join(
+            bounds = ", ".join(
                 f"{i}: {low} to {high}" for i, (low, high) in profile.items()
             )
             raise SpecError(
                 f"model {name!r}: the inputs of profile {number} have different "
-                f"batch axes: {said}",
+                f"batch axes: {bounds}",
                 hint="the first size of min, opt and max is the batch: write the same",
             )
     least = min(low for profile in given for low, _ in profile.values())

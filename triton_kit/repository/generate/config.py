@@ -7,11 +7,10 @@ from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.tensors import DYNAMIC, Shape, Tensor
-from triton_kit.triton.schema import FieldType
+from triton_kit.triton.schema import FieldType, ModelConfig
 
 
 def model_config(

@@ -79,7 +79,7 @@ def _batch_size(path: Path, model: OnnxModel) -> int:
 
 
 def _has_one_size(path: Path, model: OnnxModel) -> bool:
-    """Whether all first axes have one size, as far as their names say.
+    """Whether all first axes have one size, as far as their names tell.
 
     Another name may be another size (of boxes that were found, say), or the same one
     that the exporter named again: then the graph itself decides.

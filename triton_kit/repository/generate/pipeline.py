@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any  # JSON values by proto name
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.repository.check.folder import ModelFolder
 from triton_kit.repository.check.rules.case import Case, Problem
@@ -18,7 +16,7 @@ from triton_kit.repository.check.rules.wiring import check_wiring
 from triton_kit.repository.check.target import Target
 from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.tensors import DYNAMIC, Shape
-from triton_kit.triton.schema import Message
+from triton_kit.triton.schema import Message, ModelConfig
 
 NEWEST = -1
 

@@ -1,4 +1,4 @@
-"""Warm-up: what a model answers before it is called ready, and the files it needs."""
+"""Warm-up: requests that a model runs before it is ready, and the files they need."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInput
-from tritonclient.utils import serialize_byte_tensor
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.samples import read_npz
 from triton_kit.tensors import DYNAMIC, DataType, Shape, data_type
+from triton_kit.triton.schema import ModelConfig, ModelInput
 
-FOLDER = "warmup"  # the server looks for the files there, inside the model's folder
+FOLDER = "warmup"  # where the server reads the files, inside the model's folder
 GENERATED = ("zeros", "random")
 
 
@@ -124,6 +123,8 @@ def _sample(
 
 def _raw(values: NDArray[Any]) -> bytes:
     if values.dtype.kind in "SU":
+        from tritonclient.utils import serialize_byte_tensor  # slow to import
+
         return bytes(serialize_byte_tensor(values.astype(object)).item())
     return np.ascontiguousarray(values).tobytes()
 

@@ -26,7 +26,7 @@ def sha256(path: Path) -> str:
 
 
 def write_manifest(version: Path, facts: Mapping[str, Any]) -> None:
-    """Describe every file of a version folder; `facts` says how they were made.
+    """Describe every file of a version folder; `facts` describe how they were made.
 
     The same files and facts give the same bytes: no clock, no path of this machine.
     """
@@ -43,7 +43,7 @@ def write_manifest(version: Path, facts: Mapping[str, Any]) -> None:
 
 
 def read_manifest(version: Path) -> dict[str, Any]:
-    """Return what a version's manifest says.
+    """Return a version's manifest.
 
     Raises:
         RepositoryError: it is missing or is not a manifest.
@@ -59,20 +59,20 @@ def read_manifest(version: Path) -> dict[str, Any]:
 
 
 def verify_manifest(version: Path) -> None:
-    """Hold a version's files against its manifest.
+    """Compare a version's files with its manifest.
 
     Raises:
         RepositoryError: a file is missing, extra or differs; it is named.
     """
-    said = read_manifest(version)["files"]
+    listed = read_manifest(version)["files"]
     found = {str(path.relative_to(version)): path for path in _files(version)}
-    for name in sorted(said.keys() | found.keys()):
+    for name in sorted(listed.keys() | found.keys()):
         path = version / name
         if name not in found:
             raise RepositoryError(f"{path}: missing, though the manifest lists it")
-        if name not in said:
+        if name not in listed:
             raise RepositoryError(f"{path}: not in the manifest")
-        if not _is_as_said(path, said[name]):
+        if not _is_as_listed(path, listed[name]):
             raise RepositoryError(
                 f"{path}: differs from its manifest",
                 hint="a published version never changes: build a new one",
@@ -87,11 +87,11 @@ def is_whole(version: Path) -> bool:
     Raises:
         RepositoryError: the manifest is missing or is not a manifest.
     """
-    said = read_manifest(version)["files"]
-    return all(_is_as_said(version / name, facts) for name, facts in said.items())
+    listed = read_manifest(version)["files"]
+    return all(_is_as_listed(version / name, facts) for name, facts in listed.items())
 
 
-def _is_as_said(path: Path, facts: object) -> bool:
+def _is_as_listed(path: Path, facts: object) -> bool:
     # The size first: it is known without reading the file.
     return (
         isinstance(facts, dict)

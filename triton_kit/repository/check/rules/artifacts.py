@@ -42,7 +42,7 @@ def check_artifacts(case: Case) -> Problems:
 
 
 def _of_older(problem: Problem, version: int) -> Problem:
-    """Say of which version it is, where a newer one may be all right."""
+    """Name the version: a newer one may be valid."""
     return replace(
         problem,
         message=f"version {version}: {problem.message}",
@@ -52,7 +52,7 @@ def _of_older(problem: Problem, version: int) -> Problem:
 
 
 def _stub(path: Path) -> Problem | None:
-    """Say that a file only stands for the model; None if it may be one."""
+    """Report a file that only stands for the model; None if it may be one."""
     try:
         with path.open("rb") as file:
             head = file.read(len(_LFS))

@@ -120,7 +120,7 @@ def _absent(case: Case, runtime: str) -> Problem:
 
 
 def check_strategy(case: Case) -> Problems:
-    """T1, T2: a batching strategy of one's own."""
+    """T1, T2: a custom batching strategy."""
     if _STRATEGY not in case.config.parameters:
         return
     path = case.config.parameters[_STRATEGY].string_value

@@ -1,4 +1,4 @@
-"""What a rule sees, and what it answers."""
+"""The input of a rule, and the problems that it returns."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Problem:
 
     Attributes:
         rule: the id of the rule.
-        server_text: the server's words; empty where it says nothing.
+        server_text: the server's message; empty where it has none.
         at: the field at fault; empty for the file as a whole.
-        message: what is wrong, if the server's words do not say it well enough.
+        message: what is wrong, if the server's message is not clear enough.
         hint: what to do about it.
         severity: `error` or `warning`.
         file: the file at fault, where it is not the config.
@@ -100,6 +100,6 @@ def has_content(path: Path) -> bool:
 
 
 def model_file(case: Case, version: int) -> Path:
-    """Return the path at which the backend looks for a version's model."""
+    """Return the path of a version's model, as its backend opens it."""
     filename: str = case.config.default_model_filename
     return case.folder.path / str(version) / filename

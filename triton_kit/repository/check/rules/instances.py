@@ -59,7 +59,7 @@ def _gpus(case: Case, group: Message, at: tuple[Step, ...]) -> Problem | None:
             "G1",
             f"{prefix}has kind KIND_GPU but no GPUs are available",
             at=(*at, "kind"),
-            hint="say how many GPUs the target has (--gpus N), or use KIND_CPU",
+            hint="set how many GPUs the target has (--gpus N), or use KIND_CPU",
         )
     for number, gpu in enumerate(group.gpus):
         if not 0 <= gpu < case.target.gpus:

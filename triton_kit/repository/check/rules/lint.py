@@ -194,7 +194,7 @@ def _backend(case: Case) -> Problems:
             "K15",
             f"the {backend} backend needs a GPU, and the target has none",
             at,
-            "say how many it has: --gpus N",
+            "set how many it has: --gpus N",
         )
     yield from _model_files(case)
 

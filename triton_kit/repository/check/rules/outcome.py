@@ -15,7 +15,7 @@ class Outcome:
         case: the model; None if its config could not be read or was refused early.
         reason: why it is not there; None if it loads.
         is_valid: False for an ensemble that does not fit its steps.
-        is_decoupled: whether it may answer more than once; an ensemble may, too.
+        is_decoupled: whether it may send several responses; an ensemble may, too.
         knows_tensors: whether its inputs and outputs are known without its backend.
     """
 

@@ -38,7 +38,7 @@ def check_sequence_batching(case: Case) -> Problems:
             f"Response Cache does not currently support model {case.name} with "
             "sequence batching scheduler. Please disable the response cache.",
             at=("response_cache",),
-            hint="remove response_cache: answers within a sequence depend on it",
+            hint="remove response_cache: responses depend on earlier requests",
         )
     broken_names = list(_control_names(case))
     yield from broken_names

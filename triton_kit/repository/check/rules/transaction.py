@@ -11,7 +11,7 @@ _TAG = re.compile(r"([A-Za-z0-9][A-Za-z0-9_]*)?")
 
 
 def check_transaction(case: Case) -> Problems:
-    """C1: a cached answer is one answer."""
+    """C1: a cached response is one response."""
     config = case.config
     if config.model_transaction_policy.decoupled and config.response_cache.enable:
         yield Problem(

@@ -16,7 +16,7 @@ from triton_kit.triton.schema import Message
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """An ensemble tensor, and who said first what it is."""
+    """An ensemble tensor, and the model that declares it first."""
 
     model: str
     data_type: int | None = None
@@ -56,7 +56,7 @@ def check_wiring(case: Case, outcomes: Mapping[str, Outcome]) -> Problems:
 
 
 def is_decoupled(case: Case, outcomes: Mapping[str, Outcome]) -> bool:
-    """Whether an ensemble may answer more than once: if any step in it may."""
+    """Whether an ensemble may send several responses: if any step may."""
     steps = case.config.ensemble_scheduling.step
     return any(
         outcomes[step.model_name].is_decoupled
@@ -282,6 +282,6 @@ def _mixed(case: Case, node: _Node, *, is_sink: bool) -> Problem:
         f"in ensemble {case.name}, step of model '{node.model}' receives inputs "
         "originated from different decoupled models",
         at=("ensemble_scheduling",),
-        hint=f"{where} from decoupled models that answer independently of each other: "
-        "their answers cannot be paired",
+        hint=f"{where} from decoupled models, which respond independently of each "
+        "other: their responses cannot be paired",
     )

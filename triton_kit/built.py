@@ -1,0 +1,66 @@
+"""A model that is ready to publish, and what every way to build one needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from triton_kit.errors import SpecError
+from triton_kit.project.spec import Project, TargetSpec, TensorSpec
+from triton_kit.repository.generate.config import config_from_fields
+from triton_kit.tensors import DYNAMIC, Tensor, data_type
+from triton_kit.triton.schema import ModelConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A model that is ready to publish: its config, its files, what to say of it.
+
+    `version_files` are where they are now, by their names in a version's folder;
+    `files` what goes beside the versions.
+    """
+
+    config: ModelConfig
+    version_files: Mapping[str, Path]
+    facts: dict[str, Any]  # JSON for the manifest
+    files: dict[str, bytes | Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def target_of(project: Project) -> TargetSpec:
+    """Return the target that a project is built for."""
+    return project.spec.targets.get(project.target, TargetSpec())
+
+
+def max_batch_size(name: str, fields: Mapping[str, Any]) -> int:
+    """Return the largest batch of a config's fields; 0 where it has no batch axis."""
+    # What stands under `config` is whatever YAML holds.
+    return int(config_from_fields(name, fields).max_batch_size)
+
+
+def no_source(name: str, source: Path) -> SpecError:
+    """Return the error for a source that is not there."""
+    return SpecError(
+        f"model {name!r}: source {source} is not a file or folder: found nothing",
+        hint="paths in triton-kit.yaml start at its folder",
+    )
+
+
+def declared_tensors(
+    name: str, specs: Mapping[str, TensorSpec], *, is_batched: bool = False
+) -> list[Tensor]:
+    """Return the tensors that a model without a graph declares, batch axis added."""
+    tensors = []
+    for tensor, spec in specs.items():
+        if spec.dtype is None or spec.shape is None:
+            raise SpecError(
+                f"model {name!r}: {tensor!r} needs dtype and shape, a Python file "
+                "does not say them",
+                hint=f"{tensor}: {{dtype: fp32, shape: [1, 8, 8]}}",
+            )
+        batch = (DYNAMIC,) if is_batched else ()
+        shape = (*batch, *spec.shape)
+        tensors.append(Tensor(name=tensor, dtype=data_type(spec.dtype), shape=shape))
+    return tensors
