@@ -15,6 +15,8 @@ from triton_kit.project.spec import EMBEDDED, ModelSpec, PipelineSpec, Project
 from triton_kit.repository.check.embedded import unsupported_features
 from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.repository.generate.pipeline import NEWEST, Step, ensemble_config
+from triton_kit.serving.backend_directory import cache_folder
+from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.triton.schema import ModelConfig
 
 
@@ -134,14 +136,21 @@ def _onnx_names(source: Path, config: ModelConfig) -> dict[str, list[str]] | Non
 
 
 def _require_target(project: Project, name: str, config: ModelConfig) -> None:
-    """Refuse a feature that the embedded server lacks, before hours of conversion."""
-    if target_of(project).triton != EMBEDDED:
+    """Refuse a feature that the embedded server lacks here, before any conversion.
+
+    Its native onnxruntime backend has all of them; without a C compiler the one in
+    Python serves.
+    """
+    features = [feature for _, feature in unsupported_features(config)]
+    if target_of(project).triton != EMBEDDED or not features:
         return
-    for _, feature in unsupported_features(config):
+    backend = choose_onnxruntime_backend("auto", cache=cache_folder())
+    if backend.kind == "python":
         raise SpecError(
-            f"model {name!r}: the embedded server has no {feature}",
-            hint="build it for a container: targets: {gpu: {triton: "
-            '"26.06"}}, then triton-kit build -t gpu',
+            f"model {name!r}: the embedded server has no {features[0]} here: its "
+            f"onnxruntime backend is {backend}",
+            hint="install a C compiler (apt-get install gcc libc6-dev), or build for a "
+            'container: targets: {gpu: {triton: "26.06"}}; triton-kit build -t gpu',
         )
 
 

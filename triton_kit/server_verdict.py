@@ -65,21 +65,22 @@ def ask_embedded_server(
         strict_model_config=strict,
         stop_within_s=5.0,
     )
+    is_native = False
     while waiting:
         before = len(waiting)
         try:
             with running(spec) as server:
+                is_native = server.onnxruntime_backend.startswith("native")
                 while waiting and server.process.poll() is None:
                     verdict = _ask(server, waiting.pop(0), load_within_s)
                     verdicts[verdict.model] = verdict
         except ServerError:
             if len(waiting) == before:  # it did not even start
                 raise
-    known = {
-        name: _not_judged(report, verdict) or verdict
-        for name, verdict in verdicts.items()
-    }
-    return [known[name] for name in report.models]
+    if not is_native:
+        for name, verdict in verdicts.items():
+            verdicts[name] = _not_judged(report, verdict) or verdict
+    return [verdicts[name] for name in report.models]
 
 
 def _without_asking(report: CheckReport) -> dict[str, ServerVerdict]:
@@ -90,7 +91,7 @@ def _without_asking(report: CheckReport) -> dict[str, ServerVerdict]:
 
 
 def _not_judged(report: CheckReport, verdict: ServerVerdict) -> ServerVerdict | None:
-    """Return another verdict where the model uses what only containers have."""
+    """Return another verdict where the model uses what the backend in Python lacks."""
     features = report.embedded_lacks.get(verdict.model, ())
     if verdict.accepted is not False or not features:
         return None

@@ -18,6 +18,13 @@ models:
     source: first.onnx
     batching: {max_batch_size: 4}
     sequence: {strategy: direct, controls: {start: {input: START, dtype: fp32}}}
+  sum:
+    source: sum.onnx
+    batching: {max_batch_size: 4}
+    sequence:
+      strategy: oldest
+      max_candidates: 4
+      states: [{input: s, output: t, dtype: fp32, dims: [1], initial: zeros}]
   shout:
     source: shout
     files: [words]
@@ -73,8 +80,18 @@ def client(tmp_path_factory):
     graph = onnx_bytes(
         {"x": ["b", 1], "START": (FLOAT, ["b", 1])}, {"y": ["b", 1]}, nodes=nodes
     )
+    summing = [
+        helper.make_node("Add", ["s", "x"], ["t"]),
+        helper.make_node("Identity", ["t"], ["total"]),
+    ]
+    state = onnx_bytes(
+        {"x": ["b", 1], "s": ["b", 1]},
+        {"total": ["b", 1], "t": ["b", 1]},
+        nodes=summing,
+    )
     files = {
         "triton-kit.yaml": PROJECT,
+        "sum.onnx": state,
         "first.onnx": graph,
         "shout/model.py": MODEL,
         "shout/scoring.py": SCORING,
@@ -88,8 +105,11 @@ def client(tmp_path_factory):
     result = CliRunner().invoke(main, ["build", str(folder)])
     assert result.exit_code == 0, result.output
     spec = ServeSpec(repository=folder / "model_repository")
-    with running(spec) as server, triton.InferenceServerClient(server.grpc_url) as one:
-        yield one
+    with (
+        running(spec) as server,
+        triton.InferenceServerClient(server.grpc_url) as found,
+    ):
+        yield found
 
 
 def test_the_server_fills_in_the_control_of_a_sequence(client):
@@ -101,6 +121,19 @@ def test_the_server_fills_in_the_control_of_a_sequence(client):
 
     assert ask(sequence_start=True).tolist() == [[2.0]]
     assert ask(sequence_end=True).tolist() == [[1.0]]
+
+
+def test_the_server_keeps_the_state_of_a_sequence(client):
+    x = triton.InferInput("x", [1, 1], "FP32")
+    x.set_data_from_numpy(np.full((1, 1), 2, np.float32))
+
+    def ask(**position):
+        response = client.infer("sum", [x], sequence_id=9, **position)
+        return response.as_numpy("total").tolist()
+
+    totals = [ask(sequence_start=True), ask(), ask(sequence_end=True)]
+
+    assert totals == [[[2.0]], [[4.0]], [[6.0]]]
 
 
 def test_a_python_model_finds_its_helpers_and_files_and_labels(client):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from onnx import helper
 
 from onnx_builders import onnx_bytes
 
@@ -91,13 +92,22 @@ def test_a_model_that_blocks_the_server_costs_no_other_verdict(
     assert said["c_hangs"] == (False, "the model did not load within 8 s")
 
 
-def test_what_the_embedded_server_lacks_is_not_judged(kit, write_model, tmp_path):
+@pytest.fixture
+def backend_in_python(monkeypatch):
+    """Hide every C compiler: the native onnxruntime backend cannot be made."""
+    monkeypatch.setattr("triton_kit.serving.onnxruntime_backend._COMPILERS", ())
+
+
+def test_what_the_backend_in_python_lacks_is_not_judged(
+    kit, write_model, tmp_path, backend_in_python
+):
     config = """
 backend: "onnxruntime" max_batch_size: 8
 input [ { name: "x" data_type: TYPE_FP32 dims: [ -1 ] allow_ragged_batch: true } ]
 output [ { name: "y" data_type: TYPE_FP32 dims: [ 1 ] reshape { shape: [ ] } } ]
 """
-    model = onnx_bytes({"x": ["a"]}, {"y": ["b"]})
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    model = onnx_bytes({"x": ["a"]}, {"y": ["b"]}, nodes=nodes)
     write_model(tmp_path, "ragged", {"1/model.onnx": model}, config=config)
 
     result = kit("validate", tmp_path, "--with-server")

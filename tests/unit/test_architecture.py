@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "locate": GROUND | {"project", "repository"},
     "build_check": GROUND
     | {
-        *("project", "repository", "locate"),
+        *("project", "repository", "serving", "locate"),
         *("built", "build_as_is", "build_files"),
     },
     "build_project": GROUND

@@ -286,7 +286,10 @@ def test_a_control_of_another_type_is_refused_with_its_line(kit, project):
     assert "triton-kit.yaml:9:" in result.output
 
 
-def test_implicit_state_is_refused_for_the_embedded_server(kit, project):
+def test_implicit_state_is_refused_where_the_backend_in_python_serves(
+    kit, project, monkeypatch
+):
+    monkeypatch.setattr("triton_kit.serving.onnxruntime_backend._COMPILERS", ())
     text = SEQUENCE.format(target="local: {triton: embedded}", dtype="int32")
     folder = project(text, {"net.onnx": accumulator()})
 

@@ -1,4 +1,4 @@
-"""What the embedded server cannot serve, though a container of Triton can."""
+"""What the embedded server cannot serve with its onnxruntime backend in Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EMBEDDED_BACKENDS = ("onnxruntime", "python")
 
 
 def unsupported_features(config: Message) -> Iterator[tuple[str, str]]:
-    """Yield the top-level field and the name of each feature that it lacks.
+    """Yield the field and the name of each feature that only the native one has.
 
     Args:
         config: a model's config, with its backend filled in.

@@ -70,7 +70,8 @@ class CheckReport:
         models: the names of all models, in the order of the server.
         findings: in the order in which the server would meet them, model by model.
         roots: all repositories.
-        embedded_lacks: by model, the features that only containers of Triton have.
+        embedded_lacks: by model, the features that the embedded server has only with
+            its native onnxruntime backend.
     """
 
     root: Path
