@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from triton_kit.errors import nearest
-from triton_kit.triton.schema import DESCRIPTOR, FieldType
+from triton_kit.triton.schema import DATA_TYPES, DESCRIPTOR, FieldType
 
 _LEFT_OVERS = (
     (re.compile(r"\$\{[^}\n]*\}?"), "a shell or template variable"),
@@ -81,6 +81,7 @@ _BY_MESSAGE = (
     ("Expected string", 'write the value in quotes: "..."'),
     ("Expected integer, got: [", "this field takes one number, not a list"),
     ('Expected integer, got: "', "write the number without quotes"),
+    ("space between number and identifier", "write the number alone, without a unit"),
     ("out of range", "the number does not fit the field's type"),
     ("Invalid value for boolean", "write true or false"),
     ("cross line boundaries", "close the quote before the end of the line"),
@@ -90,6 +91,8 @@ _BY_MESSAGE = (
         "non ascii",
         "use plain ASCII outside of quotes (quotes themselves must be \" or ')",
     ),
+    ("Expected identifier, got: ;", "there is a `;` too many"),
+    ("Expected identifier, got: ,", "there is a comma too many"),
     ("Expected identifier, got: }", "there is a `}` too many"),
     ("Expected identifier, got: \x00", "this is no text file, or it is damaged"),
 )
@@ -134,9 +137,16 @@ def _wrong_kind(message: str, found: str) -> str | None:
     if 'Expected identifier, got: "' in message:
         return f"names have no quotes: write {found.strip(_QUOTES)}: ..."
     if "integer or identifier" in message and found[:1] in _QUOTES:
-        return f"write {found.strip(_QUOTES)} without quotes"
+        value = found.strip(_QUOTES)
+        is_type = f"TYPE_{value}" in DATA_TYPES.DESCRIPTOR.values_by_name
+        return f"write {'TYPE_' * is_type}{value} without quotes"
     if "Expected integer, got: " in message and _DECIMAL.fullmatch(found):
         return f"write a whole number: {found.partition('.')[0]}"
+    if "Expected integer, got: " in message:
+        if found == "-":
+            return "the field takes no negative number"
+        if found.islower():
+            return "write a whole number"
     return None
 
 
