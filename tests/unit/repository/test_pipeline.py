@@ -77,7 +77,11 @@ def step(base, **changes):
     ("steps", "outputs", "words"),
     [
         ([DECODE, step(DIGITS, model="digit")], ["scores"], "did you mean 'digits'?"),
-        ([step(DECODE, inputs={"pgn": "png"}), DIGITS], ["scores"], "input 'png'"),
+        (
+            [step(DECODE, inputs={"pgn": "png"}), DIGITS],
+            ["scores"],
+            "has no input 'pgn'",
+        ),
         (
             [step(DECODE, inputs={"png": "png", "x": "x"}), DIGITS],
             ["scores"],
