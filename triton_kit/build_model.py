@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-<<<<<<< HEAD
-from dataclasses import dataclass, field, replace
-=======
->>>>>>> 033ebbc (project, repository: plain words; a project is checked without importing the converter)
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,29 +236,6 @@ def _profiles(spec: ModelSpec) -> tuple[dict[str, ShapeRange], ...]:
         for profile in spec.profiles
     ]
     return (first, *(first | profile for profile in more))
-
-
-<<<<<<< HEAD
-def declared_tensors(
-    name: str, specs: Mapping[str, TensorSpec], *, is_batched: bool = False
-) -> list[Tensor]:
-    """Return the tensors that a model without a graph declares, batch axis added."""
-    tensors = []
-    for tensor, spec in specs.items():
-        if spec.dtype is None or spec.shape is None:
-            raise SpecError(
-                f"model {name!r}: {tensor!r} needs dtype and shape, a Python file "
-                "does not say them",
-                hint=f"{tensor}: {{dtype: fp32, shape: [1, 8, 8]}}",
-            )
-        batch = (DYNAMIC,) if is_batched else ()
-        shape = (*batch, *spec.shape)
-        tensors.append(Tensor(name=tensor, dtype=data_type(spec.dtype), shape=shape))
-    return tensors
-=======
-def _options(spec: ModelSpec) -> dict[str, str]:
-    return {name: str(value).lower() for name, value in spec.builder.items()}
->>>>>>> 033ebbc (project, repository: plain words; a project is checked without importing the converter)
 
 
 def _range(spec: TensorSpec) -> ShapeRange | None:

@@ -12,19 +12,7 @@ from pathlib import Path
 from triton_kit.build_as_is import build_as_is, is_as_is
 from triton_kit.build_check import check_project, pipeline_order, pipeline_steps
 from triton_kit.build_files import add_files
-<<<<<<< HEAD
-from triton_kit.build_model import (
-    PLANS,
-    Built,
-    MissingPlan,
-    MissingPlansError,
-    build_model,
-    target_of,
-    write_plan_script,
-)
-=======
 from triton_kit.built import Built, target_of
->>>>>>> 033ebbc (project, repository: plain words; a project is checked without importing the converter)
 from triton_kit.errors import RepositoryError, SpecError, TritonKitError, did_you_mean
 from triton_kit.locate import locate_error, locate_field
 from triton_kit.project.load import REPOSITORY_NAME
@@ -170,10 +158,16 @@ def _build_models(
     on_progress: Progress,
 ) -> list[Built]:
     # Only now: the converter's imports take longer than the checks before it.
-    from triton_kit.build_model import PlansToComeError, PlanToCome, build_model
+    from triton_kit.build_model import (
+        PLANS,
+        MissingPlan,
+        MissingPlansError,
+        build_model,
+        write_plan_script,
+    )
 
     models = []
-    to_come: list[MissingPlan] = []  # all at once: one trip to the GPU
+    missing: list[MissingPlan] = []  # all at once: one trip to the GPU
     for name, spec in project.spec.models.items():
         if name not in wanted:
             continue
@@ -185,13 +179,13 @@ def _build_models(
                 built = build_model(project, name, spec, scratch, cache)
             models.append(add_files(project, spec, built))
         except MissingPlansError as error:
-            to_come += error.plans
+            missing += error.plans
         except TritonKitError as error:
             locate_error(project, error, "models", name)
             raise
-    if to_come:
-        write_plan_script(to_come, project.path(PLANS))
-        raise MissingPlansError(to_come)
+    if missing:
+        write_plan_script(missing, project.path(PLANS))
+        raise MissingPlansError(missing)
     return models
 
 

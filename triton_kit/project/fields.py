@@ -31,11 +31,7 @@ _FALSE_TRUE: dict[str, Fields] = {
 def config_fields(model: ModelSpec) -> Fields:
     """Return the ModelConfig fields of a model, by proto name.
 
-<<<<<<< HEAD
     Fields under `config` take precedence over the short forms.
-=======
-    What is set under `config` takes precedence over the short forms.
->>>>>>> 033ebbc (project, repository: plain words; a project is checked without importing the converter)
     Warm-up is not among them: it depends on the tensors.
     """
     fields: Fields = {"max_batch_size": 0}

@@ -89,11 +89,7 @@ def _staging(root: Path) -> Iterator[Path]:
     except Timeout as error:
         raise RepositoryError(
             f"{root}: another process is publishing to it",
-<<<<<<< HEAD
-            hint=f"waited {LOCK_WITHIN_S:g} s; try again when they are done",
-=======
             hint=f"waited {LOCK_WITHIN_S:g} s; try again when it is done",
->>>>>>> 033ebbc (project, repository: plain words; a project is checked without importing the converter)
         ) from error
     stage = Path(tempfile.mkdtemp(prefix=f".{root.name}.stage-", dir=beside))
     try:
@@ -149,15 +145,9 @@ def _replace_files(model: Path, staged: Path, draft: Draft) -> bool:
 
 def _has_same_content(published: Path, staged: Path) -> bool:
     try:
-<<<<<<< HEAD
-        said = read_manifest(published)["files"]
-        # Another process may have changed the files since, or a copy was cut short.
-        return said == read_manifest(staged)["files"] and is_whole(published)
-=======
         listed = read_manifest(published)["files"]
         # The files may have changed since, or a copy was cut short.
         return listed == read_manifest(staged)["files"] and is_whole(published)
->>>>>>> 033ebbc (project, repository: plain words; a project is checked without importing the converter)
     except RepositoryError:
         return False  # published by other means: leave it alone
 
