@@ -51,19 +51,11 @@ def quantize_for_cpu(
     Raises:
         ConvertError: ONNX Runtime's quantiser did not take the graph.
     """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    unfit = {
-        node.name: "it does not multiply a value by a weight"
-        for node in model.graph.node
-        if node.op_type in QUANTIZED_OPS
-        and [name in weights for name in node.input[:2]] != [False, True]
-    }
-    unfit |= _of_unlike_ranges(model, limits)
     has_convolutions = any(node.op_type == "Conv" for node in model.graph.node)
     types = [*QUANTIZED_OPS, *(BETWEEN_CONVOLUTIONS if has_convolutions else ())]
     copy = ModelProto()
     copy.CopyFrom(model)
-    kept = unfit | dict(skip)
+    kept = _unfit(model) | _of_unlike_ranges(model, limits) | dict(skip)
     logging.getLogger().addFilter(_is_not_advice)
     try:
         quantizer = QDQQuantizer(
@@ -89,6 +81,16 @@ def quantize_for_cpu(
         logging.getLogger().removeFilter(_is_not_advice)
     quantized: Any = quantizer.model.model  # onnxruntime has no types
     return Quantized(quantized, kept)
+
+
+def _unfit(model: ModelProto) -> dict[str, str]:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return {
+        node.name: "it does not multiply a value by a weight"
+        for node in model.graph.node
+        if node.op_type in QUANTIZED_OPS
+        and [name in weights for name in node.input[:2]] != [False, True]
+    }
 
 
 def _of_unlike_ranges(model: ModelProto, limits: Limits) -> dict[str, str]:

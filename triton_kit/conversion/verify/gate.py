@@ -121,18 +121,16 @@ def verify(
     Args:
         artifact: an ONNX file.
         model: what is in it.
-        levels: the levels of ONNX Runtime's optimiser it may be served at, the highest
-            first. The first with right outputs is reported.
-        scratch: a folder for outputs.
-        root: the folder of the user's function.
+        levels: of ONNX Runtime's optimiser, the highest first; the first with right
+            outputs is reported.
+        scratch, root: folders for outputs, and of the user's function.
 
     Raises:
         VerifyError: an output is not what the gate requires; names the output.
     """
     check = _Check(reference, gate, precision)
     honest, method = _honest_form(artifact, model, scratch)
-    computed = _run(honest, "off", reference, scratch)
-    outputs = check.outputs(computed)
+    outputs = check.outputs(computed := _run(honest, "off", reference, scratch))
     agreements = required_agreements(
         gate,
         reference.outputs,
@@ -141,13 +139,13 @@ def verify(
         scratch=scratch,
         timeout_s=reference.timeout_s,
     )
-    # Levels above `off`; as it is, the artifact was run at `off` just now.
+    # As it is, the artifact was run at `off` just now.
     higher = [level for level in levels if level != "off" or method != "run"]
     level, notes = _runtime_level(artifact, higher, check, reference, scratch)
-    if level is None and method == "run" and "off" in levels:
-        level = "off"
     if level is None and method == "run":
-        raise VerifyError(f"it does not run at any level: {'; '.join(notes)}")
+        if "off" not in levels:
+            raise VerifyError(f"it does not run at any level: {'; '.join(notes)}")
+        level = "off"
     return Accuracy(
         outputs=outputs,
         points=tuple(dict.fromkeys(reference.points)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from triton_kit.errors import RepositoryError
@@ -60,19 +60,22 @@ def check_repository(
         namespacing=namespacing,
     )
     checked.finish_all()
-    findings = [
-        _finding(problem, examined)
-        for examined in checked.models.values()
-        for problem in examined.problems
-    ]
     return CheckReport(
         root=roots[0],
         server=server,
         models=tuple(examined.folder.name for examined in checked.models.values()),
-        findings=(*(f for root in roots for f in repository_findings(root)), *findings),
+        findings=tuple(_all_findings(roots, checked)),
         roots=tuple(roots),
         embedded_lacks=checked.embedded_lacks(),
     )
+
+
+def _all_findings(roots: Iterable[Path], checked: Checked) -> Iterator[Finding]:
+    for root in roots:
+        yield from repository_findings(root)
+    for examined in checked.models.values():
+        for problem in examined.problems:
+            yield _finding(problem, examined)
 
 
 def _model_folders(root: Path) -> list[str]:

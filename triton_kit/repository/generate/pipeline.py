@@ -66,12 +66,7 @@ def ensemble_config(
     """
     config = config_from_fields(name, fields or {})
     wiring = _wire(name, steps, configs)
-    for tensor in outputs:
-        if tensor not in wiring.written:
-            raise SpecError(
-                f"pipeline {name!r}: no step writes the output {tensor!r}",
-                hint=did_you_mean(tensor, wiring.written),
-            )
+    _require_written(name, outputs, wiring)
     config.name, config.platform = name, "ensemble"
     if "max_batch_size" not in (fields or {}):
         config.max_batch_size = min(configs[s.model].max_batch_size for s in steps)
@@ -90,6 +85,15 @@ def ensemble_config(
         )
     _check(config, configs)
     return config
+
+
+def _require_written(name: str, outputs: Sequence[str], wiring: _Wiring) -> None:
+    for tensor in outputs:
+        if tensor not in wiring.written:
+            raise SpecError(
+                f"pipeline {name!r}: no step writes the output {tensor!r}",
+                hint=did_you_mean(tensor, wiring.written),
+            )
 
 
 def _wire(
