@@ -64,6 +64,12 @@ OTHERS = {
 
 
 @pytest.fixture(autouse=True)
+def a_folder_with_the_source(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("m.onnx").touch()
+
+
+@pytest.fixture(autouse=True)
 def no_settings_from_the_environment(monkeypatch):
     for name in [name for name in os.environ if name.startswith("TRITON_KIT_")]:
         monkeypatch.delenv(name)
