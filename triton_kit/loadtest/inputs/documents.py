@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -125,7 +124,7 @@ def _tensor(
     if isinstance(value, dict) and "b64" in value:
         try:
             raw = base64.b64decode(value["b64"], validate=True)
-        except (binascii.Error, TypeError) as error:
+        except (ValueError, TypeError) as error:  # other letters are a ValueError
             raise SpecError(f"{where}: not base64: {error}") from error
         return _from_base64(raw, tensor, shape, where)
     flat = content if isinstance(content, list) else [content]

@@ -98,6 +98,7 @@ def test_expected_outputs_come_from_validation_data(tmp_path):
         ({"data": [{"x": [1], "s": ["a"]}]}, "1 values"),
         ({"data": [{"x": ["a", "b"], "s": ["a"]}]}, "not FP32"),
         ({"data": [{"x": {"b64": "??"}, "s": ["a"]}]}, "not base64"),
+        ({"data": [{"x": {"b64": "\u00c7"}, "s": ["a"]}]}, "not base64"),
         ({"data": [{"x": {"b64": "AAA="}, "s": ["a"]}]}, "step 0: x"),
         ({"data": [{"x": [1, 2], "t": ["a"]}]}, "unknown tensor 't'"),
         ({"data": [{"x": {"content": [1, 2], "shape": [3]}}]}, "the model says"),
