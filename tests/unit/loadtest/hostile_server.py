@@ -159,11 +159,16 @@ GRPC = {
     "grpc_frame_too_large": grpc(b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + CHUNK),
     "grpc_window_overflow": grpc(frame(8, 0, 0, b"\x7f\xff\xff\xff") * 10),
 }
+# Good answers to every question, and a response to a request that does not end.
+INFER = {
+    "infer_endless_chunks": http(infer=chunked_without_end),
+    "infer_endless_body": http(infer=long_body),
+}
 BEHAVIOURS = HTTP | GRPC
 
 
 def main():
-    behaviour = BEHAVIOURS[sys.argv[1]]
+    behaviour = (BEHAVIOURS | INFER)[sys.argv[1]]
     listener = socket.create_server(("127.0.0.1", 0))
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()

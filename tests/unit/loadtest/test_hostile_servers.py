@@ -1,5 +1,6 @@
 """Servers that behave badly: each costs an error in one sentence, within a deadline."""
 
+import json
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hostile_server import BEHAVIOURS
+from hostile_server import BEHAVIOURS, INFER
 
 SERVER = Path(__file__).with_name("hostile_server.py")
 MEMORY_BYTES = 1 << 30
@@ -29,12 +30,20 @@ def hostile(behaviour):
             process.kill()
 
 
-def ask(behaviour):
+def ask(behaviour, *words, protocol=None):
     """Load-test a hostile server; return how the command ended, and its duration."""
-    protocol = behaviour.partition("_")[0]
+    protocol = protocol or behaviour.partition("_")[0]
     with hostile(behaviour) as port:
         argv = [sys.executable, "-P", "-m", "triton_kit", "perf", "-m", "m"]
-        argv += ["-i", protocol, "-u", f"127.0.0.1:{port}", "--request-count", "1"]
+        argv += [
+            "-i",
+            protocol,
+            "-u",
+            f"127.0.0.1:{port}",
+            "--request-count",
+            "1",
+            *words,
+        ]
         began_s = time.monotonic()
         ended = subprocess.run(
             ["prlimit", f"--as={MEMORY_BYTES}", *argv],
@@ -62,3 +71,16 @@ def test_a_hostile_server_costs_one_sentence(outcomes, behaviour):
     assert "Traceback" not in ended.stderr
     assert ended.stderr.startswith("Error: ") or "\nError: " in ended.stderr
     assert used_s < WITHIN_S
+
+
+@pytest.mark.parametrize("behaviour", INFER)
+def test_a_response_that_does_not_end_is_a_failed_request(behaviour, tmp_path):
+    data = tmp_path / "data.json"
+    values = [{"x": [1, 2, 3, 4]}]
+    # What is compared is kept, so it has a limit.
+    data.write_text(json.dumps({"data": values, "validation_data": values}))
+
+    ended, _ = ask(behaviour, "--input-data", str(data), protocol="http")
+
+    assert ended.returncode == 1, ended.stderr
+    assert "a response of more than" in ended.stdout + ended.stderr
