@@ -84,11 +84,14 @@ def build(
         TritonKitError: a model cannot be built; the repository is as it was.
     """
     repository = output or project.path(REPOSITORY_NAME)
-    wanted = _wanted(project, only)
-    check_project(project)
     if use_cache and cache is None:
         cache = default_cache()
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
+    with (
+        project.hiding_variables(),
+        tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch,
+    ):
+        wanted = _wanted(project, only)
+        check_project(project)
         folder = Path(scratch)
         models = _build_models(
             project, wanted, folder, cache if use_cache else None, on_progress

@@ -175,3 +175,15 @@ def test_a_second_build_converts_nothing_again(kit, digits):
     ]
     assert again.exit_code == fresh.exit_code == 0
     assert len(set(files)) == 1
+
+
+def test_a_value_from_the_environment_is_not_in_an_error_of_the_build(tmp_path):
+    text = PROJECT.replace("decode.py", "${KEY}")
+    (tmp_path / "triton-kit.yaml").write_text(text)
+    project = load_project(tmp_path, env={"KEY": "hunter2-hunter2"})
+
+    with pytest.raises(TritonKitError) as caught:
+        build(project, use_cache=False)
+
+    assert "hunter2" not in f"{caught.value} {caught.value!r}"
+    assert "${KEY}" in caught.value.message

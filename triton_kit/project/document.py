@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from triton_kit.errors import SpecError
+from triton_kit.errors import SpecError, TritonKitError
 from triton_kit.files import read_text
 
 Key: TypeAlias = str | int
@@ -56,12 +56,17 @@ class Document:
         """Put `${NAME}` for its value into errors: it may be a secret."""
         try:
             yield
-        except SpecError as error:
-            message = error.message
-            for name, value in self.variables.items():
-                if len(value) >= _SECRET_LENGTH:
-                    message = message.replace(value, name)
-            raise SpecError(message, hint=error.hint) from None
+        except TritonKitError as error:
+            error.message = self._without_values(error.message)
+            error.hint = error.hint and self._without_values(error.hint)
+            error.args = (error.message,)
+            raise error from None
+
+    def _without_values(self, text: str) -> str:
+        for name, value in self.variables.items():
+            if len(value) >= _SECRET_LENGTH:
+                text = text.replace(value, name)
+        return text
 
 
 def read_document(path: Path, *, env: Mapping[str, str]) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -187,6 +188,10 @@ class Project:
         if keys[:1] == ("models",) and override[:5] in self.document.lines:
             keys = override
         return self.document.place(keys)
+
+    def hiding_variables(self) -> AbstractContextManager[None]:
+        """Put `${NAME}` for its value into errors, also into those after loading."""
+        return self.document.hiding_variables() if self.document else nullcontext()
 
     def path(self, relative: str) -> Path:
         """Return a file of the project by its path in triton-kit.yaml."""
