@@ -1,5 +1,6 @@
 """Plans that were built elsewhere: in the container, on another machine, by others."""
 
+import hashlib
 import json
 import os
 import shlex
@@ -199,8 +200,19 @@ def test_an_engine_cut_short_is_refused(kit, order, tmp_path):
     assert "cut short" in result.output
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", '{"files": {"theirs.plan": 1}}'])
-def test_a_manifest_that_is_none_is_said(kit, tmp_path, text):
+NOT_MANIFESTS = {
+    "list": "[1]",
+    "cut": "{",
+    "number": "5",
+    "null": "null",
+    "deep": "[" * 100_000,
+    "number as file": '{"files": {"theirs.plan": 1}}',
+    "name outside": '{"files": {"../theirs.plan": {"sha256": "0"}}}',
+}
+
+
+@pytest.mark.parametrize("text", NOT_MANIFESTS.values(), ids=NOT_MANIFESTS)
+def test_other_json_is_not_a_manifest(kit, tmp_path, text):
     plan = write_plan(tmp_path / "theirs.plan")
     (tmp_path / "manifest.json").write_text(text)
 
@@ -209,6 +221,21 @@ def test_a_manifest_that_is_none_is_said(kit, tmp_path, text):
     assert result.exit_code == ConvertError.exit_code, result.output
     assert "not a manifest" in result.output
     assert "Traceback" not in result.output
+    inspected = kit("inspect", tmp_path / "manifest.json")
+    assert inspected.exit_code == ConvertError.exit_code, inspected.output
+    assert "Traceback" not in inspected.output
+
+
+def test_a_manifest_without_its_facts_is_refused(kit, tmp_path):
+    plan = write_plan(tmp_path / "theirs.plan")
+    files = {plan.name: {"sha256": hashlib.sha256(plan.read_bytes()).hexdigest()}}
+    facts = {"files": files, "accuracy": 5}
+    (tmp_path / "manifest.json").write_text(json.dumps(facts))
+
+    result = kit("convert", plan, "-o", tmp_path / "out", "--artifact", "plan")
+
+    assert result.exit_code == ConvertError.exit_code, result.output
+    assert "not a manifest" in result.output
 
 
 PROJECT = """

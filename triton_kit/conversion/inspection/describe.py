@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -25,7 +24,7 @@ from triton_kit.conversion.onnx.onnx_file import (
     load_onnx,
     value_types,
 )
-from triton_kit.conversion.results.manifest import sha256
+from triton_kit.conversion.results.manifest import read_manifest, sha256
 from triton_kit.conversion.tensorrt.engine import installed_backend
 from triton_kit.conversion.workers.child import call_worker, reason
 from triton_kit.errors import ConvertError, SpecError
@@ -162,13 +161,9 @@ def _engine(path: Path, timeout_s: float) -> Facts:
 
 def _manifest(path: Path) -> Facts:
     """Return a manifest, and whether the files beside it are still those it names."""
-    try:
-        facts: Facts = json.loads(path.read_text(encoding="utf-8"))
-        files = facts["files"].items()
-    except (ValueError, KeyError, AttributeError) as error:
-        raise ConvertError(f"{path}: not a manifest: {error}") from error
+    facts = read_manifest(path)
     state = {}
-    for name, file in files:
+    for name, file in facts["files"].items():
         beside = path.parent / name
         if not beside.is_file():
             state[name] = "missing"

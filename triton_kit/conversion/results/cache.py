@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -21,6 +20,7 @@ from triton_kit.conversion.results.manifest import (
     as_text,
     digests,
     metadata_files,
+    read_manifest,
     sha256,
     spec_facts,
     tool_versions,
@@ -159,12 +159,12 @@ def read_entry(entry: Path) -> Mapping[str, Json] | None:
         return None
     refuse_shared_cache(entry)
     try:
-        facts: dict[str, Json] = json.loads(manifest.read_text(encoding="utf-8"))
+        facts = read_manifest(manifest)
         intact = all(
             sha256(entry / name) == file["sha256"]
             for name, file in facts["files"].items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ConvertError):
         intact = False  # also a manifest that is JSON of another form
     if not intact:
         shutil.rmtree(entry, ignore_errors=True)

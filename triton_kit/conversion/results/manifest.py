@@ -10,14 +10,14 @@ from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from triton_kit.artifact import inspect_onnx, inspect_plan
 from triton_kit.conversion.onnx.onnx_file import artifact_files
 from triton_kit.conversion.precision.modelopt import modelopt_version
 from triton_kit.conversion.spec import Accuracy, ConvertSpec, GraphSize
-from triton_kit.errors import ConvertError
-from triton_kit.files import write_whole
+from triton_kit.errors import ConvertError, SpecError
+from triton_kit.files import TEXT_BYTES, read_json, write_whole
 from triton_kit.options.setting import words_of
 
 SCHEMA = 1
@@ -42,6 +42,36 @@ def sha256(path: Path) -> str:
     """Return the hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(path: Path) -> dict[str, Json]:
+    """Return a manifest that another program may have written or changed.
+
+    Its `files` hold a sha256 each, by names that stay in the manifest's folder.
+
+    Raises:
+        ConvertError: it cannot be read, or is not a manifest.
+    """
+    try:
+        facts = read_json(path, limit=TEXT_BYTES)
+    except SpecError as error:
+        why = error.message.removeprefix(f"{path}: ")
+        raise ConvertError(
+            f"{path}: not a manifest: {why}", hint="move it away"
+        ) from error
+    files = facts.get("files") if isinstance(facts, dict) else None
+    if not isinstance(files, dict) or not all(
+        isinstance(file, dict)
+        and isinstance(file.get("sha256"), str)
+        and not Path(name).is_absolute()
+        and ".." not in Path(name).parts
+        for name, file in files.items()
+    ):
+        raise ConvertError(
+            f"{path}: not a manifest: `files` has no digest by file name",
+            hint="move it away",
+        )
+    return cast("dict[str, Json]", facts)
 
 
 def digests(path: Path) -> dict[str, str]:

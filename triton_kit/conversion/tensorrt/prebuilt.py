@@ -7,7 +7,6 @@ beside the plan, and asks TensorRT where that and a GPU are here.
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from triton_kit.conversion.results.manifest import (
     as_text,
     digests,
     engine_facts,
+    read_manifest,
     reproduce_script,
     sha256,
     write_text,
@@ -171,12 +171,19 @@ def import_plan(spec: ConvertSpec, scratch: Path) -> ConvertResult:
     made = scratch / spec.output.name
     shutil.copyfile(source, made)
     known = _known(source)
-    facts = _as_known(known, made) if known else _as_found(spec, made)
-    facts["notes"] = [*facts["notes"], *release_note(spec)]
+    try:
+        facts = _as_known(known, made) if known else _as_found(spec, made)
+        facts["notes"] = [*facts["notes"], *release_note(spec)]
+        result = result_from_manifest(facts, spec, seconds=0.0)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConvertError(
+            f"{source.parent / MANIFEST}: not a manifest of triton-kit: {error!r}",
+            hint="move it away",
+        ) from error
     files = [made, *_metadata_files(spec, source, facts, scratch)]
     if not spec.dry_run:
         publish_files(files, spec.output.parent)
-    return replace(result_from_manifest(facts, spec, seconds=0.0), from_cache=False)
+    return replace(result, from_cache=False)
 
 
 def _check_unchanged(spec: ConvertSpec) -> None:
@@ -199,15 +206,10 @@ def _check_unchanged(spec: ConvertSpec) -> None:
 def _known(source: Path) -> dict[str, Json] | None:
     """Return the kit's manifest of this very file, where it lies beside it."""
     manifest = source.parent / MANIFEST
-    try:
-        facts: dict[str, Json] = json.loads(manifest.read_text(encoding="utf-8"))
-        digests_of = {name: file["sha256"] for name, file in facts["files"].items()}
-    except FileNotFoundError:
+    if not manifest.exists():
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConvertError(
-            f"{manifest}: not a manifest: {error!r}", hint="move it away"
-        ) from error
+    facts = read_manifest(manifest)
+    digests_of = {name: file["sha256"] for name, file in facts["files"].items()}
     if source.name not in digests_of or "accuracy" not in facts:
         return None  # it is of another artifact
     if sha256(source) != digests_of[source.name]:
