@@ -74,8 +74,7 @@ def build(
     Args:
         project: what to build.
         output: the repository; None: `model_repository` in the project.
-        cache: a folder of finished conversions, by content, that projects and machines
-            may share; None: one of the user.
+        cache: a folder of finished conversions, by content; None: one of the user.
         use_cache: whether finished conversions are looked for, and kept.
         only: models and pipelines to build; empty: all. The others stay as they are.
         on_progress: called with a line about each step.
