@@ -240,5 +240,7 @@ def test_loading_and_unloading_leaves_nothing_behind(server):
         if round_ >= 10:
             sizes.append(process.memory_info().rss)
 
-    assert sizes[-1] - sizes[0] < 40 * 2**20
+    # Memory goes up and down between rounds. A leak of the 16 MB model would raise the
+    # lowest points, ten rounds apart, by 160 MB.
+    assert min(sizes[10:]) - min(sizes[:10]) < 80 * 2**20
     assert process.num_threads() < 200

@@ -46,6 +46,10 @@ static Error *open_on_device(InstanceState *instance, int32_t device, bool *work
     ort.release_options(options);
   }
   if (error || !*works) {
+    /* Sessions use the stream to their end. */
+    close_sizes(instance);
+    close_graph(instance->graph);
+    instance->graph = NULL;
     close_stream(device, stream);
     return error;
   }

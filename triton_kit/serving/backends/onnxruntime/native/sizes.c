@@ -134,6 +134,8 @@ void close_sizes(InstanceState *instance) {
     if (session && session != instance->graph->session) ort.release_session(session);
   }
   free(instance->sizes);
+  instance->sizes = NULL;
+  instance->size_count = 0;
 }
 
 const Sized *size_for(const InstanceState *instance, int64_t rows) {
