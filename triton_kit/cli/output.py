@@ -132,8 +132,7 @@ class _LogHandler(logging.Handler):
 def one_run() -> Iterator[None]:
     """Start with default settings, and log to standard error until the end."""
     logger, handler = logging.getLogger("triton_kit"), _LogHandler()
-    settings.color, settings.debug = "auto", False
-    settings.quiet, settings.verbosity = False, 0
+    _reset_settings()
     logger.addHandler(handler)
     level = logger.level
     try:
@@ -142,10 +141,23 @@ def one_run() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        _reset_settings()
+
+
+def _reset_settings() -> None:
+    settings.color, settings.debug = "auto", False
+    settings.quiet, settings.verbosity = False, 0
 
 
 def set_log_level() -> None:
-    """Log what `-q` and `-v` ask for: errors, warnings, information, or everything."""
+    """Log what `-q` and `-v` ask for: errors, warnings, information, or everything.
+
+    Does nothing outside of `one_run`: a program that only parses our options keeps
+    the levels of its own log.
+    """
+    logger = logging.getLogger("triton_kit")
+    if not any(isinstance(handler, _LogHandler) for handler in logger.handlers):
+        return
     most = _LEVELS[min(settings.verbosity, len(_LEVELS) - 1)]
     level = logging.ERROR if settings.quiet else most
-    logging.getLogger("triton_kit").setLevel(level)
+    logger.setLevel(level)

@@ -139,6 +139,14 @@ def test_the_log_is_silent_once_the_command_has_ended(capfd):
     assert logging.getLogger("triton_kit").level == logging.NOTSET
 
 
+def test_parsing_options_outside_of_a_run_leaves_the_log_alone():
+    from triton_kit.cli import main
+
+    main.make_context("triton-kit", ["-vv", "completion", "bash"]).close()
+
+    assert logging.getLogger("triton_kit").level == logging.NOTSET
+
+
 def test_quiet_leaves_the_report_and_drops_notices(kit, tmp_path):
     loud = kit("new", "digits", tmp_path / "a")
     quiet = kit("new", "digits", tmp_path / "b", "-q")
