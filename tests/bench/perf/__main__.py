@@ -73,6 +73,11 @@ def arguments():
         action="store_true",
         help="up to 1 ms for 24 requests: best with two instances and 64 in flight",
     )
+    parser.add_argument(
+        "--beside",
+        metavar="PYTHON",
+        help="of the closed loop, only this kit and the one that PYTHON finds",
+    )
     parser.add_argument("--out", type=Path, default=CACHE / "results")
     return parser.parse_args()
 
@@ -124,7 +129,9 @@ def main():
         (options.out / "perf.md").write_text(report.markdown(results))
 
     parts = {
-        "closed": partial(closed.measure, cases=_cases(options.case)),
+        "closed": partial(
+            closed.measure, cases=_cases(options.case), beside=options.beside
+        ),
         "open": openloop.measure,
         "stall": stall.measure,
     }

@@ -73,10 +73,10 @@ def csv_latencies(path):
     return float(row["p50 latency"]), float(row["p99 latency"]), mean
 
 
-def ours(case, server, folder, seconds):
+def ours(case, server, folder, seconds, *, python=sys.executable):
     out = folder / "out.json"
     out.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "triton_kit", "perf", "-m", MODEL]
+    argv = [python, "-m", "triton_kit", "perf", "-m", MODEL]
     argv += ["-u", url(server, case.protocol), "-i", case.protocol]
     argv += ["--concurrency-range", str(case.concurrency), "--warm-up", "0.2"]
     argv += ["-p", str(round(seconds * 1000)), "--json", str(out)]

@@ -1,5 +1,7 @@
 """The closed loop: the same number of requests in flight from every client."""
 
+from functools import partial
+
 import clients
 import tools
 import watch
@@ -11,8 +13,16 @@ _SETTLE_S = 0.5
 _MORE_S = 1.2
 
 
-def contenders(case, rates):
-    """Return name -> how to make the job, for what can be measured here."""
+def contenders(case, rates, beside=None):
+    """Return name -> how to make the job, for what can be measured here.
+
+    `beside` is the interpreter of another triton-kit: only the two are compared then.
+    """
+    if beside:
+        return {
+            "triton-kit": clients.ours,
+            "the other": partial(clients.ours, python=beside),
+        }
     makes = {
         "perf_analyzer sync": lambda *at: clients.perf_analyzer(*at, is_async=False),
         "perf_analyzer async": lambda *at: clients.perf_analyzer(*at, is_async=True),
@@ -31,7 +41,7 @@ def contenders(case, rates):
     return makes
 
 
-def measure(server, counter, folder, rounds, seconds, say, *, cases=CASES):
+def measure(server, counter, folder, rounds, seconds, say, *, cases=CASES, beside=None):
     """Yield all rows so far after each round; one row per run, failed ones too.
 
     One more round comes first and does not count: it warms the server up, and tells
@@ -40,7 +50,7 @@ def measure(server, counter, folder, rounds, seconds, say, *, cases=CASES):
     rows, rates = [], {}
     for number in range(-1, rounds):
         for case in cases:
-            for name, make in _turned(contenders(case, rates), number):
+            for name, make in _turned(contenders(case, rates, beside), number):
                 if number < 0 and name != "triton-kit":
                     continue
                 row = _one(make, case, server, counter, folder, seconds)
