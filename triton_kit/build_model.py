@@ -53,7 +53,7 @@ def build_model(
     """Make one model ready to publish; its files are in `scratch`, or the project.
 
     Raises:
-        SpecError: the model cannot be what it is said to be.
+        SpecError: the model's source is not what its settings say.
         ConvertError: its source cannot be read, or its plan cannot be built.
         VerifyError: its artifact's outputs differ from its source's.
     """
@@ -213,8 +213,8 @@ def _conversion_facts(result: ConvertResult) -> dict[str, Any]:
         "notes": result.notes,
     }
     if result.precision != "fp32" or result.format != "onnx":
-        told = ("precision", "spec", "accuracy", "kept_fp32", "sparsity", "engine")
-        facts |= {name: result.manifest[name] for name in told}
+        kept = ("precision", "spec", "accuracy", "kept_fp32", "sparsity", "engine")
+        facts |= {name: result.manifest[name] for name in kept}
     known = result.manifest["tools"]
     tools = {name: known[name] for name in ("onnx", "onnxslim") if name in known}
     return {"conversion": facts, "tools": tools}
@@ -247,9 +247,9 @@ def _range(spec: TensorSpec) -> ShapeRange | None:
 def _facts(name: str, order: ConvertSpec) -> dict[str, Any]:
     source = order.source
     if isinstance(source, str):
-        said = {"name": source}
+        origin = {"name": source}
     elif source.is_dir():
-        said = {"folder": source.name}
+        origin = {"folder": source.name}
     else:
-        said = {"file": source.name, "sha256": sha256(source)}
-    return {"model": name, "kind": order.format, "source": said}
+        origin = {"file": source.name, "sha256": sha256(source)}
+    return {"model": name, "kind": order.format, "source": origin}

@@ -58,10 +58,10 @@ class DemoResult:
     stages: tuple[Stage, ...]
 
     def summary(self) -> dict[str, Any]:
-        """Return what `summary.json` holds.
+        """Return the content of `summary.json`.
 
         Requests and errors are of the whole demo; throughput and latency are of the
-        pipeline under the load that it answered fastest.
+        pipeline under the load with the highest throughput.
         """
         runs = [run for result in self.loads.values() for run in result.runs]
         best = max(self.loads[PIPELINE].runs, key=lambda run: run.throughput)

@@ -1,4 +1,4 @@
-"""What this machine has, what works because of it, and what to install for the rest."""
+"""What this machine has, which features work, and what to install for the others."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def examine() -> Machine:
 
 
 def abilities(machine: Machine) -> list[Ability]:
-    """Return what works on a machine, and what is missing for the rest."""
+    """Return which features work on a machine, and what the others need."""
     has = {name: version is not None for name, version in machine.packages.items()}
     gpu = (bool(machine.gpus), _NEEDS_GPU)
     server = (not machine.server_problem, machine.server_problem)
@@ -184,7 +184,7 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def _docker() -> str | None:
-    """Return the engine's version; None without a client or an engine that answers."""
+    """Return the engine's version; None without a client or an engine that responds."""
     if not shutil.which("docker"):
         return None
     argv = ["docker", "version", "--format", "{{.Server.Version}}"]

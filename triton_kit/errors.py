@@ -3,9 +3,9 @@
 TritonKitError            1   base; carries a hint when one is known
 ├── SpecError             2   the caller asked for something that cannot be
 ├── ConvertError          3   a model could not be read, rewritten or built
-├── VerifyError           4   the artifact is there but its answers differ
+├── VerifyError           4   the artifact is there but its outputs differ
 ├── ServerError           5   Triton did not start, or died, or refused a model
-├── TransportError        6   a request could not be sent or answered
+├── TransportError        6   a request could not be sent, or has no response
 ├── RepositoryError       7   a model repository on disk is not what it must be
 └── MissingExtraError     8   a part of the kit that is not installed is needed
 """
@@ -44,7 +44,7 @@ class ConvertError(TritonKitError):
 
 
 class VerifyError(TritonKitError):
-    """An artifact was built, but its answers are not those of its source."""
+    """An artifact was built, but its outputs are not those of its source."""
 
     exit_code = 4
 
@@ -56,7 +56,7 @@ class ServerError(TritonKitError):
 
 
 class TransportError(TritonKitError):
-    """A request could not be sent, or its answer could not be read."""
+    """A request could not be sent, or its response could not be read."""
 
     exit_code = 6
 

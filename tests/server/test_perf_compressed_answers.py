@@ -82,7 +82,7 @@ def test_compressed_answers_are_told_right_from_wrong(
 
     assert run.figures.succeeded == 20
     assert {kind: tally.count for kind, tally in run.recording.errors.items()} == {
-        "wrong answer": 20
+        "wrong response": 20
     }
 
 

@@ -90,7 +90,7 @@ def test_the_model_gets_the_values_that_were_placed(loaded, protocol, tmp_path):
     wrong = measure(spec(loaded, protocol, output_bytes=0, **same))
 
     assert right.runs[0].recording.errors == {}
-    assert list(wrong.runs[0].recording.errors) == ["wrong answer"]
+    assert list(wrong.runs[0].recording.errors) == ["wrong response"]
 
 
 @with_gpu

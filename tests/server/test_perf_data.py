@@ -47,7 +47,7 @@ def test_wrong_answers_are_told_from_right_ones(loaded, tmp_path, protocol, batc
     )
     run = result.runs[0]
 
-    assert run.recording.errors["wrong answer"].count == 10 * batch_size
+    assert run.recording.errors["wrong response"].count == 10 * batch_size
     assert run.figures.succeeded == 80 - 10 * batch_size
 
 

@@ -194,7 +194,7 @@ def test_every_reply_of_a_decoupled_model_is_counted(loaded, tmp_path):
 
     assert recording.errors == {}
     assert recording.succeeded == 40
-    assert recording.replies == 560
+    assert recording.responses == 560
     assert recording.between.count == 560 - 30  # the first of a stream has no gap
     assert recording.to_first.max_ns <= recording.latency.max_ns
 
@@ -247,7 +247,7 @@ def test_a_model_with_one_answer_may_be_streamed(loaded):
     result = measure(spec(loaded, "grpc", streaming=True, request_count=20))
 
     assert result.runs[0].recording.errors == {}
-    assert result.runs[0].recording.replies == 20
+    assert result.runs[0].recording.responses == 20
 
 
 def test_http_cannot_carry_a_decoupled_model(loaded):

@@ -34,7 +34,7 @@ def test_generate_takes_plain_json(loaded):
 
     assert result.runs[0].recording.errors == {}
     assert result.runs[0].figures.succeeded == 40
-    assert result.runs[0].recording.replies == 0
+    assert result.runs[0].recording.responses == 0
 
 
 def test_every_event_of_a_stream_is_counted_and_timed(loaded, tmp_path):
@@ -52,7 +52,7 @@ def test_every_event_of_a_stream_is_counted_and_timed(loaded, tmp_path):
 
     assert recording.errors == {}
     assert recording.succeeded == 30
-    assert recording.replies == 560
+    assert recording.responses == 560
     assert recording.between.count == 560 - 30  # the first of a stream has no gap
     assert recording.to_first.max_ns <= recording.latency.max_ns
     assert recording.to_first.mean_ns < recording.latency.mean_ns
@@ -81,7 +81,7 @@ def test_a_model_with_one_answer_may_be_streamed(loaded):
     result = measure(spec(loaded, "generate_stream"))
 
     assert result.runs[0].recording.errors == {}
-    assert result.runs[0].recording.replies == 40
+    assert result.runs[0].recording.responses == 40
 
 
 def test_a_decoupled_model_is_pointed_to_the_stream(loaded):
@@ -107,8 +107,8 @@ def test_answers_of_generate_are_held_against_what_is_expected(loaded, tmp_path)
     [run] = result.runs
 
     assert run.figures.succeeded == 30
-    assert run.recording.errors["wrong answer"].count == 10
-    assert "expected 1" in run.recording.errors["wrong answer"].example
+    assert run.recording.errors["wrong response"].count == 10
+    assert "expected 1" in run.recording.errors["wrong response"].example
 
 
 @pytest.mark.parametrize("over", ["http", "grpc"])
@@ -124,8 +124,8 @@ def test_the_replies_of_a_stream_are_checked_as_one_answer(loaded, tmp_path, ove
     [run] = result.runs
 
     assert run.figures.succeeded == 30
-    assert run.recording.errors["wrong answer"].count == 10
-    assert run.recording.replies == 120
+    assert run.recording.errors["wrong response"].count == 10
+    assert run.recording.responses == 120
 
 
 def test_a_stream_that_ends_early_is_a_wrong_answer(loaded, tmp_path):
@@ -135,7 +135,7 @@ def test_a_stream_that_ends_early_is_a_wrong_answer(loaded, tmp_path):
         spec(loaded, "generate_stream", model="repeat", shapes={}, input_data=data)
     )
 
-    assert result.runs[0].recording.errors["wrong answer"].count == 10
+    assert result.runs[0].recording.errors["wrong response"].count == 10
     assert result.runs[0].figures.succeeded == 30
 
 

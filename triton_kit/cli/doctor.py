@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @kit_command()
 @json_option()
 def command(*, as_json: bool) -> None:
-    """Show what works on this machine, and what is missing for the rest."""
+    """Show which features work on this machine, and what the others need."""
     from triton_kit.doctor import abilities, examine
 
     machine = examine()

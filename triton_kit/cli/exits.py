@@ -21,8 +21,8 @@ USAGE, UNEXPECTED, INTERRUPTED, CLOSED_PIPE = 2, 70, 130, 141
 
 # As `triton-kit --help` shows them.
 EXIT_CODES = (
-    ("0", "success; for a check: the answer is yes"),
-    ("1", "the answer is no: a finding, a difference, a missed objective"),
+    ("0", "success; for a check: no finding"),
+    ("1", "negative result: a finding, a difference, a missed objective"),
     ("2", "wrong options, or a named path that cannot be read or written"),
     ("3", "a model could not be read, rewritten or built"),
     ("4", "an artifact's outputs differ too much from those of its source"),
@@ -133,7 +133,7 @@ def _flush() -> None:
 
 
 def _discard_output() -> None:
-    """Keep Python from writing the rest at its exit, which would fail again."""
+    """Keep Python from writing the remaining output at its exit; it would fail."""
     with suppress(OSError, ValueError):  # a stream without a descriptor
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 # What a request may say beside its tensors.
 Parameter = str | int | bool
 
-# The kind of failure of a request that had no answer within its time.
+# The kind of failure of a request without a response within its time.
 TIMEOUT = "timeout"
 
 
@@ -38,7 +38,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a request brought no answer: a kind to count, and one example in words."""
+    """Why a request has no response: a kind to count, and one example in words."""
 
     kind: str
     detail: str = ""
@@ -47,5 +47,5 @@ class Failure:
 # What a sink's `finished` takes: slot, sent, first, last, failure, response body.
 OnEnd = Callable[[int, int, int, int, Failure | None, bytes], None]
 
-# What a sink's `replied` takes: slot, time of the previous response or 0, its own time.
-OnReply = Callable[[int, int, int], None]
+# A sink's `responded`: slot, time of the previous response or 0, its own time.
+OnResponse = Callable[[int, int, int], None]

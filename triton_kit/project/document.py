@@ -105,7 +105,7 @@ def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> SpecError:
     line = mark.buffer.splitlines()[mark.line] if mark and mark.buffer else ""
     if "\t" in line:
         return SpecError(
-            f"{place}: a tab indents this line, YAML wants spaces",
+            f"{place}: a tab indents this line, YAML requires spaces",
             hint="replace the tab by spaces",
         )
     return SpecError(f"{place}: not YAML: {error.problem or error.context}")

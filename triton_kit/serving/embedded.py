@@ -269,7 +269,7 @@ def _check_present(wanted: tuple[str, ...], repository: Path) -> None:
 def _flags(spec: ServeSpec, ports: dict[str, int], prefix: str) -> list[str]:
     flags = [
         f"--model-repository={spec.repository.absolute()}",
-        # A failed model must not take the answer with it: it is asked for its reason.
+        # One failed model must not end the request for all: its reason is read.
         "--exit-on-error=false",
         f"--exit-timeout-secs={max(1, round(spec.stop_within_s))}",
         f"--model-control-mode={spec.model_control}",

@@ -69,7 +69,7 @@ class OnnxruntimeBackend:
 
     @property
     def flags(self) -> list[str]:
-        """What the server needs to be told."""
+        """The server's options for this backend."""
         if self.onnxruntime is None:
             return []
         return [f"--backend-config=onnxruntime,library={self.onnxruntime}"]

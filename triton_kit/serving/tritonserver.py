@@ -129,7 +129,7 @@ def find_tritonserver() -> Tritonserver:
 def _python_library_folder() -> str:
     """Return the folder of this Python's shared library; empty where it has none.
 
-    The stub links it, and the loader looks for it in the system's folders alone.
+    The stub links it, and the loader searches only the system's folders for it.
     """
     folder = Path(sysconfig.get_config_var("LIBDIR") or "")
     name = sysconfig.get_config_var("INSTSONAME") or ""

@@ -29,7 +29,7 @@ _LEFT_OUT = {
     "--output-tensor-format": (
         "binary",
         "tensors travel as bytes",
-        "--endpoint generate is answered with plain JSON",
+        "--endpoint generate returns plain JSON",
     ),
     "--trace-level": ("OFF", *_TRACING),
     "--trace-rate": ("1000", *_TRACING),

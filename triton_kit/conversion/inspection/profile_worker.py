@@ -72,9 +72,9 @@ def onnxruntime_times(events: list[Json], *, warm_up: int) -> dict[str, Json]:
     for event in events:
         is_kernel = event.get("cat") == "Node" and event["name"].endswith(_KERNEL)
         if is_kernel and event["ts"] >= runs[0]["ts"]:
-            told = event["args"]
+            args = event["args"]
             name = event["name"].removesuffix(_KERNEL)
-            key = (name, told["op_name"], told["provider"])
+            key = (name, args["op_name"], args["provider"])
             durations_us[key].append(event["dur"])
     rows = [
         {"name": name, "op": op, "provider": provider, "durations_us": us}

@@ -105,12 +105,12 @@ def _in_child(
 
 
 def inline_functions(model: ModelProto) -> ModelProto:
-    """Write model-local functions out: the other passes look at plain nodes."""
+    """Inline model-local functions: the other passes read plain nodes."""
     return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def weights_no_inputs(model: ModelProto) -> ModelProto:
-    """Take weights out of the inputs, where IR 3 wants them; the result is IR 4.
+    """Take weights out of the inputs, where IR 3 requires them; the result is IR 4.
 
     Simplifiers do so without a word of the IR, and onnx's converter takes no IR 3.
     """

@@ -26,7 +26,7 @@ class SparsityReport:
 def prune_2_4(model: ModelProto) -> SparsityReport:
     """Zero the two smallest of every four weights, in place.
 
-    Along the axis that a product sums over, as TensorRT's sparse kernels want it:
+    Along the axis that a product sums over, as TensorRT's sparse kernels require:
     the input channels of a Conv, the rows of a MatMul's or Gemm's right-hand side.
     Nothing is trained afterwards: the accuracy gate decides whether the model bears it.
     """

@@ -19,7 +19,7 @@ from triton_kit.conversion.workers.samples import Array, Feed, write_feed
 from triton_kit.errors import ConvertError, MissingExtraError, SpecError
 from triton_kit.process import python_command, run_child
 
-# It wants torch, and its own extra other versions of onnx and ONNX Runtime than the
+# It requires torch, and its own extra other versions of onnx and ONNX Runtime than the
 # kit has, so it may live in an environment of its own.
 PYTHON = OtherPython(
     variable="TRITON_KIT_MODELOPT_PYTHON",

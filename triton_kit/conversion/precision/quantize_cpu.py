@@ -24,7 +24,7 @@ from triton_kit.conversion.precision.quantize import (
 )
 from triton_kit.errors import ConvertError
 
-# These have int8 kernels that answer in float32. With eight bits an answer would be cut
+# These have int8 kernels with float32 outputs. With eight bits an output would be cut
 # off at the largest one in calibration; and where a float32 operator follows, it would
 # be rounded for nothing.
 _FLOAT_ANSWERS = ("Gemm", "MatMul")
@@ -74,7 +74,7 @@ def quantize_for_cpu(
             },
         )
         quantizer.quantize_model()
-        quantizer.model.topological_sort()  # the checker wants it; it comes unsorted
+        quantizer.model.topological_sort()  # as the checker requires
     except Exception as error:  # onnxruntime's own border: it raises whatever it meets
         raise ConvertError(f"onnxruntime's quantiser failed: {error}") from error
     finally:

@@ -11,7 +11,7 @@ KEPT_SHOWN = 8
 
 
 def result_lines(result: ConvertResult) -> list[str]:
-    """Return what a reader wants to know of a result, line by line."""
+    """Return the summary of a result for people, line by line."""
     accuracy = result.accuracy
     before, after = result.before, result.after
     source = "from the cache" if result.from_cache else f"{result.seconds:.1f} s"

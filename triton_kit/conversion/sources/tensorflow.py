@@ -11,8 +11,8 @@ from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.conversion.workers.child import call_worker, conversion_failed
 from triton_kit.conversion.workers.other_python import OtherPython
 
-# TensorFlow wants other versions of NumPy and protobuf than the embedded server does,
-# so it may live in an environment of its own.
+# TensorFlow requires other versions of NumPy and protobuf than the embedded server,
+# so it may run in an environment of its own.
 PYTHON = OtherPython(
     variable="TRITON_KIT_TENSORFLOW_PYTHON",
     modules=("tf2onnx", "tensorflow"),

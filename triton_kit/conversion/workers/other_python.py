@@ -1,4 +1,4 @@
-"""Libraries that want other versions than the kit's live in a Python of their own."""
+"""Libraries that require other versions than the kit's run in a Python of their own."""
 
 from __future__ import annotations
 

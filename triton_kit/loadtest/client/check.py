@@ -62,12 +62,12 @@ class OutputCheck:
         try:
             outputs = self._form(self._decode(response))
         except ValueError as error:
-            return Failure("unreadable answer", str(error))
+            return Failure("unreadable response", str(error))
         for name, expected in self._expected[request].items():
             if name not in outputs:
-                return Failure("wrong answer", f"no output {name!r}")
+                return Failure("wrong response", f"no output {name!r}")
             if difference := _difference(outputs[name], expected):
-                return Failure("wrong answer", f"{name}: {difference}")
+                return Failure("wrong response", f"{name}: {difference}")
         return None
 
 

@@ -196,7 +196,7 @@ class _Once:
         self.response = b""
         self._reactor = reactor
 
-    def replied(self, _slot: int, _before_ns: int, _at_ns: int, /) -> None:
+    def responded(self, _slot: int, _before_ns: int, _at_ns: int, /) -> None:
         """Nothing: these calls are no streams."""
 
     def retried(self, _slot: int, /) -> None:

@@ -1,4 +1,4 @@
-"""Reading the outputs out of answers, whatever protocol they came by."""
+"""Reading the outputs out of responses, whatever protocol they came by."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _NOT_AS_AGREED = (AttributeError, KeyError, TypeError, OverflowError, SpecError)
 _GZIP, _ZLIB = b"\x1f", b"\x78"
 
 
-def decode_http(answer: bytes) -> dict[str, Array]:
-    """Read the outputs of a KServe v2 HTTP answer with binary tensors.
+def decode_http(response: bytes) -> dict[str, Array]:
+    """Read the outputs of a KServe v2 HTTP response with binary tensors.
 
     Raises:
         ValueError: it is not one.
     """
-    answer = _plain(answer)
+    response = _plain(response)
     # Latin-1 keeps a character per byte, so that positions stay what they are.
-    front, at = _first_json(answer.decode("latin-1"))
+    front, at = _first_json(response.decode("latin-1"))
     outputs: dict[str, Array] = {}
     try:
         for output in front.get("outputs", []):
@@ -37,39 +37,39 @@ def decode_http(answer: bytes) -> dict[str, Array]:
             if size is None:
                 array: Array = np.array(output["data"], dtype.numpy)
             else:
-                array = from_bytes(answer[at : at + size], dtype)
+                array = from_bytes(response[at : at + size], dtype)
                 at += size
             outputs[output["name"]] = array.reshape(output["shape"])
     except _NOT_AS_AGREED as error:
-        raise ValueError(f"not the JSON of an answer: {error!r}") from error
+        raise ValueError(f"not the JSON of a response: {error!r}") from error
     return outputs
 
 
-def _plain(answer: bytes) -> bytes:
-    """Expand an answer that came compressed; JSON begins with no byte that those do."""
-    return expanded(answer) if answer[:1] in (_GZIP, _ZLIB) else answer
+def _plain(response: bytes) -> bytes:
+    """Expand a compressed response; no JSON begins as those do."""
+    return expanded(response) if response[:1] in (_GZIP, _ZLIB) else response
 
 
-def decode_generate(answer: bytes) -> dict[str, Array]:
-    """Read an answer of `generate`: plain JSON, each output a value or a list.
+def decode_generate(response: bytes) -> dict[str, Array]:
+    """Read a response of `generate`: plain JSON, each output a value or a list.
 
     Raises:
         ValueError: it is not one.
     """
-    text = _plain(answer).decode()
+    text = _plain(response).decode()
     event, end = _first_json(text, len(text) - len(text.lstrip()))
     if text[end:].strip():
         raise ValueError(f"more than one JSON value: {text[end:]!r:.80}")
     return _from_fields([event])
 
 
-def decode_events(answer: bytes) -> dict[str, Array]:
-    """Read the events of `generate_stream`, one after another, as one answer.
+def decode_events(response: bytes) -> dict[str, Array]:
+    """Read the events of `generate_stream`, one after another, as one response.
 
     Raises:
         ValueError: one of them is no JSON object.
     """
-    text = answer.decode().rstrip()
+    text = response.decode().rstrip()
     events, at = [], 0
     while at < len(text):
         while text[at].isspace():
@@ -107,7 +107,7 @@ def _as_array(values: list[Any]) -> Array:
     return np.array(values)
 
 
-def decode_grpc(answer: bytes) -> dict[str, Array]:
+def decode_grpc(response: bytes) -> dict[str, Array]:
     """Read the outputs of a ModelInferResponse with raw contents.
 
     Raises:
@@ -115,11 +115,11 @@ def decode_grpc(answer: bytes) -> dict[str, Array]:
     """
     from tritonclient.grpc import service_pb2
 
-    return _outputs(_parsed(service_pb2.ModelInferResponse, message_of(answer)))
+    return _outputs(_parsed(service_pb2.ModelInferResponse, message_of(response)))
 
 
-def decode_grpc_stream(answer: bytes) -> dict[str, Array]:
-    """Read the outputs of all ModelStreamInferResponses as one answer, flat.
+def decode_grpc_stream(response: bytes) -> dict[str, Array]:
+    """Read the outputs of all ModelStreamInferResponses as one response, flat.
 
     Raises:
         ValueError: one of them is none.
@@ -127,9 +127,9 @@ def decode_grpc_stream(answer: bytes) -> dict[str, Array]:
     from tritonclient.grpc import service_pb2
 
     columns: dict[str, list[Array]] = {}
-    for message in messages_of(answer):
-        reply = _parsed(service_pb2.ModelStreamInferResponse, message)
-        for name, array in _outputs(reply.infer_response).items():
+    for message in messages_of(response):
+        parsed = _parsed(service_pb2.ModelStreamInferResponse, message)
+        for name, array in _outputs(parsed.infer_response).items():
             columns.setdefault(name, []).append(array.ravel())
     return {name: np.concatenate(column) for name, column in columns.items()}
 

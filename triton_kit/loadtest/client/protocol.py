@@ -28,7 +28,7 @@ Encode = Callable[[ModelInfo, Inputs, dict[str, Parameter]], Request]
 class Protocol:
     """How to ask, how to send, and how a request looks.
 
-    With `is_stream` a response has any number of replies, which are read as one.
+    With `is_stream` a response has any number of messages, which are read as one.
     """
 
     control: Control
@@ -44,7 +44,7 @@ def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
     """Return the protocol that `spec` names; imports only what it needs.
 
     With `streaming` each gRPC request is a stream of its own, with any number of
-    replies; of HTTP only `generate_stream` has any.
+    messages; of HTTP only `generate_stream` has any.
 
     Raises:
         SpecError: the protocol has no such endpoint.

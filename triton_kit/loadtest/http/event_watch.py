@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triton_kit.loadtest.http.compression import LARGEST_RESPONSE_BYTES
 from triton_kit.loadtest.http.server_sent_events import EventReader, error_in_event
-from triton_kit.loadtest.request import Failure, OnReply
+from triton_kit.loadtest.request import Failure, OnResponse
 
 
 class EventWatch:
@@ -15,8 +15,8 @@ class EventWatch:
         failure: the error that an event reported.
     """
 
-    def __init__(self, slot: int, replied: OnReply, *, keep: bool = False) -> None:
-        self.replied = replied
+    def __init__(self, slot: int, responded: OnResponse, *, keep: bool = False) -> None:
+        self.responded = responded
         self._keep = keep
         self._slot = slot
         self.restart()
@@ -50,5 +50,5 @@ class EventWatch:
                 if self._kept_bytes > LARGEST_RESPONSE_BYTES:
                     text = f"events of more than {LARGEST_RESPONSE_BYTES} bytes"
                     raise ValueError(text)
-            self.replied(self._slot, self._before_ns, at_ns)
+            self.responded(self._slot, self._before_ns, at_ns)
             self._before_ns = at_ns

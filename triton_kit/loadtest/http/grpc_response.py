@@ -14,7 +14,7 @@ from triton_kit.loadtest.http.grpc_status import (
 )
 from triton_kit.loadtest.http.http2_frames import ResponseFields
 from triton_kit.loadtest.http.http2_request_writer import UNKNOWN, Stream
-from triton_kit.loadtest.request import Failure, OnReply
+from triton_kit.loadtest.request import Failure, OnResponse
 
 HTTP_OK = 200
 # The body of an HTTP error is kept up to this size, to show how it begins.
@@ -86,19 +86,19 @@ class StreamingResponses(UnaryResponses):
     """Reads responses of any number of messages: the sink is told of each.
 
     Attributes:
-        on_reply: a sink's `replied`.
+        on_response: a sink's `responded`.
     """
 
     def __init__(
         self,
-        on_reply: OnReply,
+        on_response: OnResponse,
         error_in: Callable[[bytes], str],
         *,
         keep: bool = False,
     ) -> None:
         super().__init__(keep=keep)
         self.need_every_frame = True
-        self.on_reply = on_reply
+        self.on_response = on_response
         self._error_in = error_in
         self._kept: dict[int, bytearray] = {}  # by slot
 
@@ -141,7 +141,7 @@ class StreamingResponses(UnaryResponses):
                 stream.error = self._error_in(message_of(message))
             except ValueError as error:
                 stream.error = f"unreadable: {error}"
-        self.on_reply(stream.slot, stream.last_message_ns, woke_ns)
+        self.on_response(stream.slot, stream.last_message_ns, woke_ns)
         stream.last_message_ns = woke_ns
 
     def _body_failure(self, stream: Stream) -> Failure | None:

@@ -21,7 +21,7 @@ class Observer(Protocol):
     def sent(self, slot: int, request: Request, /) -> None:
         """Take note of a request that leaves now."""
 
-    def replied(self, slot: int, at_ns: int, /) -> None:
+    def responded(self, slot: int, at_ns: int, /) -> None:
         """Take note of one response of many, and when it came."""
 
     def ended(
@@ -46,7 +46,7 @@ class ResponseChecks:
         """Remember the request of a slot."""
         self._asked[slot] = request
 
-    def replied(self, _slot: int, _at_ns: int, /) -> None:
+    def responded(self, _slot: int, _at_ns: int, /) -> None:
         """Streams are not checked."""
 
     def ended(
@@ -74,7 +74,7 @@ class PartRecorders:
         """Remember the recorder of a slot's request."""
         self._recorders[slot] = self._parts[self._part_of[request]]
 
-    def replied(self, _slot: int, _at_ns: int, /) -> None:
+    def responded(self, _slot: int, _at_ns: int, /) -> None:
         """Streams are timed as a whole."""
 
     def ended(
@@ -105,7 +105,7 @@ class ReplyTimes:
         """Forget the times of the slot's previous request."""
         self._came_ns[slot] = []
 
-    def replied(self, slot: int, at_ns: int, /) -> None:
+    def responded(self, slot: int, at_ns: int, /) -> None:
         """Note one response of a stream."""
         self._came_ns[slot].append(at_ns)
 
@@ -178,11 +178,11 @@ class ObservedTransport:
         """Give up the request in `slot`."""
         self._transport.cancel(slot, failure)
 
-    def replied(self, slot: int, before_ns: int, at_ns: int, /) -> None:
+    def responded(self, slot: int, before_ns: int, at_ns: int, /) -> None:
         """Pass one response of many on."""
         for observer in self._observers:
-            observer.replied(slot, at_ns)
-        self._sink.replied(slot, before_ns, at_ns)
+            observer.responded(slot, at_ns)
+        self._sink.responded(slot, before_ns, at_ns)
 
     def retried(self, slot: int, /) -> None:
         """Pass on that a request goes out again."""

@@ -27,7 +27,7 @@ class Quota:
     def sent(self, _slot: int, _request: Request, /) -> None:
         """Only responses count."""
 
-    def replied(self, slot: int, _at_ns: int, /) -> None:
+    def responded(self, slot: int, _at_ns: int, /) -> None:
         """Count one response of many."""
         self._streamed.add(slot)
         self._count(slot)

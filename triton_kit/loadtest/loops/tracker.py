@@ -51,11 +51,11 @@ class RequestTracker:
 
         self.finished = either
 
-    def replied(self, slot: int, before_ns: int, at_ns: int, /) -> None:
+    def responded(self, slot: int, before_ns: int, at_ns: int, /) -> None:
         """Record one response of many: when it came, and when the one before did."""
         if slot in self.uncounted:
             return
-        self.recorder.reply(at_ns - before_ns if before_ns else None)
+        self.recorder.response(at_ns - before_ns if before_ns else None)
 
     def retried(self, slot: int, /) -> None:
         """Count a request that was refused unprocessed and goes out again."""

@@ -18,7 +18,7 @@ from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.tls_channel import open_channel
 from triton_kit.loadtest.net.transport import Sink
-from triton_kit.loadtest.request import Failure, OnEnd, OnReply, Request
+from triton_kit.loadtest.request import Failure, OnEnd, OnResponse, Request
 from triton_kit.triton.address import Address, Endpoint, resolve
 
 # A server that is away is asked again this much later, not in a spin.
@@ -44,7 +44,7 @@ class Http1Transport:
         self._heads = HeadReader()
         self._connections: list[_Connection] = []
         self._finished: OnEnd
-        self._replied: OnReply
+        self._replied: OnResponse
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +64,7 @@ class Http1Transport:
         """Connect what is missing up to `slots` connections."""
         if self._endpoint is None:
             self._endpoint = resolve(self._address, speaks="http/1.1")
-        self._finished, self._replied = sink.finished, sink.replied
+        self._finished, self._replied = sink.finished, sink.responded
         may_fail = bool(
             self._connections
         )  # a server that went away is counted, not raised
@@ -73,7 +73,7 @@ class Http1Transport:
         for connection in self._connections:
             connection.finished = sink.finished
             if connection.events is not None:
-                connection.events.replied = sink.replied
+                connection.events.responded = sink.responded
         with suppress(TransportError) if may_fail else nullcontext():
             for connection in self._connections[:slots]:
                 connection.connect()
@@ -107,7 +107,7 @@ class _Connection:
     """One connection and the request on it.
 
     Attributes:
-        is_plain: whether the sink wants only the end of a response, not its body.
+        is_plain: whether the sink needs only the end of a response, not its body.
     """
 
     __slots__ = (

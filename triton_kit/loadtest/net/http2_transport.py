@@ -98,7 +98,7 @@ class Http2Transport:
 
     def _replied(self, slot: int, before_ns: int, at_ns: int) -> None:
         assert self._sink is not None
-        self._sink.replied(slot, before_ns, at_ns)
+        self._sink.responded(slot, before_ns, at_ns)
 
     def _connect_for(self, slots: int) -> None:
         for index, connection in enumerate(self._connections):

@@ -44,7 +44,7 @@ class MemoryTransport:
         """Nothing to connect."""
 
     def send(self, slot: int, request: Request, /) -> None:
-        """Answer later."""
+        """Respond later."""
         sent_ns = self._sent_ns[slot] = now_ns()
         failure = None if request.payload else Failure("empty request")
 

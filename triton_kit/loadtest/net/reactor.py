@@ -41,7 +41,7 @@ _LONGEST_WAIT_S = 0.5
 
 
 class Timer:
-    """A call that is still to come, unless it is cancelled."""
+    """A call that is due later, unless it is cancelled."""
 
     __slots__ = ("_callback",)
 
@@ -195,7 +195,7 @@ class Reactor:
         woke_ns = now_ns()
         if woke_ns >= self._alarm_ns:
             self._ring(woke_ns)
-            # What is read below may answer what was sent just now.
+            # What is read below may be the response to what was sent just now.
             woke_ns = now_ns()
         on_ready = self._on_ready
         for fd, mask in events:

@@ -22,7 +22,7 @@ def without_preempting() -> Iterator[None]:
     """Have responses wake this thread without taking the core from another process.
 
     Where client and server share the cores, a client that interrupts the server for
-    each answer reads them one by one. One that waits for its turn finds several: over
+    each response reads them one by one. One that waits for its turn finds several: over
     HTTP that is 30 % less CPU per request (16 and 64 at once), and as much more for
     the server. On a core that idles it runs as soon as before.
 

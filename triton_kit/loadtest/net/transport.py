@@ -14,7 +14,7 @@ MOST_CONNECTIONS = 256
 class Sink(Protocol):
     """Learns how each request ended. All times are CLOCK_MONOTONIC nanoseconds."""
 
-    def replied(self, slot: int, before_ns: int, at_ns: int, /) -> None:
+    def responded(self, slot: int, before_ns: int, at_ns: int, /) -> None:
         """Take one response of a stream; `before_ns` is the previous one's, or 0."""
 
     def retried(self, slot: int, /) -> None:

@@ -29,14 +29,14 @@ class Recording:
         to_first: from the due time to the first bytes of the response.
         lag: from the due time to the time its bytes left.
         between: from one response of a stream to the next.
-        replies: all responses of streams; 0 where every request has one response.
+        responses: all responses of streams; 0 where every request has one response.
         retried: how often a request was sent again because its server had refused it
             unprocessed; it counts once all the same.
         errors: failed requests by kind; they are in no histogram.
         times: due, sent, first and last of every successful request, int64 arrays of
             shape (n, 4); only if the recorder keeps them.
         replied_at: of the same requests in the same order, when each of their responses
-            came, int64 arrays of shape (replies,); only of streams.
+            came, int64 arrays of shape (responses,); only of streams.
     """
 
     latency: Histogram = field(default_factory=Histogram)
@@ -44,7 +44,7 @@ class Recording:
     to_first: Histogram = field(default_factory=Histogram)
     lag: Histogram = field(default_factory=Histogram)
     between: Histogram = field(default_factory=Histogram)
-    replies: int = 0
+    responses: int = 0
     retried: int = 0
     errors: dict[str, ErrorTally] = field(default_factory=dict)
     times: list[NDArray[np.int64]] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Recording:
         self.to_first.merge(other.to_first)
         self.lag.merge(other.lag)
         self.between.merge(other.between)
-        self.replies += other.replies
+        self.responses += other.responses
         self.retried += other.retried
         self.times += other.times
         self.replied_at += other.replied_at
@@ -113,9 +113,9 @@ class Recorder:
         self._keeps_times = keep_times
         self._recording = Recording()
 
-    def reply(self, gap_ns: int | None) -> None:
+    def response(self, gap_ns: int | None) -> None:
         """Record one response of a stream, and the gap to the one before it."""
-        self._recording.replies += 1
+        self._recording.responses += 1
         if gap_ns is not None:
             self._gaps_ns.append(gap_ns)
 
@@ -152,7 +152,7 @@ class Recorder:
         """
         timeouts = self._recording.errors.get(TIMEOUT)
         late = timeouts.count if timeouts else 0
-        return self.finished - late + self._recording.replies
+        return self.finished - late + self._recording.responses
 
     def take(self) -> Recording:
         """Return what was recorded since the last time, and start anew."""

@@ -37,7 +37,7 @@ def as_csv(result: PerfResult, *, verbose: bool = False) -> str:
     """
     is_closed = all("concurrency" in run.load for run in result.runs)
     has_replies = any(model["decoupled"] for model in result.models) and any(
-        run.recording.replies for run in result.runs
+        run.recording.responses for run in result.runs
     )
     asked = (result.spec["stability"] or {}).get("percentile")
     rows = []
@@ -65,7 +65,7 @@ def _level(run: Run) -> float:
 
 
 def _replies_per_s(run: Run) -> float:
-    return run.requests_per_s * run.recording.replies / max(run.recording.total, 1)
+    return run.requests_per_s * run.recording.responses / max(run.recording.total, 1)
 
 
 def _client_us(run: Run) -> tuple[float, float]:

@@ -81,9 +81,9 @@ def _stages(stats: ModelStats) -> str:
 
 def _replies(run: Run) -> Iterator[str]:
     recording: Recording = run.recording
-    if not recording.replies:
+    if not recording.responses:
         return
-    parts = [f"{recording.replies} replies"]
+    parts = [f"{recording.responses} responses"]
     for when, histogram in (
         ("first after", recording.to_first),
         ("then every", recording.between),

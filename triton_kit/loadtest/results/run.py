@@ -103,7 +103,7 @@ class Run:
             **self.figures.as_json(),
             "send_rate": self.send_rate,
             "retried": recording.retried,
-            "replies": recording.replies,
+            "replies": recording.responses,
             "between_replies_us": quantiles_us(recording.between),
             "requests_total": self.total,
             "client_cpu_us_per_request": self.client_cpu_us_per_request,

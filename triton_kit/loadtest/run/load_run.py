@@ -227,7 +227,7 @@ class LoadRun:
             self._end_early()
         if not self._loop.is_done:
             why = why_early() or "still unanswered when the drain time was over"
-            self._loop.abandon(Failure("no answer", why))
+            self._loop.abandon(Failure("no response", why))
 
     def _drain_limit_s(self) -> float:
         """Return how long to wait for outstanding responses.
@@ -242,7 +242,7 @@ class LoadRun:
     def _expire(self) -> None:
         """Fail the requests that exceed the timeout."""
         timeout_s = self._spec.request_timeout_s
-        failure = Failure(TIMEOUT, f"no answer in {timeout_s:g} s")
+        failure = Failure(TIMEOUT, f"no response in {timeout_s:g} s")
         self._loop.expire(now_ns() - ns(timeout_s), failure)
 
     def _free_places(self) -> None:

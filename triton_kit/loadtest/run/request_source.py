@@ -108,7 +108,7 @@ def _streams(steps: Sequence[InputStep]) -> list[range]:
 
 
 def _with_joined_outputs(model: ModelInfo) -> ModelInfo:
-    """Say that an output is as long as all replies of a stream make it."""
+    """Say that an output is as long as all responses of a stream together."""
     outputs = (replace(tensor, shape=(DYNAMIC,)) for tensor in model.outputs)
     return replace(model, outputs=tuple(outputs))
 

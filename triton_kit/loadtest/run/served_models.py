@@ -80,7 +80,7 @@ def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
 
     Raises:
         TransportError: no server listens at the URL, or not in this protocol.
-        SpecError: the server has no such model, or HTTP cannot carry its replies.
+        SpecError: the server has no such model, or it streams and HTTP cannot.
         ServerError: a model is not ready.
     """
     control = protocol_of(spec).control

@@ -70,7 +70,7 @@ def test_damaged_answers_are_unreadable_not_wrong(damage, compress):
 
     failure = check(request, damage(compress(http_answer())))
 
-    assert failure.kind == "unreadable answer"
+    assert failure.kind == "unreadable response"
     assert "compressed" in failure.detail
 
 
@@ -132,13 +132,13 @@ def test_events_are_joined_in_their_order():
     ("answer", "kind"),
     [
         (b'{"y":[1.5,2.500001]}', None),
-        (b'{"y":[1.5,2.6]}', "wrong answer"),
-        (b'{"y":[1.5]}', "wrong answer"),
-        (b'{"y":["1.5","2.5"]}', "wrong answer"),
-        (b'{"y":null}', "wrong answer"),
-        (b'{"z":[1.5,2.5]}', "wrong answer"),
-        (b"[1.5,2.5]", "unreadable answer"),
-        (b'{"y":', "unreadable answer"),
+        (b'{"y":[1.5,2.6]}', "wrong response"),
+        (b'{"y":[1.5]}', "wrong response"),
+        (b'{"y":["1.5","2.5"]}', "wrong response"),
+        (b'{"y":null}', "wrong response"),
+        (b'{"z":[1.5,2.5]}', "wrong response"),
+        (b"[1.5,2.5]", "unreadable response"),
+        (b'{"y":', "unreadable response"),
     ],
 )
 def test_generate_is_held_against_what_was_expected(answer, kind):

@@ -262,9 +262,9 @@ def test_half_a_string_is_refused(data):
     [
         ([1.0, 2.0], None),
         ([1.00001, 2.0], None),
-        ([1.1, 2.0], "wrong answer"),
-        ([1.0], "wrong answer"),
-        ([1.0, np.nan], "wrong answer"),
+        ([1.1, 2.0], "wrong response"),
+        ([1.0], "wrong response"),
+        ([1.0, np.nan], "wrong response"),
     ],
 )
 def test_responses_are_compared_with_expected_ones(found, kind):

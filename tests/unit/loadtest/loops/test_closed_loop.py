@@ -73,10 +73,10 @@ def test_abandoned_requests_are_failures(reactor):
     loop = ClosedLoop(reactor, transport, [GOOD], concurrency=3)
 
     loop.begin()
-    loop.abandon(Failure("no answer"))
+    loop.abandon(Failure("no response"))
 
     assert loop.in_flight == 0
-    assert loop.recorder.take().errors["no answer"].count == 3
+    assert loop.recorder.take().errors["no response"].count == 3
 
 
 def test_an_expired_request_frees_its_slot_for_the_next(reactor):

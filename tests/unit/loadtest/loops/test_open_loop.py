@@ -76,9 +76,9 @@ def test_requests_that_were_never_sent_are_failures():
         start_ns = loop.begin()
         reactor.call_at(start_ns + 1_000_000, reactor.stop)
         reactor.run()
-        loop.abandon(Failure("no answer"))
+        loop.abandon(Failure("no response"))
 
-        assert loop.recorder.take().errors["no answer"].count == 9
+        assert loop.recorder.take().errors["no response"].count == 9
         assert loop.is_done
 
 

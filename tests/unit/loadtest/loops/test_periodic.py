@@ -73,11 +73,11 @@ def test_every_response_of_a_stream_counts():
         quota = Quota(reactor, 4)
         quota.expect([0])
         for _ in range(3):
-            quota.replied(0, now_ns())
+            quota.responded(0, now_ns())
         quota.ended(0, (1, 2, 3), None, b"")
         stopped = []
         reactor.call_at(
-            now_ns() + 5_000_000, lambda: stopped.append(quota.replied(0, now_ns()))
+            now_ns() + 5_000_000, lambda: stopped.append(quota.responded(0, now_ns()))
         )
         reactor.run()
 

@@ -26,7 +26,7 @@ recorder = Recorder(keep_times=True)
 for start in range(100_000):
     recorder.times += [start, start + 1, start + 2, start + 3]
 recorder.keep_replies([1, 2, 3])
-recorder.reply(123)
+recorder.response(123)
 recorder.fail(Failure("timeout", "late"))
 parent.send(messages.Counts(1, 1, 0, None))
 parent.send(messages.Taken(Snapshot(recorder.take(), (Recording(),)), 3))

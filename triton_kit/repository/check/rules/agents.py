@@ -1,4 +1,4 @@
-"""Repository agents: libraries that look at a model before it is loaded."""
+"""Repository agents: libraries that the server calls before it loads a model."""
 
 from __future__ import annotations
 

@@ -257,5 +257,5 @@ def _version_folders(case: Case) -> Problems:
             yield Problem("K29", "", (), message, hint, WARNING, file)
         elif number is not None and str(number) != name:
             message = f"the server takes the folder {name} for version {number}"
-            hint = f"rename it: backends will look into {number}"
+            hint = f"rename it: backends read {number}"
             yield Problem("K19", "", (), message, hint, WARNING, file)

@@ -123,7 +123,7 @@ def _strings(
 
 
 def _count(case: Case, sample: Message, at: tuple[Step, ...]) -> Problem | None:
-    """The server counts: it does not look which required input is missing."""
+    """The server counts inputs; it does not name the missing one."""
     required = [t.name for t in case.config.input if not t.optional]
     known = {t.name for t in case.config.input}
     given = sorted(name for name in sample.inputs if name in known)

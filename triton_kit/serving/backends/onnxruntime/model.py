@@ -71,19 +71,19 @@ class TritonPythonModel:
         }
 
     def execute(self, requests):
-        """Answer all requests, in as few runs as their shapes allow."""
-        if self._one_to_one and (done := self._one_to_one.answers(requests)):
+        """Run all requests, in as few runs as their shapes allow."""
+        if self._one_to_one and (done := self._one_to_one.run(requests)):
             return done
-        answers: list = [None] * len(requests)
+        results: list = [None] * len(requests)
         batch = Batch(self._graph, batched=self._batched)
         for place, request in enumerate(requests):
             try:
                 batch.add(place, self._feeds(request), request.requested_output_names())
             except RefusedError as error:
-                answers[place] = error
-        for place, answer in batch.run():
-            answers[place] = answer
-        return [self._response(answer) for answer in answers]
+                results[place] = error
+        for place, result in batch.run():
+            results[place] = result
+        return [self._response(result) for result in results]
 
     def _feeds(self, request):
         readers, feeds = self._readers, {}
@@ -93,18 +93,18 @@ class TritonPythonModel:
                 feeds[name] = readers[name](tensor)
         return feeds
 
-    def _response(self, answer):
-        if isinstance(answer, RefusedError):
-            error = pb_utils.TritonError(str(answer), pb_utils.TritonError.INVALID_ARG)
+    def _response(self, result):
+        if isinstance(result, RefusedError):
+            error = pb_utils.TritonError(str(result), pb_utils.TritonError.INVALID_ARG)
             return pb_utils.InferenceResponse(error=error)
         if self._scalars:
-            answer = {
+            result = {
                 name: value.reshape(self._scalars.get(name, value.shape))
-                for name, value in answer.items()
+                for name, value in result.items()
             }
         writers = self._writers
         return pb_utils.InferenceResponse(
-            [writers[name](value) for name, value in answer.items()]
+            [writers[name](value) for name, value in result.items()]
         )
 
 

@@ -53,16 +53,16 @@ class Batch:
         self._groups.setdefault(key, []).append(_Part(place, feeds, wanted))
 
     def run(self) -> Iterator[tuple[int, Arrays | RefusedError]]:
-        """Yield the place and the answer of every request taken."""
+        """Yield the index and the outputs of every request."""
         for parts in self._groups.values():
-            yield from self._answers(parts)
+            yield from self._outputs(parts)
 
     def _unscaled(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take off the axis of size 1 that a config gives to a tensor without axes."""
         tensor = self._graph.feeds[name]
         return array.reshape(()) if not tensor.shape and array.size == 1 else array
 
-    def _answers(
+    def _outputs(
         self, parts: list[_Part]
     ) -> Iterator[tuple[int, Arrays | RefusedError]]:
         try:
@@ -77,7 +77,7 @@ class Batch:
                 yield parts[0].place, error
                 return
             for part in parts:
-                yield from self._answers([part])
+                yield from self._outputs([part])
 
     def _run(self, feeds: Arrays, wanted: list[str]) -> Arrays:
         try:

@@ -17,7 +17,7 @@ _ONNX_BFLOAT16 = 16  # in TensorProto.DataType
 
 
 class RefusedError(Exception):
-    """A request that cannot be answered; the others of its batch can."""
+    """A request that fails alone; the other requests of its batch can run."""
 
 
 def is_plain(data_type: str) -> bool:

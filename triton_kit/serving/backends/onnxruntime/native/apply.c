@@ -141,7 +141,7 @@ static void apply_output(Check *check, const Json *entry) {
     complain_unknown(check, "output", name);
     return;
   }
-  result->is_answer = true;
+  result->is_output = true;
   check_type(check, "output", name, entry, &result->tensor);
   const Json *batch_output = batch_output_of(check->config, name);
   if (batch_output) {

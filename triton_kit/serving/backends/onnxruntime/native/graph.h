@@ -37,7 +37,7 @@ typedef struct {
 /* An output of the graph. */
 typedef struct {
   Tensor tensor;
-  bool is_answer; /* a client may ask for it */
+  bool is_output; /* a client may ask for it */
   bool is_state;  /* the sequence batcher keeps it */
   bool is_scalar; /* without axes: a config gives it axes of size 1 */
   bool is_scattered; /* its elements are split by the shapes of an input (batch_output) */

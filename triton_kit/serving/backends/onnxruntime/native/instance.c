@@ -188,7 +188,7 @@ static void finish(InstanceState *instance, Part *part, uint64_t start_ns) {
   const uint64_t compute_ns = part->compute_ns ? part->compute_ns : end_ns;
   const uint64_t computed_ns = part->computed_ns ? part->computed_ns : end_ns;
   if (part->error) refuse(part->request, part->response, part->error);
-  DROP(TRITONBACKEND_ModelInstanceReportStatistics(instance->triton, part->request, part->is_answered, start_ns,
+  DROP(TRITONBACKEND_ModelInstanceReportStatistics(instance->triton, part->request, part->has_response, start_ns,
                                                    compute_ns, computed_ns, end_ns));
   DROP(TRITONBACKEND_RequestRelease(part->request, RELEASE_ALL));
 }
@@ -197,7 +197,7 @@ EXPORT Error *TRITONBACKEND_ModelInstanceExecute(Instance *triton, Request **req
   const uint64_t start_ns = now_ns();
   void *state = NULL;
   Part *parts;
-  /* An error here makes Triton answer and release every request; later on, we have to. */
+  /* An error here makes Triton respond to and release every request; later on, we have to. */
   CHECK(TRITONBACKEND_ModelInstanceState(triton, &state));
   InstanceState *instance = state;
   if (instance->graph->device >= 0) CHECK(enter_device(instance->graph->device));

@@ -101,7 +101,7 @@ Error *read_part(const InstanceState *instance, Part *part) {
     const char *name;
     CHECK(TRITONBACKEND_RequestOutputName(part->request, index, &name));
     const size_t place = result_place(graph, name, index);
-    if (place == graph->result_count || !graph->results[place].is_answer)
+    if (place == graph->result_count || !graph->results[place].is_output)
       return failed(ERROR_INVALID_ARG, "there is no output '%s'", name);
     part->wants[place] = true;
   }

@@ -141,14 +141,14 @@ static Error *run_once(InstanceState *instance, Part **parts, size_t count, uint
   return error;
 }
 
-static void answer(InstanceState *instance, Part *part) {
+static void respond(InstanceState *instance, Part *part) {
   for (size_t index = 0; index < instance->graph->result_count && !part->error; index++)
     if (part->states[index]) part->error = TRITONBACKEND_StateUpdate(part->states[index]);
   if (!part->error && !part->response) part->error = TRITONBACKEND_ResponseNew(&part->response, part->request);
   if (part->error) return;
   DROP(TRITONBACKEND_ResponseSend(part->response, RESPONSE_FINAL, NULL));
   part->response = NULL;
-  part->is_answered = true;
+  part->has_response = true;
 }
 
 void run_parts(InstanceState *instance, Part **parts, size_t count, uint64_t start_ns) {
@@ -165,13 +165,13 @@ void run_parts(InstanceState *instance, Part **parts, size_t count, uint64_t sta
       parts[0]->error = error;
       return;
     }
-    /* The request at fault is found by halves; all others are answered. */
+    /* The request at fault is found by halves; all others get a response. */
     TRITONSERVER_ErrorDelete(error);
     run_parts(instance, parts, count / 2, start_ns);
     run_parts(instance, parts + count / 2, count - count / 2, start_ns);
     return;
   }
-  for (size_t index = 0; index < count; index++) answer(instance, parts[index]);
+  for (size_t index = 0; index < count; index++) respond(instance, parts[index]);
   DROP(TRITONBACKEND_ModelInstanceReportBatchStatistics(instance->triton, rows, start_ns, compute_ns, computed_ns,
                                                         now_ns()));
 }

@@ -21,7 +21,7 @@ typedef struct {
   int64_t rows;     /* its share of the batch; 1 where the model takes none */
   Response *response;
   Error *error;     /* why it fails */
-  bool is_grouped, is_answered;
+  bool is_grouped, has_response;
   uint64_t compute_ns, computed_ns;
 } Part;
 
@@ -72,5 +72,5 @@ Error *make_input(InstanceState *instance, size_t source, Part **parts, size_t c
 /* Give each request its share of an output: into its response, its state, or both. */
 Error *split_output(InstanceState *instance, size_t result, Value *value, Memory memory, Part **parts, size_t count);
 
-/* Run the graph for all requests; each is answered, or has an error, afterwards. */
+/* Run the graph for all requests; each has a response or an error afterwards. */
 void run_parts(InstanceState *instance, Part **parts, size_t count, uint64_t start_ns);
