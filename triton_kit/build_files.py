@@ -196,7 +196,7 @@ def _warmup(project: Project, spec: ModelSpec, config: ModelConfig) -> dict[str,
         warmup = Warmup(
             name=request.name,
             source=project.path(request.data) if is_file else request.data,
-            batch_size=request.batch_size or 1,
+            batch_sizes=request.sizes(spec.batching),
             count=request.count,
         )
         files |= add_warmup(config, warmup, sizes=sizes)

@@ -46,6 +46,7 @@ models:
     warmup:
       - {name: zeros, batch_size: 8}
       - {name: real, batch_size: 2, count: 2, data: data/test.npz}
+      - {name: sizes, batch_sizes: preferred}
     response_cache: true
     parameters: {intra_op_thread_count: 1}
   counter:
@@ -121,7 +122,9 @@ def test_optimization_and_warmup_arrive(configs):
     assert config["optimization"]["graph"]["level"] == 1
     assert config["optimization"]["priority"] == "PRIORITY_MAX"
     assert config["optimization"]["input_pinned_memory"] == {"enable": False}
-    assert [w["name"] for w in config["model_warmup"]] == ["zeros", "real"]
+    assert [w["name"] for w in config["model_warmup"]] == [
+        *("zeros", "real", "sizes_1", "sizes_4", "sizes_8")
+    ]
 
 
 def test_sequences_and_their_state_arrive(configs):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -183,16 +184,50 @@ class OptimizationSpec(Spec):
 
 
 class WarmupSpec(Spec):
-    """Requests that a model runs before it is ready.
+    """Requests that a model runs before it is ready, of one batch size or of several.
 
     `data` is `zeros`, `random`, or an .npz file of the project whose arrays are named
-    after inputs; its first rows are the batch. An axis that varies has its `opt` size.
+    after inputs; its first row is repeated. An axis that varies has its `opt` size.
+    `batch_sizes: preferred` is 1, the preferred sizes and max_batch_size.
     """
 
-    name: str
+    name: str = "warmup"
     batch_size: Positive | None = None
+    batch_sizes: Literal["preferred", "all"] | tuple[Positive, ...] = ()
     count: Positive = 1
     data: str = "zeros"
+
+    @field_validator("batch_sizes", mode="before")
+    @classmethod
+    def _sizes_are_known(cls, value: object) -> object:
+        sizes = value if isinstance(value, list | tuple) else (None,)
+        is_list = all(isinstance(size, int) and size >= 1 for size in sizes)
+        if value not in ("preferred", "all") and not is_list:
+            raise ValueError(f"expected preferred, all, or [1, ...], got {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _sizes_are_given_once(self) -> Self:
+        if self.batch_size and self.batch_sizes:
+            raise ValueError("give either batch_size or batch_sizes")
+        return self
+
+    def sizes(self, batching: BatchingSpec | None) -> tuple[int, ...]:
+        """Return the batch sizes to run, each once.
+
+        Raises:
+            ValueError: the model takes no batches.
+        """
+        if not self.batch_sizes:
+            return (self.batch_size or 1,)
+        if batching is None:
+            raise ValueError("batch_sizes are for models with batching")
+        if self.batch_sizes == "all":
+            return tuple(range(1, batching.max_batch_size + 1))
+        if self.batch_sizes == "preferred":
+            sizes = {1, *batching.preferred, batching.max_batch_size}
+            return tuple(sorted(sizes))
+        return tuple(dict.fromkeys(self.batch_sizes))
 
 
 class ServingSpec(Spec):
@@ -207,6 +242,21 @@ class ServingSpec(Spec):
     response_cache: bool = False
     decoupled: bool = False
     parameters: dict[str, str | int | float | bool] = {}
+
+    @field_validator(
+        "warmup",
+        mode="before",
+        json_schema_input_type=tuple[WarmupSpec, ...] | WarmupSpec,
+    )
+    @classmethod
+    def _one_warmup_needs_no_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Self:
+        for warmup in self.warmup:
+            warmup.sizes(self.batching)
+        return self
 
     @model_validator(mode="after")
     def _schedulers_are_one(self) -> Self:

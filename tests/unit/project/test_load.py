@@ -259,3 +259,38 @@ def test_no_message_has_the_value_of_a_variable(project, text):
     env = {"TOKEN": "hunter2-secret"}
 
     assert "hunter2" not in refusal(project(text), env=env)
+
+
+BATCHES = "    batching: {max_batch_size: 4, preferred: [2]}\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "sizes"),
+    [("preferred", (1, 2, 4)), ("all", (1, 2, 3, 4)), ("[3, 1, 3]", (3, 1))],
+)
+def test_one_warmup_of_many_batch_sizes_needs_no_list(project, asked, sizes):
+    text = f"{MODEL}{BATCHES}    warmup: {{batch_sizes: {asked}}}\n"
+
+    model = load_project(project(text)).spec.models["m"]
+
+    [warmup] = model.warmup
+    assert warmup.sizes(model.batching) == sizes
+
+
+@pytest.mark.parametrize(
+    ("batching", "warmup", "words"),
+    [
+        ("", "{batch_sizes: all}", "batch_sizes are for models with batching"),
+        (BATCHES, "{batch_sizes: some}", "got 'some'"),
+        (BATCHES, "{batch_size: 2, batch_sizes: all}", "either batch_size or"),
+        (BATCHES, "{batch_sizes: [0]}", "expected preferred, all, or [1, ...]"),
+        (BATCHES, "{sizes: all}", "unknown key 'sizes'"),
+    ],
+)
+def test_a_warmup_that_cannot_be_is_refused_with_its_line(
+    project, batching, warmup, words
+):
+    message = refusal(project(f"{MODEL}{batching}    warmup: {warmup}\n"))
+
+    assert words in message
+    assert "triton-kit.yaml:" in message

@@ -143,3 +143,44 @@ def test_one_word_is_enough_about_a_hidden_folder(tmp_path):
     assert [finding.model for finding in check_repository(tmp_path).findings] == [
         ".git"
     ]
+
+
+ON_GPU = """\
+backend: "tensorrt"
+max_batch_size: 8
+input [ { name: "a" data_type: TYPE_FP32 dims: [ 4 ] } ]
+output [ { name: "b" data_type: TYPE_FP32 dims: [ 4 ] } ]
+dynamic_batching { preferred_batch_size: [ 4, 8 ] }
+"""
+WARM = """model_warmup {{ name: "{0}" batch_size: {0} inputs {{ key: "a" value {{
+data_type: TYPE_FP32 dims: [ 4 ] zero_data: true }} }} }}
+"""
+CPU = "instance_group { kind: KIND_CPU }"
+SIZES = 'parameters { key: "cuda_batch_sizes" value { string_value: "1,8" } }'
+
+
+@pytest.mark.parametrize(
+    ("more", "missing"),
+    [("", "4, 8"), (WARM.format(4), "8"), (WARM.format(4) + WARM.format(8), None)],
+)
+def test_a_gpu_model_that_batches_needs_a_warmup_of_its_sizes(warnings, more, missing):
+    finding = warnings(ON_GPU + more, gpus=1).get("K30")
+
+    assert (finding is None) == (missing is None)
+    if finding is not None:
+        assert f"no warm-up has batch size {missing}:" in finding.message
+        assert "batch_sizes: preferred" in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("config", "gpus"),
+    [
+        (ON_GPU.replace("tensorrt", "onnxruntime"), 0),
+        (ON_GPU.replace("tensorrt", "onnxruntime") + CPU, 1),
+        (ON_GPU.replace("tensorrt", "pytorch"), 1),
+        (ON_GPU.replace("tensorrt", "onnxruntime") + SIZES, 1),
+        (ON_GPU.partition("dynamic")[0], 1),
+    ],
+)
+def test_other_models_need_no_warmup(warnings, config, gpus):
+    assert "K30" not in warnings(config, gpus=gpus)

@@ -17,7 +17,9 @@ def config():
 
 
 def warmup(source, **changes):
-    return Warmup(**{"name": "w", "batch_size": 2, "count": 1} | changes, source=source)
+    return Warmup(
+        **{"name": "w", "batch_sizes": (2,), "count": 1} | changes, source=source
+    )
 
 
 def test_generated_values_use_the_given_size(config):
@@ -45,6 +47,18 @@ def test_samples_become_raw_files_of_one_sample(config, tmp_path):
     assert list(config.model_warmup[0].inputs["x"].dims) == [3, 2]
 
 
+def test_several_batch_sizes_share_their_files(config, tmp_path):
+    x = np.ones((1, 3, 2), np.float32)
+    np.savez(tmp_path / "s.npz", x=x, t=np.array([[b"abc"]]))
+
+    files = add_warmup(config, warmup(tmp_path / "s.npz", batch_sizes=(1, 4)), sizes={})
+
+    assert sorted(files) == ["warmup/w.t", "warmup/w.x"]
+    requests = [(r.name, r.batch_size) for r in config.model_warmup]
+    assert requests == [("w_1", 1), ("w_4", 4)]
+    assert {r.inputs["x"].input_data_file for r in config.model_warmup} == {"w.x"}
+
+
 def test_an_input_that_varies_needs_a_size(config):
     with pytest.raises(SpecError, match="warm-up needs its size") as caught:
         add_warmup(config, warmup("zeros"), sizes={})
@@ -54,7 +68,7 @@ def test_an_input_that_varies_needs_a_size(config):
 
 def test_a_batch_larger_than_the_models_is_refused(config):
     with pytest.raises(SpecError, match="batch size 9, the model takes 8"):
-        add_warmup(config, warmup("zeros", batch_size=9), sizes={"x": (1, 2)})
+        add_warmup(config, warmup("zeros", batch_sizes=(9,)), sizes={"x": (1, 2)})
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.samples import read_npz
 from triton_kit.tensors import DYNAMIC, DataType, Shape, data_type
-from triton_kit.triton.schema import ModelConfig, ModelInput
+from triton_kit.triton.schema import Message, ModelConfig, ModelInput
 
 FOLDER = "warmup"  # where the server reads the files, inside the model's folder
 GENERATED = ("zeros", "random")
@@ -21,39 +21,57 @@ GENERATED = ("zeros", "random")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warmup:
-    """One warm-up request. `source` is `zeros`, `random`, or an .npz by input name."""
+    """Warm-up requests of some batch sizes, each sent `count` times.
+
+    `source` is `zeros`, `random`, or an .npz by input name.
+    """
 
     name: str
     source: str | Path
-    batch_size: int
+    batch_sizes: tuple[int, ...]
     count: int
 
 
 def add_warmup(
     config: ModelConfig, warmup: Warmup, *, sizes: Mapping[str, Shape]
 ) -> dict[str, bytes]:
-    """Add a warm-up request to a config; return the files it needs.
+    """Add warm-up requests to a config; return the files they need.
 
     Args:
         config: the model's, with its inputs.
-        warmup: the request.
+        warmup: the requests.
         sizes: the shape to use for inputs that vary, batch axis left out.
 
     Raises:
         SpecError: an input varies and has no size, or the samples do not fit.
     """
-    if warmup.batch_size > max(config.max_batch_size, 1):
+    largest = max(warmup.batch_sizes)
+    if largest > max(config.max_batch_size, 1):
         raise SpecError(
             f"model {config.name!r}: warm-up {warmup.name!r} has batch size "
-            f"{warmup.batch_size}, the model takes {config.max_batch_size}"
+            f"{largest}, the model takes {config.max_batch_size}"
         )
-    request = config.model_warmup.add(
-        name=warmup.name,
-        # 0 where the model has no batch axis: then the dims are the whole shape.
-        batch_size=warmup.batch_size if config.max_batch_size else 0,
-        count=warmup.count,
-    )
     samples = _samples(config, warmup)
+    files: dict[str, bytes] = {}
+    for batch_size in warmup.batch_sizes:
+        is_one = len(warmup.batch_sizes) == 1
+        request = config.model_warmup.add(
+            name=warmup.name if is_one else f"{warmup.name}_{batch_size}",
+            # 0 where the model has no batch axis: then the dims are the whole shape.
+            batch_size=batch_size if config.max_batch_size else 0,
+            count=warmup.count,
+        )
+        files |= _add_inputs(config, warmup, request, samples, sizes)
+    return files
+
+
+def _add_inputs(
+    config: ModelConfig,
+    warmup: Warmup,
+    request: Message,
+    samples: Mapping[str, NDArray[Any]],
+    sizes: Mapping[str, Shape],
+) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for tensor in config.input:
         if tensor.name not in samples and tensor.optional:

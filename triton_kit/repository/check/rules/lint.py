@@ -22,6 +22,8 @@ _FLAVOURS = {"vllm": "vllm-python-py3", "tensorrtllm": "trtllm-python-py3"}
 _GENERATE = {"onnxruntime": ": `triton-kit generate MODEL.onnx` does"}
 _DALI_FILES = frozenset({"model.dali", "dali.py"})
 _ON_GPU_ONLY = ("tensorrt", "tensorrtllm", "dali")
+_PLANS_BY_SHAPE = ("onnxruntime", "tensorrt")
+_KIND_AUTO, _KIND_GPU = 0, 1
 
 
 def warn(
@@ -32,7 +34,7 @@ def warn(
 
 
 def check_habits(case: Case) -> Problems:
-    """K1 to K19, K27, K29."""
+    """K1 to K19, K27, K29, K30."""
     yield from _model_name(case)
     yield from _names(case)
     yield from _batching(case)
@@ -41,6 +43,7 @@ def check_habits(case: Case) -> Problems:
         yield from _tensors(case)
         yield from _instances(case)
         yield from _backend(case)
+        yield from _warmup(case)
     yield from _needs_flags(case)
     yield from _version_folders(case)
 
@@ -197,6 +200,43 @@ def _backend(case: Case) -> Problems:
             "set how many it has: --gpus N",
         )
     yield from _model_files(case)
+
+
+def _warmup(case: Case) -> Problems:
+    """K30: batches of a size that a GPU meets first in traffic."""
+    config = case.config
+    parameter = config.parameters["cuda_batch_sizes"].string_value
+    has_sizes = bool(parameter) and parameter != "off"
+    if not _batches_on_gpu(case) or has_sizes:
+        return
+    met = {request.batch_size for request in config.model_warmup}
+    preferred = set(config.dynamic_batching.preferred_batch_size)
+    missing = sorted((preferred or {config.max_batch_size}) - met)
+    if missing:
+        sizes = ", ".join(str(size) for size in missing)
+        yield warn(
+            "K30",
+            f"no warm-up has batch size {sizes}: on a GPU the first batch of each size "
+            "can take up to a second",
+            ("model_warmup",) if met else ("dynamic_batching",),
+            "in triton-kit.yaml: `warmup: {batch_sizes: preferred}`; else model_warmup",
+        )
+
+
+def _batches_on_gpu(case: Case) -> bool:
+    """Whether requests are joined for a GPU, by a backend that plans for each size.
+
+    Without a kind, models run on GPUs where the server has some. The embedded server,
+    which has no TensorRT, usually has none.
+    """
+    config = case.config
+    if config.backend not in _PLANS_BY_SHAPE or config.max_batch_size < 2:
+        return False
+    if not config.HasField("dynamic_batching"):
+        return False
+    kinds = {group.kind for group in case.written.instance_group} or {_KIND_AUTO}
+    has_gpu = case.target.gpus > 0 and case.target.has_backend("tensorrt")
+    return _KIND_GPU in kinds or (_KIND_AUTO in kinds and has_gpu)
 
 
 def _model_files(case: Case) -> Problems:
