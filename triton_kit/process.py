@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,8 @@ from typing import IO
 
 from triton_kit.errors import SpecError
 from triton_kit.files import refuse_foreign_links
+
+_log = logging.getLogger(__name__)
 
 LOG_TAIL_LINES = 20
 Handler = Callable[[int, FrameType | None], object] | int | None
@@ -92,6 +96,7 @@ def start_child(
     until the function is called.
     """
     end_s = time.monotonic() + deadline_s
+    _log.debug("running %s", shlex.join(argv))
     with _stdin_from(stdin) as source, hold_signals() as release:
         process = subprocess.Popen(
             _tied_to_parent(argv),

@@ -10,7 +10,7 @@ import cloup
 
 from triton_kit.cli.command import kit_command
 from triton_kit.cli.options import PATH_TO_READ, json_option, output_option
-from triton_kit.cli.output import echo, notice
+from triton_kit.cli.output import echo, notice, show_stages
 from triton_kit.cli.setting_options import option_groups, values_of
 from triton_kit.options.conversion import ConversionSettings
 from triton_kit.options.setting import settings_of
@@ -49,6 +49,7 @@ def command(source: str, output: Path, as_json: bool, **given: Any) -> None:  # 
     from triton_kit.conversion.results.summary import result_lines
     from triton_kit.conversion.spec import spec_in_folder
 
+    show_stages()
     result = convert(spec_in_folder(source, output, values_of(_SETTINGS, given)))
     (notice if as_json else echo)("\n".join(result_lines(result)))
     if as_json:

@@ -124,7 +124,9 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
-        text = f"{record.levelname.lower()}: {record.getMessage()}"
+        text = record.getMessage()
+        if record.levelno != logging.INFO:
+            text = f"{record.levelname.lower()}: {text}"
         _write(escape_controls(text), err=True)
 
 
@@ -142,6 +144,12 @@ def one_run() -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         _reset_settings()
+
+
+def show_stages() -> None:
+    """Show the stages of long work, which the library logs as information."""
+    settings.verbosity = max(1, settings.verbosity)
+    set_log_level()
 
 
 def _reset_settings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from contextlib import ExitStack
@@ -34,6 +35,8 @@ from triton_kit.conversion.tensorrt.prebuilt import (
     is_prebuilt,
 )
 from triton_kit.conversion.tensorrt.refusals import refuse_unsupported
+
+_log = logging.getLogger(__name__)
 
 
 def convert(spec: ConvertSpec) -> ConvertResult:
@@ -70,13 +73,18 @@ def _convert_source(
         refuse_overlap(spec.source, _output_paths(spec))
     entry = open_entry(spec, stack)
     if entry and (found := cached_result(entry, spec, scratch)):
+        _log.info("found in the cache")
         result, files = found
         publish_files(files, spec.output.parent, copies=True)
         return replace(result, seconds=time.monotonic() - started_s)
+    _log.info("reading %s", spec.source)
     source = read_source(spec, scratch)
+    _log.info("preparing the graph")
     work = begin_work(spec, source, scratch)
     refuse_unsupported(work.prepared.model, spec)
     chosen = search(work)
+    if spec.format != "onnx":
+        _log.info("building the %s engine", spec.format)
     engine = engine_for(work, chosen) if spec.format != "onnx" else None
     if isinstance(engine, MissingPlan):
         _, files = finish_result(work, chosen, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import sys
@@ -39,6 +40,8 @@ from triton_kit.serving.spec import ALL_MODELS, ServeSpec
 from triton_kit.serving.tritonserver import find_tritonserver
 from triton_kit.serving.workspace import note_memory, workspace
 from triton_kit.triton.control_http import HttpControl
+
+_log = logging.getLogger(__name__)
 
 _POLL_S = 0.02
 # Triton's own exit needs some time beyond what in-flight requests are given.
@@ -217,6 +220,7 @@ def _launched(
                 cwd=cwd,
             ) as process,
         ):
+            _log.debug("tritonserver is process %d; log %s", process.pid, launch.log)
             yield process
     finally:
         remove_regions(prefix)

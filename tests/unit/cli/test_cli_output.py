@@ -8,7 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from onnx import helper
 
+from onnx_builders import onnx_bytes
 from triton_kit.cli import output
 from triton_kit.cli.exits import run_to_exit_code
 from triton_kit.errors import ServerError
@@ -129,7 +131,10 @@ def test_the_log_of_the_library_follows_quiet_and_verbose(capfd, words, levels):
     run_to_exit_code(run)
 
     shown = capfd.readouterr().err.splitlines()
-    assert sorted(shown) == sorted(f"{level}: it happened" for level in levels)
+    lines = [
+        "it happened" if name == "info" else f"{name}: it happened" for name in levels
+    ]
+    assert sorted(shown) == sorted(lines)
 
 
 def test_the_log_is_silent_once_the_command_has_ended(capfd):
@@ -154,3 +159,23 @@ def test_quiet_leaves_the_report_and_drops_notices(kit, tmp_path):
     assert loud.stderr != ""
     assert quiet.exit_code == 0
     assert quiet.stderr == ""
+
+
+def test_convert_names_its_stages_and_quiet_silences_them(kit, tmp_path):
+    model = tmp_path / "m.onnx"
+    node = helper.make_node("Relu", ["x"], ["y"])
+    model.write_bytes(onnx_bytes({"x": [2, 3]}, {"y": [2, 3]}, nodes=[node]))
+
+    loud = kit("convert", model, "-o", tmp_path / "a")
+    quiet = kit("convert", model, "-o", tmp_path / "b", "-q")
+
+    assert loud.stderr.splitlines()[:2] == [f"reading {model}", "preparing the graph"]
+    assert quiet.stderr == ""
+
+
+@pytest.mark.parametrize("word", ["missing.json", "x:missing.npy", "missing"])
+def test_perf_checks_that_data_exists_before_it_asks_a_server(kit, word):
+    result = kit("perf", "-m", "digits", "--input-data", word)
+
+    assert result.exit_code == 2
+    assert "no such file" in result.stderr

@@ -158,7 +158,7 @@ def test_unsupported_options_are_refused_with_the_reason(words, said):
         (["-d", "-l", "5"], ["--concurrency-range", "1:0", "-l", "5"]),
         (["-c", "5"], ["--concurrency-range", "1"]),
         (["-z"], ["--input-data", "zero"]),
-        (["--data-directory", "/data"], ["--input-data", "/data"]),
+        (["--data-directory", "/usr"], ["--input-data", "/usr"]),
         (
             ["--ssl-grpc-use-ssl", "true", "-i", "grpc"],
             ["--ssl-grpc-use-ssl", "-i", "grpc"],

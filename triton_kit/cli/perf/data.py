@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any  # the fields of a PerfSpec
 
-from triton_kit.cli.options import seed_option, shape_option
+import click
+
+from triton_kit.cli.options import PATH_TO_READ, seed_option, shape_option
 from triton_kit.cli.perf.group import COUNT, Option, option
 
 SHAPE: Option = shape_option(
     "Shape of an input that varies, without the batch axis: x:3,224,224.", former=()
 )
+
+
+def _existing_sources(
+    ctx: click.Context, param: click.Parameter, words: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Check paths before a server is asked; a name of an input may have colons."""
+    for word in words:
+        pieces = word.split(":")
+        paths = [":".join(pieces[at:]) for at in range(len(pieces))]
+        is_path = len(paths) == 1 and word not in ("random", "zero")
+        is_path |= word.endswith((".npy", ".npz", ".json", ".bin"))
+        if is_path and not any(Path(path).exists() for path in paths):
+            PATH_TO_READ.convert(paths[-1], param, ctx)
+    return words
+
+
 INPUT_DATA = option(
     "--input-data",
     multiple=True,
+    callback=_existing_sources,
     metavar="[NAME:]SOURCE",
     help="random, zero, a folder, or an .npz, .npy or JSON file.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from triton_kit.errors import ConvertError, TritonKitError, VerifyError
 from triton_kit.options.conversion import SNR_FLOORS_DB
 
 NODES_NAMED = 5
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ def attempt(
         VerifyError: the gate refuses it; with `name_nodes` the error names the nodes
             that lose most.
     """
+    kept = f", {len(extra_kept)} nodes in fp32" if extra_kept else ""
+    _log.info("converting to %s%s", work.spec.precision, kept)
     try:
         candidate = candidate_of(work, extra_kept)
     except ConvertError:
@@ -56,6 +61,7 @@ def attempt(
     # A folder of its own: an attempt that passed is kept while others are tried.
     path = Path(tempfile.mkdtemp(dir=work.scratch)) / _file_name(work.spec)
     _write(candidate, path)
+    _log.info("comparing its outputs with those of the source")
     try:
         accuracy = _verify(work, path, candidate.model)
     except VerifyError as error:
