@@ -85,7 +85,7 @@ def test_the_demo_leaves_no_process(demo):
     assert left == []
 
 
-def test_the_demo_refuses_a_folder_of_somebody_else(tmp_path):
+def test_the_demo_refuses_a_folder_of_another_tool(tmp_path):
     (tmp_path / "file").write_text("mine")
 
     done = run(["-m", "triton_kit", "demo", "--output", "."], tmp_path)

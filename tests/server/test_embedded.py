@@ -43,7 +43,7 @@ def identity_repository(tmp_path, write_identity):
     return write_identity(tmp_path / "repository", "identity")
 
 
-def test_a_running_server_answers_and_says_its_version(server):
+def test_a_running_server_responds_with_its_version(server):
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
 
     assert server.version == "2.51.0"
@@ -153,7 +153,7 @@ def test_a_dead_server_is_named_as_the_reason_of_a_failed_request(identity_repos
     assert "HTTPService" in str(caught.value)  # the last lines of its log
 
 
-def test_a_dead_server_is_told_beside_what_failed_of_it(identity_repository):
+def test_a_dead_server_is_reported_beside_what_failed_of_it(identity_repository):
     """As an error of another client, whose type its caller may wait for."""
 
     def fail_without(_):
@@ -454,7 +454,7 @@ def cache_counts(url):
     return stats["inference_stats"]["cache_hit"]["count"], stats["execution_count"]
 
 
-def test_answers_come_from_the_cache_where_one_is_asked_for(identity_repository):
+def test_responses_come_from_the_cache_where_one_is_asked_for(identity_repository):
     config = identity_repository / "identity" / "config.pbtxt"
     config.write_text(config.read_text() + "response_cache { enable: true }\n")
     flags = ("--cache-config=local,size=1048576",)

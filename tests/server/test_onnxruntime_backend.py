@@ -178,7 +178,7 @@ def test_random_shapes_and_batches_are_bit_equal_to_onnxruntime(url):
         assert (answer["total"] == total).all()
 
 
-def test_requests_that_come_together_share_runs_and_get_their_own_answers(url):
+def test_requests_that_come_together_share_runs_and_get_their_own_responses(url):
     rng = np.random.default_rng(3)
     sizes = [1, 2, 1, 3, 1, 1, 2, 5]  # a full batch of 16
     requests = [
@@ -203,7 +203,7 @@ def test_requests_that_come_together_share_runs_and_get_their_own_answers(url):
     assert after.runs - before.runs < len(sizes)
 
 
-def test_requests_of_different_shapes_are_answered_together(url):
+def test_requests_of_different_shapes_get_responses_together(url):
     requests = [
         {"a": np.ones((1, n), np.float32), "b": np.full((1, n), 2)} for n in range(1, 9)
     ]

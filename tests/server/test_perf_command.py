@@ -193,7 +193,7 @@ def test_a_range_without_an_end_ends_with_the_first_load_that_misses(loaded, tmp
     assert written["spec"]["loads"] == [{"kind": "closed", "concurrency": 1}]
 
 
-def test_objectives_are_valid_json_where_no_answer_was_good(loaded, tmp_path):
+def test_objectives_are_valid_json_where_no_request_succeeded(loaded, tmp_path):
     path = tmp_path / "result.json"
 
     perf(
@@ -386,7 +386,7 @@ def test_the_hdr_log_holds_what_the_result_holds(loaded, tmp_path):
                 assert 0.997 * least <= run[key][f"p{percent}"] <= 1.003 * most
 
 
-def test_a_load_without_a_good_answer_is_a_failure(loaded):
+def test_a_load_without_a_success_is_a_failure(loaded):
     words = ("--input-data", "zero", "--request-count", "4")
 
     result = perf(loaded, *words, model="moody")

@@ -66,7 +66,7 @@ def test_the_server_compresses_and_we_read_it(loaded, protocol, streaming, algor
 @pytest.mark.parametrize(
     ("protocol", "streaming"), [("http", False), ("grpc", False), ("grpc", True)]
 )
-def test_compressed_answers_are_told_right_from_wrong(
+def test_compressed_responses_are_compared(
     loaded, tmp_path, protocol, streaming, algorithm
 ):
     values = [float(number) for number in range(COUNT)]
@@ -107,7 +107,7 @@ def test_an_error_in_a_compressed_stream_is_still_an_error(loaded, tmp_path):
     assert "too many" in tally.example
 
 
-def test_the_command_accepts_compressed_answers(loaded, kit):
+def test_the_command_accepts_compressed_responses(loaded, kit):
     result = kit(
         *("perf", "-m", "mlp", "-u", loaded.http_url, "--request-count", 20),
         *("--accept-compression", "gzip"),

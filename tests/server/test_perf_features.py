@@ -123,7 +123,7 @@ def test_a_stateful_model_beside_another_is_refused(loaded):
         measure(spec(loaded, "http", model="", models=shares))
 
 
-def test_a_model_without_state_gets_no_sequences_that_nobody_asked_for(loaded):
+def test_a_model_without_state_gets_no_sequences_unless_asked_for(loaded):
     numbered = Sequences(first_id=700)
 
     result = measure(spec(loaded, "http", sequences=numbered, request_count=5))
@@ -243,7 +243,7 @@ def test_an_error_in_a_stream_is_counted(loaded, tmp_path):
     assert "too many" in run.recording.errors["stream error"].example
 
 
-def test_a_model_with_one_answer_may_be_streamed(loaded):
+def test_a_model_with_one_response_may_be_streamed(loaded):
     result = measure(spec(loaded, "grpc", streaming=True, request_count=20))
 
     assert result.runs[0].recording.errors == {}

@@ -77,7 +77,7 @@ def test_an_error_within_a_stream_is_counted(loaded, tmp_path):
     assert "too many" in tally.example
 
 
-def test_a_model_with_one_answer_may_be_streamed(loaded):
+def test_a_model_with_one_response_may_be_streamed(loaded):
     result = measure(spec(loaded, "generate_stream"))
 
     assert result.runs[0].recording.errors == {}
@@ -100,7 +100,7 @@ def expecting(tmp_path, field, right, wrong, **inputs):
     return str(path)
 
 
-def test_answers_of_generate_are_held_against_what_is_expected(loaded, tmp_path):
+def test_responses_of_generate_are_held_against_what_is_expected(loaded, tmp_path):
     data = expecting(tmp_path, "y", [1.5, 2.5, -1], [1.5, 2.5, 1], x=[1.5, 2.5, -1])
 
     result = measure(spec(loaded, "generate", input_data=data))
@@ -112,7 +112,7 @@ def test_answers_of_generate_are_held_against_what_is_expected(loaded, tmp_path)
 
 
 @pytest.mark.parametrize("over", ["http", "grpc"])
-def test_the_replies_of_a_stream_are_checked_as_one_answer(loaded, tmp_path, over):
+def test_the_messages_of_a_stream_are_checked_as_one_response(loaded, tmp_path, over):
     data = expecting(tmp_path, "index", [0, 1, 2], [0, 1, 3], count=[3])
     asked = {"model": "repeat", "shapes": {}, "input_data": data}
     if over == "grpc":
@@ -128,7 +128,7 @@ def test_the_replies_of_a_stream_are_checked_as_one_answer(loaded, tmp_path, ove
     assert run.recording.responses == 120
 
 
-def test_a_stream_that_ends_early_is_a_wrong_answer(loaded, tmp_path):
+def test_a_stream_that_ends_early_is_a_wrong_response(loaded, tmp_path):
     data = expecting(tmp_path, "index", [0, 1], [0, 1, 2], count=[2])
 
     result = measure(

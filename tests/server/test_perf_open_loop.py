@@ -255,7 +255,7 @@ def test_what_a_closed_loop_has_in_flight_may_take_as_long_as_any_request(loaded
 
 
 @pytest.mark.usefixtures("_others_do_not_count")
-def test_no_answer_is_good_long_after_its_timeout(loaded):
+def test_no_response_is_a_success_long_after_its_timeout(loaded):
     """Twice as many as the server can answer: the last would wait for 1.5 s. It owes
     no more in the end than before, as those that have waited for too long are given up.
     """

@@ -158,7 +158,7 @@ def test_a_restart_is_counted_and_the_load_goes_on(protocol, load):
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_a_model_whose_process_is_gone_is_told_with_what_to_do(protocol):
+def test_a_model_whose_process_is_gone_is_reported_with_what_to_do(protocol):
     """Triton calls it ready all the same."""
     spec = ServeSpec(repository=MODELS, model_control="explicit", models=("mlp",))
     with running(spec) as server:

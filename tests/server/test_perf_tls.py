@@ -99,7 +99,7 @@ def test_http_over_tls_measures_as_without(proxied, certificate):
     assert [run.figures.succeeded for run in result.runs] == [200, 200]
 
 
-def test_a_certificate_that_nobody_vouches_for_is_explained(secured, proxied):
+def test_a_certificate_of_an_unknown_authority_is_explained(secured, proxied):
     for spec in (over_grpc(secured), over_http(proxied)):
         with pytest.raises(TransportError, match="is not trusted") as caught:
             measure(spec)

@@ -180,7 +180,7 @@ def test_a_file_in_the_repositorys_place_is_refused(kit, digits):
     assert "found a file" in result.output
 
 
-def test_no_project_is_said_with_how_to_start_one(kit, tmp_path):
+def test_no_project_is_reported_with_how_to_start_one(kit, tmp_path):
     result = kit("build", tmp_path / "absent")
 
     assert result.exit_code == errors.SpecError.exit_code

@@ -82,7 +82,7 @@ def test_the_module_runs_as_the_command_does():
     assert done.stdout.startswith("triton-kit, version ")
 
 
-def test_an_old_python_is_told_so_without_a_syntax_error():
+def test_an_old_python_is_reported_without_a_syntax_error():
     source = (ROOT / "triton_kit" / "__main__.py").read_text()
     old = "import sys\nsys.version_info = (3, 8, 0, 'final', 0)\n"
 

@@ -33,7 +33,7 @@ def test_this_machine_can_build_and_serve():
     assert examine().packages["nvidia-pytriton"] == "0.7.0"
 
 
-def test_a_bare_machine_is_told_what_to_install():
+def test_a_bare_machine_lists_what_to_install():
     serve = named(abilities(BARE), "on the CPU")
 
     assert not serve.works

@@ -63,7 +63,7 @@ def test_what_is_none_of_these_is_refused(kit, tmp_path, content, error):
     assert "Traceback" not in result.output
 
 
-def test_an_absent_file_is_said(kit, tmp_path):
+def test_an_absent_file_is_reported(kit, tmp_path):
     assert kit("inspect", tmp_path / "no").exit_code == SpecError.exit_code
 
 

@@ -30,7 +30,7 @@ SIZES = {"fp32": 1.2, "fp16": 0.6, "bf16": 0.6, "int8": 0.5, "fp8": 0.5}
 
 @pytest.mark.parametrize("precision", FLOORS_DB)
 @pytest.mark.parametrize("network", ["cnn", "transformer"])
-def test_onnx_artifacts_answer_like_their_source(order, network, precision):
+def test_onnx_artifacts_respond_like_their_source(order, network, precision):
     result = convert(order(network, precision=precision))
 
     assert result.precision == precision

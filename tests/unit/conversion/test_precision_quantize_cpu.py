@@ -51,7 +51,7 @@ def operators_served(path, folder):
 
 
 @pytest.mark.parametrize("op", ["Gemm", "MatMul"])
-def test_an_answer_larger_than_any_in_calibration_is_not_cut_off(tmp_path, op):
+def test_a_response_larger_than_any_in_calibration_is_not_cut_off(tmp_path, op):
     one_at_a_time = np.eye(WIDE, dtype=np.float32)  # answers up to 1
     all_at_once = np.ones((8, WIDE), np.float32)  # answers about 24
 

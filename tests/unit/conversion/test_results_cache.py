@@ -142,7 +142,7 @@ def test_a_function_that_makes_a_torch_module_is_not_cached(order, tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["source", "verify_data", "calibration"])
-def test_a_missing_file_is_told_as_without_a_cache(order, tmp_path, missing):
+def test_a_missing_file_is_reported_as_without_a_cache(order, tmp_path, missing):
     nowhere = tmp_path / "nope.npz"
     is_samples = missing == "calibration"
     value = Calibration(data=nowhere) if is_samples else nowhere

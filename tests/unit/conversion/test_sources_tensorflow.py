@@ -61,7 +61,7 @@ def test_a_model_becomes_onnx_with_named_axes(models, tmp_path, source):
     assert image.type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
-def test_what_tensorflow_cannot_read_is_said(tmp_path):
+def test_what_tensorflow_cannot_read_is_reported(tmp_path):
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"no model")
 

@@ -136,7 +136,7 @@ def test_an_exported_program_and_a_script_are_read_from_their_files(project):
         ("no_such_networks:f", ConvertError, "no_such_networks"),
     ],
 )
-def test_what_torch_cannot_load_is_said(project, source, error, words):
+def test_what_torch_cannot_load_is_reported(project, source, error, words):
     with pytest.raises(error, match=words):
         convert(spec_of(project, source, IMAGES))
 

@@ -99,7 +99,7 @@ def test_a_plan_of_another_tensorrt_than_the_releases_is_refused(order, tmp_path
     assert not spec.output.exists()
 
 
-def test_a_plan_of_somebody_else_gets_a_manifest_of_what_is_known(kit, tmp_path):
+def test_a_plan_of_another_tool_gets_a_manifest_of_what_is_known(kit, tmp_path):
     plan, out = write_plan(tmp_path / "theirs.plan"), tmp_path / "out"
 
     result = kit("convert", plan, "-o", out, "--format", "plan", "--release", "25.10")

@@ -189,7 +189,7 @@ def test_a_shape_may_be_given_with_or_without_the_batch_axis():
         assert shapes == {"x": (3, 224)}
 
 
-def test_an_input_that_varies_wants_a_shape():
+def test_an_input_that_varies_needs_a_shape():
     with pytest.raises(SpecError, match="varies in shape") as caught:
         input_shapes(model(3, -1), {}, batch_size=1)
 
@@ -217,7 +217,7 @@ def test_a_batch_beyond_the_limit_is_refused():
 @pytest.mark.parametrize(
     "load", [ClosedLoad(2), PeriodicLoad(start=1, end=2, step=1, period=3)]
 )
-def test_real_time_priority_wants_due_times(load):
+def test_real_time_priority_needs_due_times(load):
     with pytest.raises(SpecError, match="due at a time, those of"):
         PerfSpec(url="h:1", model="m", loads=(load,), real_time=True)
 

@@ -214,7 +214,7 @@ def test_models_that_are_called_are_separated_by_commas():
     assert spec().composing == ()
 
 
-def test_the_first_id_of_sequences_is_said_once():
+def test_the_first_id_of_sequences_is_reported_once():
     words = ("--sequence-length", "5", "--sequence-id-range", "10:20")
 
     with pytest.raises(SpecError, match="both set the first id"):

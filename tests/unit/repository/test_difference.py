@@ -47,7 +47,7 @@ def test_layout_and_order_mean_nothing():
     assert said(OLD, shuffled) == []
 
 
-def test_items_without_names_are_told_by_their_number():
+def test_items_without_names_are_named_by_their_number():
     old = "instance_group [ { count: 1 }, { count: 2 } ]"
     new = "instance_group [ { count: 1 }, { count: 3 } ]"
 

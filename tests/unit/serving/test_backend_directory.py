@@ -157,7 +157,7 @@ def test_without_the_wheel_the_extra_is_named():
     assert "pip install 'triton_kit[embedded]'" in ended.stdout
 
 
-def test_a_python_backend_that_cannot_start_is_said_at_once(tmp_path, tritonserver):
+def test_a_python_backend_that_cannot_start_is_reported_at_once(tmp_path, tritonserver):
     stub = tmp_path / "stub"
     stub.write_text(
         "#!/bin/sh\n"

@@ -137,7 +137,7 @@ def grpc_server(calls):
         server.stop(None).wait()
 
 
-def test_over_grpc_the_server_is_told_what_tritonclient_tells_it():
+def test_over_grpc_the_server_gets_what_tritonclient_sends():
     calls = []
     with grpc_server(calls) as port:
         control = GrpcControl(Address(host="127.0.0.1", port=port))
@@ -153,7 +153,7 @@ def test_over_grpc_the_server_is_told_what_tritonclient_tells_it():
     assert HANDLE in calls[0][1]
 
 
-def test_over_http_the_server_is_told_what_tritonclient_tells_it():
+def test_over_http_the_server_gets_what_tritonclient_sends():
     calls = []
 
     def script(peer, _index):

@@ -52,7 +52,7 @@ def test_grpc_outputs_are_read_compressed_or_not(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", COMPRESS)
-def test_the_replies_of_a_stream_are_one_answer(algorithm):
+def test_the_messages_of_a_stream_are_one_response(algorithm):
     message = reply().SerializeToString()
     packed = framed(COMPRESS[algorithm](message), is_compressed=True)
 
@@ -63,7 +63,7 @@ def test_the_replies_of_a_stream_are_one_answer(algorithm):
 
 @pytest.mark.parametrize("damage", [lambda d: d[:-3], lambda d: d[:2] + b"?" + d[3:]])
 @pytest.mark.parametrize("compress", COMPRESS.values())
-def test_damaged_answers_are_unreadable_not_wrong(damage, compress):
+def test_damaged_responses_are_unreadable_not_wrong(damage, compress):
     check = OutputCheck(decode.decode_http)
     request = Request(b"")
     check.expect(request, {"y": Y})
@@ -98,7 +98,7 @@ READERS = {
 
 @pytest.mark.parametrize("read", READERS)
 @given(data=st.data())
-def test_damaged_answers_are_outputs_or_a_value_error(read, data):
+def test_damaged_responses_are_outputs_or_a_value_error(read, data):
     damaged = bytearray(READERS[read])
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(damaged)))

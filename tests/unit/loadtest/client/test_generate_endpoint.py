@@ -62,7 +62,7 @@ def test_comments_are_no_events_and_several_data_lines_are_one():
     assert EventReader().feed(b": alive\n\ndata: a\ndata: b\n\n") == [b"a\nb"]
 
 
-def test_an_error_is_told_from_an_answer():
+def test_an_error_event_is_no_response():
     assert error_in_event(b'{"error":"too many"}') == "too many"
     assert error_in_event(b'{"text_output":"\\"error\\" is a word"}') == ""
 

@@ -38,7 +38,7 @@ def pieces_of(data, cuts):
 
 @pytest.mark.parametrize("whole", [PLAIN, CHUNKED, CONTINUED, EMPTY, ERROR, NO_CONTENT])
 @given(data=st.data())
-def test_an_answer_ends_with_its_last_byte_however_it_is_cut(whole, data):
+def test_a_response_ends_with_its_last_byte_however_it_is_cut(whole, data):
     cuts = data.draw(st.lists(st.integers(1, len(whole) - 1), max_size=6))
     answer = reader()
 
@@ -47,7 +47,7 @@ def test_an_answer_ends_with_its_last_byte_however_it_is_cut(whole, data):
     assert ends == [False] * (len(ends) - 1) + [True]
 
 
-def test_one_reader_follows_one_answer_after_another():
+def test_one_reader_follows_one_response_after_another():
     answer = reader()
 
     for whole in (PLAIN, CHUNKED, ERROR, PLAIN):
@@ -55,7 +55,7 @@ def test_one_reader_follows_one_answer_after_another():
         answer.restart()
 
 
-def test_an_answer_may_be_put_off_any_number_of_times():
+def test_a_response_may_be_put_off_any_number_of_times():
     assert reader().feed(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000 + PLAIN)
 
 
@@ -78,7 +78,7 @@ def test_a_body_without_length_ends_with_the_connection(coding):
 
 
 @pytest.mark.parametrize("whole", [PLAIN, CHUNKED, CHUNKED_AND_CLOSED, ERROR])
-def test_half_an_answer_does_not_end_with_the_connection(whole):
+def test_half_a_response_does_not_end_with_the_connection(whole):
     answer = reader()
 
     answer.feed(whole[:-3])
@@ -99,7 +99,7 @@ def test_half_an_answer_does_not_end_with_the_connection(whole):
         CHUNKED + b"more",
     ],
 )
-def test_what_is_no_answer_is_refused(whole):
+def test_what_is_no_response_is_refused(whole):
     with pytest.raises(MalformedResponseError):
         reader().feed(whole)
 
@@ -124,7 +124,7 @@ def test_garbage_never_breaks_the_reader(garbage, cut):
 
 
 @given(data=st.data())
-def test_an_answer_with_a_flipped_byte_never_breaks_the_reader(data):
+def test_a_response_with_a_flipped_byte_never_breaks_the_reader(data):
     whole = bytearray(data.draw(st.sampled_from([PLAIN, CHUNKED, CONTINUED, ERROR])))
     place = data.draw(st.integers(0, len(whole) - 1))
     whole[place] = data.draw(st.integers(0, 255))

@@ -60,7 +60,7 @@ def connected(calls=1, *, answers=None):
 
 
 @given(cuts=st.lists(st.integers(1, 200), max_size=8))
-def test_an_answer_may_come_in_any_pieces(cuts):
+def test_a_response_may_come_in_any_pieces(cuts):
     whole = answer(1) + answer(3) + frame(FrameType.PING, 0, 0, bytes(8))
     connection, ends = connected(calls=2)
 
@@ -127,7 +127,7 @@ def outcome(connection, ends, data):
 
 
 @given(data=st.data())
-def test_an_answer_read_at_a_glance_means_what_it_means_frame_by_frame(data):
+def test_a_response_read_at_a_glance_means_what_it_means_frame_by_frame(data):
     later = bytearray(answer(3, data.draw(st.binary(max_size=8))) + answer(5))
     place = data.draw(st.integers(0, len(later) - 1))
     later[place] = data.draw(st.one_of(st.just(later[place]), st.integers(0, 255)))
@@ -143,7 +143,7 @@ def test_an_answer_read_at_a_glance_means_what_it_means_frame_by_frame(data):
     assert glanced == outcome(careful, careful_ends, bytes(later))
 
 
-def test_a_whole_ordinary_answer_is_recognised_whatever_its_message():
+def test_a_whole_ordinary_response_is_recognised_whatever_its_message():
     data = b"before" + answer(3, b"any length") + b"after"
 
     number, framed_bytes, end = ResponseTemplate(START, OK).read(data, len(b"before"))
@@ -153,7 +153,7 @@ def test_a_whole_ordinary_answer_is_recognised_whatever_its_message():
 
 
 @given(cut=st.integers(0, len(answer()) - 1))
-def test_half_an_answer_is_not_an_ordinary_one(cut):
+def test_half_a_response_is_not_an_ordinary_one(cut):
     assert ResponseTemplate(START, OK).read(answer()[:cut], 0) is None
 
 

@@ -50,13 +50,13 @@ def answering(answer):
     return script
 
 
-def test_every_request_is_answered():
+def test_every_request_gets_a_response():
     recording = load(answering(ANSWER), count=500, concurrency=8)
 
     assert (recording.succeeded, recording.failed) == (500, 0)
 
 
-def test_an_answer_in_many_small_pieces_is_one_answer():
+def test_a_response_in_many_small_pieces_is_one_response():
     def script(peer, _index):
         while peer.read_http():
             for byte in ANSWER:
@@ -106,7 +106,7 @@ def test_a_reset_is_counted_and_the_load_goes_on():
     assert (recording.succeeded, recording.failed) == (9, 1)
 
 
-def test_half_an_answer_is_counted_and_the_load_goes_on():
+def test_half_a_response_is_counted_and_the_load_goes_on():
     def script(peer, index):
         while peer.read_http():
             if index == 0:
@@ -126,7 +126,7 @@ def test_bytes_that_are_no_http_are_counted():
     assert recording.errors["malformed response"].count == 3
 
 
-def test_an_answer_that_nobody_asked_for_does_not_pass_for_the_next_one():
+def test_a_response_that_was_not_requested_does_not_pass_for_the_next_one():
     def script(peer, index):
         while peer.read_http():
             peer.send(ANSWER + ANSWER if index == 0 else ANSWER)
@@ -137,7 +137,7 @@ def test_an_answer_that_nobody_asked_for_does_not_pass_for_the_next_one():
     assert recording.succeeded == 2
 
 
-def test_a_server_that_closes_after_each_answer_is_reconnected():
+def test_a_server_that_closes_after_each_response_is_reconnected():
     answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
 
     def script(peer, _index):
@@ -186,7 +186,7 @@ def closed_port():
         return int(listener.getsockname()[1])
 
 
-def test_nobody_listening_is_an_error_before_the_first_request():
+def test_no_server_listening_is_an_error_before_the_first_request():
     with (
         Reactor() as reactor,
         Http1Transport(

@@ -215,7 +215,7 @@ def test_requests_wait_for_the_windows_of_the_server(size, window):
     assert {len(body) for body in oracle.bodies.values()} == {size + 5}
 
 
-def test_large_answers_are_read_whole():
+def test_large_responses_are_read_whole():
     def answer(oracle, stream, _received):
         oracle.h2.send_headers(stream, START)
         oracle.unsent[stream] = framed(bytes(3_000_000))
@@ -255,7 +255,7 @@ def test_the_requests_of_an_open_loop_are_spread_as_the_spec_wants(connections):
     )
 
 
-def test_of_connections_that_nobody_asked_for_few_do_the_work_of_an_open_loop():
+def test_of_connections_by_default_few_do_the_work_of_an_open_loop():
     # So slowly that each is answered before the next.
     assert max(spread_of_30(3, wanted=None, rate_hz=50.0)) > 30 // 3
 
@@ -326,7 +326,7 @@ def test_an_http_error_is_counted():
 
 
 @pytest.mark.parametrize("cut", [0, 3, 5, 9])
-def test_an_answer_shorter_than_it_announced_is_an_error(cut):
+def test_a_response_shorter_than_it_announced_is_an_error(cut):
     def answer(oracle, stream, body):
         oracle.h2.send_headers(stream, START)
         oracle.h2.send_data(stream, body[:cut])
@@ -337,7 +337,7 @@ def test_an_answer_shorter_than_it_announced_is_an_error(cut):
     assert recording.errors["malformed response"].count == 3
 
 
-def test_data_in_small_and_padded_frames_is_one_answer():
+def test_data_in_small_and_padded_frames_is_one_response():
     def answer(oracle, stream, body):
         oracle.h2.send_headers(stream, START)
         for byte in body:
@@ -382,7 +382,7 @@ def test_headers_without_end_are_refused():
     assert recording.errors["malformed response"].count == 2
 
 
-def test_pings_are_answered():
+def test_pings_get_responses():
     seen = []
 
     def answer(oracle, stream, body):
@@ -596,7 +596,7 @@ def test_calls_that_are_given_up_while_they_wait_are_never_sent():
     assert list(seen[0].headers) == [1]
 
 
-def test_an_answer_before_the_request_is_complete_is_taken():
+def test_a_response_before_the_request_is_complete_is_taken():
     def early(peer, _index):
         oracle = OraclePeer(peer, None, initial_window_size=100)
 
@@ -630,7 +630,7 @@ def test_a_port_that_speaks_otherwise_is_an_error_before_the_first_request(first
         load(script, count=1)
 
 
-def test_nobody_listening_is_an_error_before_the_first_request():
+def test_no_server_listening_is_an_error_before_the_first_request():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     sink = SimpleNamespace(finished=None)

@@ -122,7 +122,7 @@ def test_one_connection_alone_is_waited_for_unless_a_timer_is_near(timer_ns, cam
     assert only.came == [came]
 
 
-def test_with_an_alarm_nobody_waits_in_a_receive():
+def test_an_alarm_ends_every_wait_for_a_receive():
     with Reactor() as reactor, pipe(reactor) as only:
         only.watch()
         only.write()

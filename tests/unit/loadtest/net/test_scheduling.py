@@ -74,7 +74,7 @@ def test_the_policy_is_back_after_an_interruption():
 
 
 @pytest.mark.usefixtures("real_time_granted")
-def test_a_policy_that_somebody_chose_stays(policy_within):
+def test_a_policy_that_the_user_chose_stays(policy_within):
     """As with `chrt -f 1 triton-kit perf`."""
     policy = policy_within(without_preempting, prepare=at_real_time_already)
 
@@ -89,7 +89,7 @@ def test_real_time_is_for_this_thread_alone(policy_within):
 
 
 @pytest.mark.usefixtures("real_time_granted")
-def test_a_closed_loop_after_real_time_takes_the_core_from_nobody(policy_within):
+def test_a_closed_loop_after_real_time_takes_no_core(policy_within):
     def prepare():
         with at_real_time():
             pass
