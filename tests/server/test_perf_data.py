@@ -19,9 +19,7 @@ def mlp(x):
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_wrong_responses_are_found(
-    loaded, tmp_path, protocol, batch_size
-):
+def test_wrong_responses_are_found(loaded, tmp_path, protocol, batch_size):
     x = np.random.default_rng(5).random((8, 16)).astype(np.float32)
     y = mlp(x)
     y[3] += 1

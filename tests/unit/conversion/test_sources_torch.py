@@ -1,6 +1,9 @@
 """torch modules, .pt2 and TorchScript become ONNX, and answer for themselves."""
 
+import io
+import os
 import sys
+import zipfile
 from importlib.util import find_spec
 
 import numpy as np
@@ -212,3 +215,34 @@ def test_an_export_with_other_outputs_fails(project):
 
     with pytest.raises((VerifyError, ConvertError)):
         convert(spec_of(project, "noisy_networks:make", shapes))
+
+
+class _Intruder:
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+@needs_torch
+def test_an_exported_program_runs_no_code_that_is_pickled_in_it(tmp_path):
+    import torch
+
+    whole, spoiled = tmp_path / "whole.pt2", tmp_path / "spoiled.pt2"
+    program = torch.export.export(torch.nn.Linear(3, 2), (torch.zeros(1, 3),))
+    torch.export.save(program, whole)
+    buffer = io.BytesIO()
+    torch.save(((_Intruder(tmp_path / "came"),), {}), buffer)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(spoiled, "w") as target:
+        for name in source.namelist():
+            is_pickle = name.endswith("sample_inputs/model.pt")
+            target.writestr(name, buffer.getvalue() if is_pickle else source.read(name))
+    fixed = ShapeRange(min=(1, 3), opt=(1, 3), max=(1, 3))
+
+    with pytest.raises(ConvertError):
+        convert(spec_of(tmp_path, spoiled, {"input": fixed}))
+
+    assert not (tmp_path / "came").exists()
+    torch.load(io.BytesIO(buffer.getvalue()), weights_only=False)
+    assert (tmp_path / "came").exists()  # the pickle does what it was made for
