@@ -42,7 +42,9 @@ class ModelInfo:
     """A model as its server describes it.
 
     The shapes of `inputs` and `outputs` leave out the batch axis, which the server
-    adds itself where `max_batch_size` is not 0.
+    adds itself where `max_batch_size` is not 0. `backend_kind` is `python` for a
+    backend in Python, which runs in a process of its own, else `native`; both are empty
+    where the server does not tell.
     """
 
     name: str
@@ -54,6 +56,8 @@ class ModelInfo:
     is_decoupled: bool = False
     is_sequence: bool = False
     steps: tuple[str, ...] = ()
+    backend: str = ""
+    backend_kind: str = ""
 
     def check_batch_size(self, batch_size: int) -> None:
         """Refuse a batch that the model does not take.
@@ -86,6 +90,8 @@ def model_info(config: Fields, *, version: str) -> ModelInfo:
         TransportError: it is not one.
     """
     inputs = config.objects("input")
+    backend = config.text("backend")
+    is_python = backend == "python" or config.text("runtime").endswith(".py")
     steps = config.inner("ensemble_scheduling").objects("step")
     return ModelInfo(
         name=config.text("name", None),
@@ -99,6 +105,8 @@ def model_info(config: Fields, *, version: str) -> ModelInfo:
         is_decoupled=config.inner("model_transaction_policy").flag("decoupled"),
         is_sequence="sequence_batching" in config,
         steps=tuple(step.text("model_name", None) for step in steps),
+        backend=backend,
+        backend_kind=("python" if is_python else "native") if backend else "",
     )
 
 

@@ -16,9 +16,6 @@ _LONGEST_EXAMPLE = 200
 _BAR = 40  # characters of a bar that is all requests
 # Metric -> how it is shown: its name, which level of it, scale, unit.
 _METRICS = {
-    "nv_gpu_utilization": ("GPU", "mean", 100.0, "%"),
-    "nv_gpu_memory_used_bytes": ("GPU memory", "max", 2.0**-20, "MiB"),
-    "nv_gpu_power_usage": ("GPU power", "mean", 1.0, "W"),
     "nv_cpu_utilization": ("CPU", "mean", 100.0, "%"),
     "nv_cpu_memory_used_bytes": ("memory", "max", 2.0**-20, "MiB"),
 }
@@ -27,7 +24,7 @@ _METRICS = {
 def remarks(result: Runs) -> list[str]:
     """Return errors, objectives, findings, and what the server itself counted."""
     lines = []
-    for kind in (_errors, _findings, _server, _replies, _metrics):
+    for kind in (_errors, _findings, _server, _replies, _gpus, _metrics):
         lines += [f"{run.name}: {text}" for run in result.runs for text in kind(run)]
     lines += [
         f"{run.name} {_objective(row)}"
@@ -91,6 +88,11 @@ def _replies(run: Run) -> Iterator[str]:
         if histogram.count:
             parts.append(f"{when} p50 {duration(histogram.quantile_ns(0.5))}")
     yield ", ".join(parts)
+
+
+def _gpus(run: Run) -> Iterator[str]:
+    for gpu in run.gpus:
+        yield str(gpu)
 
 
 def _metrics(run: Run) -> Iterator[str]:

@@ -11,6 +11,7 @@ from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.figures import Figures, quantiles_us
+from triton_kit.loadtest.results.gpus import GpuUse, gpu_uses
 from triton_kit.loadtest.results.verdict import Verdict
 
 
@@ -92,6 +93,15 @@ class Run:
         succeeded = sum(window.recording.succeeded for window in self.windows)
         return self.cpu.client_s * 1e6 / succeeded if succeeded else 0.0
 
+    @property
+    def gpus(self) -> tuple[GpuUse, ...]:
+        """The use of each GPU, where the server's metrics were collected."""
+        succeeded = sum(window.recording.succeeded for window in self.windows)
+        counted = self.server[0].inferences if self.server else 0
+        return gpu_uses(
+            self.metrics, counted or succeeded * self.figures.inferences_per_request
+        )
+
     def __repr__(self) -> str:
         return f"Run({self.name}: {self.throughput:,.1f}/s, {self.errors} errors)"
 
@@ -117,6 +127,7 @@ class Run:
             "warm_up_s": self.warm_up_s,
             "verdict": self.verdict.as_json(),
             "server": [model.as_json() for model in self.server],
+            "gpus": [gpu.as_json() for gpu in self.gpus],
             "metrics": list(self.metrics),
             "models": [{**part.which, **part.as_json()} for part in self.models],
             "levels": [{**part.which, **part.as_json()} for part in self.levels],

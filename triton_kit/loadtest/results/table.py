@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any  # JSON of the server's metrics
 
 from triton_kit.loadtest.results.figures import Figures
 from triton_kit.loadtest.results.remarks import remarks
@@ -12,7 +11,6 @@ from triton_kit.loadtest.results.run import Run, Runs
 from triton_kit.loadtest.results.units import duration, rate
 
 _GAP = 2  # spaces between columns
-_GPU = "nv_gpu_utilization"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +57,17 @@ def _server_cores(run: Run) -> str:
 
 
 def _gpu(run: Run) -> str:
-    means = [row["mean"] for row in run.metrics if row["name"] == _GPU]
-    return f"{100 * sum(means) / len(means):.0f} %" if means else "-"
+    found = [g.utilization for g in run.gpus if g.utilization is not None]
+    return f"{100 * sum(found) / len(found):.0f} %" if found else "-"
+
+
+def _energy(run: Run) -> str:
+    found = [
+        g.energy_per_inference_j
+        for g in run.gpus
+        if g.energy_per_inference_j is not None
+    ]
+    return f"{1e3 * sum(found):.3g}" if found else "-"
 
 
 # The order of the columns. The rank is the documented order in which they go.
@@ -87,6 +94,7 @@ COLUMNS = (
     ),
     Column(head="server CPU", rank=7, of_run=_server_cores),
     Column(head="GPU", rank=1, of_run=_gpu),
+    Column(head="GPU mJ/infer", rank=10, of_run=_energy),
     Column(head="verdict", rank=0, of_run=lambda run: run.verdict.kind),
 )
 
@@ -96,18 +104,14 @@ def fitting_rows(result: Runs, width: int | None) -> list[list[str]]:
 
     A run has a row, and below it one for each of its parts.
     """
-    columns = [c for c in COLUMNS if c.head != "GPU" or _has_gpus(result)]
+    has_gpus = any(run.gpus for run in result.runs)
+    columns = [c for c in COLUMNS if has_gpus or not c.head.startswith("GPU")]
     while True:
         rows = [[column.head for column in columns], *_rows(result, columns)]
         highest = max(column.rank for column in columns)
         if width is None or not highest or _width(rows) <= width:
             return rows
         columns = [column for column in columns if column.rank < highest]
-
-
-def _has_gpus(result: Runs) -> bool:
-    metrics: list[Any] = [row for run in result.runs for row in run.metrics]
-    return any(row["name"] == _GPU for row in metrics)
 
 
 def _rows(result: Runs, columns: Sequence[Column]) -> list[list[str]]:

@@ -161,6 +161,8 @@ def _model_as_json(model: ModelInfo) -> dict[str, Any]:
     return {
         "name": model.name,
         "version": model.version,
+        "backend": model.backend,
+        "backend_kind": model.backend_kind,
         "max_batch_size": model.max_batch_size,
         "inputs": tensors(model.inputs),
         "outputs": tensors(model.outputs),
