@@ -175,6 +175,11 @@ def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:
     )
 
 
+def _is_on_gpu(spec: ModelSpec) -> bool:
+    groups = config_fields(spec).get("instance_group", ())
+    return any(group.get("kind") == "KIND_GPU" for group in groups)
+
+
 def _convert_spec(
     project: Project, name: str, spec: ModelSpec, folder: Path, cache: Path | None
 ) -> ConvertSpec:
@@ -194,6 +199,7 @@ def _convert_spec(
                 "profiles": _profiles(spec),
                 "format": target.format,
                 "release": _release(project),
+                "device": "gpu" if _is_on_gpu(spec) else "cpu",
                 "cache": cache,
             },
         ),

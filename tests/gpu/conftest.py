@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "server"))
+for _folder in ("server", "unit/conversion", "bench/gpu"):
+    sys.path.append(str(Path(__file__).parents[1] / _folder))
 
 
 def _why_not():

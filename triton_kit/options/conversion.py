@@ -341,6 +341,13 @@ class ConversionSettings:
         metavar="YY.MM",
         help="Triton release that the artifact is for, such as 26.06.",
     )
+    device: Literal["cpu", "gpu"] = setting(
+        "cpu",
+        flag="--device",
+        place="`instances`",
+        group=_OUTPUT,
+        help="Where ONNX Runtime runs the artifact. On a GPU auto does not try int8.",
+    )
     dry_run: bool = setting(
         False,
         flag="--dry-run",

@@ -45,6 +45,18 @@ def test_precision_calibration_and_gate_come_from_the_project(kit, digits):
     assert T.INT8 in types
 
 
+def test_int8_for_a_gpu_is_warned_of(kit, digits):
+    with_fields(
+        digits, "precision: int8\n    calibration: {data: data/calibration.npz}"
+    )
+    rewrite(digits, "kind: cpu", "kind: gpu")
+
+    result = kit("build", digits)
+
+    assert result.exit_code == 0, result.output
+    assert "runs it slower than fp32" in result.output
+
+
 def test_a_gate_that_fails_publishes_nothing(kit, digits):
     with_fields(digits, "precision: fp16\n    verify: {min_snr_db: 150}")
 

@@ -183,6 +183,19 @@ def test_auto_without_samples_says_what_it_left_out(order):
     assert "int8 not tried: no calibration samples" in result.notes
 
 
+def test_auto_does_not_try_int8_for_a_gpu(order):
+    result = convert(order("cnn", precision="auto", device="gpu"))
+
+    assert result.precision == "fp16"
+
+
+@pytest.mark.parametrize(("device", "is_warned"), [("cpu", False), ("gpu", True)])
+def test_int8_in_an_onnx_file_for_a_gpu_is_warned_of(order, device, is_warned):
+    result = convert(order("cnn", precision="int8", device=device))
+
+    assert any("slower than fp32" in note for note in result.notes) is is_warned
+
+
 def test_a_failed_gate_names_the_nodes_that_lose_most(order):
     with pytest.raises(VerifyError) as caught:
         convert(order("cnn", precision="int8", gate=Gate(min_snr_db=60)))

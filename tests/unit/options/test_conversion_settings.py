@@ -57,6 +57,7 @@ OTHERS = {
     "seed": 7,
     "options": {"workspace": "2G", "refit": "true"},
     "release": "26.06",
+    "device": "gpu",
     "dry_run": True,
     "cache": Path("/cache"),
     "timeout_s": 30.0,

@@ -14,6 +14,7 @@ from triton_kit.conversion.onnx.passes import MIN_OPSET, at_least_opset
 from triton_kit.conversion.onnx.prepare import Prepared
 from triton_kit.conversion.onnx.release_fit import check_release
 from triton_kit.conversion.precision.emulate import holds
+from triton_kit.conversion.precision.kernels import cuda_kernels, without_kernel
 from triton_kit.conversion.precision.lower import lower_floats
 from triton_kit.conversion.precision.overflow import fp16_obstacles
 from triton_kit.conversion.precision.quantize import quantize_symmetric
@@ -120,6 +121,8 @@ def _floats(
     if precision == "fp16":
         ranges = _observed(model, spec, feeds, histograms=False)
         kept = fp16_obstacles(model, ranges) | kept
+    elif spec.format == "onnx":
+        kept = without_kernel(model, precision, cuda_kernels(spec)) | kept
     done = lower_floats(model, to=precision, keep=kept)
     return _checked(done.model, done.kept)
 
@@ -151,6 +154,8 @@ def _quantized(
     lowered_kept: dict[str, str] = {}
     if rest != "fp32":
         obstacles = fp16_obstacles(model, ranges) if rest == "fp16" else {}
+        if rest == "bf16" and spec.format == "onnx":
+            obstacles = without_kernel(model, rest, cuda_kernels(spec))
         done = lower_floats(model, to=rest, keep=obstacles | kept)
         model, lowered_kept = done.model, done.kept
     quantized = quantize_symmetric(model, kept_ranges, to=spec.precision, skip=kept)

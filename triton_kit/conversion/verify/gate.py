@@ -12,6 +12,7 @@ from onnx import ModelProto
 
 from triton_kit.conversion.onnx.onnx_file import save_onnx
 from triton_kit.conversion.precision.emulate import emulated, is_low
+from triton_kit.conversion.precision.kernels import has_cuda_provider
 from triton_kit.conversion.spec import Accuracy, OutputAccuracy
 from triton_kit.conversion.verify.agreements import required_agreements
 from triton_kit.conversion.verify.compare import Tally, rows_differ_db, tally_all
@@ -146,6 +147,8 @@ def verify(
         if "off" not in levels:
             raise VerifyError(f"it does not run at any level: {'; '.join(notes)}")
         level = "off"
+    if has_cuda_provider():
+        notes = (*notes, _verify_on_gpu(artifact, level or "all", check, scratch))
     return Accuracy(
         outputs=outputs,
         points=tuple(dict.fromkeys(reference.points)),
@@ -217,17 +220,43 @@ def _runtime_level(
     return None, tuple(notes)
 
 
+def _verify_on_gpu(artifact: Path, level: str, check: _Check, scratch: Path) -> str:
+    """Hold an artifact to the gate as ONNX Runtime's CUDA provider runs it.
+
+    Raises:
+        VerifyError: it does not open or run there, or its outputs differ.
+    """
+    try:
+        figures = check.outputs(
+            run_onnx(
+                artifact,
+                check.reference.feeds,
+                level=level,
+                folder=scratch / "gpu",
+                timeout_s=check.reference.timeout_s,
+                on_gpu=True,
+            )
+        )
+    except VerifyError as error:
+        raise VerifyError(
+            f"on this machine's GPU: {error.message}",
+            hint=error.hint or "to leave the GPU out, set CUDA_VISIBLE_DEVICES=-1",
+        ) from error
+    worst_db = min((output.snr_db for output in figures), default=float("inf"))
+    return f"passed on this machine's GPU too (CUDA provider): {worst_db:.1f} dB"
+
+
 class _Check:
     """Holds outputs against the reference; a fault is a VerifyError."""
 
     def __init__(self, reference: Reference, gate: Gate, precision: str) -> None:
-        self._reference = reference
+        self.reference = reference
         self._gate = gate
         self._precision = precision
 
     def outputs(self, outputs: Sequence[Outputs]) -> tuple[OutputAccuracy, ...]:
         """Return the figures of every output, or say which one fails, and where."""
-        reference = self._reference
+        reference = self.reference
         if [list(a) for a in outputs] != [list(a) for a in reference.outputs]:
             wanted = list(reference.outputs[0])
             raise VerifyError(f"outputs are {list(outputs[0])} instead of {wanted}")
@@ -244,7 +273,7 @@ class _Check:
     def _output(self, name: str, outputs: Sequence[Outputs]) -> OutputAccuracy:
         floor = self._gate.snr_floor_db(self._precision)
         total = Tally()
-        for point in dict.fromkeys(self._reference.points):
+        for point in dict.fromkeys(self.reference.points):
             at_point = self._tally(name, point, outputs)
             total += at_point
             faults = list(at_point.faults)
@@ -260,7 +289,7 @@ class _Check:
         return total.figures(name)
 
     def _tally(self, name: str, point: str, outputs: Sequence[Outputs]) -> Tally:
-        reference = self._reference
+        reference = self.reference
         chosen = [i for i, p in enumerate(reference.points) if p == point]
         return tally_all(
             [reference.outputs[i][name] for i in chosen],
@@ -296,10 +325,10 @@ class _Check:
 
     def _check_rows(self, outputs: Sequence[Outputs]) -> None:
         """Equal rows of a batch must have equal outputs (NVIDIA/TensorRT#4813)."""
-        if not self._reference.rows_are_independent:
+        if not self.reference.rows_are_independent:
             return
         floor = self._gate.snr_floor_db(self._precision)
-        for point, output in zip(self._reference.points, outputs, strict=True):
+        for point, output in zip(self.reference.points, outputs, strict=True):
             if point == IDENTICAL and (found := rows_differ_db(output)) < floor:
                 raise VerifyError(
                     "identical rows of one batch have different outputs: "

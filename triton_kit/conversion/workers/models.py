@@ -49,31 +49,44 @@ def write_feeds(
 
 
 def run_onnx(
-    model: Path, feeds: FeedFiles, *, level: str, folder: Path, timeout_s: float
+    model: Path,
+    feeds: FeedFiles,
+    *,
+    level: str,
+    folder: Path,
+    timeout_s: float,
+    on_gpu: bool = False,
 ) -> list[Outputs]:
     """Return the outputs of an ONNX file for every feed, by name.
 
-    Optimised as `level` says, one of `LEVELS`; `folder` takes the outputs.
+    Optimised as `level` says, one of `LEVELS`; `folder` takes the outputs. On a GPU the
+    CUDA provider runs it, and the CPU what that provider cannot.
 
     Raises:
         NoKernelError: an operator has no CPU kernel; named with its first node.
         VerifyError: the model does not run, its process died or took too long.
     """
     with start_onnx(
-        model, feeds, level=level, folder=folder, timeout_s=timeout_s
+        model, feeds, level=level, folder=folder, timeout_s=timeout_s, on_gpu=on_gpu
     ) as finish:
         return finish()
 
 
 @contextmanager
 def start_onnx(
-    model: Path, feeds: FeedFiles, *, level: str, folder: Path, timeout_s: float
+    model: Path,
+    feeds: FeedFiles,
+    *,
+    level: str,
+    folder: Path,
+    timeout_s: float,
+    on_gpu: bool = False,
 ) -> Iterator[Callable[[], list[Outputs]]]:
     """Start what `run_onnx` does and yield what waits for the outputs.
 
     `model` must stay as it is until then.
     """
-    request = _request(model, feeds, level, folder)
+    request = _request(model, feeds, level, folder) | {"on_gpu": on_gpu}
     with start_worker(
         "workers.onnx_worker",
         request,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 
@@ -18,21 +19,37 @@ LEVELS = {
 }
 
 
-def open_session(path: str, level: str) -> ort.InferenceSession:
-    """Open a CPU session that logs nothing but errors."""
+# In float32 as the gate means it; by default sums are in TF32.
+_CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
+
+
+def open_session(
+    path: str, level: str, *, on_gpu: bool = False
+) -> ort.InferenceSession:
+    """Open a session that logs nothing but errors: on the CPU, or on the first GPU."""
     options = ort.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
     options.log_severity_level = 4  # errors come as exceptions
     # Several processes run one after the other: threads that spin gain nothing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if on_gpu:
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()  # of NVIDIA's wheels
+        providers = [_CUDA, *providers]
+    session = ort.InferenceSession(path, options, providers=providers)
+    if on_gpu and session.get_providers()[0] != _CUDA[0]:
+        raise RuntimeError("the CUDA provider does not start: is cuDNN installed?")
+    return session
 
 
 def work(request: Request) -> dict[str, list[str]]:
     """Write the outputs for every feed; return their names."""
     where = "loading it"
     try:
-        session = open_session(request["model"], request["level"])
+        session = open_session(
+            request["model"], request["level"], on_gpu=request["on_gpu"]
+        )
         outputs = [output.name for output in session.get_outputs()]
         for index, path in enumerate(request["feeds"]):
             where = request["labels"][index]
