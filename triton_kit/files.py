@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from triton_kit.errors import SpecError
 
@@ -108,7 +108,7 @@ def json_from(text: str | bytes, source: str) -> Json:
         raise SpecError(f"{source}: not JSON: {error}") from error
 
 
-def write_whole(path: Path, text: str, *, executable: bool = False) -> None:
+def write_whole(path: Path, content: str | bytes, *, executable: bool = False) -> None:
     """Write a file under a random name beside its place, then rename it.
 
     A link stays a link, and the file that it names is replaced. A replaced file keeps
@@ -119,7 +119,10 @@ def write_whole(path: Path, text: str, *, executable: bool = False) -> None:
             link on the way is another user's.
     """
     with _staged(path, executable=executable) as (file, commit):
-        file.write(text)
+        if isinstance(content, str):
+            file.write(content)
+        else:
+            file.buffer.write(content)
         commit()
 
 
@@ -153,7 +156,7 @@ def copy_new(source: Path, target: Path) -> None:
 @contextmanager
 def _staged(
     path: Path, *, executable: bool = False
-) -> Iterator[tuple[IO[str], Callable[[], None]]]:
+) -> Iterator[tuple[TextIO, Callable[[], None]]]:
     """Yield a new file beside `path`, and a function that gives it that name."""
     refuse_foreign_links(path)
     target = path.resolve()

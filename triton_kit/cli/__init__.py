@@ -42,6 +42,11 @@ _SECTIONS = {
     },
     "Servers": {
         "serve": "Serve a model repository on this machine.",
+        "status": "Show a server and the state of its models.",
+        "load": "Load a model on a server, or load it again.",
+        "unload": "Unload a model on a server.",
+        "infer": "Send one request and show the response.",
+        "metrics": "Show the metrics of a server.",
         "test": "Run the tests of a project on a server.",
         "perf": "Load-test a served model.",
     },

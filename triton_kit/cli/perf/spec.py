@@ -56,11 +56,16 @@ def perf_spec(options: Mapping[str, Any], *, keep_times: bool = False) -> PerfSp
     }
     fields |= load.replay_fields(fields, has_length=duration.is_given)
     if not target.models:
-        fields["model"] = _only_model(PerfSpec(**fields | {"model": "any"}))
+        fields["model"] = only_model(PerfSpec(**fields | {"model": "any"}))
     return PerfSpec(**fields)
 
 
-def _only_model(spec: PerfSpec) -> str:
+def only_model(spec: PerfSpec) -> str:
+    """Return the only model of the server, and name it to the user.
+
+    Raises:
+        SpecError: the server has none, or several.
+    """
     from triton_kit.loadtest.run.served_models import find_only_model
 
     model = find_only_model(spec)

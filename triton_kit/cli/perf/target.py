@@ -45,6 +45,14 @@ BATCH_SIZE = option(
     metavar="N",
     help="Inferences per request.  [default: 1]",
 )
+HEADER = option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="NAME:VALUE",
+    help="HTTP header or gRPC metadata of every request. Repeatable.",
+)
 OPTIONS = (
     option(
         "-x",
@@ -59,14 +67,7 @@ OPTIONS = (
         is_flag=True,
         help="Send each gRPC request on a stream of its own, as decoupled models need.",
     ),
-    option(
-        "-H",
-        "--header",
-        "headers",
-        multiple=True,
-        metavar="NAME:VALUE",
-        help="HTTP header or gRPC metadata of every request. Repeatable.",
-    ),
+    HEADER,
     option(
         "--request-parameter",
         "parameters",

@@ -11,11 +11,10 @@ from tritonclient.grpc import service_pb2
 
 from triton_kit.errors import ServerError, TransportError
 from triton_kit.loadtest.client.grpc_call import call_headers
+from triton_kit.loadtest.client.single_call import call_once
 from triton_kit.loadtest.http.grpc_status import framed, message_of
-from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.http2_transport import Http2Transport
-from triton_kit.loadtest.net.reactor import Reactor
-from triton_kit.loadtest.request import Failure, Request
+from triton_kit.loadtest.request import Request
 from triton_kit.triton.address import Address
 from triton_kit.triton.json_fields import Fields
 from triton_kit.triton.model import (
@@ -153,18 +152,13 @@ class GrpcControl:
     def _call(
         self, method: str, question: Message, response: type[_Response]
     ) -> _Response:
-        deadline_ns = now_ns() + ns(_WITHIN_S)
         headers = call_headers(self._address, method, self._headers)
         request = Request(framed(question.SerializeToString()), headers=headers)
-        with (
-            Reactor() as reactor,
-            Http2Transport(reactor, self._address, keep_responses=True) as transport,
-        ):
-            once = _Once(reactor)
-            transport.open(1, once)
-            transport.send(0, request)
-            reactor.call_at(deadline_ns, reactor.stop)
-            reactor.run()
+        once = call_once(
+            lambda reactor: Http2Transport(reactor, self._address, keep_responses=True),
+            request,
+            within_s=_WITHIN_S,
+        )
         if not once.is_done:
             raise TransportError(
                 f"{self._address} did not respond within {_WITHIN_S:g} s"
@@ -185,36 +179,6 @@ class GrpcControl:
                 f"{error}"
             ) from error
         return message
-
-
-class _Once:
-    """Takes the end of a single call."""
-
-    def __init__(self, reactor: Reactor) -> None:
-        self.is_done = False
-        self.failure: Failure | None = None
-        self.response = b""
-        self._reactor = reactor
-
-    def responded(self, _slot: int, _before_ns: int, _at_ns: int, /) -> None:
-        """Nothing: these calls are no streams."""
-
-    def retried(self, _slot: int, /) -> None:
-        """Nothing: the call counts nowhere."""
-
-    def finished(
-        self,
-        _slot: int,
-        _sent_ns: int,
-        _first_ns: int,
-        _last_ns: int,
-        failure: Failure | None,
-        response: bytes,
-        /,
-    ) -> None:
-        """Keep the response and stop the reactor."""
-        self.is_done, self.failure, self.response = True, failure, response
-        self._reactor.stop()
 
 
 def _fields(message: Message, method: str) -> Fields:

@@ -1,0 +1,94 @@
+"""Options of the commands that ask a server over Triton's HTTP control API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any  # Any: what click hands over
+
+import cloup
+
+from triton_kit.cli.command import kit_option
+from triton_kit.cli.perf.target import HEADER
+from triton_kit.errors import SpecError
+
+if TYPE_CHECKING:
+    from triton_kit.triton.control_http import HttpControl
+
+_OPTIONS: tuple[Callable[..., Any], ...] = (
+    kit_option(
+        "-u",
+        "--url",
+        default="localhost:8000",
+        metavar="HOST:PORT",
+        help="HTTP address of the server; https://HOST:PORT for TLS.",
+    ),
+    HEADER,
+    *(
+        kit_option(
+            name,
+            field,
+            default="",
+            metavar="FILE",
+            show_default=False,
+            help=f"{text}, as PEM.",
+        )
+        for name, field, text in (
+            (
+                "--ssl-https-ca-certificates-file",
+                "authorities",
+                "Trusted authorities for HTTPS",
+            ),
+            (
+                "--ssl-https-client-certificate-file",
+                "certificate",
+                "Certificate of the client for HTTPS",
+            ),
+            (
+                "--ssl-https-private-key-file",
+                "key",
+                "Private key of the client for HTTPS",
+            ),
+        )
+    ),
+)
+
+
+def with_control(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `-u`, `-H` and certificates; hand over the server as `control`."""
+
+    @cloup.option_group("Server", *_OPTIONS)
+    @wraps(command)
+    def wrapped(
+        *,
+        url: str,
+        headers: tuple[str, ...],
+        authorities: str,
+        certificate: str,
+        key: str,
+        **rest: Any,  # noqa: ANN401
+    ) -> None:
+        files = (authorities, certificate, key)
+        command(control=_control(url, headers, files), **rest)
+
+    return wrapped
+
+
+def _control(
+    url: str, headers: tuple[str, ...], files: tuple[str, str, str]
+) -> HttpControl:
+    from triton_kit.loadtest.spec import parse_header
+    from triton_kit.triton.address import parse_address
+    from triton_kit.triton.control_http import HttpControl
+    from triton_kit.triton.tls import Tls
+
+    is_https = url.startswith("https://")
+    if any(files) and not is_https:
+        raise SpecError(
+            f"certificates for HTTPS, but the URL is {url!r}",
+            hint="write -u https://HOST:PORT",
+        )
+    authorities, certificate, key = files
+    tls = Tls(authorities=authorities, certificate=certificate, key=key)
+    address = parse_address(url, default_port=8000, tls=tls if is_https else None)
+    return HttpControl(address, headers=dict(parse_header(text) for text in headers))
