@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+from converted import compare
 from resnet50 import BLOCKS, SIZE, resnet50
 
 from triton_kit.serving.embedded import running
@@ -69,6 +70,9 @@ def arguments():
     parser.add_argument("--size", type=int, default=SIZE, help="pixels; of the images")
     parser.add_argument("--blocks", type=int, nargs=4, default=BLOCKS)
     parser.add_argument("--interval-ms", default="3000")
+    parser.add_argument(
+        "--converted", action="store_true", help="only: conversions beside torch"
+    )
     parser.add_argument("--no-raw", action="store_true", help="leave one process out")
     parser.add_argument(
         "--out", type=Path, default=Path(os.environ.get("OUT", ".cache/gpu/results"))
@@ -132,6 +136,7 @@ def perf(server, case, out, options):
         *(sys.executable, "-m", "triton_kit", "perf", "-m", "resnet50"),
         *("-u", server.grpc_url, "-i", "grpc", "--json", str(out)),
         *("-p", options.interval_ms, "--max-trials", "5", "--warm-up", "2"),
+        *("--collect-metrics", "--metrics-url", server.metrics_url),
         *("--processes", options.processes, *CASES[case]),
     ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -150,7 +155,15 @@ def short(result):
         f"{run['throughput']:9,.0f} infer/s  p50 {latency['p50'] / 1e3:7.2f} ms"
         f"  p99 {latency['p99'] / 1e3:7.2f} ms  batch {batch:5.1f}"
         f"  compute {counted['mean_us']['compute_infer'] / 1e3:6.2f} ms"
-        f"  errors {run['errors']}  {run['verdict']['kind']}"
+        f"  errors {run['errors']}  {run['verdict']['kind']}{gpus(run)}"
+    )
+
+
+def gpus(run):
+    return "".join(
+        f"  GPU {100 * (gpu['utilization'] or 0):.0f} %"
+        f" {1e3 * (gpu['energy_per_inference_j'] or 0):.1f} mJ"
+        for gpu in run["gpus"]
     )
 
 
@@ -162,6 +175,9 @@ def say(line):
 def main():
     options = arguments()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.converted:
+        compare(options.out, say)
+        return
     for precision in options.precision or ["fp16"]:
         half = precision == "fp16"
         model = resnet50(half=half, size=options.size, blocks=options.blocks)

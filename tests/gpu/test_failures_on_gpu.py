@@ -1,0 +1,71 @@
+"""What goes wrong on a GPU is a sentence: one request or load fails, others serve."""
+
+import numpy as np
+import pytest
+import tritonclient.grpc as client_library
+from onnx_models import affine, large
+
+from triton_kit.errors import ServerError
+from triton_kit.serving import tritonserver
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
+from triton_kit.triton.control_http import HttpControl
+
+pytestmark = pytest.mark.server
+
+CONFIG = """backend: "onnxruntime"
+max_batch_size: 4
+instance_group { count: 1 kind: KIND_GPU }
+"""
+LIMIT = 'parameters { key: "gpu_mem_limit" value { string_value: "1048576" } }\n'
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A small model, and one whose weights exceed its limit of memory."""
+    for name, graph, more in (("small", affine(), ""), ("hungry", large(), LIMIT)):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "model.onnx").write_bytes(graph)
+        (tmp_path / name / "config.pbtxt").write_text(CONFIG + more)
+    return tmp_path
+
+
+def serves(server):
+    with client_library.InferenceServerClient(server.grpc_url) as client:
+        x = client_library.InferInput("x", [1, 4], "FP32")
+        x.set_data_from_numpy(np.ones((1, 4), np.float32))
+        return client.infer("small", [x]).as_numpy("y").tolist() == [[3.0] * 4]
+
+
+def spec_of(repository):
+    return ServeSpec(
+        repository=repository,
+        onnxruntime_backend="native",
+        model_control="explicit",
+        models=("small",),
+    )
+
+
+def test_a_model_that_exceeds_the_memory_does_not_load_and_others_serve(repository):
+    with running(spec_of(repository)) as server:
+        with pytest.raises(ServerError, match=r"(?i)memory|alloc"):
+            HttpControl(server.http_url).load("hungry")
+
+        assert serves(server)
+
+
+def test_without_cudnn_a_model_runs_on_the_cpu_and_the_log_says_why(
+    repository, monkeypatch
+):
+    folders = tritonserver.cuda_library_folders()
+    without = [folder for folder in folders if "cudnn" not in folder]
+    if without == folders:
+        pytest.skip("cuDNN is not in a wheel of NVIDIA's here")
+    monkeypatch.setattr(tritonserver, "cuda_library_folders", lambda: without)
+
+    with running(spec_of(repository)) as server:
+        assert serves(server)
+        log = server.log.read_text()
+
+    assert "small: onnxruntime could not use CUDA here: running on the CPU" in log
+    assert "cudnn" in log
