@@ -44,7 +44,7 @@ class PerfSpec:
         model: name of the model or pipeline.
         models: several models instead, each with a share of the requests.
         version: which version; the server chooses when empty.
-        protocol: `http` (binary tensors) or `grpc`.
+        protocol: `http` or `grpc`.
         loads: measured one after another, each with a result of its own.
         batch_size: inferences per request.
         shapes: input -> shape; needed for inputs whose shape varies.
@@ -143,6 +143,12 @@ class PerfSpec:
                 f"{self.transport.connections} connections over HTTP, "
                 "which has one for each request in flight",
                 hint="-i grpc, or leave --connections out",
+            )
+        if self.protocol == "grpc" and self.transport.tensor_format != "auto":
+            raise SpecError(
+                f"tensor format {self.transport.tensor_format} over gRPC, which has "
+                "binary tensors only",
+                hint="-i http, or leave --tensor-format out",
             )
         self._check_models()
         self._check_loads()

@@ -11,6 +11,7 @@ from triton_kit.triton.tls import Tls
 COMPRESSIONS = ("none", "gzip", "deflate")
 ENDPOINTS = ("infer", "generate", "generate_stream")
 SHARED_MEMORIES = ("none", "system", "cuda")
+TENSOR_FORMATS = ("auto", "binary", "json")
 
 # Triton's gRPC reads and writes a connection with one thread at a time. Where cores are
 # idle, more connections get more out of it; where there are two, each costs CPU.
@@ -37,6 +38,8 @@ class TransportSpec:
         connections: over gRPC, how many to spread requests over; None is as many as
             suit this machine. HTTP has one for each request in flight.
         endpoint: over HTTP, `infer`, or Triton's `generate` or `generate_stream`.
+        tensor_format: over HTTP, `binary` (the protocol's extension for tensors as
+            bytes) or `json`; `auto` is binary where the server takes it.
         output_bytes: room for each output in shared memory; 0 leaves outputs in the
             responses. None is the size of the output, and 102,400 where that varies.
     """
@@ -47,6 +50,7 @@ class TransportSpec:
     shared_memory: str = "none"
     output_bytes: int | None = None
     endpoint: str = "infer"
+    tensor_format: str = "auto"
     connections: int | None = None
 
     def __post_init__(self) -> None:
@@ -56,6 +60,7 @@ class TransportSpec:
         for what, value, known in (
             ("endpoint", self.endpoint, ENDPOINTS),
             ("shared memory", self.shared_memory, SHARED_MEMORIES),
+            ("tensor format", self.tensor_format, TENSOR_FORMATS),
             ("compression", self.compression, COMPRESSIONS),
             ("compression", self.accept_compression, COMPRESSIONS),
         ):
@@ -65,8 +70,20 @@ class TransportSpec:
                 )
         if self.output_bytes is not None and self.output_bytes < 0:
             raise SpecError(f"output size {self.output_bytes}: need 0 or more")
-        if self.endpoint == "infer":
-            return
+        if self.tensor_format == "json" and self.shared_memory != "none":
+            raise SpecError(
+                "tensors as JSON, and tensors in shared memory",
+                hint="leave out --tensor-format or --shared-memory",
+            )
+        if self.endpoint != "infer":
+            self._check_plain_json()
+
+    def _check_plain_json(self) -> None:
+        if self.tensor_format != "auto":
+            raise SpecError(
+                f"tensor format {self.tensor_format}: {self.endpoint} takes plain JSON",
+                hint="leave out --tensor-format",
+            )
         if self.shared_memory != "none":
             raise SpecError(f"{self.endpoint} takes no tensors from shared memory")
         if self.accept_compression != "none":

@@ -18,6 +18,7 @@ from triton_kit.triton.model import (
     ServerInfo,
     explain_absence,
     index_entries,
+    model_from_metadata,
     model_info,
     model_path,
 )
@@ -53,7 +54,11 @@ class HttpControl:
         if not isinstance(metadata, dict) or "name" not in metadata:
             raise explain_refusal(self._address, response)
         fields = Fields(metadata, self._where("/v2"))
-        return ServerInfo(name=fields.text("name"), version=fields.text("version"))
+        return ServerInfo(
+            name=fields.text("name"),
+            version=fields.text("version"),
+            extensions=tuple(fields.texts("extensions")),
+        )
 
     def is_model_ready(self, name: str, version: str = "") -> bool:
         """Whether the server accepts requests for a model, or one version of it."""
@@ -63,12 +68,22 @@ class HttpControl:
     def index(self) -> tuple[IndexEntry, ...]:
         """Return every model that the server knows, loaded or not.
 
+        KServe's own server has no index; it lists the names of its models.
+
         Raises:
             ServerError: the server keeps it to itself.
         """
         path = "/v2/repository/index"
-        entries = self._json(self._call("POST", path, {}), path)
-        return index_entries(list_of_fields(entries, self._where(path)))
+        response = self._request("POST", path, {})
+        if response.status == HTTPStatus.OK:
+            entries = self._json(response, path)
+            return index_entries(list_of_fields(entries, self._where(path)))
+        listed = self._request("GET", "/v2/models")
+        if listed.status != HTTPStatus.OK:
+            raise _failed(response)
+        fields = Fields(self._json(listed, "/v2/models"), self._where("/v2/models"))
+        names = fields.texts("models")
+        return tuple(IndexEntry(name=name, state="READY") for name in names)
 
     def load(self, name: str, *, within_s: float = _LOAD_WITHIN_S) -> None:
         """Load a model, or load it anew; return once it is ready.
@@ -112,21 +127,29 @@ class HttpControl:
             SpecError: the server has no such model.
             ServerError: the model is there but not ready.
         """
-        if not self.is_model_ready(name, version):
+        path = model_path(name, version)
+        ready = self._request("GET", f"{path}/ready").status
+        described = self._request("GET", path)
+        # A gateway may forward metadata and requests only.
+        is_known = described.status == HTTPStatus.OK
+        if ready != HTTPStatus.OK and not (is_known and ready == HTTPStatus.NOT_FOUND):
             try:
                 index = self.index()
             except ServerError:
                 index = ()
             explain_absence(index, name, version)
-        try:
-            config = self.config(name, version)
-        except ServerError as error:
+        if not is_known:
             raise ServerError(
-                f"the server does not report the configuration of model {name!r}: "
-                f"{error.message}"
-            ) from error
-        versions = self.metadata(name, version).texts("versions") or [version]
-        return model_info(config, version=version or versions[-1])
+                f"the server does not describe model {name!r}: {_failed(described)}"
+            )
+        metadata = self._fields_of(described, path)
+        config = self._request("GET", f"{path}/config")
+        if config.status != HTTPStatus.OK:
+            return model_from_metadata(metadata, name=name, version=version)
+        versions = metadata.texts("versions") or [version]
+        return model_info(
+            self._fields_of(config, f"{path}/config"), version=version or versions[-1]
+        )
 
     def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
         """Return the server's own counters, one entry per loaded version."""
@@ -170,7 +193,10 @@ class HttpControl:
         self._request("POST", _region_path("cuda", name, "unregister"))
 
     def _fields(self, path: str) -> Fields:
-        return Fields(self._json(self._call("GET", path), path), self._where(path))
+        return self._fields_of(self._call("GET", path), path)
+
+    def _fields_of(self, response: Response, path: str) -> Fields:
+        return Fields(self._json(response, path), self._where(path))
 
     def _call(
         self,
@@ -182,7 +208,7 @@ class HttpControl:
         """Return a successful response; raises ServerError for a failed one."""
         response = self._request(method, path, question, within_s)
         if response.status != HTTPStatus.OK:
-            raise ServerError(f"{_reason(response)} (HTTP {response.status})")
+            raise _failed(response)
         return response
 
     def _request(
@@ -215,6 +241,10 @@ def _repository_path(name: str, what: str) -> str:
 
 def _region_path(kind: str, name: str, what: str) -> str:
     return f"/v2/{kind}sharedmemory/region/{name}/{what}"
+
+
+def _failed(response: Response) -> ServerError:
+    return ServerError(f"{_reason(response)} (HTTP {response.status})")
 
 
 def _reason(response: Response) -> str:

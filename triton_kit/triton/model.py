@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from triton_kit.errors import ServerError, SpecError, TransportError, did_you_mean
-from triton_kit.tensors import Shape, Tensor, data_type
+from triton_kit.tensors import DYNAMIC, Shape, Tensor, data_type
 from triton_kit.triton.json_fields import Fields
 
 # Triton accepts some characters in a path only as they are, such as `=`.
 _PLAIN_IN_PATHS = "!$&'()*+,;=:@"
+# How a server lists the protocol's binary extension among its own.
+_BINARY_EXTENSION = "binary_tensor_data"
+_NO_BATCH_AXIS = "the first axis of a tensor has a fixed size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
-    """Name and version of the server, as it reports them."""
+    """Name, version and protocol extensions of the server, as it reports them.
+
+    All are empty behind a gateway that forwards only requests about models.
+    """
 
     name: str
     version: str
+    extensions: tuple[str, ...] = ()
+
+    @property
+    def has_binary_tensors(self) -> bool:
+        """Whether the server says that it takes tensors as bytes over HTTP."""
+        return _BINARY_EXTENSION in self.extensions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +54,16 @@ class ModelInfo:
     """A model as its server describes it.
 
     The shapes of `inputs` and `outputs` leave out the batch axis, which the server
-    adds itself where `max_batch_size` is not 0. `backend_kind` is `python` for a
-    backend in Python, which runs in a process of its own, else `native`; both are empty
-    where the server does not tell.
+    adds itself where `max_batch_size` is not 0; None is a batch without known limit.
+    `is_configured` is whether the server reports the configuration; without it only
+    the names, types and shapes of the tensors are known. `backend_kind` is `python`
+    for a backend in Python, which runs in a process of its own, else `native`; both
+    are empty where the server does not tell.
     """
 
     name: str
     version: str
-    max_batch_size: int
+    max_batch_size: int | None
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     optional_inputs: frozenset[str] = frozenset()
@@ -58,6 +72,12 @@ class ModelInfo:
     steps: tuple[str, ...] = ()
     backend: str = ""
     backend_kind: str = ""
+    is_configured: bool = True
+
+    @property
+    def has_batch_axis(self) -> bool:
+        """Whether tensors of a request have an axis more than the model's shapes."""
+        return self.max_batch_size != 0
 
     def check_batch_size(self, batch_size: int) -> None:
         """Refuse a batch that the model does not take.
@@ -65,10 +85,10 @@ class ModelInfo:
         Raises:
             SpecError: the batch is larger than the model's configuration allows.
         """
-        if self.max_batch_size == 0 and batch_size > 1:
+        if not self.has_batch_axis and batch_size > 1:
             raise SpecError(
                 f"batch size {batch_size}: model {self.name!r} does not batch "
-                "(max_batch_size: 0)",
+                f"({'max_batch_size: 0' if self.is_configured else _NO_BATCH_AXIS})",
                 hint="leave out -b, or put the batch into --shape",
             )
         if self.max_batch_size and batch_size > self.max_batch_size:
@@ -80,7 +100,7 @@ class ModelInfo:
 
     def request_shape(self, shape: Shape, batch_size: int) -> Shape:
         """Return the shape of one request's tensor, batch axis included."""
-        return (batch_size, *shape) if self.max_batch_size else shape
+        return (batch_size, *shape) if self.has_batch_axis else shape
 
 
 def model_info(config: Fields, *, version: str) -> ModelInfo:
@@ -97,8 +117,10 @@ def model_info(config: Fields, *, version: str) -> ModelInfo:
         name=config.text("name", None),
         version=version,
         max_batch_size=config.integer("max_batch_size"),
-        inputs=tuple(_tensor(entry) for entry in inputs),
-        outputs=tuple(_tensor(entry) for entry in config.objects("output")),
+        inputs=tuple(_tensor(entry, "data_type", "dims") for entry in inputs),
+        outputs=tuple(
+            _tensor(entry, "data_type", "dims") for entry in config.objects("output")
+        ),
         optional_inputs=frozenset(
             entry.text("name", None) for entry in inputs if entry.flag("optional")
         ),
@@ -110,14 +132,47 @@ def model_info(config: Fields, *, version: str) -> ModelInfo:
     )
 
 
-def _tensor(entry: Fields) -> Tensor:
+def model_from_metadata(metadata: Fields, *, name: str, version: str) -> ModelInfo:
+    """Read the metadata of a model (KServe v2), for servers without configurations.
+
+    Its shapes contain the batch axis: the first one, if it varies in every tensor.
+
+    Raises:
+        TransportError: it is no metadata.
+        ServerError: it names no inputs.
+    """
+    inputs = [_tensor(e, "datatype", "shape") for e in metadata.objects("inputs")]
+    outputs = [_tensor(e, "datatype", "shape") for e in metadata.objects("outputs")]
+    if not inputs:
+        raise ServerError(
+            f"the server reports no inputs of model {name!r}",
+            hint="declare them in the settings of the model, for example `inputs` in "
+            "MLServer's model-settings.json",
+        )
+    tensors = [*inputs, *outputs]
+    has_batch = all(tensor.shape[:1] == (DYNAMIC,) for tensor in tensors)
+    versions = metadata.texts("versions") or [version]
+    return ModelInfo(
+        name=name,
+        version=version or versions[-1],
+        max_batch_size=None if has_batch else 0,
+        inputs=tuple(_without_batch(tensor, has_batch) for tensor in inputs),
+        outputs=tuple(_without_batch(tensor, has_batch) for tensor in outputs),
+        is_configured=False,
+    )
+
+
+def _without_batch(tensor: Tensor, has_batch: bool) -> Tensor:
+    return replace(tensor, shape=tensor.shape[1:]) if has_batch else tensor
+
+
+def _tensor(entry: Fields, dtype_field: str, shape_field: str) -> Tensor:
     try:
-        dtype = data_type(entry.text("data_type", None))
+        dtype = data_type(entry.text(dtype_field, None))
+        shape = tuple(entry.integers(shape_field))
+        return Tensor(name=entry.text("name", None), dtype=dtype, shape=shape)
     except SpecError as error:
         raise TransportError(f"{entry.where}: {error.message}") from error
-    return Tensor(
-        name=entry.text("name", None), dtype=dtype, shape=tuple(entry.integers("dims"))
-    )
 
 
 def model_path(model: str, version: str = "") -> str:
@@ -158,7 +213,7 @@ def explain_absence(index: Sequence[IndexEntry], name: str, version: str) -> Non
                 hint="the server's log says why a model failed to load",
             )
     known = {entry.name for entry in index}
-    hint = did_you_mean(name, known) if known else "it has no models at all"
+    hint = did_you_mean(name, known) if known else "it lists no models"
     if name in known:
         versions = [entry.version or "?" for entry in index if entry.name == name]
         hint = f"versions of {name!r}: {', '.join(versions)}"

@@ -38,6 +38,13 @@ OPTIONS = (
         "generate_stream receives events.",
     ),
     option(
+        "--tensor-format",
+        type=click.Choice(["auto", "binary", "json"]),
+        default="auto",
+        help="Tensors over HTTP: binary needs a server with that extension of the "
+        "protocol; auto finds out whether it has it.",
+    ),
+    option(
         "--compression",
         "--grpc-compression-algorithm",
         "compression",
@@ -121,6 +128,7 @@ class TransportOptions:
     """Options of both protocols, and TLS for each of them."""
 
     endpoint: str
+    tensor_format: str
     compression: str
     accept_compression: str
     shared_memory: str
@@ -147,6 +155,7 @@ class TransportOptions:
         return TransportSpec(
             tls=self._grpc_tls() if protocol == "grpc" else self._https(url),
             endpoint=self.endpoint,
+            tensor_format=self.tensor_format,
             compression=self.compression,
             accept_compression=self.accept_compression,
             shared_memory=self.shared_memory,

@@ -23,8 +23,10 @@ from triton_kit.triton.model import (
     ServerInfo,
     explain_absence,
     index_entries,
+    model_from_metadata,
     model_info,
 )
+from triton_kit.triton.refusals import NotServerError
 
 _WITHIN_S = 10.0
 _Response = TypeVar("_Response", bound=Message)
@@ -51,10 +53,14 @@ class GrpcControl:
                 "ServerMetadata", question, service_pb2.ServerMetadataResponse
             )
         except _CallFailedError as error:
-            raise TransportError(
+            raise NotServerError(
                 f"{self._address} speaks gRPC, but not the KServe v2 protocol: {error}"
             ) from error
-        return ServerInfo(name=response.name, version=response.version)
+        return ServerInfo(
+            name=response.name,
+            version=response.version,
+            extensions=tuple(response.extensions),
+        )
 
     def model(self, name: str, version: str = "") -> ModelInfo:
         """Return how the server describes a model; raises as `Control.model`."""
@@ -63,21 +69,24 @@ class GrpcControl:
         if not self._ask("ModelReady", ready, service_pb2.ModelReadyResponse).ready:
             explain_absence(self.index(), name, version)
         try:
+            metadata = self._call(
+                "ModelMetadata",
+                service_pb2.ModelMetadataRequest(**which),
+                service_pb2.ModelMetadataResponse,
+            )
+        except _CallFailedError as error:
+            raise ServerError(
+                f"the server does not describe model {name!r}: {error}"
+            ) from error
+        try:
             config = self._call(
                 "ModelConfig",
                 service_pb2.ModelConfigRequest(**which),
                 service_pb2.ModelConfigResponse,
             )
-        except _CallFailedError as error:
-            raise ServerError(
-                f"the server does not report the configuration of model {name!r}: "
-                f"{error}"
-            ) from error
-        metadata = self._ask(
-            "ModelMetadata",
-            service_pb2.ModelMetadataRequest(**which),
-            service_pb2.ModelMetadataResponse,
-        )
+        except _CallFailedError:
+            described = _fields(metadata, "ModelMetadata")
+            return model_from_metadata(described, name=name, version=version)
         newest = metadata.versions[-1] if metadata.versions else ""
         fields = _fields(config.config, "ModelConfig")
         return model_info(fields, version=version or newest)

@@ -12,7 +12,7 @@ from triton_kit.errors import SpecError
 from triton_kit.loadtest.http.compression import expanded
 from triton_kit.loadtest.http.grpc_status import message_of, messages_of
 from triton_kit.loadtest.inputs.data import Array
-from triton_kit.tensors import data_type
+from triton_kit.tensors import DataType, data_type
 from triton_kit.triton.tensor_bytes import from_bytes
 
 # What JSON of another layout makes the reading of it raise.
@@ -21,21 +21,22 @@ _GZIP, _ZLIB = b"\x1f", b"\x78"
 
 
 def decode_http(response: bytes) -> dict[str, Array]:
-    """Read the outputs of a KServe v2 HTTP response with binary tensors.
+    """Read the outputs of a KServe v2 HTTP response: binary tensors, or JSON.
 
     Raises:
         ValueError: it is not one.
     """
     response = _plain(response)
     # Latin-1 keeps a character per byte, so that positions stay what they are.
-    front, at = _first_json(response.decode("latin-1"))
+    _, at = _first_json(response.decode("latin-1"))
+    front = json.loads(response[:at])
     outputs: dict[str, Array] = {}
     try:
         for output in front.get("outputs", []):
             dtype = data_type(output["datatype"])
-            size = output.get("parameters", {}).get("binary_data_size")
+            size = (output.get("parameters") or {}).get("binary_data_size")
             if size is None:
-                array: Array = np.array(output["data"], dtype.numpy)
+                array = _from_json(output["data"], dtype)
             else:
                 array = from_bytes(response[at : at + size], dtype)
                 at += size
@@ -43,6 +44,15 @@ def decode_http(response: bytes) -> dict[str, Array]:
     except _NOT_AS_AGREED as error:
         raise ValueError(f"not the JSON of a response: {error!r}") from error
     return outputs
+
+
+def _from_json(data: Any, dtype: DataType) -> Array:  # noqa: ANN401  any JSON value
+    array: Array = np.array(data, dtype.numpy)
+    if dtype.item_bytes is not None:
+        return array
+    texts: Array = np.empty(array.size, np.object_)
+    texts[:] = [text.encode() for text in array.ravel()]
+    return texts
 
 
 def _plain(response: bytes) -> bytes:
@@ -144,13 +154,22 @@ def _parsed(kind: Any, data: bytes) -> Any:  # noqa: ANN401  generated classes
 
 
 def _outputs(response: Any) -> dict[str, Array]:  # noqa: ANN401  a generated class
-    pairs = zip(response.outputs, response.raw_output_contents, strict=True)
+    raws = response.raw_output_contents or [None] * len(response.outputs)
     try:
         return {
-            output.name: from_bytes(raw, data_type(output.datatype)).reshape(
-                output.shape
-            )
-            for output, raw in pairs
+            output.name: _values(output, raw).reshape(output.shape)
+            for output, raw in zip(response.outputs, raws, strict=True)
         }
     except SpecError as error:
         raise ValueError(error.message) from error
+
+
+def _values(output: Any, raw: bytes | None) -> Array:  # noqa: ANN401  generated
+    """Return the values of an output, which are bytes or a list of the message."""
+    dtype = data_type(output.datatype)
+    if raw is not None:
+        return from_bytes(raw, dtype)
+    filled = [values for _, values in output.contents.ListFields()]
+    array: Array = np.empty(len(filled[0]) if filled else 0, dtype.numpy)
+    array[:] = filled[0] if filled else []
+    return array

@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from triton_kit.errors import SpecError
-from triton_kit.loadtest.client.http_call import post
+from triton_kit.loadtest.client.http_call import json_values, post
 from triton_kit.loadtest.inputs.data import Array, Inputs
 from triton_kit.loadtest.request import Parameter, Request
 from triton_kit.triton.address import Address
@@ -55,11 +54,5 @@ def generate_request(
 
 def _plain(name: str, array: Array) -> Any:  # noqa: ANN401  any JSON value
     """Return a tensor as Triton reads it here: a value, or a list without nesting."""
-    items = array.ravel().tolist()
-    try:
-        plain = [i.decode() if isinstance(i, bytes) else i for i in items]
-    except UnicodeDecodeError as error:
-        raise SpecError(
-            f"input {name!r} is no text, which JSON cannot carry"
-        ) from error
+    plain = json_values(name, array)
     return plain[0] if len(plain) == 1 else plain

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from triton_kit.errors import SpecError
 from triton_kit.loadtest.http.compression import compressed
+from triton_kit.loadtest.inputs.data import Array
 from triton_kit.triton.address import Address
 from triton_kit.triton.http_client import request_bytes
 
@@ -37,3 +40,18 @@ def post(
         fields=fields | encoding,
         headers=headers or {},
     )
+
+
+def json_values(name: str, array: Array) -> list[Any]:
+    """Return the values of an input in their order, as JSON has them.
+
+    Raises:
+        SpecError: strings are no text.
+    """
+    items = array.ravel().tolist()
+    try:
+        return [i.decode() if isinstance(i, bytes) else i for i in items]
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"input {name!r} is no text, which JSON cannot carry"
+        ) from error

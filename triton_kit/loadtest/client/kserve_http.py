@@ -1,14 +1,19 @@
-"""KServe v2 inference over HTTP: JSON in front, tensors as bytes behind it."""
+"""KServe v2 inference over HTTP: tensors as bytes behind a JSON front, or as JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
-from triton_kit.loadtest.client.http_call import post
+import numpy as np
+
+from triton_kit.errors import SpecError
+from triton_kit.loadtest.client.http_call import json_values, post
 from triton_kit.loadtest.client.shared_memory import SharedMemory
-from triton_kit.loadtest.inputs.data import Inputs
+from triton_kit.loadtest.inputs.data import Array, Inputs
 from triton_kit.loadtest.request import Parameter, Request
+from triton_kit.tensors import DataType
 from triton_kit.triton.address import Address
 from triton_kit.triton.model import ModelInfo, model_path
 from triton_kit.triton.tensor_bytes import to_bytes
@@ -25,6 +30,7 @@ def infer_request(
     parameters: Mapping[str, Parameter] | None = None,
     compression: str = "none",
     memory: SharedMemory | None = None,
+    is_json: bool = False,
 ) -> Request:
     """Write one whole POST request, head and body.
 
@@ -38,6 +44,10 @@ def infer_request(
         parameters: of the request: priority, timeout, sequence_id and so on.
         compression: of the body: none, gzip or deflate.
         memory: where tensors go that the body is to leave out.
+        is_json: whether tensors are JSON, for servers without the binary extension.
+
+    Raises:
+        SpecError: an input has no form in JSON.
     """
     described: list[dict[str, object]] = []
     raw: list[bytes] = []
@@ -45,39 +55,58 @@ def infer_request(
         if tensor.name not in inputs:
             continue
         array = inputs[tensor.name]
-        data = to_bytes(array, tensor.dtype)
-        where: dict[str, str | int] = {"binary_data_size": len(data)}
-        if memory is None:
-            raw.append(data)
+        content: dict[str, Any]
+        if is_json:
+            content = {"data": _as_json(tensor.name, tensor.dtype, array)}
+        elif memory is None:
+            raw.append(to_bytes(array, tensor.dtype))
+            content = {"parameters": {"binary_data_size": len(raw[-1])}}
         else:
-            where = memory.place_input(data).parameters()
+            place = memory.place_input(to_bytes(array, tensor.dtype))
+            content = {"parameters": place.parameters()}
         described.append(
             {
                 "name": tensor.name,
                 "datatype": tensor.dtype.name,
                 "shape": list(array.shape),
-                "parameters": where,
+                **content,
             }
         )
-    fields: dict[str, object] = {
-        "inputs": described,
-        "parameters": {"binary_data_output": True, **(parameters or {})},
-    }
+    own: dict[str, Parameter] = {} if is_json else {"binary_data_output": True}
+    fields: dict[str, object] = {"inputs": described}
+    if said := own | dict(parameters or {}):
+        fields["parameters"] = said
     if memory is not None:
         fields["outputs"] = [
             {"name": name, "parameters": place.parameters()}
             for name, place in memory.place_outputs(model, inferences).items()
         ]
     front = json.dumps(fields, separators=(",", ":")).encode()
+    kind = {
+        "Content-Type": "application/octet-stream",
+        "Inference-Header-Content-Length": str(len(front)),
+    }
     request = post(
         address,
         f"{model_path(model.name, version)}/infer",
-        {
-            "Content-Type": "application/octet-stream",
-            "Inference-Header-Content-Length": str(len(front)),
-        },
+        {"Content-Type": "application/json"} if is_json else kind,
         b"".join([front, *raw]),
         headers=headers,
         compression=compression,
     )
     return Request(request, inferences)
+
+
+def _as_json(name: str, dtype: DataType, array: Array) -> list[Any]:
+    """Return the values of a tensor in their order, as every v2 server reads them."""
+    if dtype.name == "BF16":
+        raise SpecError(
+            f"input {name!r} is BF16, which JSON cannot carry",
+            hint="--tensor-format binary, or -i grpc",
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise SpecError(
+            f"input {name!r} has values that are not finite, which JSON cannot carry",
+            hint="--tensor-format binary, or -i grpc",
+        )
+    return json_values(name, array)

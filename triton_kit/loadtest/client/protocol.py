@@ -100,6 +100,7 @@ def _http(spec: PerfSpec) -> Protocol:
             parameters=spec.parameters | parameters,
             compression=spec.transport.compression,
             memory=memory,
+            is_json=spec.transport.tensor_format == "json",
         ),
         memory=memory,
     )

@@ -63,7 +63,7 @@ def sample_inputs(
     """
     return {
         name: rows.take(range(first, first + batch_size), axis=0, mode="wrap")
-        if model.max_batch_size
+        if model.has_batch_axis
         else rows[first % len(rows)]
         for name, rows in samples.items()
     }

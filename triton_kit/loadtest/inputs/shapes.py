@@ -53,7 +53,7 @@ def _settle(
             )
         return tensor.shape
     rank = len(tensor.shape)
-    if model.max_batch_size and wanted[:1] == (batch_size,) and len(wanted) == rank + 1:
+    if model.has_batch_axis and wanted[:1] == (batch_size,) and len(wanted) == rank + 1:
         wanted = wanted[1:]
     fits = len(wanted) == rank and all(
         given >= 0 and expected in (DYNAMIC, given)
@@ -63,6 +63,6 @@ def _settle(
         given = ",".join(str(size) for size in wanted)
         raise SpecError(
             f"--shape {tensor.name}:{given} does not fit: model {model.name!r} says "
-            f"{said}" + (" (batch axis left out)" if model.max_batch_size else "")
+            f"{said}" + (" (batch axis left out)" if model.has_batch_axis else "")
         )
     return wanted

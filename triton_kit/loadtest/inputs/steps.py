@@ -37,7 +37,7 @@ def batches(
     Raises:
         SpecError: steps that would share a batch differ in shape or inputs.
     """
-    if not model.max_batch_size:
+    if not model.has_batch_axis:
         return list(steps)
     return [
         batch

@@ -43,12 +43,33 @@ def remarks(result: Runs) -> list[str]:
             "the server's process cannot be seen, so its CPU is not told from that of "
             "other processes: --server-pid PID"
         )
+    lines += _server_without_extensions(result)
     if result.spec.get("search", "every") != "every":
         found = result.highest_load_met or "none that was measured"
         lines.append(f"the highest load that meets the objectives: {found}")
     if result.was_interrupted:
         lines.append("interrupted: the last load was not measured to its end")
     return lines
+
+
+def _server_without_extensions(result: Runs) -> Iterator[str]:
+    """Say what is missing beside a server that has only the protocol's required part."""
+    described = [m for m in result.models if not m.get("is_configured", True)]
+    for model in described:
+        has_batch = model["max_batch_size"] is None
+        yield (
+            f"the server has no configuration of model {model['name']}, so its metadata "
+            "serves: the "
+            + (
+                "first axis of its tensors is the batch (-b)"
+                if has_batch
+                else "shapes include any batch axis"
+            )
+        )
+    if result.spec.get("transport", {}).get("tensor_format") == "json":
+        yield "tensors were sent as JSON (--tensor-format)"
+    if described and not any(run.server for run in result.runs):
+        yield "the server keeps no statistics, so queue and compute times are not known"
 
 
 def _errors(run: Run) -> Iterator[str]:

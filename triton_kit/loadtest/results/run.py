@@ -155,6 +155,10 @@ class Runs(Protocol):
         """What was measured, as JSON."""
 
     @property
+    def models(self) -> Sequence[Mapping[str, Any]]:
+        """How the server describes each model, as JSON."""
+
+    @property
     def objectives(self) -> tuple[Sequence[Mapping[str, Any]], ...]:
         """The objectives of each run."""
 

@@ -164,6 +164,7 @@ def _model_as_json(model: ModelInfo) -> dict[str, Any]:
         "backend": model.backend,
         "backend_kind": model.backend_kind,
         "max_batch_size": model.max_batch_size,
+        "is_configured": model.is_configured,
         "inputs": tensors(model.inputs),
         "outputs": tensors(model.outputs),
         "steps": list(model.steps),

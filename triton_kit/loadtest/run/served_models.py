@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from triton_kit.errors import SpecError
+from triton_kit.errors import SpecError, TritonKitError
 from triton_kit.loadtest.client.control import Control
 from triton_kit.loadtest.client.protocol import Protocol, protocol_of
 from triton_kit.loadtest.loops.mix import deal
@@ -14,8 +14,10 @@ from triton_kit.loadtest.loops.observed import ResponseCheck
 from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.request import Failure, Request
 from triton_kit.loadtest.run.request_source import RequestSource, encode_requests
+from triton_kit.loadtest.run.tensor_format import choose_tensor_format
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.triton.model import ModelInfo, ServerInfo
+from triton_kit.triton.refusals import NotServerError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +86,11 @@ def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
         ServerError: a model is not ready.
     """
     control = protocol_of(spec).control
-    server = control.server()
-    models = [control.model(part.model, part.version) for part in spec.parts]
+    server, models = _fetch(spec, control)
     spec = _with_sequences(spec, models)
     for model in models:
         _check_carries(spec, model)
+    spec = choose_tensor_format(spec, server, models[0])
     composing = [_called(control, word) for word in spec.composing]
     streaming = spec.streaming or any(model.is_decoupled for model in models)
     each = [
@@ -102,6 +104,23 @@ def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
             if served.protocol.memory is not None:
                 stack.enter_context(served.protocol.memory)
         yield ServedModels(spec=spec, server=server, each=each, composing=composing)
+
+
+def _fetch(spec: PerfSpec, control: Control) -> tuple[ServerInfo, list[ModelInfo]]:
+    """Ask for the server and its models; a gateway may forward only the latter.
+
+    Raises:
+        TransportError: neither is there.
+    """
+    try:
+        server = control.server()
+    except NotServerError as error:
+        try:
+            models = [control.model(part.model, part.version) for part in spec.parts]
+        except TritonKitError:
+            raise error from None
+        return ServerInfo(name="", version=""), models
+    return server, [control.model(part.model, part.version) for part in spec.parts]
 
 
 def _with_sequences(spec: PerfSpec, models: Sequence[ModelInfo]) -> PerfSpec:
