@@ -37,9 +37,7 @@ def load(server, protocol, model, **changes):
 
 @pytest.mark.parametrize("model", ["affine", "upper"])
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_every_request_succeeds_and_the_server_counts_the_same(
-    server, protocol, model
-):
+def test_every_request_succeeds_and_the_server_counts_the_same(server, protocol, model):
     load(server, protocol, model, request_count=1)  # `auto` may ask which form it takes
     before = server.served(model)
 

@@ -1,4 +1,4 @@
-"""Virtual environments of other programs, which must not share packages with the kit."""
+"""Virtual environments of programs that must not share packages with the kit."""
 
 import shutil
 import subprocess

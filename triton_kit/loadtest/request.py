@@ -29,11 +29,13 @@ class Request:
         payload: what goes to the socket; the transport knows its layout.
         inferences: how many inferences this request asks for (its batch size).
         headers: where they go out apart from the payload (HTTP/2).
+        server: for which of several servers it is, counted from 0.
     """
 
     payload: bytes
     inferences: int = 1
     headers: HeaderList | None = None
+    server: int = 0
 
 
 @dataclass(frozen=True, slots=True)

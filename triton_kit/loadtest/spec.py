@@ -41,6 +41,7 @@ class PerfSpec:
 
     Attributes:
         url: `HOST:PORT`, with a scheme and a path prefix where there is one.
+        more_urls: of further servers; requests go to all of them in turn.
         model: name of the model or pipeline.
         models: several models instead, each with a share of the requests.
         version: which version; the server chooses when empty.
@@ -92,6 +93,7 @@ class PerfSpec:
     """
 
     url: str
+    more_urls: tuple[str, ...] = ()
     model: str = ""
     models: tuple[ModelShare, ...] = ()
     version: str = ""
@@ -134,7 +136,7 @@ class PerfSpec:
                 f"unknown protocol {self.protocol!r}",
                 hint=did_you_mean(self.protocol, DEFAULT_PORTS),
             )
-        self.address  # noqa: B018  raises where the URL is none
+        self._check_urls()
         check_headers(self.headers, self.protocol)
         if self.streaming:
             self._check_streaming()
@@ -159,6 +161,19 @@ class PerfSpec:
                 "is 0 is a search, too",
             )
         self._check_numbers()
+
+    def _check_urls(self) -> None:
+        self.address  # noqa: B018  raises where the URL is none
+        if not self.more_urls:
+            return
+        names = [str(server.address) for server in self.servers]
+        if len(set(names)) < len(names):
+            raise SpecError(f"a server is named twice: {', '.join(names)}")
+        if self.transport.shared_memory != "none":
+            raise SpecError(
+                f"memory can be shared with one server, not with {len(names)}",
+                hint="leave out --shared-memory, or give one -u",
+            )
 
     def _check_streaming(self) -> None:
         if self.protocol == "http" and self.transport.endpoint != "generate_stream":
@@ -196,7 +211,12 @@ class PerfSpec:
                 hint="leave out --request-count, -s, -r and --percentile; "
                 "--request-period is the number of responses of a level",
             )
-
+        has_stages = any(load.stages for load in self.loads)
+        if has_stages and (self.request_count or self.stability):
+            raise SpecError(
+                "stages end with the last of them, not by count or stability",
+                hint="leave out --request-count, -s, -r and --percentile",
+            )
         if self.real_time:
             self._check_real_time()
         if self.sequences is not None:
@@ -240,6 +260,14 @@ class PerfSpec:
         ):
             if value is not None and not 0 < value < math.inf:
                 raise SpecError(f"{what} {value:g} s: need more than 0, and finite")
+
+    @property
+    def servers(self) -> tuple[PerfSpec, ...]:
+        """What is measured of each server, one spec for each."""
+        if not self.more_urls:
+            return (self,)
+        urls = (self.url, *self.more_urls)
+        return tuple(replace(self, url=url, more_urls=()) for url in urls)
 
     @property
     def parts(self) -> tuple[PerfSpec, ...]:

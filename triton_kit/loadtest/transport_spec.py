@@ -37,6 +37,8 @@ class TransportSpec:
             `cuda` where through the memory of its first GPU.
         connections: over gRPC, how many to spread requests over; None is as many as
             suit this machine. HTTP has one for each request in flight.
+        new_connection_every: requests after which a connection is replaced, as load
+            balancers need it; None keeps connections.
         endpoint: over HTTP, `infer`, or Triton's `generate` or `generate_stream`.
         tensor_format: over HTTP, `binary` (the protocol's extension for tensors as
             bytes) or `json`; `auto` is binary where the server takes it.
@@ -52,11 +54,17 @@ class TransportSpec:
     endpoint: str = "infer"
     tensor_format: str = "auto"
     connections: int | None = None
+    new_connection_every: int | None = None
 
     def __post_init__(self) -> None:
         wanted = self.connections
         if wanted is not None and not 1 <= wanted <= MOST_CONNECTIONS:
             raise SpecError(f"{wanted} connections: need 1 to {MOST_CONNECTIONS}")
+        renewal = self.new_connection_every
+        if renewal is not None and renewal < 1:
+            raise SpecError(
+                f"a new connection every {renewal} requests: need 1 or more"
+            )
         for what, value, known in (
             ("endpoint", self.endpoint, ENDPOINTS),
             ("shared memory", self.shared_memory, SHARED_MEMORIES),

@@ -19,7 +19,7 @@ _GATEWAY_ERRORS = (502, 503, 504)
 
 
 class NotServerError(TransportError):
-    """What responds to `GET /v2` is no server of the protocol, but perhaps a gateway."""
+    """What responds to `GET /v2` is no v2 server, but perhaps a gateway."""
 
 
 def explain_refusal(address: Address, response: Response) -> TransportError:

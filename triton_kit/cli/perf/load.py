@@ -28,6 +28,12 @@ RATE = option(
 )
 OPTIONS = (
     option(
+        "--stages",
+        metavar="RATE/s:TIME,...",
+        help="One run whose request rate changes: 10/s:30s,10..100/s:1m,100/s:500ms; "
+        "A..B is a ramp.",
+    ),
+    option(
         "--request-distribution",
         type=click.Choice(["constant", "poisson"]),
         default="constant",
@@ -104,6 +110,7 @@ _KINDS = (
     "concurrency_range",
     "periodic_concurrency_range",
     "request_rate_range",
+    "stages",
     "request_intervals",
     "request_times",
     "replay",
@@ -117,6 +124,7 @@ class LoadOptions:
     concurrency_range: str | None
     periodic_concurrency_range: str | None
     request_rate_range: str | None
+    stages: str | None
     request_intervals: Path | None
     request_times: Path | None
     replay: Path | None
@@ -207,6 +215,7 @@ class LoadOptions:
     def _loads(self, protocol: str, seed: int) -> tuple[Load, ...]:
         from triton_kit.loadtest.inputs.trace import read_trace
         from triton_kit.loadtest.loops import load, schedule
+        from triton_kit.loadtest.loops.stages import parse_stages
 
         if self.replay is not None:
             speed = 1.0 if self.replay_speed is None else self.replay_speed
@@ -217,6 +226,13 @@ class LoadOptions:
                 distribution=self.request_distribution,
                 seed=seed,
             )
+        if self.stages is not None:
+            staged = load.StagedLoad(
+                stages=parse_stages(self.stages),
+                distribution=self.request_distribution,
+                seed=seed,
+            )
+            return (staged,)
         if (text := self.periodic_concurrency_range) is not None:
             return (load.periodic_range(text, period=self.request_period),)
         if (path := self.request_intervals) is not None:

@@ -78,18 +78,24 @@ def live_view(progress: Progress) -> RenderableType:
         ProgressBar(total=1.0, completed=status.done, width=24),
         Text(f"at most {left:.0f} s left" if left is not None else ""),
     )
-    latency = status.latency()
+    latency, server = status.latency(), _server(progress)
     lines = [Text(_figures(progress), no_wrap=True, overflow="ellipsis")]
     if latency.count:
         low, high = duration(latency.min_ns), duration(latency.max_ns)
         lines.append(Text(f"  {low} {_spark(progress)} {high}", no_wrap=True))
+    if server:
+        lines.append(Text(f"  {server}", no_wrap=True))
     return Group(bar, *lines)
 
 
 def status_line(progress: Progress) -> str:
     """Return one line for a log."""
     status = progress.status
-    return f"{_title(progress)}: {status.elapsed_s:.0f} s,{_figures(progress)}"
+    server = _server(progress)
+    return (
+        f"{_title(progress)}: {status.elapsed_s:.0f} s,{_figures(progress)}"
+        f"{', ' if server else ''}{server}"
+    )
 
 
 def finished_line(run: Run) -> str:
@@ -124,6 +130,13 @@ def _figures(progress: Progress) -> str:
         f"p50 {duration(latency.quantile_ns(0.5))}, "
         f"p99 {duration(latency.quantile_ns(0.99))}"
     )
+
+
+def _server(progress: Progress) -> str:
+    """Return the load of the server's cores and GPU, as far as it is known."""
+    cores, gpu = progress.status.server_cores(), progress.status.gpu()
+    shown = [] if cores is None else [f"server {cores:.2f} cores"]
+    return ", ".join([*shown, *([] if gpu is None else [f"GPU {gpu:.0%}"])])
 
 
 def _spark(progress: Progress) -> str:

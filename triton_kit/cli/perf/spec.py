@@ -79,6 +79,7 @@ def _refuse_options_without_effect(options: Mapping[str, Any]) -> None:
         options[name] is None
         for name in (
             *("request_rate_range", "request_intervals", "request_times", "replay"),
+            "stages",
         )
     )
     periodic = options["periodic_concurrency_range"]
@@ -88,12 +89,18 @@ def _refuse_options_without_effect(options: Mapping[str, Any]) -> None:
             "level",
             hint="--request-period is the number of responses of a level",
         )
+    if options["stages"] is not None and options["interval_ms"] is not None:
+        raise SpecError(
+            f"-p {options['interval_ms']}, but --stages says how long to measure",
+            hint="leave out -p",
+        )
     for has_no_effect, name, needs in (
         (
             options["request_distribution"] != "constant"
-            and options["request_rate_range"] is None,
+            and options["request_rate_range"] is None
+            and options["stages"] is None,
             "--request-distribution",
-            "--request-rate-range",
+            "--request-rate-range or --stages",
         ),
         (
             options["request_period"] != 10 and periodic is None,

@@ -14,6 +14,9 @@ import click
 
 from triton_kit.cli.perf.group import option
 from triton_kit.errors import SpecError
+from triton_kit.triton.address import shown
+
+_TLS_SCHEMES = ("https://", "grpcs://")
 
 MODEL = option(
     "-m",
@@ -26,9 +29,11 @@ MODEL = option(
 URL = option(
     "-u",
     "--url",
-    default="localhost",
+    "urls",
+    multiple=True,
+    default=("localhost",),
     metavar="HOST:PORT",
-    help="Address of the server.",
+    help="Address of the server. Several: requests go to them in turn.",
 )
 PROTOCOL = option(
     "-i",
@@ -88,11 +93,23 @@ class TargetOptions:
     batch_sizes: tuple[str, ...]
     shapes: tuple[str, ...]
     input_data: tuple[str, ...]
-    url: str
+    urls: tuple[str, ...]
     protocol: str
     streaming: bool
     headers: tuple[str, ...]
     parameters: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len({url.startswith(_TLS_SCHEMES) for url in self.urls}) > 1:
+            raise SpecError(
+                f"some of {', '.join(map(shown, self.urls))} speak TLS, others do not",
+                hint="https:// (or grpcs://) in every -u, or in none",
+            )
+
+    @property
+    def url(self) -> str:
+        """The first server."""
+        return self.urls[0]
 
     def fields(self, extra_data: Sequence[str] = ()) -> dict[str, Any]:
         """Return the fields of a PerfSpec; `extra_data` comes before `input_data`.
@@ -104,6 +121,7 @@ class TargetOptions:
 
         return {
             "url": self.url,
+            "more_urls": self.urls[1:],
             "protocol": self.protocol,
             "streaming": self.streaming,
             "headers": dict(spec.parse_header(text) for text in self.headers),

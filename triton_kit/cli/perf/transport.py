@@ -81,6 +81,13 @@ OPTIONS = (
         "CPUs, at most four. HTTP has one for each request in flight.",
     ),
     option(
+        "--new-connection-every",
+        type=COUNT,
+        metavar="N",
+        help="Replace a connection after N requests, so that load balancers and new "
+        "servers are met. Default: connections are kept.",
+    ),
+    option(
         "--ssl-grpc-use-ssl",
         "use_grpc_tls",
         type=bool,
@@ -134,6 +141,7 @@ class TransportOptions:
     shared_memory: str
     output_bytes: int | None
     connections: int | None
+    new_connection_every: int | None
     use_grpc_tls: bool
     ssl_grpc_root_certifications_file: str
     ssl_grpc_private_key_file: str
@@ -161,6 +169,7 @@ class TransportOptions:
             shared_memory=self.shared_memory,
             output_bytes=self.output_bytes,
             connections=self.connections,
+            new_connection_every=self.new_connection_every,
         )
 
     def _grpc_tls(self) -> Tls | None:

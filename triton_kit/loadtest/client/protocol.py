@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.client import check, decode
 from triton_kit.loadtest.inputs.data import Inputs
+from triton_kit.loadtest.loops.observed import ConnectionRenewal, ObservedTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.request import Parameter, Request
@@ -57,6 +58,17 @@ def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
     return _http(spec) if endpoint == "infer" else _generate(spec)
 
 
+def for_server(protocol: Protocol, index: int) -> Protocol:
+    """Return the protocol with requests marked for one of several servers."""
+
+    def encode(
+        model: ModelInfo, inputs: Inputs, parameters: dict[str, Parameter]
+    ) -> Request:
+        return replace(protocol.encode(model, inputs, parameters), server=index)
+
+    return replace(protocol, encode=encode)
+
+
 def _memory(spec: PerfSpec, control: Control) -> SharedMemory | None:
     from triton_kit.loadtest.client.cuda_memory import CudaRegion
     from triton_kit.loadtest.client.shared_memory import SharedMemory, SystemRegion
@@ -77,7 +89,6 @@ def _accepting(spec: PerfSpec, header: str) -> dict[str, str]:
 
 def _http(spec: PerfSpec) -> Protocol:
     from triton_kit.loadtest.client.kserve_http import infer_request
-    from triton_kit.loadtest.net.http1_transport import Http1Transport
     from triton_kit.triton.control_http import HttpControl
 
     address = spec.address
@@ -87,9 +98,7 @@ def _http(spec: PerfSpec) -> Protocol:
     return Protocol(
         control=control,
         decode=decode.decode_http,
-        transport=lambda reactor, keep: Http1Transport(
-            reactor, address, keep_responses=keep
-        ),
+        transport=lambda reactor, keep: _http1(spec, reactor, keep=keep),
         encode=lambda model, inputs, parameters: infer_request(
             address,
             model,
@@ -106,9 +115,22 @@ def _http(spec: PerfSpec) -> Protocol:
     )
 
 
+def _http1(
+    spec: PerfSpec, reactor: Reactor, *, keep: bool, has_events: bool = False
+) -> Transport:
+    from triton_kit.loadtest.net.http1_transport import Http1Transport
+
+    transport = Http1Transport(
+        reactor, spec.address, keep_responses=keep, has_events=has_events
+    )
+    every = spec.transport.new_connection_every
+    if every is None:
+        return transport
+    return ObservedTransport(transport, [ConnectionRenewal(transport.renew, every)])
+
+
 def _generate(spec: PerfSpec) -> Protocol:
     from triton_kit.loadtest.client.generate import generate_request
-    from triton_kit.loadtest.net.http1_transport import Http1Transport
     from triton_kit.triton.control_http import HttpControl
 
     address, endpoint = spec.address, spec.transport.endpoint
@@ -118,11 +140,8 @@ def _generate(spec: PerfSpec) -> Protocol:
         decode=decode.decode_events if is_stream else decode.decode_generate,
         compare_as=check.joined if is_stream else check.flat,
         is_stream=is_stream,
-        transport=lambda reactor, keep: Http1Transport(
-            reactor,
-            address,
-            keep_responses=keep,
-            has_events=is_stream,
+        transport=lambda reactor, keep: _http1(
+            spec, reactor, keep=keep, has_events=is_stream
         ),
         encode=lambda model, inputs, parameters: generate_request(
             address,
@@ -161,6 +180,7 @@ def _grpc(spec: PerfSpec, streaming: bool) -> Protocol:
             reactor,
             address,
             connections=spec.connections,
+            new_connection_every=spec.transport.new_connection_every,
             keep_responses=keep,
             error_in=error_in_stream if streaming else None,
         ),

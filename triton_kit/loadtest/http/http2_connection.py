@@ -77,6 +77,7 @@ class Http2Connection:
         is_ready: whether the server's first SETTINGS have come.
         is_usable: whether new calls may start; False after GOAWAY.
         has_progressed: whether the server processed any call before its GOAWAY.
+        last_stream_id: the call after which no more may start.
         max_concurrent_streams: how many calls the server accepts at once.
     """
 
@@ -96,6 +97,7 @@ class Http2Connection:
         self._streams: dict[int, Stream] = {}
         self._waiting: deque[Stream] = deque()
         self._next_stream_id = 1
+        self.last_stream_id = _LAST_STREAM_ID
         self._decoder = FieldBlockDecoder()
         self._template: ResponseTemplate | None = None
         self._unread = b""
@@ -136,7 +138,7 @@ class Http2Connection:
             return
         stream_id = self._next_stream_id
         self._next_stream_id = stream_id + 2
-        if stream_id >= _LAST_STREAM_ID:
+        if stream_id >= self.last_stream_id:
             self.is_usable = False
         stream.stream_id = stream_id
         self._streams[stream_id] = stream

@@ -14,6 +14,7 @@ from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.loop_setup import LoopSetup
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.quota import Quota
+from triton_kit.loadtest.loops.stages import Stage, due_times
 
 _MOST_CONCURRENT = 16_384
 _HIGHEST_RATE_HZ = 1e6
@@ -35,6 +36,10 @@ class Load(Protocol):
     def levels(self) -> Sequence[int]:
         """The concurrency of each level, of a load that is raised step by step."""
 
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The stages of a load whose rate changes over time."""
+
     def __str__(self) -> str: ...
 
     @property
@@ -54,6 +59,7 @@ class ClosedLoad:
 
     concurrency: int
     levels: ClassVar[Sequence[int]] = ()
+    stages: ClassVar[Sequence[Stage]] = ()
     due_per_s: ClassVar[None] = None
 
     def __post_init__(self) -> None:
@@ -96,6 +102,7 @@ class RateLoad:
     seed: int = 0
     concurrency: ClassVar[None] = None
     levels: ClassVar[Sequence[int]] = ()
+    stages: ClassVar[Sequence[Stage]] = ()
 
     def __post_init__(self) -> None:
         if not _LOWEST_RATE_HZ <= self.rate_hz <= _HIGHEST_RATE_HZ:
@@ -153,6 +160,7 @@ class ScheduleLoad:
     name: str
     concurrency: ClassVar[None] = None
     levels: ClassVar[Sequence[int]] = ()
+    stages: ClassVar[Sequence[Stage]] = ()
     due_per_s: ClassVar[None] = None
 
     def __str__(self) -> str:
@@ -198,6 +206,7 @@ class PeriodicLoad:
     end: int
     step: int = 1
     period: int = 10  # perf_analyzer's
+    stages: ClassVar[Sequence[Stage]] = ()
     due_per_s: ClassVar[None] = None
 
     def __post_init__(self) -> None:
@@ -242,6 +251,45 @@ class PeriodicLoad:
             "start": self.start,
             "step": self.step,
             "period": self.period,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedLoad:
+    """Requests per second that change over time; the run ends with the last stage.
+
+    Attributes:
+        stages: one after another.
+        distribution: `constant` gaps, or `poisson` arrivals.
+        seed: of the Poisson arrivals.
+    """
+
+    stages: tuple[Stage, ...]
+    distribution: str = "constant"
+    seed: int = 0
+    concurrency: ClassVar[None] = None
+    levels: ClassVar[Sequence[int]] = ()
+    due_per_s: ClassVar[None] = None
+
+    def __str__(self) -> str:
+        count = len(self.stages)
+        return f"{count} stages" if count > 1 else f"stage {self.stages[0]}"
+
+    def loop(self, setup: LoopSetup) -> OpenLoop:
+        """Return an open loop with this process's share of the due times."""
+        return _open_loop(self.times, setup)
+
+    def times(self) -> Iterator[int]:
+        """Yield the send times in ns from the start."""
+        is_poisson = self.distribution == "poisson"
+        return due_times(self.stages, seed=self.seed if is_poisson else None)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the load as it stands in the JSON result."""
+        return {
+            "kind": "stages",
+            "stages": [str(stage) for stage in self.stages],
+            "distribution": self.distribution,
         }
 
 

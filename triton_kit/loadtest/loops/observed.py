@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import bisect
+import itertools
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from triton_kit.loadtest.loops.stages import Stage
 from triton_kit.loadtest.loops.tracker import RequestTracker
+from triton_kit.loadtest.net.clock import ns
 from triton_kit.loadtest.net.transport import Sink, Transport
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Failure, Request
 
 # Returns what is wrong with the response to a request, or None.
 ResponseCheck = Callable[[Request, bytes], Failure | None]
+
+# Returns which part a request belongs to that leaves in a slot.
+PartOf = Callable[[int, Request], int]
 
 
 class Observer(Protocol):
@@ -62,17 +69,26 @@ class ResponseChecks:
 
 
 class PartRecorders:
-    """Keeps the figures of each kind of request apart, in the tracker's parts."""
+    """Keeps the figures of each kind of request apart, in the tracker's parts.
 
-    def __init__(self, tracker: RequestTracker, part_of: Mapping[Request, int]) -> None:
+    Args:
+        tracker: of the loop.
+        kind: by what they are told apart: `model`, `server` or `stage`.
+        parts: how many there are.
+        part_of: returns the part of a request that leaves in a slot now.
+    """
+
+    def __init__(
+        self, tracker: RequestTracker, kind: str, parts: int, part_of: PartOf
+    ) -> None:
         self._part_of = part_of
         self._due_ns = tracker.due_ns
-        self._parts = tracker.parts
+        self._parts = tracker.parts[kind] = [Recorder() for _ in range(parts)]
         self._recorders: dict[int, Recorder] = {}  # by slot
 
     def sent(self, slot: int, request: Request, /) -> None:
         """Remember the recorder of a slot's request."""
-        self._recorders[slot] = self._parts[self._part_of[request]]
+        self._recorders[slot] = self._parts[self._part_of(slot, request)]
 
     def responded(self, _slot: int, _at_ns: int, /) -> None:
         """Streams are timed as a whole."""
@@ -87,6 +103,53 @@ class PartRecorders:
     ) -> Failure | None:
         """Record the end a second time, where it belongs."""
         record(self._recorders[slot], self._due_ns[slot], stamps_ns, failure)
+        return failure
+
+
+def stage_of(tracker: RequestTracker, stages: Sequence[Stage]) -> PartOf:
+    """Return the function that tells the stage in which a request is due."""
+    ends_ns = [ns(end_s) for end_s in itertools.accumulate(s.length_s for s in stages)]
+
+    def part_of(slot: int, _request: Request) -> int:
+        since_ns = tracker.due_ns[slot] - tracker.start_ns
+        return min(bisect.bisect_right(ends_ns, since_ns), len(ends_ns) - 1)
+
+    return part_of
+
+
+class ConnectionRenewal:
+    """Has a slot's connection replaced after a number of requests.
+
+    Args:
+        renew: closes the connection of a slot; the next request opens a new one.
+        every: requests that a connection carries.
+    """
+
+    def __init__(self, renew: Callable[[int], None], every: int) -> None:
+        self._renew = renew
+        self._every = every
+        self._carried: dict[int, int] = {}
+
+    def sent(self, slot: int, _request: Request, /) -> None:
+        """Count a request of a slot, on a new connection where it is time."""
+        carried = self._carried.get(slot, 0)
+        if carried == self._every:
+            self._renew(slot)
+            carried = 0
+        self._carried[slot] = carried + 1
+
+    def responded(self, _slot: int, _at_ns: int, /) -> None:
+        """Requests count, however many responses each has."""
+
+    def ended(
+        self,
+        _slot: int,
+        _stamps_ns: tuple[int, int, int],
+        failure: Failure | None,
+        _response: bytes,
+        /,
+    ) -> Failure | None:
+        """Change nothing."""
         return failure
 
 

@@ -93,6 +93,7 @@ class OpenLoop:
         self._endings.are_wanted = False
         self._left = itertools.islice(self._schedule(), count)
         self._start_ns = now_ns() + _LEAD_NS if at_ns is None else at_ns
+        self.tracker.start_ns = self._start_ns
         self._end_ns = NEVER
         self.sent = 0
         self._advance()

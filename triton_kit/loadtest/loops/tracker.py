@@ -20,7 +20,9 @@ class RequestTracker:
 
     Attributes:
         recorder: everything that ended.
-        parts: the same per model, where `observed.PartRecorders` fills them.
+        parts: the same per model, server or stage, where `observed.PartRecorders`
+            fills them.
+        start_ns: when an open loop began.
         due_ns: of each slot's request; 0 where the slot is free.
         uncounted: slots whose request is recorded nowhere; its end frees no slot.
         finished: takes the end of a request, once a loop has asked to be handed back.
@@ -28,7 +30,8 @@ class RequestTracker:
 
     def __init__(self, *, keep_times: bool = False) -> None:
         self.recorder = Recorder(keep_times=keep_times)
-        self.parts: list[Recorder] = []
+        self.parts: dict[str, list[Recorder]] = {}
+        self.start_ns = 0
         self.due_ns: list[int] = []
         self.uncounted: set[int] = set()
         self.finished: OnEnd
@@ -70,7 +73,11 @@ class RequestTracker:
 
     def take_snapshot(self) -> Snapshot:
         """Return what was recorded since the last snapshot, and start anew."""
-        return Snapshot(self.recorder.take(), tuple(part.take() for part in self.parts))
+        parts = {
+            kind: [recorder.take() for recorder in recorders]
+            for kind, recorders in self.parts.items()
+        }
+        return Snapshot(self.recorder.take(), parts)
 
 
 def _finished(recorder: Recorder, due_ns: list[int], freed: Freed) -> OnEnd:

@@ -98,6 +98,10 @@ class Http1Transport:
         """Write the request to its connection."""
         self._connections[slot].send(request.payload)
 
+    def renew(self, slot: int) -> None:
+        """Close the connection of a free slot; its next request opens a new one."""
+        self._connections[slot].close()
+
     def cancel(self, slot: int, failure: Failure, /) -> None:
         """Close the connection: HTTP/1.1 has no other way to take a request back."""
         self._connections[slot].fail(failure, now_ns())

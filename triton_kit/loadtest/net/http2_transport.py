@@ -35,6 +35,8 @@ class Http2Transport:
     A call that the server has not processed goes out again on another connection. It
     keeps the time of its first send, so that the detour counts as its latency.
 
+    With `new_connection_every` a connection carries that many calls.
+
     With `error_in` every call is a stream of messages: the sink is told of each, and
     `error_in` returns the error that a message reports.
     """
@@ -45,6 +47,7 @@ class Http2Transport:
         address: Address,
         *,
         connections: int = 1,
+        new_connection_every: int | None = None,
         keep_responses: bool = False,
         error_in: Callable[[bytes], str] | None = None,
     ) -> None:
@@ -52,6 +55,7 @@ class Http2Transport:
         self._address = address
         self._endpoint: Endpoint | None = None
         self._wanted = connections
+        self._calls_per_connection = new_connection_every
         self._keep_responses = keep_responses
         self._error_in = error_in
         self._streams: list[Stream] = []
@@ -144,6 +148,8 @@ class Http2Transport:
         if self._error_in is not None:
             responses = StreamingResponses(self._replied, self._error_in, keep=keep)
         calls = Http2Connection(self._sink.finished, responses)
+        if self._calls_per_connection is not None:
+            calls.last_stream_id = 2 * self._calls_per_connection - 1
         calls.on_refused = lambda streams, failure, at_ns: self._retry(
             calls, streams, failure, at_ns
         )

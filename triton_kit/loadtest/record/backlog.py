@@ -59,6 +59,12 @@ class BacklogHistory:
             del self._notes[1::2]
             self._every *= 2
 
+    def within(self, start_ns: int, end_ns: int) -> BacklogHistory:
+        """Return the backlog of a part of the time."""
+        part = BacklogHistory()
+        part._notes = [note for note in self._notes if start_ns <= note.at_ns < end_ns]
+        return part
+
     def growth(self) -> BacklogGrowth | None:
         """Return how the backlog grew; None if the run was too short."""
         if len(self._notes) < _FEWEST_NOTES:

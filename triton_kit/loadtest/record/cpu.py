@@ -27,7 +27,7 @@ class CpuSample:
 
     `machine_s` is not idle, `stolen_s` the part of it that the host gave to others.
     `server_s` is None where the server is on another machine, or not ours to see;
-    `server` is the process that it was.
+    `servers` are the processes that it was.
     """
 
     at_ns: int
@@ -36,7 +36,7 @@ class CpuSample:
     client_s: float
     server_s: float | None
     workers_s: tuple[float, ...] = ()
-    server: psutil.Process | None = None
+    servers: tuple[psutil.Process, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,26 +115,32 @@ class CpuUse:
 
 
 class CpuWatch:
-    """Samples the CPU time of this machine, this process and a local server."""
+    """Samples the CPU time of this machine, this process and its local servers."""
 
     def __init__(
         self,
-        address: Address,
+        addresses: Sequence[Address],
         workers: Sequence[int] = (),
         *,
         server_pid: int | None = None,
     ) -> None:
-        self._address = address
+        self._addresses = addresses
         self._server_pid = server_pid
-        self._server = self._find_server()
-        self._is_hidden = self._server is None and _is_local(address.host)
+        self._servers = self._find_servers()
+        self._family: list[psutil.Process] = []
+        self._is_hidden = server_pid is None and any(
+            _is_local(address.host) and server_process(address) is None
+            for address in addresses
+        )
         self._workers = [psutil.Process(pid) for pid in workers]
 
     def sample(self) -> CpuSample:
         """Read all counters now."""
-        if self._server is not None and not _is_alive(self._server):
+        if not all(map(_is_alive, self._servers)):
             # It may have been restarted. If not yet, the next sample tries again.
-            self._server = self._find_server() or self._server
+            found = self._find_servers()
+            if len(found) >= len(self._servers):
+                self._servers = found
         machine_s, stolen_s = _machine_s()
         return CpuSample(
             now_ns(),
@@ -143,22 +149,23 @@ class CpuWatch:
             time.process_time_ns() / NS_PER_S,
             self._server_s(),
             tuple(_spent_s(worker) for worker in self._workers),
-            self._server,
+            self._servers,
         )
 
-    def _find_server(self) -> psutil.Process | None:
+    def _find_servers(self) -> tuple[psutil.Process, ...]:
         if self._server_pid is None:
-            return server_process(self._address)
+            found = map(server_process, self._addresses)
+            return tuple(dict.fromkeys(process for process in found if process))
         try:
-            return psutil.Process(self._server_pid)
+            return (psutil.Process(self._server_pid),)
         except psutil.Error:
-            return None
+            return ()
 
     def since(self, before: CpuSample) -> CpuUse:
         """Return the CPU used since `before`; that of a restarted server is unknown."""
         now = self.sample()
         server_s = None
-        is_same = now.server == before.server
+        is_same = now.servers == before.servers
         if is_same and now.server_s is not None and before.server_s is not None:
             server_s = now.server_s - before.server_s
         own_s = now.client_s - before.client_s
@@ -173,20 +180,44 @@ class CpuWatch:
             server_s,
             max([own_s, *workers_s]),
             now.stolen_s - before.stolen_s,
-            has_server_ended=before.server is not None
-            and not (is_same and _is_alive(before.server)),
+            has_server_ended=bool(before.servers)
+            and not (is_same and all(map(_is_alive, before.servers))),
             is_server_hidden=self._is_hidden,
         )
 
+    def server_cores_since(self, before: CpuSample) -> float | None:
+        """Return the cores that the server has used since; None where not known.
+
+        Quick enough to ask during a load: it asks the processes that the last sample
+        found, instead of looking through all of the machine.
+        """
+        spent_s = _spent_by(self._family) if self._family else None
+        length_s = (now_ns() - before.at_ns) / NS_PER_S
+        if spent_s is None or before.server_s is None or not length_s:
+            return None
+        return max(spent_s - before.server_s, 0.0) / length_s
+
     def _server_s(self) -> float | None:
-        if self._server is None:
+        if not self._servers:
             return None
         try:
-            family = [self._server, *self._server.children(recursive=True)]
-            times = [process.cpu_times() for process in family]
+            self._family = [
+                process
+                for server in self._servers
+                for process in (server, *server.children(recursive=True))
+            ]
         except psutil.Error:
             return None
-        return float(sum(spent.user + spent.system for spent in times))
+        return _spent_by(self._family)
+
+
+def _spent_by(family: Sequence[psutil.Process]) -> float | None:
+    """Return the CPU seconds of processes; None where one of them is gone."""
+    try:
+        times = [process.cpu_times() for process in family]
+    except psutil.Error:
+        return None
+    return float(sum(spent.user + spent.system for spent in times))
 
 
 def _is_alive(process: psutil.Process) -> bool:

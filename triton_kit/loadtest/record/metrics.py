@@ -24,6 +24,7 @@ _SAMPLE = re.compile(
 )
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
+GPU_UTILIZATION = "nv_gpu_utilization"
 _HINT = "--metrics-url; Triton's metrics port is 8002 by default"
 # No proxy: a server on loopback is never behind one, whatever the environment says.
 _opener = build_opener(ProxyHandler({}))
@@ -128,6 +129,13 @@ class MetricsWatch:
     def _try_to_scrape(self) -> None:
         with suppress(TransportError):
             self._scrapes.append(self.scrape())
+
+    def latest(self, name: str) -> list[float]:
+        """Return the values of a metric in the last scrape, by their labels."""
+        if not self._scrapes:
+            return []
+        values = self._scrapes[-1].values
+        return [value for (metric, _), value in values.items() if metric == name]
 
     def summary(self) -> list[dict[str, Any]]:
         """Return what changed: growth of counters, mean and maximum of the rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -87,11 +88,12 @@ class Snapshot:
 
     Attributes:
         whole: every request that ended in it.
-        parts: the same requests per model, where there are several.
+        parts: the same requests per `model`, `server` or `stage`, where there are
+            several.
     """
 
     whole: Recording
-    parts: tuple[Recording, ...] = ()
+    parts: Mapping[str, Sequence[Recording]] = field(default_factory=dict)
 
 
 class Recorder:

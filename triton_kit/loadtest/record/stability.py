@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.record.histogram import Histogram
@@ -25,12 +25,13 @@ class Window:
     Attributes:
         length_s: how long it was.
         recording: the requests that ended in it.
-        parts: the same requests per model, where there are several.
+        parts: the same requests per `model`, `server` or `stage`, where there are
+            several.
     """
 
     length_s: float
     recording: Recording
-    parts: tuple[Recording, ...] = ()
+    parts: Mapping[str, Sequence[Recording]] = field(default_factory=dict)
 
     @property
     def requests_per_s(self) -> float:

@@ -53,18 +53,15 @@ def remarks(result: Runs) -> list[str]:
 
 
 def _server_without_extensions(result: Runs) -> Iterator[str]:
-    """Say what is missing beside a server that has only the protocol's required part."""
+    """Say what is not known of a server that has no extensions of the protocol."""
     described = [m for m in result.models if not m.get("is_configured", True)]
     for model in described:
-        has_batch = model["max_batch_size"] is None
+        shapes = "shapes include any batch axis"
+        if model["max_batch_size"] is None:
+            shapes = "first axis of its tensors is the batch (-b)"
         yield (
-            f"the server has no configuration of model {model['name']}, so its metadata "
-            "serves: the "
-            + (
-                "first axis of its tensors is the batch (-b)"
-                if has_batch
-                else "shapes include any batch axis"
-            )
+            f"the server has no configuration of model {model['name']}, so its "
+            f"metadata serves: the {shapes}"
         )
     if result.spec.get("transport", {}).get("tensor_format") == "json":
         yield "tensors were sent as JSON (--tensor-format)"

@@ -32,7 +32,8 @@ class Run:
         cpu: who used the CPU.
         verdict: whether to trust the figures, and what the limit was.
         models: the figures of each model, where there are several.
-        levels: the figures of each level of a periodic load.
+        servers: the figures of each server, where there are several.
+        levels: the figures of each level of a periodic load, or of each stage.
         ended_early: why the run ended before its time, if it did.
         warm_up_s: how long the load ran before it was measured.
     """
@@ -47,6 +48,7 @@ class Run:
     cpu: CpuUse
     verdict: Verdict
     models: tuple[Figures, ...] = ()
+    servers: tuple[Figures, ...] = ()
     levels: tuple[Figures, ...] = ()
     ended_early: str | None = None
     warm_up_s: float = 0.0
@@ -130,6 +132,7 @@ class Run:
             "gpus": [gpu.as_json() for gpu in self.gpus],
             "metrics": list(self.metrics),
             "models": [{**part.which, **part.as_json()} for part in self.models],
+            "servers": [{**part.which, **part.as_json()} for part in self.servers],
             "levels": [{**part.which, **part.as_json()} for part in self.levels],
             "windows": [
                 {

@@ -118,7 +118,7 @@ def _rows(result: Runs, columns: Sequence[Column]) -> list[list[str]]:
     rows = []
     for run in result.runs:
         rows.append([column.cell(run.figures, run) for column in columns])
-        for part in run.models + run.levels:
+        for part in run.models + run.servers + run.levels:
             name, *cells = (column.cell(part, None) for column in columns)
             rows.append([f"  {name}", *cells])
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -108,6 +108,7 @@ def judge(
     cpu: CpuUse,
     recording: Recording,
     backlog: BacklogHistory,
+    stages: Mapping[str, BacklogHistory] | None = None,
     cancels: bool = False,
     allowed_failed: float | None = None,
     pace: Pace | None = None,
@@ -121,6 +122,7 @@ def judge(
         cpu: who used the CPU during the run.
         recording: its requests.
         backlog: of an open loop over its time; empty for a closed loop.
+        stages: the backlog of each stage, where the rate changes over the time.
         cancels: whether requests that timed out were cancelled, as gRPC can.
         allowed_failed: the share of failed requests that an objective allows.
         pace: how many requests were due, where the load has a rate.
@@ -133,7 +135,11 @@ def judge(
         ("failing", _too_many_failed(recording, allowed_failed)),
         ("client-limited", _client_is_busy(cpu)),
         ("server-limited", _late(recording)),
-        *_falls_behind(backlog.growth(), pace, recording),
+        *(
+            _stages_fall_behind(stages, recording)
+            if stages
+            else _falls_behind(backlog.growth(), pace, recording)
+        ),
         ("disturbed", _lost(cpu)),
         ("unstable", _is_cold(recording, first_batch_sizes)),
         ("unstable", why_unstable),
@@ -173,6 +179,17 @@ def _falls_behind(
         return []
     is_behind = _has_grown(growth, _BEHIND, 0)
     return [("server-limited" if is_behind else "unstable", grown)]
+
+
+def _stages_fall_behind(
+    stages: Mapping[str, BacklogHistory], recording: Recording
+) -> list[tuple[str, str | None]]:
+    """Report each stage at whose rate the backlog grew."""
+    return [
+        (kind, f"stage {name}: {reason}")
+        for name, backlog in stages.items()
+        for kind, reason in _falls_behind(backlog.growth(), None, recording)
+    ]
 
 
 def _is_short(pace: Pace, growth: BacklogGrowth, recording: Recording) -> bool:

@@ -13,9 +13,11 @@ from triton_kit.loadtest.loops.loop_setup import LoopSetup, WorkerShare
 from triton_kit.loadtest.loops.observed import (
     ObservedTransport,
     Observer,
+    PartOf,
     PartRecorders,
     ReplyTimes,
     ResponseChecks,
+    stage_of,
 )
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.sequences import SequenceSource
@@ -23,7 +25,6 @@ from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.open_files import raise_open_file_limit, require_open_files
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.transport import Transport
-from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Request
 from triton_kit.loadtest.run.request_source import RequestSource
 from triton_kit.loadtest.run.served_models import ServedModels, encode_all_requests
@@ -60,7 +61,7 @@ class LocalLoadGenerator:
         return load.loop(
             LoopSetup(
                 reactor=self.reactor,
-                transport=self._observed(tracker),
+                transport=self._observed(tracker, load),
                 requests=self._requests(),
                 sequence_source=self._sequence_source(),
                 tracker=tracker,
@@ -85,14 +86,25 @@ class LocalLoadGenerator:
             return source
         return lambda slot: source(slot * share.count + share.index)
 
-    def _observed(self, tracker: RequestTracker) -> Transport:
+    def _observed(self, tracker: RequestTracker, load: Load) -> Transport:
         """Return the transport, with observers in front where the load needs them."""
         observers: list[Observer] = []
         if self.source.check is not None:
             observers.append(ResponseChecks(self.source.check))
-        if self.source.part_of:
-            tracker.parts += [Recorder() for _ in self.spec.parts]
-            observers.append(PartRecorders(tracker, self.source.part_of))
+        parts: list[tuple[str, int, PartOf]] = [
+            (
+                "model",
+                len(self.spec.models),
+                lambda _slot, request: self.source.part_of[request],
+            ),
+            ("server", len(self.spec.servers), lambda _slot, request: request.server),
+            ("stage", len(load.stages), stage_of(tracker, load.stages)),
+        ]
+        observers += [
+            PartRecorders(tracker, kind, count, part_of)
+            for kind, count, part_of in parts
+            if count > 1
+        ]
         if self.spec.keep_times and self.is_stream:
             observers.append(ReplyTimes(tracker))
         if not observers:
@@ -108,6 +120,7 @@ def _require_connections(spec: PerfSpec, share: WorkerShare) -> None:
     if spec.protocol == "http":
         require_open_files(
             max(_required_slots(spec, load, share) for load in spec.loads)
+            * len(spec.servers)
         )
 
 
@@ -134,7 +147,7 @@ def open_generator(
     source = encode_all_requests(models, weights, seed=spec.seed)
     with (
         Reactor(spin_ns=_awake_ns(spec)) as reactor,
-        models.protocol.transport(reactor, source.check is not None) as transport,
+        models.transport(reactor, keep=source.check is not None) as transport,
         _without_garbage_collection(),
     ):
         yield LocalLoadGenerator(

@@ -11,9 +11,9 @@ from triton_kit.loadtest.loops.load_loop import LoadLoop
 from triton_kit.loadtest.loops.scheduling import scheduling_of
 from triton_kit.loadtest.net.clock import NS_PER_S, now_ns, ns
 from triton_kit.loadtest.net.reactor import NEVER, Reactor, Timer
-from triton_kit.loadtest.record.cpu import CpuWatch
+from triton_kit.loadtest.record.cpu import CpuSample, CpuWatch
 from triton_kit.loadtest.record.histogram import Histogram
-from triton_kit.loadtest.record.metrics import MetricsWatch
+from triton_kit.loadtest.record.metrics import GPU_UTILIZATION, MetricsWatch
 from triton_kit.loadtest.record.stability import Window, is_warm
 from triton_kit.loadtest.record.stats import StatsWatch
 from triton_kit.loadtest.request import TIMEOUT, Failure
@@ -66,6 +66,7 @@ class LoadRun:
         self._deadline_ns = deadline_ns
         self._start_ns = self._end_ns = 0
         self._measured = Measurement()
+        self._before: CpuSample | None = None
 
     def run(self) -> Run:
         """Warm up, measure, drain; Ctrl-C ends any of these phases."""
@@ -131,7 +132,7 @@ class LoadRun:
 
     def _measure(self) -> None:
         measured = self._measured
-        before = self._watch.sample()
+        before = self._before = self._watch.sample()
         count = self._spec.request_count
         try:
             self._end_ns = self._start_ns = self._loop.begin(count=count)
@@ -139,11 +140,12 @@ class LoadRun:
             with self._ticking():
                 if self._load.levels:
                     self._measure_levels()
-                elif count is None:
+                elif count is None and not self._load.stages:
                     self._measure_windows()
                 else:
                     self._run_until(self._deadline_ns)
                     self._end_window()
+                    measured.has_ended = bool(self._load.stages)
             if self._loop.sent is not None:
                 length_s = (self._end_ns - self._start_ns) / NS_PER_S
                 measured.send_rate = self._loop.sent / length_s if length_s else 0.0
@@ -330,7 +332,18 @@ class LoadRun:
                 *(window.recording for window in self._measured.windows),
                 self._loop.peek(),
             ],
+            server_cores=self._server_cores,
+            gpu=self._gpu,
         )
+
+    def _server_cores(self) -> float | None:
+        if self._before is None:
+            return None
+        return self._watch.server_cores_since(self._before)
+
+    def _gpu(self) -> float | None:
+        values = self._metrics.latest(GPU_UTILIZATION) if self._metrics else []
+        return max(values, default=None)
 
     def _done(self, elapsed_ns: int) -> float:
         if count := self._spec.request_count:
@@ -339,6 +352,8 @@ class LoadRun:
             return len(self._measured.windows) / len(levels)
         rule = self._rule
         longest_ns = ns(rule.window_s * rule.most_windows)
+        if stages := self._load.stages:
+            longest_ns = ns(sum(stage.length_s for stage in stages))
         return min(elapsed_ns / longest_ns, 1.0)
 
 

@@ -81,8 +81,12 @@ def _runs(
     on_progress: OnProgress | None,
 ) -> tuple[tuple[Run, ...], bool]:
     """Measure one load after another; the second is whether that was interrupted."""
-    watch = CpuWatch(spec.address, generator.processes, server_pid=spec.server_pid)
-    stats = StatsWatch(models.protocol.control, models.names)
+    watch = CpuWatch(
+        [server.address for server in spec.servers],
+        generator.processes,
+        server_pid=spec.server_pid,
+    )
+    stats = StatsWatch(models, models.names)
     plan = SEARCHES[spec.search](spec.loads, spec.slo)
     loads = len(spec.loads) if spec.search == "every" else None
     load = next(plan, None)

@@ -22,6 +22,10 @@ class LoadStatus:
         in_flight: requests without a response.
         recordings: returns what was recorded so far; with several processes that of
             the windows that have ended.
+        server_cores: returns the cores that the server has used since the measurement
+            began; None where its process is not known.
+        gpu: returns the utilization of the busiest GPU, 0 to 1, as the server last
+            reported it; None where it did not.
     """
 
     is_warm_up: bool
@@ -29,6 +33,8 @@ class LoadStatus:
     elapsed_s: float
     in_flight: int
     recordings: Callable[[], Sequence[Recording]]
+    server_cores: Callable[[], float | None] = lambda: None
+    gpu: Callable[[], float | None] = lambda: None
 
     @property
     def left_s(self) -> float | None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from triton_kit.errors import SpecError, TritonKitError
 from triton_kit.loadtest.client.control import Control
-from triton_kit.loadtest.client.protocol import Protocol, protocol_of
+from triton_kit.loadtest.client.protocol import Protocol, for_server, protocol_of
 from triton_kit.loadtest.loops.mix import deal
 from triton_kit.loadtest.loops.observed import ResponseCheck
 from triton_kit.loadtest.loops.sequences import Sequences
+from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.net.spread_transport import SpreadTransport
+from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.request import Failure, Request
 from triton_kit.loadtest.run.request_source import RequestSource, encode_requests
 from triton_kit.loadtest.run.tensor_format import choose_tensor_format
@@ -22,11 +26,19 @@ from triton_kit.triton.refusals import NotServerError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """One model: what to send to it, how, and how the server describes it."""
+    """One model: what to send to it, how, and how the server describes it.
+
+    `protocols` has one for each server.
+    """
 
     spec: PerfSpec
-    protocol: Protocol
+    protocols: Sequence[Protocol]
     model: ModelInfo
+
+    @property
+    def protocol(self) -> Protocol:
+        """How to speak to the first server."""
+        return self.protocols[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +57,16 @@ class ServedModels:
     def protocol(self) -> Protocol:
         """How to speak to the server; requests are encoded by each model's own."""
         return self.each[0].protocol
+
+    def transport(self, reactor: Reactor, *, keep: bool) -> Transport:
+        """Return a transport to all servers; `keep` keeps the responses."""
+        each = [p.transport(reactor, keep) for p in self.each[0].protocols]
+        return each[0] if len(each) == 1 else SpreadTransport(each)
+
+    def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
+        """Return the counters of a model, one entry per server and loaded version."""
+        controls = [protocol.control for protocol in self.each[0].protocols]
+        return [row for c in controls for row in c.statistics(name, version)]
 
     @property
     def names(self) -> list[str]:
@@ -69,7 +91,10 @@ def find_only_model(spec: PerfSpec) -> str:
         return names[0]
     where = f"{server.name} at {spec.url}"
     if not names:
-        raise SpecError(f"{where} has no model ready, or does not list its models")
+        raise SpecError(
+            f"{where} has no model ready, or does not list its models",
+            hint="name one: -m NAME",
+        )
     raise SpecError(
         f"{where} has {len(names)} models: {', '.join(names)}",
         hint=f"choose one: -m {names[0]}",
@@ -86,7 +111,7 @@ def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
         ServerError: a model is not ready.
     """
     control = protocol_of(spec).control
-    server, models = _fetch(spec, control)
+    server, models = _fetch_from_all(spec)
     spec = _with_sequences(spec, models)
     for model in models:
         _check_carries(spec, model)
@@ -95,7 +120,7 @@ def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
     streaming = spec.streaming or any(model.is_decoupled for model in models)
     each = [
         ServedModel(
-            spec=part, protocol=protocol_of(part, streaming=streaming), model=model
+            spec=part, protocols=_protocols(part, streaming=streaming), model=model
         )
         for part, model in zip(spec.parts, models, strict=True)
     ]
@@ -104,6 +129,35 @@ def fetch_served_models(spec: PerfSpec) -> Iterator[ServedModels]:
             if served.protocol.memory is not None:
                 stack.enter_context(served.protocol.memory)
         yield ServedModels(spec=spec, server=server, each=each, composing=composing)
+
+
+def _protocols(spec: PerfSpec, *, streaming: bool) -> list[Protocol]:
+    if not spec.more_urls:
+        return [protocol_of(spec, streaming=streaming)]
+    return [
+        for_server(protocol_of(server, streaming=streaming), index)
+        for index, server in enumerate(spec.servers)
+    ]
+
+
+def _fetch_from_all(spec: PerfSpec) -> tuple[ServerInfo, list[ModelInfo]]:
+    """Ask every server; return what the first one said, as all must agree.
+
+    Raises:
+        SpecError: a server describes a model differently.
+    """
+    first, *others = (
+        _fetch(server, protocol_of(server).control) for server in spec.servers
+    )
+    for server, (_, models) in zip(spec.servers[1:], others, strict=True):
+        for mine, its in zip(first[1], models, strict=True):
+            if replace(its, version=mine.version) != mine:
+                raise SpecError(
+                    f"{server.url} serves another model {mine.name!r} than {spec.url}: "
+                    "its tensors, batch size or kind differ",
+                    hint="servers that share a load must serve the same model",
+                )
+    return first
 
 
 def _fetch(spec: PerfSpec, control: Control) -> tuple[ServerInfo, list[ModelInfo]]:
@@ -158,7 +212,11 @@ def encode_all_requests(
     """
     sources = []
     for served in models.each:
-        sources.append(encode_requests(served.spec, served.model, served.protocol))
+        of_servers = [
+            encode_requests(served.spec, served.model, protocol)
+            for protocol in served.protocols
+        ]
+        sources.append(_in_turn(of_servers) if len(of_servers) > 1 else of_servers[0])
         if served.protocol.memory is not None:
             served.protocol.memory.register()
     if len(sources) == 1:
@@ -171,20 +229,41 @@ def encode_all_requests(
     checks = [source.check for source in sources]
     return RequestSource(
         requests=deal([source.requests for source in sources], weights, seed=seed),
-        check=_MixedResponseCheck(checks, part_of) if any(checks) else None,
+        check=_MixedResponseCheck(checks, part_of.__getitem__) if any(checks) else None,
         part_of=part_of,
     )
 
 
+def _in_turn(sources: Sequence[RequestSource]) -> RequestSource:
+    """Return the requests of one model for each server, taken in turn.
+
+    A sequence stays with the server of its slot.
+    """
+    of_slots = [s.sequence_source for s in sources if s.sequence_source is not None]
+    checks = [source.check for source in sources]
+    groups = zip(*(source.requests for source in sources), strict=True)
+    return RequestSource(
+        requests=[request for group in groups for request in group],
+        sequence_source=(lambda slot: of_slots[slot % len(of_slots)](slot))
+        if of_slots
+        else None,
+        check=_MixedResponseCheck(checks, lambda request: request.server)
+        if any(checks)
+        else None,
+    )
+
+
 class _MixedResponseCheck:
-    """Compares a response with what is expected of its own model."""
+    """Compares a response with what is expected of its own model or server."""
 
     def __init__(
-        self, checks: Sequence[ResponseCheck | None], part_of: dict[Request, int]
+        self,
+        checks: Sequence[ResponseCheck | None],
+        part_of: Callable[[Request], int],
     ) -> None:
         self._checks = checks
         self._part_of = part_of
 
     def __call__(self, request: Request, response: bytes) -> Failure | None:
-        check = self._checks[self._part_of[request]]
+        check = self._checks[self._part_of(request)]
         return None if check is None else check(request, response)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from triton_kit.loadtest.loops.load import Load
+from triton_kit.loadtest.net.clock import ns
 from triton_kit.loadtest.record.backlog import BacklogHistory
 from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recording, Snapshot
@@ -58,7 +59,8 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
     # Requests sent in the last window belong to the result if that window does.
     tail = measured.tail if len(used) == len(windows) else Snapshot(Recording())
     window_s = sum(window.length_s for window in used)
-    models = _figures_of_models(spec, window_s, snapshots, tail)
+    parts = _PartFigures(window_s, snapshots, tail)
+    models = _figures_of_models(spec, parts)
     figures = _figures(
         name=str(load),
         which={"load": load.as_json()},
@@ -80,7 +82,9 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
         boundaries_ns=tuple(measured.boundaries_ns),
         cpu=cpu,
         models=models,
-        levels=_figures_of_levels(spec, load, windows),
+        servers=_figures_of_servers(spec, parts),
+        levels=_figures_of_levels(spec, load, windows)
+        or _figures_of_stages(spec, load, parts),
         ended_early=measured.ended_early,
         warm_up_s=measured.warm_up_s,
         verdict=judge(
@@ -88,6 +92,7 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
             cpu=cpu,
             recording=figures.recording,
             backlog=measured.backlog,
+            stages=_backlog_of_stages(load, measured),
             cancels=spec.protocol == "grpc",
             allowed_failed=allowed_failed(spec.slo),
             pace=_pace(load, windows),
@@ -153,22 +158,92 @@ def _figures(
     )
 
 
-def _figures_of_models(
-    spec: PerfSpec, window_s: float, snapshots: Sequence[Snapshot], tail: Snapshot
+@dataclass(frozen=True, slots=True)
+class _PartFigures:
+    """Makes the figures of a part of the requests: of a model, a server or a stage."""
+
+    window_s: float
+    snapshots: Sequence[Snapshot]
+    tail: Snapshot
+
+    def of(
+        self,
+        kind: str,
+        index: int,
+        *,
+        name: str,
+        which: Mapping[str, Any],
+        batch_size: float,
+        window_s: float | None = None,
+    ) -> Figures:
+        """Return the figures of one part; `window_s` where it is not the run's."""
+        recordings = [snapshot.parts[kind][index] for snapshot in self.snapshots]
+        tail = self.tail.parts
+        return _figures(
+            name=name,
+            which=which,
+            window_s=self.window_s if window_s is None else window_s,
+            recordings=recordings,
+            tail=tail[kind][index] if tail else Recording(),
+            inferences_per_request=batch_size,
+        )
+
+
+def _figures_of_servers(spec: PerfSpec, parts: _PartFigures) -> tuple[Figures, ...]:
+    """Return the figures of each of several servers."""
+    if not spec.more_urls:
+        return ()
+    names = [str(server.address) for server in spec.servers]
+    batch_size = spec.parts[0].batch_size
+    return tuple(
+        parts.of("server", index, name=name, which={"url": name}, batch_size=batch_size)
+        for index, name in enumerate(names)
+    )
+
+
+def _figures_of_stages(
+    spec: PerfSpec, load: Load, parts: _PartFigures
 ) -> tuple[Figures, ...]:
+    """Return the figures of the requests that were due in each of several stages."""
+    if len(load.stages) < 2:
+        return ()
+    return tuple(
+        parts.of(
+            "stage",
+            index,
+            name=str(stage),
+            which={"stage": str(stage)},
+            batch_size=spec.parts[0].batch_size,
+            window_s=stage.length_s,
+        )
+        for index, stage in enumerate(load.stages)
+    )
+
+
+def _backlog_of_stages(load: Load, measured: Measurement) -> dict[str, BacklogHistory]:
+    """Return the backlog of each stage; a stage's number tells equal ones apart."""
+    found = {}
+    at_ns = measured.boundaries_ns[0] if measured.boundaries_ns else 0
+    for number, stage in enumerate(load.stages, 1):
+        end_ns = at_ns + ns(stage.length_s)
+        found[f"{number} ({stage})"] = measured.backlog.within(at_ns, end_ns)
+        at_ns = end_ns
+    return found
+
+
+def _figures_of_models(spec: PerfSpec, parts: _PartFigures) -> tuple[Figures, ...]:
     """Return the figures of each of several models."""
     return tuple(
-        _figures(
+        parts.of(
+            "model",
+            index,
             name=share.model,
             which={
                 "model": share.model,
                 "weight": share.weight,
                 "batch_size": part.batch_size,
             },
-            window_s=window_s,
-            recordings=[snapshot.parts[index] for snapshot in snapshots],
-            tail=tail.parts[index] if tail.parts else Recording(),
-            inferences_per_request=part.batch_size,
+            batch_size=part.batch_size,
         )
         for index, (share, part) in enumerate(
             zip(spec.models, spec.parts, strict=False)

@@ -238,18 +238,19 @@ class PooledLoop:
     def take_snapshot(self) -> Snapshot:
         """Return what all workers recorded since the last snapshot."""
         self._send(messages.TakeSnapshot())
-        whole, parts = Recording(), list[Recording]()
+        whole, parts = Recording(), dict[str, list[Recording]]()
         taken = collect(self._workers, messages.Taken, within_s=_RESPONSE_WITHIN_S)
         for event in taken:
             whole.merge(event.snapshot.whole)
-            parts = parts or [Recording() for _ in event.snapshot.parts]
-            for mine, other in zip(parts, event.snapshot.parts, strict=True):
-                mine.merge(other)
+            for kind, others in event.snapshot.parts.items():
+                ours = parts.setdefault(kind, [Recording() for _ in others])
+                for mine, other in zip(ours, others, strict=True):
+                    mine.merge(other)
         if self.sent is not None:
             self.sent = sum(event.sent or 0 for event in taken)
         self.handle_events()
         self._counts.clear()  # these requests are in the snapshot
-        return Snapshot(whole, tuple(parts))
+        return Snapshot(whole, parts)
 
     def handle_events(self) -> None:
         """Handle what the workers reported; stop the reactor when all are done."""

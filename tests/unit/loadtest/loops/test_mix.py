@@ -14,7 +14,6 @@ from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
-from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Request
 from triton_kit.loadtest.spec import PerfSpec
 
@@ -58,9 +57,10 @@ def test_all_data_of_a_rare_model_is_sent_in_turn():
 def test_each_part_has_its_own_figures():
     good, bad = Request(b"x"), Request(b"")
     tracker = RequestTracker()
-    tracker.parts += [Recorder(), Recorder()]
     with Reactor() as reactor:
-        parts = PartRecorders(tracker, {good: 0, bad: 1})
+        parts = PartRecorders(
+            tracker, "model", 2, lambda _slot, request: request is bad
+        )
         transport = ObservedTransport(MemoryTransport(reactor), [parts])
         loop = OpenLoop(
             reactor,
@@ -75,8 +75,11 @@ def test_each_part_has_its_own_figures():
         cut = loop.take_snapshot()
 
     assert (cut.whole.succeeded, cut.whole.failed) == (20, 10)
-    assert [(part.succeeded, part.failed) for part in cut.parts] == [(20, 0), (0, 10)]
-    assert cut.parts[0].latency.sum_ns == cut.whole.latency.sum_ns
+    assert [(part.succeeded, part.failed) for part in cut.parts["model"]] == [
+        (20, 0),
+        (0, 10),
+    ]
+    assert cut.parts["model"][0].latency.sum_ns == cut.whole.latency.sum_ns
 
 
 @pytest.mark.parametrize("weight", [0, -1, 1001])
@@ -121,10 +124,11 @@ def test_fields_that_a_share_leaves_out_are_those_of_all_models():
 
 def options(models, **said):
     given = {"versions": (), "batch_sizes": (), "shapes": (), "input_data": ()}
-    others = {"url": "h", "protocol": "http", "streaming": False}
+    others = {"urls": ("h",), "protocol": "http", "streaming": False}
     others |= {"headers": (), "parameters": ()}
     fields = TargetOptions(**{"models": models} | others | given | said).fields()
-    return {name: fields[name] for name in fields if name not in others}
+    known = {*others, "url", "more_urls"}
+    return {name: fields[name] for name in fields if name not in known}
 
 
 def test_one_model_may_have_any_name():

@@ -477,7 +477,7 @@ def test_our_own_work_is_not_foreign():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = Address(host="127.0.0.1", port=listener.getsockname()[1])
         found = server_process(address)
-        watch = CpuWatch(address)
+        watch = CpuWatch([address])
         before = watch.sample()
         sum(range(2_000_000))
         used = watch.since(before)
@@ -511,7 +511,7 @@ def listening(port=0):
 def test_a_server_that_was_started_anew_is_no_stranger(is_buried):
     with ExitStack() as stack:
         first, port = stack.enter_context(listening())
-        watch = CpuWatch(Address(host="127.0.0.1", port=port))
+        watch = CpuWatch([Address(host="127.0.0.1", port=port)])
         between = watch.sample()
         first.kill()
         os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
@@ -524,7 +524,7 @@ def test_a_server_that_was_started_anew_is_no_stranger(is_buried):
         before = watch.sample()
         used = watch.since(before)
 
-        assert before.server.pid == second.pid
+        assert before.servers[0].pid == second.pid
         assert used_in_between.has_server_ended
         assert used_in_between.server_s is None
         assert not used.has_server_ended
@@ -549,9 +549,9 @@ def test_a_server_that_cannot_be_seen_is_hidden(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = Address(host="127.0.0.1", port=listener.getsockname()[1])
         monkeypatch.setattr(psutil, "net_connections", lambda kind: [])
-        watch = CpuWatch(address)
+        watch = CpuWatch([address])
         hidden = watch.since(watch.sample())
-        watch = CpuWatch(address, server_pid=os.getpid())
+        watch = CpuWatch([address], server_pid=os.getpid())
         named = watch.since(watch.sample())
 
     assert hidden.is_server_hidden

@@ -71,7 +71,7 @@ def test_ctrl_c_at_the_end_of_the_warm_up_is_the_end_of_the_run():
 
 def load_run_of(spec, reactor, loop, **more):
     stats = StatsWatch(NoStatistics(), ["m"])
-    watch = CpuWatch(spec.address)
+    watch = CpuWatch([spec.address])
     return LoadRun(
         spec, spec.loads[0], reactor, loop, watch, stats, lambda _done: None, **more
     )

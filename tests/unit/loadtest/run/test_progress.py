@@ -23,9 +23,10 @@ def progress(**changes):
     return Progress(load=ClosedLoad(4), index=1, loads=3, runs=(), status=status)
 
 
-def drawn(width):
+def drawn(width, **changes):
     text = io.StringIO()
-    Console(file=text, width=width, force_terminal=False).print(live_view(progress()))
+    screen = Console(file=text, width=width, force_terminal=False)
+    screen.print(live_view(progress(**changes)))
     return text.getvalue().splitlines()
 
 
@@ -39,6 +40,16 @@ def test_the_live_view_has_every_figure_at_every_width(width):
     assert histogram.strip().startswith("1.00 ms")
     assert histogram.strip().endswith("5.00 ms")
     assert "█" in histogram
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_the_live_view_has_the_load_of_the_server_where_it_is_known(width):
+    known = {"server_cores": lambda: 1.234, "gpu": lambda: 0.456}
+
+    assert drawn(width, **known)[-1].strip() == "server 1.23 cores, GPU 46%"
+    del known["gpu"]
+    assert drawn(width, **known)[-1].strip() == "server 1.23 cores"
+    assert status_line(progress(**known)).endswith("p99 4.96 ms, server 1.23 cores")
 
 
 def test_a_log_has_a_line_with_the_figures():

@@ -20,9 +20,9 @@ def recording(*latencies_ns, failed=0):
     return recorder.take()
 
 
-def window(*latencies_ns, parts=(), failed=0):
+def window(*latencies_ns, parts=None, failed=0):
     whole = recording(*latencies_ns, failed=failed)
-    return Window(length_s=1.0, recording=whole, parts=parts)
+    return Window(length_s=1.0, recording=whole, parts=parts or {})
 
 
 def spec(**changes):
@@ -82,7 +82,7 @@ def test_each_level_of_a_periodic_load_has_the_figures_of_its_window():
 
 def test_models_have_figures_of_their_own_and_a_mean_batch_size():
     parts = (recording(100, 100, 100), recording(100))
-    measured = Measurement(windows=[window(*[100] * 4, parts=parts)])
+    measured = Measurement(windows=[window(*[100] * 4, parts={"model": parts})])
     shares = (ModelShare(model="a", batch_size=2), ModelShare(model="b", batch_size=6))
 
     run = summarize(
