@@ -2,7 +2,8 @@
 
 Both serve the same small MLP, one instance each, on servers that are up at the same
 time; the load goes to one at a time, in turns. CPU is counted from outside: the server
-with all its processes.
+with all its processes. A third model, beside the native one, has a backend that
+computes nothing (empty.c): it serves the most that this server and client can do.
 """
 
 import argparse
@@ -28,7 +29,11 @@ from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.triton.control_http import HttpControl
 
+HERE = Path(__file__).parent
+NATIVE = HERE.parents[2] / "triton_kit/serving/backends/onnxruntime/native"
 BACKENDS = ("python", "native")
+EMPTY = "empty"
+COLUMNS = (*BACKENDS, EMPTY)
 LOADS = (1, 16, 64)
 ROWS = ("requests_per_s", "server_cpu_us", "p50_us", "p99_us")
 
@@ -49,9 +54,9 @@ def cpu_s(pid):
     return sum(sum(process.cpu_times()[:2]) for process in family)
 
 
-def measure(server, load, interval_ms, out):
+def measure(server, model, load, interval_ms, out):
     argv = [
-        *(sys.executable, "-m", "triton_kit", "perf", "-m", MODEL, "-i", "grpc"),
+        *(sys.executable, "-m", "triton_kit", "perf", "-m", model, "-i", "grpc"),
         *("-u", server.grpc_url, "--concurrency-range", str(load), "--json", str(out)),
         *("-p", interval_ms, "--max-trials", "3", "--warm-up", "0.5"),
     ]
@@ -92,23 +97,37 @@ def reload_times(server, cycles):
 
 def table(result):
     lines = [
-        "| in flight | figure | python | native | native / python |",
-        "|---|---|---|---|---|",
+        "| in flight | figure | python | native | native / python | computes nothing |",
+        "|---|---|---|---|---|---|",
     ]
     for load in LOADS:
         for row in ROWS:
             cells, medians = [], []
-            for backend in BACKENDS:
+            for backend in COLUMNS:
                 values = [r[row] for r in result["rounds"][backend][str(load)]]
                 medians.append(statistics.median(values))
                 span = f"{min(values):,.0f}-{max(values):,.0f}"
                 cells.append(f"{medians[-1]:,.0f} ({span})")
             ratio = medians[1] / medians[0]
-            lines.append(f"| {load} | {row} | {' | '.join(cells)} | {ratio:.2f} |")
+            cells.insert(2, f"{ratio:.2f}")
+            lines.append(f"| {load} | {row} | {' | '.join(cells)} |")
     for name in ("ready_s", "unload_s", "load_s"):
         cells = [f"{result['starts'][backend][name]:.3f}" for backend in BACKENDS]
-        lines.append(f"| | {name} | {' | '.join(cells)} | |")
+        lines.append(f"| | {name} | {' | '.join(cells)} | | |")
     return "\n".join(lines) + "\n"
+
+
+def write_empty(repository, config):
+    """Write the model whose backend computes nothing; compile the backend into it."""
+    folder = repository / EMPTY
+    (folder / "1").mkdir(parents=True)
+    text = config.replace('"onnxruntime"', f'"{EMPTY}"')
+    (folder / "config.pbtxt").write_text(text)
+    argv = [
+        *("cc", "-std=gnu11", "-O2", "-shared", "-fPIC", f"-I{NATIVE}"),
+        *(str(HERE / "empty.c"), "-o", str(folder / f"libtriton_{EMPTY}.so")),
+    ]
+    subprocess.run(argv, check=True)
 
 
 def main():
@@ -122,7 +141,7 @@ def main():
             "cpus": len(os.sched_getaffinity(0)),
         },
         "starts": {},
-        "rounds": {backend: {str(load): [] for load in LOADS} for backend in BACKENDS},
+        "rounds": {backend: {str(load): [] for load in LOADS} for backend in COLUMNS},
     }
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         version = Path(folder) / "repository" / MODEL / "1"
@@ -130,6 +149,7 @@ def main():
         onnx.save(mlp(), version / "model.onnx")
         config = CONFIG.format(instances=1, batcher="")
         (version.parent / "config.pbtxt").write_text(config)
+        write_empty(version.parents[1], config)
         servers = {}
         for backend in BACKENDS:
             spec = ServeSpec(
@@ -141,12 +161,14 @@ def main():
             server = servers[backend] = stack.enter_context(running(spec))
             starts = result["starts"][backend] = reload_times(server, options.cycles)
             starts["ready_s"] = server.ready_after_s
+        measured = {backend: (servers[backend], MODEL) for backend in BACKENDS}
+        measured[EMPTY] = (servers["native"], EMPTY)
         for _ in range(options.rounds):
             for load in LOADS:
-                for backend, server in servers.items():
+                for column, (server, model) in measured.items():
                     out = Path(folder) / "perf.json"
-                    found = measure(server, load, options.interval_ms, out)
-                    result["rounds"][backend][str(load)].append(found)
+                    found = measure(server, model, load, options.interval_ms, out)
+                    result["rounds"][column][str(load)].append(found)
     (options.out / "backends.json").write_text(json.dumps(result, indent=1) + "\n")
     sys.stdout.write(table(result))
 
