@@ -1,5 +1,7 @@
 """Releases as data: found by either name, in order, with what they carry."""
 
+import json
+
 import pytest
 
 from triton_kit.errors import SpecError
@@ -30,6 +32,24 @@ def test_the_july_2025_release_breaks_the_count_of_minors():
 def test_a_version_is_given_only_with_its_evidence():
     for release in all_releases():
         assert (release.tensorrt is None) == (release.tensorrt_evidence == "unknown")
+
+
+def test_the_table_of_releases_counts_open_cves(kit):
+    lines = kit("releases").stdout.splitlines()
+    newest = json.loads(kit("releases", all_releases()[-1].release, "--json").stdout)
+    old = kit("releases", "2.51").stdout
+
+    assert lines[0] == "release  Triton  TensorRT     ONNX Runtime  open CVEs"
+    assert len(lines) == len(all_releases()) + 2
+    assert newest[0]["open_cves"] == []
+    assert "CVE-2025-23316" in old
+
+
+def test_an_unknown_release_gets_a_suggestion(kit):
+    result = kit("releases", "26.66")
+
+    assert result.exit_code == 2
+    assert "26.06" in result.stderr
 
 
 def test_open_cves_are_those_fixed_later():

@@ -41,6 +41,7 @@ _SECTIONS = {
         "graph": "Draw the ensembles of a repository.",
     },
     "Servers": {
+        "releases": "Show Triton's releases and their open vulnerabilities.",
         "serve": "Serve a model repository on this machine.",
         "status": "Show a server and the state of its models.",
         "load": "Load a model on a server, or load it again.",
