@@ -1,8 +1,5 @@
 """Nodes that a provider has no kernel for in a lower precision stay float32."""
 
-import json
-from importlib.resources import files
-
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -23,7 +20,6 @@ from triton_kit.conversion.precision.lower import lower_floats
 CPU = "CPUExecutionProvider"
 NOT_OPENED = (errors.Fail, errors.InvalidGraph, errors.NotImplemented)
 FLOAT = TensorProto.FLOAT
-LOW = {"bf16": TensorProto.BFLOAT16, "fp16": TensorProto.FLOAT16}
 # Operator -> attributes; each takes x, float32 (1, 4, 8, 8), and what is in CONSTANTS.
 NODES = {
     "Add": {},
@@ -88,7 +84,7 @@ def test_the_table_says_what_the_runtime_opens(operator):
     model = one_node(operator)
     known = known_kernels(CPU, ort.__version__)
 
-    missing = without_kernel(model, "bf16", known)
+    missing = without_kernel(model, known)
 
     lowered = lower_floats(model, to="bf16", keep={}).model
     assert bool(missing) is not opens(lowered, CPU)
@@ -98,11 +94,11 @@ def test_the_table_says_what_the_runtime_opens(operator):
 
 def test_the_table_is_that_of_the_installed_runtime():
     installed = installed_kernels(CPU, 60)
-    table = json.loads(files(kernels.__package__).joinpath("kernels.json").read_text())
+    known = known_kernels(CPU, ort.__version__)
 
     assert installed.version == ort.__version__
-    if installed.version in table[CPU]:
-        assert table[CPU][installed.version] == installed.kernels
+    if known.version == installed.version:
+        assert known == installed
 
 
 def test_the_next_older_version_stands_in_for_one_that_is_not_known():
@@ -110,25 +106,21 @@ def test_the_next_older_version_stands_in_for_one_that_is_not_known():
 
     assert known_kernels(CPU, "99.0.0").version
     assert known_kernels(CPU, "1.0.0").version == version
-    assert known_kernels("NoProvider", "1.0.0").kernels == {}
+    assert known_kernels("NoProvider", "1.0.0") == Known("NoProvider")
 
 
 def test_nothing_is_kept_where_no_kernels_are_known():
-    assert without_kernel(one_node("MaxPool"), "bf16", Known(CPU, "", {})) == {}
+    assert without_kernel(one_node("MaxPool"), Known(CPU)) == {}
 
 
-@pytest.mark.parametrize(
-    ("kernel", "is_missing"),
-    [
-        ([22, None, {"T": ["bf16", "fp32"]}], False),
-        ([12, 21, {"T": ["bf16", "fp32"]}], True),
-        ([1, None, {"T": ["bf16", "fp32"]}], True),
-        ([8, 22, {"T": ["bf16", "fp32"]}], False),
-        ([22, None, {"T": ["fp16", "fp32"]}], True),
-        ([22, None, {}], False),
-    ],
-)
-def test_a_kernel_counts_for_its_versions_and_types(kernel, is_missing):
-    known = Known(CPU, "1.0", {"MaxPool": [kernel]})
+def test_a_node_without_float32_values_is_not_kept():
+    known = Known(CPU, "1.0", frozenset({"Relu"}))
+    model = one_node("MaxPool")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.INT8
 
-    assert bool(without_kernel(one_node("MaxPool"), "bf16", known)) is is_missing
+    assert without_kernel(model, known) == {}
+
+
+def test_a_runtime_that_does_not_tell_its_kernels_ends_no_conversion():
+    assert installed_kernels("NoSuchProvider", 0.001) is None

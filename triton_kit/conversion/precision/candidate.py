@@ -122,7 +122,7 @@ def _floats(
         ranges = _observed(model, spec, feeds, histograms=False)
         kept = fp16_obstacles(model, ranges) | kept
     elif spec.format == "onnx":
-        kept = without_kernel(model, precision, cuda_kernels(spec)) | kept
+        kept = without_kernel(model, cuda_kernels(spec)) | kept
     done = lower_floats(model, to=precision, keep=kept)
     return _checked(done.model, done.kept)
 
@@ -155,7 +155,7 @@ def _quantized(
     if rest != "fp32":
         obstacles = fp16_obstacles(model, ranges) if rest == "fp16" else {}
         if rest == "bf16" and spec.format == "onnx":
-            obstacles = without_kernel(model, rest, cuda_kernels(spec))
+            obstacles = without_kernel(model, cuda_kernels(spec))
         done = lower_floats(model, to=rest, keep=obstacles | kept)
         model, lowered_kept = done.model, done.kept
     quantized = quantize_symmetric(model, kept_ranges, to=spec.precision, skip=kept)

@@ -1,4 +1,4 @@
-"""Which nodes have no kernel in a lower precision in ONNX Runtime's CUDA provider.
+"""Which nodes have no bfloat16 kernel in ONNX Runtime's CUDA provider.
 
 ONNX Runtime runs a float16 node without a kernel in float32 by itself. Of a bfloat16
 node without one it says, when it opens the file, that the node has no provider.
@@ -15,7 +15,6 @@ from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnx import ModelProto, NodeProto
@@ -23,12 +22,14 @@ from onnx import ModelProto, NodeProto
 from triton_kit.conversion.onnx.onnx_file import opset_of, value_types
 from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.conversion.workers.child import call_worker, conversion_failed
+from triton_kit.errors import ConvertError
 from triton_kit.process import run_child
 from triton_kit.triton.releases import find_release
 
 CUDA = "CUDAExecutionProvider"
-# Operator -> kernels: first and last opset, types by type parameter.
-Kernels = Mapping[str, list[Any]]
+# Provider -> version of ONNX Runtime -> precision -> operators that open in it.
+Table = Mapping[str, Mapping[str, Mapping[str, list[str]]]]
+OPSET = 22  # of bfloat16, at which the operators of the table were opened
 _HIDDEN = ("", "-1")  # values of CUDA_VISIBLE_DEVICES
 _LIST_GPUS = ["nvidia-smi", "--list-gpus"]
 _WITHIN_S = 60.0
@@ -36,45 +37,43 @@ _WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The kernels of one provider in one version of ONNX Runtime."""
+    """The operators that open in bfloat16, by one provider of one ONNX Runtime."""
 
     provider: str
-    version: str
-    kernels: Kernels
+    version: str = ""
+    operators: frozenset[str] = frozenset()
 
 
-def without_kernel(model: ModelProto, to: str, known: Known) -> dict[str, str]:
-    """Return the nodes that no kernel runs in `to`, with the reason.
+def without_kernel(model: ModelProto, known: Known) -> dict[str, str]:
+    """Return the nodes that no kernel runs in bfloat16, with the reason.
 
-    Empty where no kernels are known: the accuracy gate then has the last word.
+    Empty where nothing is known: the accuracy gate then has the last word.
 
     Args:
         model: every node has a name of its own.
-        to: `fp16` or `bf16`.
-        known: the kernels of one provider.
+        known: what opens.
     """
-    if not known.kernels:
+    if not known.operators:
         return {}
     types = value_types(model)
     opset = opset_of(model)
-    why = f"{known.provider} of ONNX Runtime {known.version} has no {to} kernel of"
+    why = f"{known.provider} of ONNX Runtime {known.version} has no bf16 kernel of"
     return {
         node.name: f"{why} {node.op_type}"
         for node in model.graph.node
-        if not _has_kernel(node, opset, types, known.kernels, to)
+        if node.op_type not in known.operators and _is_lowered(node, opset, types)
     }
 
 
 def cuda_kernels(spec: ConvertSpec) -> Known:
-    """Return the CUDA provider's kernels in a release, else in what is installed here.
+    """Return what the CUDA provider opens: of a release, else of what is installed.
 
-    Of a version that is in no table those of the next older one, else the oldest.
+    Of a version that is in no table that of the next older one, else of the oldest.
     """
-    if spec.release is None:
-        if has_cuda_provider():
-            return installed_kernels(CUDA, spec.timeout_s)
-        return known_kernels(CUDA, _onnxruntime_version())
-    return known_kernels(CUDA, find_release(spec.release).onnxruntime)
+    if spec.release is not None:
+        return known_kernels(CUDA, find_release(spec.release).onnxruntime)
+    found = installed_kernels(CUDA, spec.timeout_s) if has_cuda_provider() else None
+    return found or known_kernels(CUDA, _onnxruntime_version())
 
 
 def known_kernels(provider: str, version: str) -> Known:
@@ -83,27 +82,33 @@ def known_kernels(provider: str, version: str) -> Known:
     versions = sorted(known, key=_numbers)
     older = [v for v in versions if _numbers(v) <= _numbers(version)]
     chosen = (older[-1:] or versions[:1] or [""])[0]
-    return Known(provider, chosen, known.get(chosen, {}))
+    operators = known.get(chosen, {}).get("bf16", [])
+    return Known(provider, chosen, frozenset(operators))
 
 
 @cache
-def _table() -> Mapping[str, Mapping[str, Kernels]]:
+def _table() -> Table:
     text = files(__package__).joinpath("kernels.json").read_text(encoding="utf-8")
-    found: Mapping[str, Mapping[str, Kernels]] = json.loads(text)
+    found: Table = json.loads(text)
     return found
 
 
 @cache
-def installed_kernels(provider: str, timeout_s: float) -> Known:
-    """Ask the installed ONNX Runtime itself, in a process of its own."""
-    response = call_worker(
-        "workers.kernels_worker",
-        {},
-        timeout_s=timeout_s,
-        failed=conversion_failed("ONNX Runtime does not list its kernels"),
-    )
-    kernels = response["providers"].get(provider, {})
-    return Known(provider, response["version"], kernels)
+def installed_kernels(provider: str, timeout_s: float) -> Known | None:
+    """Ask the installed ONNX Runtime, in a process of its own.
+
+    None where that process fails: what it would tell is no reason to end a conversion.
+    """
+    try:
+        response = call_worker(
+            "workers.kernels_worker",
+            {"precision": "bf16", "opset": OPSET, "provider": provider},
+            timeout_s=timeout_s,
+            failed=conversion_failed("ONNX Runtime does not tell its kernels"),
+        )
+    except ConvertError:
+        return None
+    return Known(provider, response["version"], frozenset(response["operators"]))
 
 
 def _onnxruntime_version() -> str:
@@ -131,36 +136,18 @@ def has_cuda_provider() -> bool:
     return done.exit_code == 0 and "GPU" in done.stdout
 
 
-def _has_kernel(
-    node: NodeProto, opset: int, types: Mapping[str, int], kernels: Kernels, to: str
-) -> bool:
-    """Say whether a kernel takes the lower type wherever this node has float32."""
+def _is_lowered(node: NodeProto, opset: int, types: Mapping[str, int]) -> bool:
+    """Say whether a node has float32 values that its operator takes as bfloat16."""
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, "")
     except onnx.defs.SchemaError:
-        return True  # another domain's: it is not lowered at all
-    low = "tensor(bfloat16)" if to == "bf16" else "tensor(float16)"
-    needed = {
-        formals[min(slot, len(formals) - 1)].type_str
+        return False  # another domain's
+    return any(
+        types.get(name) == onnx.TensorProto.FLOAT
+        and "tensor(bfloat16)" in formals[min(slot, len(formals) - 1)].types
         for names, formals in (
             (node.input, schema.inputs),
             (node.output, schema.outputs),
         )
         for slot, name in enumerate(names)
-        if types.get(name) == onnx.TensorProto.FLOAT
-        and low in formals[min(slot, len(formals) - 1)].types
-    }
-    since = schema.since_version
-    return not needed or any(
-        _is_for(first, last, since)
-        and all(to in taken.get(parameter, [to]) for parameter in needed)
-        for first, last, taken in kernels.get(node.op_type, ())
     )
-
-
-def _is_for(first: int, last: int | None, since: int) -> bool:
-    """Say whether ONNX Runtime takes a kernel for an operator of this version.
-
-    A kernel without a last version is for the version that it names alone.
-    """
-    return first == since or (last is not None and first < since <= last)

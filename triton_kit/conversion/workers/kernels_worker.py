@@ -1,61 +1,139 @@
-"""The worker of `precision.kernels`: the kernels of the installed ONNX Runtime.
+"""The worker of `precision.kernels`: which operators the installed ONNX Runtime opens.
 
-Run as a program it adds them to the table of the kit: `scripts/kernels`.
+It opens a model of one node for each operator. ONNX Runtime can list its kernels, but
+where the libraries of TensorRT are not installed, the list of the GPU wheel crashes.
+Run as a program it adds to the table of the kit: `scripts/kernels`.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as internals
+from onnx import TensorProto, helper
 
 Json = Any
-_SHORT = {
-    "tensor(float)": "fp32",
-    "tensor(float16)": "fp16",
-    "tensor(bfloat16)": "bf16",
-    "tensor(float8e4m3fn)": "fp8",
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+_LOW = {"bf16": ("tensor(bfloat16)", TensorProto.BFLOAT16)}
+_OTHERS = {
+    "tensor(int64)": TensorProto.INT64,
+    "tensor(bool)": TensorProto.BOOL,
+    "tensor(float)": TensorProto.FLOAT,
+    "tensor(uint8)": TensorProto.UINT8,
+    "tensor(int8)": TensorProto.INT8,
 }
+_AttrType = onnx.defs.OpSchema.AttrType
+_VALUES: dict[Any, Any] = {
+    _AttrType.INT: 1,
+    _AttrType.INTS: [1, 1],
+    _AttrType.FLOAT: 1.0,
+    _AttrType.STRING: "nearest",
+}
+_NO_KERNEL = ("Could not find an implementation", "Provider type for")
 
 
-def work(_request: dict[str, Json]) -> Json:
-    """Return the kernels that take floats: provider -> operator -> kernels.
+def work(request: dict[str, Json]) -> Json:
+    """Return the operators that open in a lower precision.
 
-    A kernel is the first and the last opset of its operator, and by type parameter the
-    floating-point types that it takes. Those of float32 alone are left out: an operator
-    that is not there has no other kernels.
+    The request has `precision`, `opset` and `provider`. The CPU runs what the provider
+    does not, as it does in any session.
     """
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # of NVIDIA's wheels, for the CUDA provider
-    found: dict[str, dict[str, list[Json]]] = {}
-    for kernel in internals.get_all_opkernel_def():
-        types = {
-            name: sorted(_SHORT[t] for t in allowed if t in _SHORT)
-            for name, allowed in kernel.type_constraints.items()
-        }
-        types = {name: allowed for name, allowed in types.items() if allowed}
-        is_low = any(set(allowed) - {"fp32"} for allowed in types.values())
-        if kernel.domain in ("", "ai.onnx") and is_low:
-            first, last = kernel.version_range
-            kernels = found.setdefault(kernel.provider, {})
-            row = [first, last if last < 1 << 30 else None, types]
-            kernels.setdefault(kernel.op_name, []).append(row)
-    return {"version": ort.__version__, "providers": found}
+    provider = request["provider"]
+    if provider != _PROVIDERS[-1] and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # of NVIDIA's wheels
+    providers = list(dict.fromkeys((provider, _PROVIDERS[-1])))
+    models = _models(request["precision"], request["opset"])
+    operators = [name for name, model in models if _opens(model, providers)]
+    return {"version": ort.__version__, "operators": sorted(operators)}
+
+
+def _models(precision: str, opset: int) -> Iterator[tuple[str, bytes]]:
+    """Yield each operator that takes the precision, and a model of one such node."""
+    text, low = _LOW[precision]
+    latest = {s.name: s for s in onnx.defs.get_all_schemas() if not s.domain}
+    for name in sorted(latest):
+        try:
+            schema = onnx.defs.get_schema(name, opset, "")
+        except onnx.defs.SchemaError:
+            continue  # newer than this opset
+        formals = (*schema.inputs, *schema.outputs)
+        if schema.deprecated or not any(text in f.types for f in formals):
+            continue
+        yield name, _model(schema, text, low, opset).SerializeToString()
+
+
+def _model(
+    schema: onnx.defs.OpSchema, text: str, low: int, opset: int
+) -> onnx.ModelProto:
+    optional = onnx.defs.OpSchema.FormalParameterOption.Optional
+    inputs, outputs = (
+        [
+            helper.make_tensor_value_info(
+                f"{side}{index}", _type(formal, text, low), None
+            )
+            for index, formal in enumerate(formals)
+            if formal.option != optional
+        ]
+        for side, formals in (("x", schema.inputs), ("y", schema.outputs))
+    )
+    attributes = {
+        name: _VALUES[attribute.type]
+        for name, attribute in schema.attributes.items()
+        if attribute.required and attribute.type in _VALUES
+    }
+    if "to" in attributes:
+        attributes["to"] = low
+    node = helper.make_node(
+        schema.name,
+        [value.name for value in inputs],
+        [value.name for value in outputs],
+        name="only",
+        **attributes,
+    )
+    graph = helper.make_graph([node], "one", inputs, outputs)
+    opsets = [helper.make_opsetid("", opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def _type(formal: onnx.defs.OpSchema.FormalParameter, text: str, low: int) -> int:
+    if text in formal.types:
+        return low
+    return next((t for name, t in _OTHERS.items() if name in formal.types), low)
+
+
+def _opens(model: bytes, providers: list[str]) -> bool:
+    """Say whether a node has a kernel; other complaints are not about kernels."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        ort.InferenceSession(model, options, providers=providers)
+    except Exception as error:  # of ONNX Runtime, by any class
+        text = str(error)
+        return "node" in text and "construct" in text and not _is_missing(text)
+    return True
+
+
+def _is_missing(text: str) -> bool:
+    return any(words in text for words in _NO_KERNEL)
 
 
 def main(table: Path) -> None:
-    """Add the kernels of this machine's ONNX Runtime to the table."""
+    """Add what this machine's ONNX Runtime opens to the table."""
     known = json.loads(table.read_text()) if table.exists() else {}
-    response = work({})
-    for provider, kernels in response["providers"].items():
-        known.setdefault(provider, {})[response["version"]] = kernels
-        sys.stdout.write(f"{provider} {response['version']}: {len(kernels)} ops\n")
-    rows = json.dumps(known, sort_keys=True).replace("]], ", "]],\n ")
-    table.write_text(rows + "\n")
+    for provider in _PROVIDERS:
+        if provider not in ort.get_available_providers():
+            continue
+        found = work({"precision": "bf16", "opset": 22, "provider": provider})
+        known.setdefault(provider, {})[found["version"]] = {"bf16": found["operators"]}
+        count = len(found["operators"])
+        sys.stdout.write(f"{provider} {found['version']}: {count} operators in bf16\n")
+    table.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
