@@ -31,11 +31,15 @@ if TYPE_CHECKING:
     from triton_kit.errors import TransportError as TransportError
     from triton_kit.errors import TritonKitError as TritonKitError
     from triton_kit.errors import VerifyError as VerifyError
+    from triton_kit.loadtest.generation_spec import GenerationSpec as GenerationSpec
+    from triton_kit.loadtest.generation_spec import Lengths as Lengths
     from triton_kit.loadtest.loops.load import ClosedLoad as ClosedLoad
     from triton_kit.loadtest.loops.load import RateLoad as RateLoad
     from triton_kit.loadtest.results.result import PerfResult as PerfResult
     from triton_kit.loadtest.results.run import Run as Run
     from triton_kit.loadtest.spec import PerfSpec as PerfSpec
+    from triton_kit.loadtest.sweep_spec import Variant as Variant
+    from triton_kit.loadtest.transport_spec import TransportSpec as TransportSpec
     from triton_kit.options.conversion import Calibration as Calibration
     from triton_kit.options.conversion import Gate as Gate
     from triton_kit.options.shapes import ShapeRange as ShapeRange
@@ -67,6 +71,8 @@ _PUBLIC = {
     "ClosedLoad": "triton_kit.loadtest.loops.load",
     "Finding": "triton_kit.repository.check.findings",
     "Gate": "triton_kit.options.conversion",
+    "GenerationSpec": "triton_kit.loadtest.generation_spec",
+    "Lengths": "triton_kit.loadtest.generation_spec",
     "ModelConfig": "triton_kit.triton.schema",
     "PerfResult": "triton_kit.loadtest.results.result",
     "PerfSpec": "triton_kit.loadtest.spec",
@@ -75,6 +81,8 @@ _PUBLIC = {
     "ServeSpec": "triton_kit.serving.spec",
     "Server": "triton_kit.serving.embedded",
     "ShapeRange": "triton_kit.options.shapes",
+    "TransportSpec": "triton_kit.loadtest.transport_spec",
+    "Variant": "triton_kit.loadtest.sweep_spec",
     "check_repository": "triton_kit.repository.check.check",
 }
 

@@ -278,7 +278,7 @@ def perf(
     request_rate: float | Sequence[float] | None = None,
     duration_s: float | None = None,
     request_count: int | None = None,
-    batch_size: int = 1,
+    batch_size: int | Sequence[int] = 1,
     shapes: Mapping[str, Sequence[int]] | None = None,
     input_data: AnyPath = "random",
     slo: str | None = None,
@@ -298,7 +298,7 @@ def perf(
         request_rate: requests per second, one load for each number.
         duration_s: how long each load is measured; None: until the figures are stable.
         request_count: measure this many requests instead.
-        batch_size: inferences per request.
+        batch_size: inferences per request; with several, each load runs with each.
         shapes: of inputs that vary, without the batch axis.
         input_data: `random`, `zero`, or a file or folder of inputs.
         slo: objectives such as `p99<20ms,errors<0.1%`.
@@ -310,9 +310,12 @@ def perf(
     from triton_kit.loadtest.results.slo import parse_slo
     from triton_kit.loadtest.run.measure import measure
     from triton_kit.loadtest.spec import PerfSpec
+    from triton_kit.loadtest.sweep_spec import sweep
 
     if isinstance(model, PerfSpec):
         return measure(model, on_progress)
+    sizes = _each(batch_size)
+    fixed = {name: tuple(shape) for name, shape in (shapes or {}).items()}
     spec = PerfSpec(
         url=url,
         model=model,
@@ -320,8 +323,11 @@ def perf(
         loads=_loads(concurrency, request_rate, seed),
         measurement_interval_s=duration_s,
         request_count=request_count,
-        batch_size=batch_size,
-        shapes={name: tuple(shape) for name, shape in (shapes or {}).items()},
+        batch_size=sizes[0],
+        shapes=fixed,
+        sweep=sweep(sizes, {name: [shape] for name, shape in fixed.items()})
+        if len(sizes) > 1
+        else (),
         input_data=os.fspath(input_data),
         slo=parse_slo(slo) if slo else (),
         headers=dict(headers or {}),

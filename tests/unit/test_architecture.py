@@ -89,9 +89,13 @@ ORDER = {
         "loops",
         "inputs",
         "results",
+        "option_texts",
+        "generation_spec",
+        "sweep_spec",
         "transport_spec",
         "spec",
         "client",
+        "llm",
         "run",
     ),
     "repository": (

@@ -77,7 +77,7 @@ def with_control(command: Callable[..., None]) -> Callable[..., None]:
 def _control(
     url: str, headers: tuple[str, ...], files: tuple[str, str, str]
 ) -> HttpControl:
-    from triton_kit.loadtest.spec import parse_header
+    from triton_kit.loadtest.option_texts import parse_header
     from triton_kit.triton.address import parse_address
     from triton_kit.triton.control_http import HttpControl
     from triton_kit.triton.tls import Tls

@@ -10,6 +10,8 @@ Parameter = str | int | bool
 
 # The kind of failure of a request without a response within its time.
 TIMEOUT = "timeout"
+# That of a request which the client took back on purpose: neither success nor failure.
+CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

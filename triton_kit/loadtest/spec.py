@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.loadtest.generation_spec import GenerationSpec
 from triton_kit.loadtest.inputs.draws import StringData
 from triton_kit.loadtest.loops.load import ClosedLoad as ClosedLoad
 from triton_kit.loadtest.loops.load import Load as Load
 from triton_kit.loadtest.loops.mix import ModelShare as ModelShare
 from triton_kit.loadtest.loops.sequences import Sequences
+from triton_kit.loadtest.option_texts import check_headers
 from triton_kit.loadtest.record.stability import StopRule, confident, fixed
 from triton_kit.loadtest.request import Parameter
 from triton_kit.loadtest.results.slo import Objective
-from triton_kit.loadtest.transport_spec import TransportSpec, connections_for
+from triton_kit.loadtest.sweep_spec import Variant
+from triton_kit.loadtest.transport_spec import (
+    OPENAI_ENDPOINTS,
+    TransportSpec,
+    connections_for,
+)
 from triton_kit.tensors import Shape
 from triton_kit.triton.address import Address, parse_address
 
@@ -26,13 +32,6 @@ if TYPE_CHECKING:
     from triton_kit.loadtest.inputs.data import Array
 
 DEFAULT_PORTS = {"http": 8000, "grpc": 8001}
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_FRAMING = {
-    *("content-length", "transfer-encoding", "content-encoding"),
-    *("connection", "keep-alive", "proxy-connection", "upgrade", "expect"),
-    *("te", "trailer", "inference-header-content-length"),
-}
-_FRAMING_GRPC = {"content-type", "grpc-encoding"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +48,7 @@ class PerfSpec:
         loads: measured one after another, each with a result of its own.
         batch_size: inferences per request.
         shapes: input -> shape; needed for inputs whose shape varies.
+        sweep: batch sizes and shapes to measure instead, each with every load.
         input_data: `random`, `zero`, or the path of a folder, an .npz, .npy or JSON
             file; or several such words, of which `NAME:...` is for one input
             (`input_choice`).
@@ -61,6 +61,7 @@ class PerfSpec:
         stability: measure windows of `measurement_interval_s` until they agree.
         request_count: measure this many requests instead.
         warm_up_s: how long each load runs before it is measured.
+        warm_up_requests: send this many requests instead.
         most_in_flight: of an open loop; requests beyond it wait, which counts.
         precise: spin before each request is due: less lag, a whole core.
         real_time: send at real-time priority, so that due times are kept on cores that
@@ -88,6 +89,8 @@ class PerfSpec:
         composing: models that the model calls, as `NAME` or `NAME:VERSION`, whose
             statistics are to stand beside its own; steps of ensembles do anyway.
         sequences: for stateful models; a closed load keeps one in each slot.
+        generation: prompts for a language model, which `input_data` may name; its
+            responses are measured token by token.
         processes: how many processes share each load.
         transport: how requests travel: TLS, compression, shared memory.
     """
@@ -101,6 +104,7 @@ class PerfSpec:
     loads: tuple[Load, ...] = (ClosedLoad(1),)
     batch_size: int = 1
     shapes: Mapping[str, Shape] = field(default_factory=dict)
+    sweep: tuple[Variant, ...] = ()
     input_data: str | Sequence[str] = "random"
     string_data: StringData = field(default_factory=StringData)
     samples: Mapping[str, Array] = field(default_factory=dict)
@@ -108,6 +112,7 @@ class PerfSpec:
     stability: StopRule | None = None
     request_count: int | None = None
     warm_up_s: float = 0.5
+    warm_up_requests: int | None = None
     most_in_flight: int = 1024
     precise: bool = False
     real_time: bool = False
@@ -122,6 +127,7 @@ class PerfSpec:
     headers: Mapping[str, str] = field(default_factory=dict)
     parameters: dict[str, Parameter] = field(default_factory=dict)
     sequences: Sequences | None = None
+    generation: GenerationSpec | None = None
     streaming: bool = False
     metrics_url: str | None = None
     metrics_interval_s: float = 1.0
@@ -138,8 +144,7 @@ class PerfSpec:
             )
         self._check_urls()
         check_headers(self.headers, self.protocol)
-        if self.streaming:
-            self._check_streaming()
+        self._check_generation()
         if self.protocol == "http" and (self.transport.connections or 1) > 1:
             raise SpecError(
                 f"{self.transport.connections} connections over HTTP, "
@@ -175,12 +180,24 @@ class PerfSpec:
                 hint="leave out --shared-memory, or give one -u",
             )
 
-    def _check_streaming(self) -> None:
-        if self.protocol == "http" and self.transport.endpoint != "generate_stream":
+    def _check_generation(self) -> None:
+        endpoint = self.transport.endpoint
+        streams = ("generate_stream", *OPENAI_ENDPOINTS)
+        if self.streaming and self.protocol == "http" and endpoint not in streams:
             raise SpecError(
                 "--streaming is a stream of gRPC, and the protocol is HTTP",
-                hint="-i grpc and the gRPC port, or --endpoint generate_stream",
+                hint=f"-i grpc and the gRPC port, or --endpoint {', '.join(streams)}",
             )
+        if self.generation is None:
+            if endpoint in OPENAI_ENDPOINTS:
+                raise SpecError(f"endpoint {endpoint!r} needs prompts: `generation`")
+            for objective in self.slo:
+                if objective.needs_tokens:
+                    raise SpecError(
+                        f"objective {objective.text!r} needs prompts for a language "
+                        "model",
+                        hint="--endpoint chat, or --input-tokens for other streams",
+                    )
 
     def _check_models(self) -> None:
         names = [share.model for share in self.models]
@@ -194,7 +211,12 @@ class PerfSpec:
             raise SpecError(
                 f"a share for one model only ({names[0]!r}): name it `model`"
             )
-        alone = {"sequences": self.sequences, "samples": self.samples}
+        alone = {
+            "sequences": self.sequences,
+            "samples": self.samples,
+            "prompts": self.generation,
+            "a sweep": self.sweep,
+        }
         for what, is_given in alone.items():
             if is_given and names:
                 raise SpecError(f"{what} need a run with one model, not {len(names)}")
@@ -242,9 +264,10 @@ class PerfSpec:
 
     def _check_numbers(self) -> None:
         for what, value, least in (
-            ("batch size", self.batch_size, 1),
+            *(("batch size", each.batch_size, 1) for each in self.variants),
             ("request count", self.request_count, 1),
             ("warm-up", self.warm_up_s, 0),
+            ("warm-up requests", self.warm_up_requests, 1),
             ("drain time", self.drain_within_s, 0),
             ("seed", self.seed, 0),
             ("most in flight", self.most_in_flight, 1),
@@ -285,6 +308,16 @@ class PerfSpec:
         return replace(self, models=(), model=share.model, **given)
 
     @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The batch sizes and shapes to measure one after another."""
+        return self.sweep or (Variant(batch_size=self.batch_size, shapes=self.shapes),)
+
+    def of_variant(self, variant: Variant) -> PerfSpec:
+        """Return what is measured with one batch size and shape."""
+        size, shapes = variant.batch_size, variant.shapes
+        return replace(self, sweep=(), batch_size=size, shapes=shapes)
+
+    @property
     def stop(self) -> StopRule:
         """When a load has been measured long enough."""
         if self.stability is not None:
@@ -311,82 +344,3 @@ class PerfSpec:
                 "-H 'Host: NAME'",
             )
         return address
-
-
-def parse_shape(text: str) -> tuple[str, Shape]:
-    """Read `NAME:3,224,224` (perf_analyzer) or `NAME:3x224x224` (trtexec).
-
-    Raises:
-        SpecError: it is neither.
-    """
-    name, colon, sizes = text.rpartition(":")
-    try:
-        shape = tuple(int(size) for size in sizes.replace("x", ",").split(","))
-    except ValueError:
-        shape = ()
-    if not colon or not name or not shape:
-        raise SpecError(f"shape {text!r}: not of the form NAME:3,224,224")
-    return name, shape
-
-
-def parse_header(text: str) -> tuple[str, str]:
-    """Read `NAME:VALUE`.
-
-    Raises:
-        SpecError: it is no header, or would break out of its line.
-    """
-    name, colon, value = (part.strip() for part in text.partition(":"))
-    # Its value may be a secret: no message has it.
-    if not colon or not _HEADER_NAME.fullmatch(name):
-        raise SpecError("a header is not of the form NAME:VALUE")
-    if not value.isprintable() or not value.isascii():
-        raise SpecError(
-            f"header {name}: its value has characters that are not printable ASCII"
-        )
-    return name, value
-
-
-def check_headers(names: Iterable[str], protocol: str) -> None:
-    """Refuse headers by which the transport frames its messages: it writes its own.
-
-    Raises:
-        SpecError: one of them is such a header.
-    """
-    owned = _FRAMING | (_FRAMING_GRPC if protocol == "grpc" else set())
-    for name in names:
-        if name.lower() in owned:
-            raise SpecError(
-                f"header {name!r} is written by the transport itself",
-                hint="leave it out; --compression gzip compresses requests",
-            )
-
-
-def _int64(text: str) -> int:
-    """Read a number of 64 bits; raises ValueError."""
-    value = int(text)
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(text)
-    return value
-
-
-def parse_parameter(text: str) -> tuple[str, Parameter]:
-    """Read `NAME:VALUE:TYPE` as perf_analyzer does; TYPE is bool, int or string.
-
-    Raises:
-        SpecError: it is not one.
-    """
-    name, _, rest = text.partition(":")
-    value, _, kind = rest.rpartition(":")
-    try:
-        if name and kind == "int":
-            return name, _int64(value)
-    except ValueError as error:
-        raise SpecError(f"request parameter {text!r}: {value!r} is no int64") from error
-    if name and kind == "bool" and value in ("true", "false"):
-        return name, value == "true"
-    if name and kind == "string":
-        return name, value
-    raise SpecError(
-        f"request parameter {text!r}: not of the form NAME:VALUE:TYPE",
-        hint="TYPE is bool, int or string, for example priority:1:int",
-    )

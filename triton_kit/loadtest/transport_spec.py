@@ -9,7 +9,8 @@ from triton_kit.loadtest.net.transport import MOST_CONNECTIONS
 from triton_kit.triton.tls import Tls
 
 COMPRESSIONS = ("none", "gzip", "deflate")
-ENDPOINTS = ("infer", "generate", "generate_stream")
+OPENAI_ENDPOINTS = ("chat", "completions")
+ENDPOINTS = ("infer", "generate", "generate_stream", *OPENAI_ENDPOINTS)
 SHARED_MEMORIES = ("none", "system", "cuda")
 TENSOR_FORMATS = ("auto", "binary", "json")
 
@@ -39,7 +40,8 @@ class TransportSpec:
             suit this machine. HTTP has one for each request in flight.
         new_connection_every: requests after which a connection is replaced, as load
             balancers need it; None keeps connections.
-        endpoint: over HTTP, `infer`, or Triton's `generate` or `generate_stream`.
+        endpoint: over HTTP, `infer`, Triton's `generate` or `generate_stream`, or
+            `chat` or `completions` of the OpenAI API.
         tensor_format: over HTTP, `binary` (the protocol's extension for tensors as
             bytes) or `json`; `auto` is binary where the server takes it.
         output_bytes: room for each output in shared memory; 0 leaves outputs in the
@@ -95,6 +97,4 @@ class TransportSpec:
         if self.shared_memory != "none":
             raise SpecError(f"{self.endpoint} takes no tensors from shared memory")
         if self.accept_compression != "none":
-            raise SpecError(
-                f"Triton does not compress the responses of {self.endpoint}"
-            )
+            raise SpecError(f"responses of {self.endpoint} are not compressed")

@@ -209,6 +209,8 @@ class _Reader:
             raise SpecError(
                 f"{self._path}:{line}: {written!r} is not a value of YAML{reason}"
             ) from None
+        if isinstance(value, int | float) and ":" in node.value:
+            return str(node.value)  # 1:16:5 is a range, not YAML 1.1's base 60
         return value if isinstance(value, bool | int | float | None) else str(value)
 
     def _variable(self, match: re.Match[str], node: yaml.ScalarNode) -> str:

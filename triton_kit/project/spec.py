@@ -17,6 +17,7 @@ from pydantic import (
 from triton_kit.errors import SpecError
 from triton_kit.project.conversion import ConversionSpec
 from triton_kit.project.document import Document, Key
+from triton_kit.project.loads import LoadSpec
 from triton_kit.project.serving import ServingSpec, Spec
 from triton_kit.triton.releases import find_release
 
@@ -149,14 +150,19 @@ class ProjectSpec(Spec):
     models: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
     pipelines: dict[Name, PipelineSpec] = {}
     tests: dict[str, TestSpec] = {}
+    loads: dict[Name, LoadSpec] = {}
 
     @model_validator(mode="after")
-    def _tests_name_models(self) -> Self:
+    def _tests_and_loads_name_models(self) -> Self:
         known = {*self.models, *self.pipelines}
-        for name, test in self.tests.items():
-            if test.model not in known:
+        named = [
+            *(("test", name, test.model) for name, test in self.tests.items()),
+            *(("load", name, load.model) for name, load in self.loads.items()),
+        ]
+        for kind, name, model in named:
+            if model not in known:
                 raise ValueError(
-                    f"test {name!r} is for {test.model!r}, which is not there: "
+                    f"{kind} {name!r} is for {model!r}, which is not there: "
                     f"{', '.join(sorted(known))}"
                 )
         return self

@@ -11,7 +11,8 @@ from triton_kit.loadtest.loops.load import (
     RateLoad,
     concurrency_range,
 )
-from triton_kit.loadtest.spec import PerfSpec, parse_header, parse_shape
+from triton_kit.loadtest.option_texts import parse_header, parse_shape
+from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.loadtest.transport_spec import TransportSpec, connections_for
 from triton_kit.tensors import Tensor, data_type
 from triton_kit.triton.address import parse_address, shown

@@ -13,11 +13,11 @@ from triton_kit.cli.perf.spec import perf_spec
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.load import RateLoad, ScheduleLoad, rate_range
 from triton_kit.loadtest.loops.sequences import Sequences
+from triton_kit.loadtest.option_texts import parse_header, parse_parameter
 from triton_kit.loadtest.results.export import _escaped
 from triton_kit.loadtest.results.slo import latency_below, parse_slo
 from triton_kit.loadtest.results.verdict import Finding, Verdict
 from triton_kit.loadtest.run.sweep import binary
-from triton_kit.loadtest.spec import parse_header, parse_parameter
 from triton_kit.triton.model import model_path
 
 
@@ -120,7 +120,7 @@ def test_values_that_are_always_so_are_accepted(words):
         (["--trace-rate", "5"], "--trace-rate 5 is left out: tracing is a setting"),
         (["--trace-count", "9"], "tracing is a setting"),
         (["--log-frequency", "5"], "tracing is a setting"),
-        (["--service-kind", "openai"], "--service-kind openai is left out"),
+        (["--service-kind", "openai"], "--service-kind openai needs an endpoint"),
         (["--enable-mpi"], "--enable-mpi is left out"),
         (["--streaming"], "the protocol is HTTP"),
         (["--metrics-url", "h:1"], "--metrics-url h:1, but no metrics are collected"),

@@ -15,7 +15,9 @@ from triton_kit.cli.command import kit_command
 from triton_kit.cli.perf import (
     data,
     duration,
+    llm,
     load,
+    named,
     objectives,
     output,
     perf_analyzer,
@@ -39,6 +41,7 @@ _TERMINATED = 128 + signal.SIGTERM
         "triton-kit perf -m digits --concurrency-range 1:16:5",
         "triton-kit perf -m digits --request-rate-range 100 --slo 'p99<20ms'",
         "triton-kit perf -m digits -i grpc -u gpu7:8001 -b 8 --json result.json",
+        "triton-kit perf -u vllm:8000 --endpoint chat --slo 'ttft_p95<300ms'",
     ),
 )
 @cloup.option_group(
@@ -54,11 +57,12 @@ _TERMINATED = 128 + signal.SIGTERM
     objectives.SLO,
     output.JSON,
 )
-@cloup.option_group("Target", *target.OPTIONS)
+@cloup.option_group("Target", named.LOAD, named.PROJECT, *target.OPTIONS)
 @cloup.option_group("Load", *load.OPTIONS)
 @cloup.option_group("Duration", duration.REQUEST_COUNT, *duration.OPTIONS)
 @cloup.option_group("Data", data.SHAPE, *data.OPTIONS)
 @cloup.option_group("Sequences", *sequences.OPTIONS)
+@cloup.option_group("Language models", *llm.OPTIONS)
 @cloup.option_group("Transport", *transport.OPTIONS)
 @cloup.option_group("Objectives", *objectives.OPTIONS)
 @cloup.option_group("Server", *server.OPTIONS)
@@ -74,7 +78,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401
     from triton_kit.loadtest.run.measure import measure
 
     files = from_options(output.OutputOptions, options)
-    spec = perf_spec(options, keep_times=files.keep_times)
+    with named.located(ctx):
+        spec = perf_spec(options, keep_times=files.keep_times)
     files.check(output.files_read(ctx))
     with _interrupted_by_sigterm() as was_terminated, showing_progress() as show:
         result = measure(spec, show)

@@ -12,7 +12,9 @@ from triton_kit.cli.options import PATH_TO_READ, seed_option, shape_option
 from triton_kit.cli.perf.group import COUNT, Option, option
 
 SHAPE: Option = shape_option(
-    "Shape of an input that varies, without the batch axis: x:3,224,224.", former=()
+    "Shape of an input that varies, without the batch axis: x:3,224,224. Several of "
+    "one input: one run each.",
+    former=(),
 )
 
 

@@ -40,6 +40,16 @@ OPTIONS = (
         help="Seconds that each load runs before it is measured.",
     ),
     option(
+        "--warmup-request-count",
+        "warm_up_requests",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=False,
+        metavar="N",
+        help="Send this many requests before each load is measured, instead of "
+        "--warm-up.",
+    ),
+    option(
         "-s",
         "--stability-percentage",
         "stability",
@@ -106,6 +116,7 @@ class DurationOptions:
     interval_ms: int | None
     request_count: int | None
     warm_up_s: float
+    warm_up_requests: int
     stability: float | None
     max_trials: int | None
     percentile: float | None
@@ -189,6 +200,7 @@ class DurationOptions:
             "stability": windows,
             "request_count": self.request_count or None,  # 0 is perf_analyzer's none
             "warm_up_s": self.warm_up_s,
+            "warm_up_requests": self.warm_up_requests or None,
             "request_timeout_s": self.timeout_s,
             "stall_timeout_s": self.stall_s,
             "time_limit_s": self.limit_s,

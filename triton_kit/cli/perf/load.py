@@ -73,6 +73,12 @@ OPTIONS = (
         '{"at_ms": 12.5, "inputs": {...}} in FILE.jsonl.',
     ),
     option(
+        "--fixed-schedule",
+        is_flag=True,
+        help="Send each prompt of --input-data FILE.jsonl at its `timestamp`, in "
+        "milliseconds.",
+    ),
+    option(
         "--replay-speed",
         type=float,
         metavar="FACTOR",
@@ -114,6 +120,7 @@ _KINDS = (
     "request_intervals",
     "request_times",
     "replay",
+    "fixed_schedule",
 )
 
 
@@ -128,6 +135,8 @@ class LoadOptions:
     request_intervals: Path | None
     request_times: Path | None
     replay: Path | None
+    fixed_schedule: bool
+    input_data: tuple[str, ...]
     request_distribution: str
     request_period: int
     replay_speed: float | None
@@ -137,7 +146,7 @@ class LoadOptions:
     real_time: bool
 
     def __post_init__(self) -> None:
-        given = [name for name in _KINDS if getattr(self, name) is not None]
+        given = [name for name in _KINDS if getattr(self, name) not in (None, False)]
         if len(given) > 1:
             words = " and ".join("--" + name.replace("_", "-") for name in given)
             raise SpecError(f"{words}: a load is one of them")
@@ -175,6 +184,11 @@ class LoadOptions:
             "real_time": self.real_time,
         }
 
+    @property
+    def has_end(self) -> bool:
+        """Whether the load is a recording, which ends with its last request."""
+        return bool(self.request_times or self.replay or self.fixed_schedule)
+
     def replay_fields(
         self, fields: Mapping[str, Any], *, has_length: bool
     ) -> dict[str, Any]:
@@ -192,10 +206,14 @@ class LoadOptions:
         """
         from triton_kit.loadtest.inputs.trace import read_trace
 
-        if self.request_times is None and self.replay is None:
+        if not self.has_end:
             return {}
         [load] = fields["loads"]
-        end = {} if has_length else {"request_count": len(load.times_ns)}
+        end: dict[str, Any] = {}
+        if not has_length:
+            end["request_count"] = len(load.times_ns)
+        if self.fixed_schedule:
+            end["warm_up_s"] = 0  # it would take prompts away from their times
         if self.replay is None or not read_trace(self.replay).has_inputs:
             return end
         sequences = fields["sequences"]
@@ -217,6 +235,8 @@ class LoadOptions:
         from triton_kit.loadtest.loops import load, schedule
         from triton_kit.loadtest.loops.stages import parse_stages
 
+        if self.fixed_schedule:
+            return (self._fixed_schedule(),)
         if self.replay is not None:
             speed = 1.0 if self.replay_speed is None else self.replay_speed
             return (read_trace(self.replay, speed=speed).load,)
@@ -242,6 +262,22 @@ class LoadOptions:
             times, name = schedule.read_times(path), f"times {path.name}"
             return (load.ScheduleLoad(times_ns=times, is_repeated=False, name=name),)
         return self._concurrencies(protocol)
+
+    def _fixed_schedule(self) -> Load:
+        from triton_kit.loadtest.llm.prompts import read_timestamps
+        from triton_kit.loadtest.loops.load import ScheduleLoad
+
+        files = [word for word in self.input_data if word.endswith(".jsonl")]
+        if len(files) != 1:
+            raise SpecError(
+                "--fixed-schedule needs the timestamps of prompts",
+                hint="--input-data FILE.jsonl; --replay FILE is for recorded tensors",
+            )
+        path = Path(files[0])
+        times = read_timestamps(path)
+        return ScheduleLoad(
+            times_ns=times, is_repeated=False, name=f"schedule {path.name}"
+        )
 
     def _concurrencies(self, protocol: str) -> tuple[Load, ...]:
         from triton_kit.loadtest.loops.load import concurrency_range

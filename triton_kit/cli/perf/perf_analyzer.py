@@ -14,13 +14,20 @@ _TRACING = (
     "tracing is a setting of the server, slows it down and stays on after the run",
     "start the server with --trace-config, or POST to /v2/trace/setting",
 )
+_OTHER_GRPC = (
+    None,
+    "gRPC calls are those of the KServe v2 protocol",
+    "-i grpc; ghz calls methods of other services",
+)
 # Option -> the only value it accepts, why no other, and what helps.
 _LEFT_OUT = {
     "--service-kind": (
         "triton",
-        "requests go to Triton, over a socket",
-        "the C API, TFServing, TorchServe and OpenAI are not spoken",
+        "requests go to Triton or an OpenAI API, over a socket",
+        "the C API, TFServing, TorchServe and other gRPC services are not spoken",
     ),
+    "--grpc-method": _OTHER_GRPC,
+    "--proto": _OTHER_GRPC,
     "--input-tensor-format": (
         "binary",
         "tensors travel as bytes",
@@ -40,6 +47,9 @@ _LEFT_OUT = {
 _IGNORED = ("--model-signature-name", "--triton-server-directory", "--model-repository")
 
 
+_OPENAI = ("--service-kind", "openai")
+
+
 def _options() -> tuple[Option, ...]:
     ignored: dict[str, Any] = {"hidden": True, "expose_value": False}
     return (
@@ -53,8 +63,20 @@ def _options() -> tuple[Option, ...]:
         option("--max-threads", type=COUNT, **ignored),
         *(option(name, **ignored) for name in _IGNORED),
         *(
-            option(name, multiple=True, callback=_refuse, **ignored)
+            option(
+                name,
+                multiple=True,
+                callback=_refuse,
+                hidden=True,
+                expose_value=name == "--service-kind",
+            )
             for name in _LEFT_OUT
+        ),
+        option(
+            "--session-concurrency",
+            "session_concurrency",
+            type=COUNT,
+            hidden=True,
         ),
         option("--enable-mpi", is_flag=True, callback=_refuse_mpi, **ignored),
     )
@@ -62,12 +84,13 @@ def _options() -> tuple[Option, ...]:
 
 def _refuse(
     _ctx: click.Context, option: click.Parameter, given: tuple[str, ...]
-) -> None:
+) -> tuple[str, ...]:
     name = option.opts[0]
     only, why, instead = _LEFT_OUT[name]
     for word in given:
-        if word != only:
+        if word != only and (name, word) != _OPENAI:
             raise SpecError(f"{name} {word} is left out: {why}", hint=instead)
+    return given
 
 
 def _refuse_mpi(_ctx: click.Context, _option: click.Parameter, given: bool) -> None:
@@ -76,6 +99,30 @@ def _refuse_mpi(_ctx: click.Context, _option: click.Parameter, given: bool) -> N
             "--enable-mpi is left out: the load comes from one machine",
             hint="--processes N shares it among its cores",
         )
+
+
+def _openai_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that those of OpenAI's service kind stand for.
+
+    Raises:
+        SpecError: they are given without an endpoint of that API.
+    """
+    sessions = options["session_concurrency"]
+    if options["endpoint"] not in ("chat", "completions"):
+        for name, is_given in (
+            ("--service-kind openai", "openai" in options["service_kind"]),
+            (f"--session-concurrency {sessions}", sessions is not None),
+        ):
+            if is_given:
+                raise SpecError(
+                    f"{name} needs an endpoint of the OpenAI API",
+                    hint="--endpoint chat or --endpoint completions",
+                )
+    if sessions is None:
+        return {}
+    if options["concurrency_range"] is not None:
+        raise SpecError("--session-concurrency and --concurrency-range: a load is one")
+    return {"concurrency_range": f"{sessions}"}
 
 
 def with_current_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,6 +137,8 @@ def with_current_options(options: Mapping[str, Any]) -> dict[str, Any]:
         *([folder] if folder else []),
     )
     today = dict(options) | {"input_data": (*sources, *options["input_data"])}
+    today |= _openai_options(options)
+    options = today
     start, end = options["concurrency"], options["most_concurrency"]
     if start is end is None and not options["is_range"]:
         return today

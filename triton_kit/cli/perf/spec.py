@@ -9,6 +9,7 @@ from triton_kit.cli.output import notice
 from triton_kit.cli.perf.data import DataOptions
 from triton_kit.cli.perf.duration import DurationOptions
 from triton_kit.cli.perf.group import from_options
+from triton_kit.cli.perf.llm import LlmOptions
 from triton_kit.cli.perf.load import LoadOptions
 from triton_kit.cli.perf.objectives import ObjectiveOptions
 from triton_kit.cli.perf.perf_analyzer import with_current_options
@@ -40,6 +41,7 @@ def perf_spec(options: Mapping[str, Any], *, keep_times: bool = False) -> PerfSp
     server = from_options(ServerOptions, options)
     transport = from_options(TransportOptions, options)
     sequences = from_options(SequenceOptions, options)
+    llm = from_options(LlmOptions, options)
     protocol, seed = target.protocol, data.seed
     fields = {
         **target.fields(),
@@ -51,6 +53,7 @@ def perf_spec(options: Mapping[str, Any], *, keep_times: bool = False) -> PerfSp
         **data.fields(),
         **server.fields(url=target.url),
         "sequences": sequences.sequences(seed),
+        "generation": llm.generation(),
         "transport": transport.transport(protocol=protocol, url=target.url),
         "keep_times": keep_times,
     }
@@ -75,12 +78,15 @@ def only_model(spec: PerfSpec) -> str:
 
 def _refuse_options_without_effect(options: Mapping[str, Any]) -> None:
     """Refuse an option, at another value than its default, that would do nothing."""
-    is_closed = all(
-        options[name] is None
-        for name in (
-            *("request_rate_range", "request_intervals", "request_times", "replay"),
-            "stages",
+    is_closed = (
+        all(
+            options[name] is None
+            for name in (
+                *("request_rate_range", "request_intervals", "request_times", "replay"),
+                "stages",
+            )
         )
+        and not options["fixed_schedule"]
     )
     periodic = options["periodic_concurrency_range"]
     if periodic is not None and options["interval_ms"] is not None:

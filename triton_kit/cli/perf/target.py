@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any  # the fields of a PerfSpec
+from typing import TYPE_CHECKING, Any  # Any: the fields of a PerfSpec
 
 import click
 
@@ -17,6 +17,9 @@ from triton_kit.errors import SpecError
 from triton_kit.triton.address import shown
 
 _TLS_SCHEMES = ("https://", "grpcs://")
+
+if TYPE_CHECKING:
+    from triton_kit.tensors import Shape
 
 MODEL = option(
     "-m",
@@ -48,7 +51,8 @@ BATCH_SIZE = option(
     "batch_sizes",
     multiple=True,
     metavar="N",
-    help="Inferences per request.  [default: 1]",
+    help="Inferences per request; several, one run each: 1,2,4 or 1:64:x2.  "
+    "[default: 1]",
 )
 HEADER = option(
     "-H",
@@ -117,15 +121,17 @@ class TargetOptions:
         Raises:
             SpecError: an option cannot be read, or leaves open which model it is for.
         """
-        from triton_kit.loadtest import spec
+        from triton_kit.loadtest import option_texts
 
         return {
             "url": self.url,
             "more_urls": self.urls[1:],
             "protocol": self.protocol,
             "streaming": self.streaming,
-            "headers": dict(spec.parse_header(text) for text in self.headers),
-            "parameters": dict(spec.parse_parameter(text) for text in self.parameters),
+            "headers": dict(option_texts.parse_header(text) for text in self.headers),
+            "parameters": dict(
+                option_texts.parse_parameter(text) for text in self.parameters
+            ),
             **self._models((*extra_data, *self.input_data)),
         }
 
@@ -139,32 +145,58 @@ class TargetOptions:
             "input_data": input_data,
         }
         if len(self.models) <= 1:
-            return {"model": "".join(self.models), **_model_fields(given)}
+            fields = _model_fields(given)
+            return {"model": "".join(self.models), **fields, **_sweep(given)}
         weights = [_weight(word) for word in self.models]
         names = [name for name, _ in weights]
         _require_names(self.shapes, names)
         shares = []
         for name, weight in weights:
             own = {what: _for_model(name, words) for what, words in given.items()}
+            _require_single(own)
             shares.append(ModelShare(model=name, weight=weight, **_model_fields(own)))
         common = {what: _for_all(names, words) for what, words in given.items()}
+        _require_single(common)
         return {"models": tuple(shares), **_model_fields(common)}
 
 
 def _model_fields(given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return the fields of a spec that are given; the last one of several counts."""
-    from triton_kit.loadtest.spec import parse_shape
+    from triton_kit.loadtest.option_texts import parse_shape
+    from triton_kit.loadtest.sweep_spec import parse_batch_sizes
 
     fields: dict[str, Any] = {}
     if versions := given["versions"]:
         fields["version"] = versions[-1]
     if sizes := given["batch_sizes"]:
-        fields["batch_size"] = _whole("batch size", sizes[-1])
+        fields["batch_size"] = parse_batch_sizes(sizes[-1])[0]
     if shapes := given["shapes"]:
-        fields["shapes"] = dict(parse_shape(text) for text in shapes)
+        fields["shapes"] = dict(parse_shape(text) for text in reversed(shapes))
     if sources := given["input_data"]:
         fields["input_data"] = sources[0] if len(sources) == 1 else tuple(sources)
     return fields
+
+
+def _sweep(given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return the batch sizes and shapes to measure, if there are several."""
+    from triton_kit.loadtest.option_texts import parse_shape
+    from triton_kit.loadtest.sweep_spec import parse_batch_sizes, sweep
+
+    shapes: dict[str, list[Shape]] = {}
+    for name, shape in map(parse_shape, given["shapes"]):
+        shapes.setdefault(name, []).append(shape)
+    sizes = [*given["batch_sizes"][-1:], "1"][0]
+    variants = sweep(parse_batch_sizes(sizes), shapes)
+    return {"sweep": variants} if len(variants) > 1 else {}
+
+
+def _require_single(given: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a sweep of one of several models."""
+    if swept := _sweep(given).get("sweep"):
+        raise SpecError(
+            f"{len(swept)} batch sizes and shapes, but several models",
+            hint="sweep one model at a time",
+        )
 
 
 def _weight(word: str) -> tuple[str, int]:

@@ -18,6 +18,18 @@ _PEM = click.Choice(["PEM"], case_sensitive=False)
 _COMPRESSIONS = click.Choice(["none", "gzip", "deflate"])
 
 
+class _Endpoint(click.Choice[str]):
+    """A name of an endpoint; the path of one, as perf_analyzer takes it, is it too."""
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the name that a path such as `v1/chat/completions` means."""
+        paths = {"v1/chat/completions": "chat", "v1/completions": "completions"}
+        name = paths.get(value.lstrip("/"), value)
+        return super().convert(name, param, ctx)
+
+
 def _file(name: str, text: str) -> Option:
     return option(
         name,
@@ -32,10 +44,12 @@ def _file(name: str, text: str) -> Option:
 OPTIONS = (
     option(
         "--endpoint",
-        type=click.Choice(["infer", "generate", "generate_stream"]),
+        "--endpoint-type",
+        "endpoint",
+        type=_Endpoint(["infer", "generate", "generate_stream", "chat", "completions"]),
         default="infer",
         help="HTTP endpoint: infer sends tensors, generate plain JSON; "
-        "generate_stream receives events.",
+        "generate_stream receives events; chat and completions are the OpenAI API.",
     ),
     option(
         "--tensor-format",

@@ -28,6 +28,13 @@ class Control(Protocol):
             ServerError: the model is there but not ready.
         """
 
+    def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
+        """Return the server's own counters as JSON, one entry per loaded version."""
+
+
+class MemoryControl(Control, Protocol):
+    """Also has the server map memory that it shares with this process."""
+
     def register_memory(self, name: str, key: str, size: int) -> None:
         """Have the server map `size` bytes of the system's shared memory `key`.
 
@@ -49,6 +56,3 @@ class Control(Protocol):
 
     def unregister_cuda_memory(self, name: str) -> None:
         """Have the server let go of it."""
-
-    def statistics(self, name: str, version: str = "") -> list[dict[str, Any]]:
-        """Return the server's own counters as JSON, one entry per loaded version."""

@@ -15,7 +15,7 @@ from triton_kit.loadtest.client.cuda_runtime import (
 )
 
 if TYPE_CHECKING:
-    from triton_kit.loadtest.client.control import Control
+    from triton_kit.loadtest.client.control import MemoryControl
 
 
 class CudaRegion:
@@ -23,7 +23,7 @@ class CudaRegion:
 
     def __init__(
         self,
-        control: Control,
+        control: MemoryControl,
         *,
         find: Callable[[], CudaRuntime] = find_cuda_runtime,
     ) -> None:

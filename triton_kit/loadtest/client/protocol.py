@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.client import check, decode
+from triton_kit.loadtest.http.event_watch import EventForm
 from triton_kit.loadtest.inputs.data import Inputs
 from triton_kit.loadtest.loops.observed import ConnectionRenewal, ObservedTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.transport import Transport
 from triton_kit.loadtest.request import Parameter, Request
+from triton_kit.loadtest.transport_spec import OPENAI_ENDPOINTS
 from triton_kit.triton.model import ModelInfo
 
 if TYPE_CHECKING:
-    from triton_kit.loadtest.client.control import Control
+    from triton_kit.loadtest.client.control import Control, MemoryControl
     from triton_kit.loadtest.client.shared_memory import SharedMemory
     from triton_kit.loadtest.spec import PerfSpec
 
+
+# A request from a model, the messages so far, the limit of tokens and further fields.
+Ask = Callable[
+    [ModelInfo, Sequence[Mapping[str, Any]], int | None, Mapping[str, Any]], Request
+]
 
 # A request from a model, its inputs, and parameters beside those of the spec.
 Encode = Callable[[ModelInfo, Inputs, dict[str, Parameter]], Request]
@@ -30,6 +37,7 @@ class Protocol:
     """How to ask, how to send, and how a request looks.
 
     With `is_stream` a response has any number of messages, which are read as one.
+    `ask` encodes the messages of a chat, where the server takes those.
     """
 
     control: Control
@@ -39,6 +47,7 @@ class Protocol:
     compare_as: check.Form = check.whole
     is_stream: bool = False
     memory: SharedMemory | None = None
+    ask: Ask | None = None
 
 
 def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
@@ -55,6 +64,8 @@ def protocol_of(spec: PerfSpec, *, streaming: bool = False) -> Protocol:
         if endpoint != "infer":
             raise SpecError(f"{endpoint} is there over HTTP only", hint="-i http")
         return _grpc(spec, streaming)
+    if endpoint in OPENAI_ENDPOINTS:
+        return _openai(spec)
     return _http(spec) if endpoint == "infer" else _generate(spec)
 
 
@@ -66,10 +77,48 @@ def for_server(protocol: Protocol, index: int) -> Protocol:
     ) -> Request:
         return replace(protocol.encode(model, inputs, parameters), server=index)
 
-    return replace(protocol, encode=encode)
+    def ask(
+        model: ModelInfo,
+        messages: Sequence[Mapping[str, Any]],
+        max_tokens: int | None,
+        extra: Mapping[str, Any],
+    ) -> Request:
+        assert protocol.ask is not None
+        request = protocol.ask(model, messages, max_tokens, extra)
+        return replace(request, server=index)
+
+    return replace(protocol, encode=encode, ask=protocol.ask and ask)
 
 
-def _memory(spec: PerfSpec, control: Control) -> SharedMemory | None:
+def _openai(spec: PerfSpec) -> Protocol:
+    from triton_kit.loadtest.client.openai import OpenAiControl, openai_request
+    from triton_kit.loadtest.http.openai_events import OPENAI_EVENTS
+
+    def encode(model: ModelInfo, _inputs: Inputs, _: dict[str, Parameter]) -> Request:
+        raise SpecError(f"model {model.name!r} takes prompts, no tensors")
+
+    return Protocol(
+        control=OpenAiControl(spec.address, headers=spec.headers),
+        decode=decode.decode_events,
+        is_stream=True,
+        transport=lambda reactor, keep: _http1(
+            spec, reactor, keep=keep, events=OPENAI_EVENTS
+        ),
+        encode=encode,
+        ask=lambda model, messages, max_tokens, extra: openai_request(
+            spec.address,
+            spec.transport.endpoint,
+            model.name,
+            messages,
+            max_tokens=max_tokens,
+            extra={**spec.parameters, **extra},
+            headers=spec.headers,
+            compression=spec.transport.compression,
+        ),
+    )
+
+
+def _memory(spec: PerfSpec, control: MemoryControl) -> SharedMemory | None:
     from triton_kit.loadtest.client.cuda_memory import CudaRegion
     from triton_kit.loadtest.client.shared_memory import SharedMemory, SystemRegion
 
@@ -116,12 +165,12 @@ def _http(spec: PerfSpec) -> Protocol:
 
 
 def _http1(
-    spec: PerfSpec, reactor: Reactor, *, keep: bool, has_events: bool = False
+    spec: PerfSpec, reactor: Reactor, *, keep: bool, events: EventForm | None = None
 ) -> Transport:
     from triton_kit.loadtest.net.http1_transport import Http1Transport
 
     transport = Http1Transport(
-        reactor, spec.address, keep_responses=keep, has_events=has_events
+        reactor, spec.address, keep_responses=keep, events=events
     )
     every = spec.transport.new_connection_every
     if every is None:
@@ -141,7 +190,7 @@ def _generate(spec: PerfSpec) -> Protocol:
         compare_as=check.joined if is_stream else check.flat,
         is_stream=is_stream,
         transport=lambda reactor, keep: _http1(
-            spec, reactor, keep=keep, has_events=is_stream
+            spec, reactor, keep=keep, events=EventForm() if is_stream else None
         ),
         encode=lambda model, inputs, parameters: generate_request(
             address,

@@ -16,7 +16,7 @@ from triton_kit.errors import ServerError, SpecError, TritonKitError
 from triton_kit.process import hold_signals
 
 if TYPE_CHECKING:
-    from triton_kit.loadtest.client.control import Control
+    from triton_kit.loadtest.client.control import MemoryControl
     from triton_kit.tensors import Tensor
     from triton_kit.triton.model import ModelInfo
 
@@ -72,7 +72,7 @@ class Region(Protocol):
 class SystemRegion:
     """A file in this machine's shared memory; nameless once the server has it."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: MemoryControl) -> None:
         self._control = control
         self._path = _FOLDER / _new_name()
         self._file = -1

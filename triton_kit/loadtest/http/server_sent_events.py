@@ -47,4 +47,15 @@ def error_in_event(data: bytes) -> str:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:
         return f"unreadable: {error}"
-    return str(fields.get("error", "")) if isinstance(fields, dict) else ""
+    return error_text(fields)
+
+
+def error_text(fields: object) -> str:
+    """Return the error of a JSON response: Triton's text, or the message of OpenAI's.
+
+    Empty where it has none.
+    """
+    error = fields.get("error") if isinstance(fields, dict) else None
+    if isinstance(error, dict):
+        error = error.get("message") or error
+    return str(error or "")

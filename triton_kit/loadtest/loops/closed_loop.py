@@ -35,7 +35,7 @@ class ClosedLoop:
         self,
         reactor: Reactor,
         transport: Transport,
-        requests: Sequence[Request],
+        requests: Sequence[Request] | Iterator[Request],
         *,
         concurrency: int,
         sequence_source: SequenceSource | None = None,

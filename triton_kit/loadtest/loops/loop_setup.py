@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from triton_kit.loadtest.loops.sequences import SequenceSource
@@ -35,7 +35,8 @@ class LoopSetup:
     Attributes:
         reactor: the event loop of this process.
         transport: sends the requests.
-        requests: sent in turn, where there are no sequences.
+        requests: sent in turn, where there are no sequences; an iterator is endless,
+            and the next load goes on where the last one stopped.
         sequence_source: the requests of each slot, where there are sequences.
         tracker: records how each request ended.
         max_in_flight: of an open loop; requests beyond it wait, which counts.
@@ -45,7 +46,7 @@ class LoopSetup:
 
     reactor: Reactor
     transport: Transport
-    requests: Sequence[Request]
+    requests: Sequence[Request] | Iterator[Request]
     sequence_source: SequenceSource | None
     tracker: RequestTracker
     max_in_flight: int

@@ -40,7 +40,7 @@ class OpenLoop:
         self,
         reactor: Reactor,
         transport: Transport,
-        requests: Sequence[Request],
+        requests: Sequence[Request] | Iterator[Request],
         schedule: Callable[[], Iterator[int]],
         *,
         most_in_flight: int,

@@ -118,11 +118,14 @@ class Sequences:
 class RequestOrder:
     """Where each slot of a loop takes its requests from.
 
-    All take the next of `requests`, or each has a `sequence_source` of its own.
+    All take the next of `requests`, or each has a `sequence_source` of its own. An
+    iterator goes on where it is; a sequence begins again with each load.
     """
 
     def __init__(
-        self, requests: Sequence[Request], sequence_source: SequenceSource | None
+        self,
+        requests: Sequence[Request] | Iterator[Request],
+        sequence_source: SequenceSource | None,
     ) -> None:
         self._requests = requests
         self._source = sequence_source
@@ -136,7 +139,10 @@ class RequestOrder:
 
     def restart(self) -> None:
         """Give out requests from the first one on."""
-        self._shared = itertools.cycle(self._requests)
+        requests = self._requests
+        self._shared = (
+            requests if isinstance(requests, Iterator) else itertools.cycle(requests)
+        )
 
     def requests_of(self, slot: int) -> Iterator[Request]:
         """Return the requests of a slot, without end."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Self
 
 from triton_kit.errors import TransportError
-from triton_kit.loadtest.http.event_watch import EventWatch
+from triton_kit.loadtest.http.event_watch import EventForm, EventWatch
 from triton_kit.loadtest.http.http1_response import (
     HTTP_OK,
     HeadReader,
@@ -34,16 +35,17 @@ class Http1Transport:
         address: Address,
         *,
         keep_responses: bool = False,
-        has_events: bool = False,
+        events: EventForm | None = None,
     ) -> None:
         self._reactor = reactor
-        self._has_events = has_events
+        self._events = events
         self._keep_responses = keep_responses
         self._address = address
         self._endpoint: Endpoint | None = None
         self._heads = HeadReader()
         self._connections: list[_Connection] = []
         self._finished: OnEnd
+        self._retried: Callable[[int], None]
         self._replied: OnResponse
 
     def __enter__(self) -> Self:
@@ -65,6 +67,7 @@ class Http1Transport:
         if self._endpoint is None:
             self._endpoint = resolve(self._address, speaks="http/1.1")
         self._finished, self._replied = sink.finished, sink.responded
+        self._retried = sink.retried
         may_fail = bool(
             self._connections
         )  # a server that went away is counted, not raised
@@ -72,6 +75,7 @@ class Http1Transport:
             self.grow()
         for connection in self._connections:
             connection.finished = sink.finished
+            connection.retried = sink.retried
             if connection.events is not None:
                 connection.events.responded = sink.responded
         with suppress(TransportError) if may_fail else nullcontext():
@@ -81,16 +85,20 @@ class Http1Transport:
     def grow(self, /) -> None:
         """Add a slot, whose connection is opened by the first request."""
         assert self._endpoint is not None
-        keeps_body = self._keep_responses or self._has_events
+        keeps_body = self._keep_responses or self._events is not None
         response = ResponseReader(self._heads, keep_body=keeps_body)
         connection = _Connection(
             len(self._connections), self._reactor, self._endpoint, response
         )
         connection.is_plain = not keeps_body
         connection.finished = self._finished
-        if self._has_events:
+        connection.retried = self._retried
+        if self._events is not None:
             connection.events = EventWatch(
-                len(self._connections), self._replied, keep=self._keep_responses
+                len(self._connections),
+                self._replied,
+                self._events,
+                keep=self._keep_responses,
             )
         self._connections.append(connection)
 
@@ -119,16 +127,20 @@ class _Connection:
         "_first_ns",
         "_is_busy",
         "_is_whole_success",
+        "_payload",
         "_reactor",
         "_response",
         "_sent_ns",
         "_slot",
+        "_uses",
         "events",
         "finished",
         "is_plain",
+        "retried",
     )
 
     finished: OnEnd
+    retried: Callable[[int], None]
 
     def __init__(
         self, slot: int, reactor: Reactor, endpoint: Endpoint, response: ResponseReader
@@ -141,11 +153,14 @@ class _Connection:
         self.is_plain = False
         self._is_busy = False
         self._sent_ns = self._first_ns = 0
+        self._payload = b""
+        self._uses = 0  # requests on this connection
         self.events: EventWatch | None = None
 
     def connect(self) -> None:
         """Open the connection; raises TransportError."""
         if not self._channel.is_open:
+            self._uses = 0
             self._channel.connect()
 
     def close(self) -> None:
@@ -155,9 +170,12 @@ class _Connection:
     def send(self, payload: bytes) -> None:
         """Write a request, on a new connection if the old one is gone."""
         self._is_busy = True
+        self._payload = payload
         channel = self._channel
         if not channel.is_open:
+            self._uses = 0
             channel.begin_connect()
+        self._uses += 1
         self._sent_ns = now_ns()
         channel.write(payload)
 
@@ -191,6 +209,11 @@ class _Connection:
             self._finish(woke_ns)
         elif failure.kind == "connection refused":
             self._fail_later(failure)
+        elif self._is_busy and self._uses > 1 and not self._first_ns:
+            # The server closed a kept-alive connection while the request was on its
+            # way (RFC 9112 9.3.1); curl and Go's client send it again, too.
+            self.retried(self._slot)
+            self.send(self._payload)
         else:
             self.fail(failure, woke_ns)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from triton_kit.loadtest.record.generations import Generations
 from triton_kit.loadtest.record.histogram import Histogram
-from triton_kit.loadtest.request import TIMEOUT, Failure
+from triton_kit.loadtest.request import CANCELLED, TIMEOUT, Failure
 
 
 @dataclass(slots=True)
@@ -34,6 +35,8 @@ class Recording:
         retried: how often a request was sent again because its server had refused it
             unprocessed; it counts once all the same.
         errors: failed requests by kind; they are in no histogram.
+        cancelled: requests that the client cancelled on purpose; in no histogram.
+        generations: of successful requests to an LLM, their times and tokens.
         times: due, sent, first and last of every successful request, int64 arrays of
             shape (n, 4); only if the recorder keeps them.
         replied_at: of the same requests in the same order, when each of their responses
@@ -48,6 +51,8 @@ class Recording:
     responses: int = 0
     retried: int = 0
     errors: dict[str, ErrorTally] = field(default_factory=dict)
+    cancelled: int = 0
+    generations: Generations = field(default_factory=Generations)
     times: list[NDArray[np.int64]] = field(default_factory=list)
     replied_at: list[NDArray[np.int64]] = field(default_factory=list)
 
@@ -63,8 +68,8 @@ class Recording:
 
     @property
     def total(self) -> int:
-        """Requests that ended, successful or failed."""
-        return self.succeeded + self.failed
+        """Requests that ended: successful, failed or cancelled."""
+        return self.succeeded + self.failed + self.cancelled
 
     def merge(self, other: Recording) -> None:
         """Add another stretch of time, or another process, to this one."""
@@ -75,6 +80,8 @@ class Recording:
         self.between.merge(other.between)
         self.responses += other.responses
         self.retried += other.retried
+        self.cancelled += other.cancelled
+        self.generations.merge(other.generations)
         self.times += other.times
         self.replied_at += other.replied_at
         for kind, tally in other.errors.items():
@@ -125,12 +132,19 @@ class Recorder:
         """Keep when each response of a successful stream came."""
         self._recording.replied_at.append(np.array(came_ns, np.int64))
 
+    def generated(self, row: tuple[int, ...], body: bytes | None) -> None:
+        """Record the times and tokens of a successful generation."""
+        self._recording.generations.add(row, body)
+
     def retry(self) -> None:
         """Count that a request is sent again."""
         self._recording.retried += 1
 
     def fail(self, failure: Failure) -> None:
         """Record a request without a successful response."""
+        if failure.kind == CANCELLED:
+            self._recording.cancelled += 1
+            return
         tally = self._recording.errors.setdefault(
             failure.kind, ErrorTally(example=failure.detail)
         )
@@ -143,18 +157,20 @@ class Recorder:
 
     @property
     def finished(self) -> int:
-        """Requests that ended since then, successful or failed."""
-        return self.succeeded + self._recording.failed
+        """Requests that ended since then: successful, failed or cancelled."""
+        recording = self._recording
+        return self.succeeded + recording.failed + recording.cancelled
 
     @property
     def responses(self) -> int:
         """Everything the server sent since the last recording was taken.
 
-        Every response of a stream counts; requests that timed out do not.
+        Every response of a stream counts; requests that the client gave up do not.
         """
         timeouts = self._recording.errors.get(TIMEOUT)
         late = timeouts.count if timeouts else 0
-        return self.finished - late + self._recording.responses
+        ended = self.finished - late - self._recording.cancelled
+        return ended + self._recording.responses
 
     def take(self) -> Recording:
         """Return what was recorded since the last time, and start anew."""

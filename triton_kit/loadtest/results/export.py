@@ -20,6 +20,9 @@ _SERVER_COLUMNS = {
 }
 
 
+# As perf_analyzer names them.
+_OPENAI_PATHS = {"chat": "v1/chat/completions", "completions": "v1/completions"}
+
 # Column -> the gauge that it shows, which level of it, and the format of its number.
 _GPU_COLUMNS = {
     "Avg GPU Utilization": ("nv_gpu_utilization", "mean", "g"),
@@ -43,6 +46,8 @@ def as_csv(result: PerfResult, *, verbose: bool = False) -> str:
     rows = []
     for run in result.runs:
         row = {"Concurrency" if is_closed else "Request Rate": f"{_level(run):g}"}
+        if result.spec.get("sweep"):
+            row |= _variant(run)
         row |= {"Inferences/Second": f"{run.throughput:.3f}"}
         if has_replies:
             row |= {"Response Throughput": f"{_replies_per_s(run):.3f}"}
@@ -57,6 +62,13 @@ def as_csv(result: PerfResult, *, verbose: bool = False) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _variant(run: Run) -> dict[str, str]:
+    """Return what tells the runs of a sweep apart, beside the load."""
+    which = run.figures.which
+    shapes = (f"{name}:{'x'.join(map(str, s))}" for name, s in which["shapes"].items())
+    return {"Batch Size": str(which["batch_size"]), "Shapes": " ".join(shapes)}
 
 
 def _level(run: Run) -> float:
@@ -137,11 +149,12 @@ def as_profile(result: PerfResult) -> str:
     """
     shift_ns = time.time_ns() - time.monotonic_ns()
     experiments = [_experiment(run, shift_ns) for run in result.runs]
+    endpoint = _OPENAI_PATHS.get(result.spec["transport"]["endpoint"], "")
     document = {
         "experiments": experiments,
         "version": result.environment["triton_kit"],
-        "service_kind": "triton",
-        "endpoint": "",
+        "service_kind": "openai" if endpoint else "triton",
+        "endpoint": endpoint,
     }
     return json.dumps(document) + "\n"
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.stats import ModelStats
+from triton_kit.loadtest.results.generation import GenerationFigures
 from triton_kit.loadtest.results.run import Run, Runs
+from triton_kit.loadtest.results.slo import RATES
 from triton_kit.loadtest.results.units import duration, rate
 
 _LONGEST_EXAMPLE = 200
@@ -31,7 +33,8 @@ def remarks(result: Runs) -> list[str]:
         for run, objectives in zip(result.runs, result.objectives, strict=False)
         for row in objectives
     ]
-    asked_s = result.spec.get("warm_up_s", 0.0)
+    is_counted = result.spec.get("warm_up_requests")
+    asked_s = 0.0 if is_counted else result.spec.get("warm_up_s", 0.0)
     lines += [
         f"{run.name}: warm-up of {run.warm_up_s:.3g} s instead of {asked_s:g} s, until "
         "two windows agreed"
@@ -96,6 +99,9 @@ def _stages(stats: ModelStats) -> str:
 
 def _replies(run: Run) -> Iterator[str]:
     recording: Recording = run.recording
+    if run.generation is not None:
+        yield from _tokens(run.generation)
+        return
     if not recording.responses:
         return
     parts = [f"{recording.responses} responses"]
@@ -111,6 +117,25 @@ def _replies(run: Run) -> Iterator[str]:
 def _gpus(run: Run) -> Iterator[str]:
     for gpu in run.gpus:
         yield str(gpu)
+
+
+def _tokens(figures: GenerationFigures) -> Iterator[str]:
+    """Say how many tokens a request has and what counted them, and what was good."""
+    tokens = figures.output_tokens
+    if len(tokens):
+        text = f"{tokens.mean():.4g} output tokens per request"
+        if len(figures.input_tokens):
+            text += f", {figures.input_tokens.mean():.4g} input tokens"
+        counted = f"counted by {' and '.join(figures.counted_by)}"
+        gap = duration(figures.icl.quantile_ns(0.5))
+        yield f"{text} ({counted}); a chunk every {gap} (p50)"
+    if figures.good_share is not None and figures.good_per_s is not None:
+        yield (
+            f"goodput {rate(figures.good_per_s)} requests/s: "
+            f"{100 * figures.good_share:.3g} % of them keep the bounds of --slo"
+        )
+    if figures.cancelled:
+        yield f"{figures.cancelled} requests cancelled by the client"
 
 
 def _metrics(run: Run) -> Iterator[str]:
@@ -135,7 +160,8 @@ def _objective(row: Mapping[str, Any]) -> str:
     elif text.startswith("errors"):
         shown = f"{100 * value:.3g} %"
     else:
-        shown = rate(value) if text.startswith("throughput") else duration(1e3 * value)
+        is_rate = text.startswith(RATES)
+        shown = rate(value) if is_rate else duration(1e3 * value)
     return f"{verb} {text}: {shown}"
 
 

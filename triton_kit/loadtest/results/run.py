@@ -11,6 +11,7 @@ from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.figures import Figures, quantiles_us
+from triton_kit.loadtest.results.generation import GenerationFigures
 from triton_kit.loadtest.results.gpus import GpuUse, gpu_uses
 from triton_kit.loadtest.results.verdict import Verdict
 
@@ -36,6 +37,7 @@ class Run:
         levels: the figures of each level of a periodic load, or of each stage.
         ended_early: why the run ended before its time, if it did.
         warm_up_s: how long the load ran before it was measured.
+        generation: tokens and their times, of a load on a language model.
     """
 
     figures: Figures
@@ -52,6 +54,7 @@ class Run:
     levels: tuple[Figures, ...] = ()
     ended_early: str | None = None
     warm_up_s: float = 0.0
+    generation: GenerationFigures | None = None
 
     @property
     def name(self) -> str:
@@ -131,6 +134,7 @@ class Run:
             "server": [model.as_json() for model in self.server],
             "gpus": [gpu.as_json() for gpu in self.gpus],
             "metrics": list(self.metrics),
+            "generation": self.generation and self.generation.as_json(),
             "models": [{**part.which, **part.as_json()} for part in self.models],
             "servers": [{**part.which, **part.as_json()} for part in self.servers],
             "levels": [{**part.which, **part.as_json()} for part in self.levels],

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from triton_kit.loadtest.record.histogram import Histogram
 from triton_kit.loadtest.results.figures import Figures
+from triton_kit.loadtest.results.generation import GenerationFigures
 from triton_kit.loadtest.results.remarks import remarks
 from triton_kit.loadtest.results.run import Run, Runs
 from triton_kit.loadtest.results.units import duration, rate
@@ -70,6 +72,10 @@ def _energy(run: Run) -> str:
     return f"{1e3 * sum(found):.3g}" if found else "-"
 
 
+_OF_EVERY_LOAD = (
+    *("lag p50/p99", "requests", "errors", "client us/req", "server CPU", "GPU"),
+    "verdict",
+)
 # The order of the columns. The rank is the documented order in which they go.
 COLUMNS = (
     Column(head="load", rank=0, of_figures=lambda f: f.name),
@@ -99,13 +105,50 @@ COLUMNS = (
 )
 
 
+def _of_tokens(
+    head: str, rank: int, cell: Callable[[GenerationFigures], str]
+) -> Column:
+    def of_run(run: Run) -> str:
+        return "-" if run.generation is None else cell(run.generation)
+
+    return Column(head=head, rank=rank, of_run=of_run)
+
+
+def _quantile(histogram: Histogram, share: float) -> str:
+    return duration(histogram.quantile_ns(share)) if histogram.count else "-"
+
+
+def _goodput(figures: GenerationFigures) -> str:
+    return "-" if figures.good_per_s is None else rate(figures.good_per_s)
+
+
+# The same for loads on language models.
+GENERATION_COLUMNS = (
+    COLUMNS[0],
+    Column(head="req/s", rank=0, of_figures=lambda f: rate(f.requests_per_s)),
+    _of_tokens("tokens/s", 0, lambda g: rate(g.tokens_per_s)),
+    _of_tokens("TTFT p50", 5, lambda g: _quantile(g.ttft, 0.5)),
+    _of_tokens("TTFT p95", 3, lambda g: _quantile(g.ttft, 0.95)),
+    _of_tokens("TTFT p99", 0, lambda g: _quantile(g.ttft, 0.99)),
+    _of_tokens("ITL p50", 5, lambda g: _quantile(g.itl, 0.5)),
+    _of_tokens("ITL p95", 3, lambda g: _quantile(g.itl, 0.95)),
+    _of_tokens("ITL p99", 0, lambda g: _quantile(g.itl, 0.99)),
+    _latency("latency p50", 6, 0.5),
+    _latency("latency p99", 4, 0.99),
+    _of_tokens("goodput/s", 1, _goodput),
+    *(column for column in COLUMNS if column.head in _OF_EVERY_LOAD),
+)
+
+
 def fitting_rows(result: Runs, width: int | None) -> list[list[str]]:
     """Return heads and rows, with as many columns as `width` characters hold.
 
     A run has a row, and below it one for each of its parts.
     """
     has_gpus = any(run.gpus for run in result.runs)
-    columns = [c for c in COLUMNS if has_gpus or not c.head.startswith("GPU")]
+    is_generation = any(run.generation for run in result.runs)
+    known = GENERATION_COLUMNS if is_generation else COLUMNS
+    columns = [c for c in known if has_gpus or not c.head.startswith("GPU")]
     while True:
         rows = [[column.head for column in columns], *_rows(result, columns)]
         highest = max(column.rank for column in columns)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from triton_kit.loadtest.llm.source import usage_reader
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
+from triton_kit.loadtest.loops.generations import Cancellations, GenerationWatch
 from triton_kit.loadtest.loops.load import Load
 from triton_kit.loadtest.loops.loop_setup import LoopSetup, WorkerShare
 from triton_kit.loadtest.loops.observed import (
@@ -22,6 +25,7 @@ from triton_kit.loadtest.loops.observed import (
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.sequences import SequenceSource
 from triton_kit.loadtest.loops.tracker import RequestTracker
+from triton_kit.loadtest.net.clock import ns
 from triton_kit.loadtest.net.open_files import raise_open_file_limit, require_open_files
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.transport import Transport
@@ -46,6 +50,7 @@ class LocalLoadGenerator:
     source: RequestSource
     is_stream: bool = False
     share: WorkerShare = field(default_factory=WorkerShare)
+    prompts: Iterator[Request] | None = None
 
     @property
     def processes(self) -> list[int]:
@@ -56,13 +61,12 @@ class LocalLoadGenerator:
         """Return the loop that sends `load`."""
         spec, share = self.spec, self.share
         tracker = RequestTracker(keep_times=spec.keep_times)
-        sequences = spec.sequences
-        most = share.of(sequences.at_a_time if sequences else spec.most_in_flight)
+        most = share.of(self._most_in_flight())
         return load.loop(
             LoopSetup(
                 reactor=self.reactor,
                 transport=self._observed(tracker, load),
-                requests=self._requests(),
+                requests=self.prompts or self.source.requests,
                 sequence_source=self._sequence_source(),
                 tracker=tracker,
                 # Requests beyond the system's limit of connections wait, which counts.
@@ -74,21 +78,25 @@ class LocalLoadGenerator:
             )
         )
 
-    def _requests(self) -> Sequence[Request]:
-        """Return every Nth request; enough rounds that every process has the order."""
-        index, count = self.share.index, self.share.count
-        return ([*self.source.requests] * count)[index::count]
+    def _most_in_flight(self) -> int:
+        """Return how many requests an open loop of all processes keeps in flight."""
+        spec = self.spec
+        if self.source.sessions is not None and spec.generation is not None:
+            return spec.generation.sessions
+        return spec.sequences.at_a_time if spec.sequences else spec.most_in_flight
 
     def _sequence_source(self) -> SequenceSource | None:
         """Return the sequences of this process's slots, with ids of their own."""
         source, share = self.source.sequence_source, self.share
+        if self.source.sessions is not None:
+            return self.source.sessions
         if source is None or share.count == 1:
             return source
         return lambda slot: source(slot * share.count + share.index)
 
     def _observed(self, tracker: RequestTracker, load: Load) -> Transport:
         """Return the transport, with observers in front where the load needs them."""
-        observers: list[Observer] = []
+        observers: list[Observer] = [*self._generation_observers(tracker)]
         if self.source.check is not None:
             observers.append(ResponseChecks(self.source.check))
         parts: list[tuple[str, int, PartOf]] = [
@@ -110,6 +118,33 @@ class LocalLoadGenerator:
         if not observers:
             return self.transport
         return ObservedTransport(self.transport, observers)
+
+    def _generation_observers(self, tracker: RequestTracker) -> Iterator[Observer]:
+        """Yield what a load on a language model needs to see."""
+        spec, generation = self.spec, self.spec.generation
+        if generation is None:
+            return
+        yield GenerationWatch(
+            tracker, usage_reader(spec), keep_bodies=generation.tokenizer is not None
+        )
+        if self.source.sessions is not None:
+            yield self.source.sessions
+        if generation.cancelled_share:
+            yield Cancellations(
+                self.reactor,
+                self.transport,
+                share=generation.cancelled_share,
+                after_ns=ns(generation.cancel_after_s),
+                seed=spec.seed + self.share.index,
+            )
+
+
+def _share_of_source(source: RequestSource, share: WorkerShare) -> RequestSource:
+    """Return every Nth request; enough rounds that every process has the order."""
+    index, count = share.index, share.count
+    requests = ([*source.requests] * count)[index::count]
+    sessions = source.sessions and source.sessions.of_process(index, count)
+    return replace(source, requests=requests, sessions=sessions)
 
 
 def _require_connections(spec: PerfSpec, share: WorkerShare) -> None:
@@ -145,9 +180,13 @@ def open_generator(
     _require_connections(spec, share)
     weights = [model.weight for model in spec.models]
     source = encode_all_requests(models, weights, seed=spec.seed)
+    source = _share_of_source(source, share)
+    keep = source.check is not None or spec.generation is not None
+    # The prompts of the warm-up are not sent again: they are in the server's cache.
+    prompts = itertools.cycle(source.requests) if spec.generation else None
     with (
         Reactor(spin_ns=_awake_ns(spec)) as reactor,
-        models.transport(reactor, keep=source.check is not None) as transport,
+        models.transport(reactor, keep=keep) as transport,
         _without_garbage_collection(),
     ):
         yield LocalLoadGenerator(
@@ -157,6 +196,7 @@ def open_generator(
             source,
             is_stream=models.protocol.is_stream,
             share=share,
+            prompts=prompts,
         )
 
 

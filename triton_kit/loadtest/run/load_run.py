@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
+from triton_kit.loadtest.llm.source import token_counter
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.load import Load
 from triton_kit.loadtest.loops.load_loop import LoadLoop
@@ -96,15 +97,30 @@ class LoadRun:
             self.was_interrupted = True
         if self._metrics:
             self._measured.metrics = self._metrics.summary()
+        self._count_tokens()
         return summarize(self._spec, self._load, self._measured)
 
+    def _count_tokens(self) -> None:
+        """Count the tokens of responses without usage, now that no request waits."""
+        count = token_counter(self._spec)
+        if count is None:
+            return
+        recordings = [window.recording for window in self._measured.windows]
+        for recording in (*recordings, self._measured.tail.whole):
+            recording.generations.count_tokens(count)
+
     def _warm_up(self) -> None:
-        if not self._spec.warm_up_s:
+        count = self._spec.warm_up_requests
+        if not (self._spec.warm_up_s or count):
             return
         start_ns = self._end_ns = now_ns()
         with self._ticking():
-            self._loop.begin()
-            self._run_until_warm(start_ns)
+            self._loop.begin(count=count)
+            if count is None:
+                self._run_until_warm(start_ns)
+            else:
+                self._run_until(self._deadline_ns)
+                self._end_ns = now_ns()
             self._measured.warm_up_s = (self._end_ns - start_ns) / NS_PER_S
             self._drain()
         if not self._measured.ended_early:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
+from triton_kit.loadtest.inputs.shapes import input_shapes
 from triton_kit.loadtest.loops.load import Load
 from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import NEVER
@@ -26,8 +28,12 @@ from triton_kit.loadtest.run.served_models import ServedModels, fetch_served_mod
 from triton_kit.loadtest.run.sweep import SEARCHES, Search, is_met
 from triton_kit.loadtest.run.worker_pool import WorkerPool, start_workers
 from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.loadtest.sweep_spec import Variant
 from triton_kit.triton.address import shown
 from triton_kit.triton.model import ModelInfo
+
+# Reports the status of a load, after the runs before it.
+Report = Callable[[tuple[Run, ...], Load, LoadStatus], None]
 
 
 def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult:
@@ -46,21 +52,82 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         SpecError: the server has no such model, or it takes no such request.
         ServerError: the model is not ready.
     """
-    with fetch_served_models(spec) as models:
-        spec = models.spec
-        if metrics := metrics_watch(spec):
-            metrics.scrape()  # an endpoint that is none is an error before the load
-        many = spec.processes > 1
-        with start_workers(spec) if many else open_generator(spec, models) as generator:
-            runs, was_interrupted = _runs(spec, models, generator, on_progress)
+    variants = spec.variants
+    limit_s = spec.time_limit_s
+    deadline_ns = NEVER if limit_s is None else now_ns() + ns(limit_s)
+    groups: list[tuple[Run, ...]] = []  # the runs of each variant
+    was_interrupted = False
+    models: ServedModels | None = None
+    for variant in variants:
+        is_first = models is None
+        report = partial(_report, on_progress, spec, tuple(chain(*groups)))
+        with fetch_served_models(spec.of_variant(variant)) as models:
+            if is_first:
+                _check_before(models, variants)
+            found, was_interrupted = _measure_variant(models, report, deadline_ns)
+        name = variant.name(variants)
+        groups.append(tuple(_described(run, variant, name) for run in found))
+        if was_interrupted or any(run.ended_early for run in found):
+            break
+    assert models is not None
+    return _result(spec, models, groups, was_interrupted=was_interrupted)
+
+
+def _check_before(models: ServedModels, variants: Sequence[Variant]) -> None:
+    """Check what would otherwise fail after the first load, and lose its results.
+
+    Raises:
+        SpecError: a model does not take a batch size, or a shape.
+        TransportError: there are no metrics to read.
+    """
+    if metrics := metrics_watch(models.spec):
+        metrics.scrape()
+    if len(variants) > 1:
+        model = models.each[0].model
+        for variant in variants:
+            size = variant.batch_size
+            model.check_batch_size(size)
+            input_shapes(model, variant.shapes, batch_size=size, may_vary=True)
+
+
+def _measure_variant(
+    models: ServedModels, report: Report, deadline_ns: int
+) -> tuple[tuple[Run, ...], bool]:
+    """Measure every load with one batch size and shape."""
+    spec = models.spec
+    many = spec.processes > 1
+    with start_workers(spec) if many else open_generator(spec, models) as generator:
+        return _runs(models, generator, report, deadline_ns)
+
+
+def _described(run: Run, variant: Variant, name: str) -> Run:
+    """Say in the result of a run which batch size and shapes it had."""
+    figures = run.figures
+    which = {
+        **figures.which,
+        "batch_size": variant.batch_size,
+        "shapes": {tensor: list(shape) for tensor, shape in variant.shapes.items()},
+    }
+    title = f"{figures.name}, {name}" if name else figures.name
+    return replace(run, figures=replace(figures, which=which, name=title))
+
+
+def _result(
+    spec: PerfSpec,
+    models: ServedModels,
+    groups: Sequence[tuple[Run, ...]],
+    *,
+    was_interrupted: bool,
+) -> PerfResult:
+    runs = tuple(chain(*groups))
     # A run that was interrupted says nothing about its load.
-    whole = runs[:-1] if was_interrupted else runs
+    whole = [*groups[:-1], groups[-1][:-1] if was_interrupted else groups[-1]]
     enough = all if spec.search == "every" else any
     described = [_model_as_json(served.model) for served in models.each]
     names = ", ".join(served.model.name for served in models.each)
     return PerfResult(
         runs=runs,
-        spec=_spec_as_json(spec, runs),
+        spec=_spec_as_json(replace(spec, sequences=models.spec.sequences), groups[0]),
         server=asdict(models.server),
         model=described[0] if len(described) == 1 else {"name": names},
         models=described,
@@ -68,19 +135,24 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         was_interrupted=was_interrupted,
         objectives=tuple(as_json(spec.slo, run) for run in runs),
         highest_load_met=_highest_met(spec, whole),
-        meets_slo=enough(not missed(spec.slo, run) for run in whole),
-        is_failing=any(run.ended_early for run in whole)
-        or not enough(not run.verdict.is_failing for run in whole),
+        meets_slo=all(
+            enough(not missed(spec.slo, run) for run in group) for group in whole
+        ),
+        is_failing=any(run.ended_early for run in chain(*whole))
+        or not all(
+            enough(not run.verdict.is_failing for run in group) for group in whole
+        ),
     )
 
 
 def _runs(
-    spec: PerfSpec,
     models: ServedModels,
     generator: LocalLoadGenerator | WorkerPool,
-    on_progress: OnProgress | None,
+    report: Report,
+    deadline_ns: int,
 ) -> tuple[tuple[Run, ...], bool]:
     """Measure one load after another; the second is whether that was interrupted."""
+    spec = models.spec
     watch = CpuWatch(
         [server.address for server in spec.servers],
         generator.processes,
@@ -88,16 +160,13 @@ def _runs(
     )
     stats = StatsWatch(models, models.names)
     plan = SEARCHES[spec.search](spec.loads, spec.slo)
-    loads = len(spec.loads) if spec.search == "every" else None
     load = next(plan, None)
     runs: list[Run] = []
-    limit_s = spec.time_limit_s
-    deadline_ns = NEVER if limit_s is None else now_ns() + ns(limit_s)
     while load is not None:
-        report = partial(_report, on_progress, load, tuple(runs), loads)
+        on_status = partial(report, tuple(runs), load)
         loop = generator.open_loop(load)
         load_run = LoadRun(
-            spec, load, generator.reactor, loop, watch, stats, report, deadline_ns
+            spec, load, generator.reactor, loop, watch, stats, on_status, deadline_ns
         )
         runs.append(load_run.run())
         if load_run.was_interrupted or runs[-1].ended_early:
@@ -106,13 +175,16 @@ def _runs(
     return tuple(runs), False
 
 
-def _highest_met(spec: PerfSpec, runs: tuple[Run, ...]) -> str | None:
-    """Return the name of the highest load that a search found."""
+def _highest_met(spec: PerfSpec, groups: Sequence[tuple[Run, ...]]) -> str | None:
+    """Return the name of the highest load that a search found, for each variant."""
     if spec.search == "every":
         return None
-    met = {run.name for run in runs if is_met(spec.slo, run)}
-    names = [str(load) for load in spec.loads if str(load) in met]
-    return names[-1] if names else None
+    found = []
+    for runs in groups:
+        met = {str(run.load): run.name for run in runs if is_met(spec.slo, run)}
+        loads = [str(load.as_json()) for load in spec.loads]
+        found += [met[load] for load in loads if load in met][-1:]
+    return "; ".join(found) or None
 
 
 def _after(plan: Search, run: Run) -> Load | None:
@@ -124,15 +196,20 @@ def _after(plan: Search, run: Run) -> Load | None:
 
 def _report(
     on_progress: OnProgress | None,
-    load: Load,
+    spec: PerfSpec,
+    before: tuple[Run, ...],
     runs: tuple[Run, ...],
-    loads: int | None,
+    load: Load,
     status: LoadStatus,
 ) -> None:
-    if on_progress is not None:
-        on_progress(
-            Progress(load=load, index=len(runs), loads=loads, runs=runs, status=status)
-        )
+    """Report progress; `before` are the runs of earlier variants."""
+    if on_progress is None:
+        return
+    count = len(spec.loads) * len(spec.variants) if spec.search == "every" else None
+    done = (*before, *runs)
+    on_progress(
+        Progress(load=load, index=len(done), loads=count, runs=done, status=status)
+    )
 
 
 def _spec_as_json(spec: PerfSpec, runs: Sequence[Run]) -> dict[str, Any]:
@@ -144,6 +221,7 @@ def _spec_as_json(spec: PerfSpec, runs: Sequence[Run]) -> dict[str, Any]:
         "samples": {name: list(rows.shape) for name, rows in spec.samples.items()},
         "loads": [load.as_json() for load in loads],
         "connections": spec.connections if spec.protocol == "grpc" else None,
+        "generation": spec.generation and spec.generation.as_json(),
         "slo": [objective.text for objective in spec.slo],
         # Their values may be secrets.
         "headers": sorted(spec.headers),

@@ -22,6 +22,8 @@ from triton_kit.loadtest.inputs.data import (
 )
 from triton_kit.loadtest.inputs.shapes import input_shapes
 from triton_kit.loadtest.inputs.steps import InputStep, batches, shape_of
+from triton_kit.loadtest.llm.sessions import Sessions
+from triton_kit.loadtest.llm.source import encode_generations
 from triton_kit.loadtest.loops.observed import ResponseCheck
 from triton_kit.loadtest.loops.sequences import SequenceSource, make_sequence_source
 from triton_kit.loadtest.request import Parameter, Request
@@ -44,12 +46,14 @@ class RequestSource:
         source: the requests of each slot, where there are.
         check: compares responses with expected ones, where those are known.
         part_of: whose request each is, where there are several models.
+        sessions: conversations with a language model, if they have several turns.
     """
 
     requests: Sequence[Request]
     sequence_source: SequenceSource | None = None
     check: ResponseCheck | None = None
     part_of: Mapping[Request, int] = field(default_factory=dict)
+    sessions: Sessions | None = None
 
 
 def encode_requests(
@@ -60,6 +64,9 @@ def encode_requests(
     Raises:
         SpecError: the data, the shapes or the batch do not fit the model.
     """
+    if spec.generation is not None:
+        found = encode_generations(spec, model, protocol)
+        return RequestSource(requests=found.requests, sessions=found.sessions)
     model.check_batch_size(spec.batch_size)
     if model.is_sequence and spec.sequences is None:
         raise SpecError(

@@ -241,6 +241,7 @@ def _in_turn(sources: Sequence[RequestSource]) -> RequestSource:
     """
     of_slots = [s.sequence_source for s in sources if s.sequence_source is not None]
     checks = [source.check for source in sources]
+    sessions = [source.sessions for source in sources if source.sessions is not None]
     groups = zip(*(source.requests for source in sources), strict=True)
     return RequestSource(
         requests=[request for group in groups for request in group],
@@ -250,6 +251,7 @@ def _in_turn(sources: Sequence[RequestSource]) -> RequestSource:
         check=_MixedResponseCheck(checks, lambda request: request.server)
         if any(checks)
         else None,
+        sessions=sessions[0].with_servers(sessions[1:]) if sessions else None,
     )
 
 

@@ -14,8 +14,12 @@ from triton_kit.loadtest.record.recorder import Recording, Snapshot
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.figures import Figures
+from triton_kit.loadtest.results.generation import (
+    GenerationFigures,
+    generation_figures,
+)
 from triton_kit.loadtest.results.run import Run
-from triton_kit.loadtest.results.slo import allowed_failed
+from triton_kit.loadtest.results.slo import allowed_failed, request_bounds_ns
 from triton_kit.loadtest.results.verdict import Pace, judge
 from triton_kit.loadtest.spec import PerfSpec
 
@@ -35,7 +39,6 @@ class Measurement:
         send_rate: requests per second that an open loop sent; None for a closed one.
         has_ended: whether the load had an end of its own, as a trace has.
         ended_early: why the run ended before its time, if it did.
-        warm_up_s: how long the load ran before it was measured.
         warm_up_s: how long the load ran before it was measured.
     """
 
@@ -87,6 +90,7 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
         or _figures_of_stages(spec, load, parts),
         ended_early=measured.ended_early,
         warm_up_s=measured.warm_up_s,
+        generation=_generation(spec, used, figures),
         verdict=judge(
             why_unstable=_why_unstable(spec, load, measured),
             cpu=cpu,
@@ -101,6 +105,21 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
                 size for stats in measured.server for size in stats.first_batch_sizes
             ],
         ),
+    )
+
+
+def _generation(
+    spec: PerfSpec, windows: Sequence[Window], figures: Figures
+) -> GenerationFigures | None:
+    """Return the figures of tokens, of a load on a language model."""
+    if spec.generation is None:
+        return None
+    return generation_figures(
+        [window.recording for window in windows],
+        figures.recording,
+        figures.window_s,
+        request_bounds_ns(spec.slo),
+        has_tokenizer=spec.generation.tokenizer is not None,
     )
 
 
@@ -122,7 +141,10 @@ def _why_unstable(spec: PerfSpec, load: Load, measured: Measurement) -> str | No
 def _without_requests(windows: Sequence[Window]) -> str | None:
     if not windows or any(window.recording.total for window in windows):
         return None
-    return "no request ended in the measured time"
+    return (
+        "no request ended in the measured time: measure longer (-p), or to the end of "
+        "N requests (--request-count N)"
+    )
 
 
 def _pace(load: Load, windows: Sequence[Window]) -> Pace | None:

@@ -35,14 +35,14 @@ def binary(loads: Sequence[Load], objectives: tuple[Objective, ...]) -> Search:
     """Find the highest of ascending loads that meets the objectives.
 
     Assumes that a server that meets them at one load meets them at every lower load.
-    Throughput is the exception: if that alone is too low, a higher load may have more.
+    Rates are the exception: if those alone are too low, a higher load may have more.
     """
     low, high = 0, len(loads) - 1
     while low <= high:
         middle = (low + high) // 2
         run = yield loads[middle]
-        misses = {objective.what for objective in missed(objectives, run)}
-        if misses - {"throughput"} or run.verdict.is_failing:
+        misses = missed(objectives, run)
+        if not all(o.is_rate for o in misses) or run.verdict.is_failing:
             high = middle - 1
         else:
             low = middle + 1

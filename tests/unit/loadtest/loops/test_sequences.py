@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.sequences import Sequences, make_sequence_source
+from triton_kit.loadtest.option_texts import parse_parameter
 from triton_kit.loadtest.request import Request
-from triton_kit.loadtest.spec import parse_parameter
 
 
 def walk(sequences, slot, count, streams=()):

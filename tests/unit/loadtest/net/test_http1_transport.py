@@ -149,6 +149,45 @@ def test_a_server_that_closes_after_each_response_is_reconnected():
     assert (recording.succeeded, recording.failed) == (20, 0)
 
 
+def test_a_server_that_closes_after_each_response_unannounced_costs_no_request():
+    def script(peer, _index):
+        peer.read_http()
+        peer.send(ANSWER)
+
+    recording = load(script, count=50, concurrency=2)
+
+    assert (recording.succeeded, recording.failed) == (50, 0)
+    assert recording.retried > 0
+
+
+def test_a_request_that_a_used_connection_loses_goes_out_again_only_once():
+    def script(peer, index):
+        for number in range(2):
+            peer.read_http()
+            if index or number:
+                peer.reset()
+                return
+            peer.send(ANSWER)
+
+    recording = load(script, count=2)
+
+    assert (recording.succeeded, recording.failed) == (1, 1)
+    assert recording.retried == 1
+
+
+def test_half_a_response_on_a_used_connection_is_a_failure():
+    def script(peer, index):
+        while peer.read_http():
+            peer.send(ANSWER)
+            peer.read_http()
+            peer.send(ANSWER[:-1])
+            return
+
+    recording = load(script, count=2)
+
+    assert (recording.succeeded, recording.failed, recording.retried) == (1, 1, 0)
+
+
 def test_a_silent_server_costs_a_timeout_and_nothing_else():
     def script(peer, index):
         while peer.read_http():

@@ -1,0 +1,1 @@
+"""Prompts become requests to a language model; sessions become conversations."""
