@@ -77,8 +77,8 @@ def test_time_to_first_token_counts_from_the_due_time():
         )
     ttft = result.runs[0].generation.ttft
 
-    assert ttft.min_ns / NS_PER_MS == pytest.approx(50, abs=BOUND_MS)
-    assert ttft.max_ns / NS_PER_MS == pytest.approx(50 + 9 * 25, rel=0.2)
+    assert 49.5 <= ttft.min_ns / NS_PER_MS <= 50 + 4 * BOUND_MS
+    assert 50 + 9 * 25 - 1 <= ttft.max_ns / NS_PER_MS <= 1.4 * (50 + 9 * 25)
 
 
 def test_usage_counts_before_chunks():
