@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from nginx import nginx
+from tls_fixtures import make_certificate
 
 from triton_kit.errors import SpecError, TransportError
 from triton_kit.loadtest.generation_spec import GenerationSpec, Lengths
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import ClosedLoad, PerfSpec
 from triton_kit.loadtest.transport_spec import TransportSpec
+from triton_kit.triton.tls import Tls
 
 pytestmark = pytest.mark.server
 
@@ -158,6 +161,27 @@ def test_a_key_and_a_model_are_checked(python, tmp_path):
 
     assert measured.errors == 0
     assert "HTTP 401" in str(caught.value)
+
+
+def test_tokens_come_one_by_one_through_a_tls_gateway(server, tmp_path):
+    certificate, key = make_certificate(tmp_path)
+    gateway = f"""
+    ssl_certificate {certificate}; ssl_certificate_key {key};
+    location /llm/ {{ proxy_pass {server}/; proxy_buffering off; }}
+    location / {{ return 404 'no such route'; }}
+    """
+    tls = Tls(authorities=str(certificate))
+    transport = TransportSpec(endpoint="chat", tls=tls)
+    with nginx(tmp_path, gateway, listen="ssl") as url:
+        url = url.replace("127.0.0.1", "https://localhost")
+        [measured] = run(f"{url}/llm", transport=transport).runs
+        lost = run(url, transport=transport, request_count=2)
+    [(kind, tally)] = lost.runs[0].recording.errors.items()
+
+    assert measured.recording.errors == {}
+    assert measured.generation.ttft.mean_ns < measured.recording.latency.mean_ns
+    assert measured.generation.output_tokens.tolist() == [8] * 30
+    assert (kind, tally.example) == ("HTTP 404", "no such route")
 
 
 def test_the_commands_of_the_page_work(server, tmp_path):

@@ -253,6 +253,27 @@ def test_load_processes_share_the_prompts():
     assert len(prompts) == 40
 
 
+@pytest.mark.parametrize("turns", [1, 3])
+def test_several_servers_share_the_prompts_and_keep_their_sessions(turns):
+    generation = GenerationSpec(
+        input_tokens=Lengths(mean=5), prompts=30, turns=Lengths(mean=turns)
+    )
+    with token_server() as (one, url), token_server() as (other, other_url):
+        result = run(
+            url, more_urls=(other_url,), generation=generation, request_count=24
+        )
+    [measured] = result.runs
+    counts = [
+        sum(len(asked["messages"]) == 2 * turn + 1 for _, asked in server.asked)
+        for server in (one, other)
+        for turn in range(turns)
+    ]
+
+    assert measured.recording.errors == {}
+    assert len(one.asked) == len(other.asked) == 12
+    assert counts == [12 // turns] * 2 * turns
+
+
 def test_goodput_counts_the_requests_that_keep_every_bound(tmp_path):
     """Of four requests, one has many tokens and is too long."""
     path = tmp_path / "prompts.jsonl"
