@@ -62,6 +62,25 @@ def test_a_stage_that_the_server_does_not_keep_up_with_is_named(loaded):
     assert not any(reason.startswith("stage 1") for reason in reasons)
 
 
+def test_requests_that_could_not_be_sent_are_errors_of_their_stage(loaded):
+    load = StagedLoad(stages=parse_stages("10/s:500ms,60/s:500ms"))
+    spec = PerfSpec(
+        url=loaded.http_url,
+        model="slow",
+        loads=(load,),
+        warm_up_s=0,
+        most_in_flight=1,
+        drain_within_s=0.2,
+    )
+
+    [run] = measure(spec).runs
+
+    first, second = run.levels
+    assert (first.recording.total, second.recording.total) == (5, 30)
+    assert second.recording.errors["no response"].count > 5
+    assert first.recording.failed == 0
+
+
 def test_the_command_runs_stages(loaded, tmp_path):
     words = ["perf", "-m", "mlp", "-u", loaded.http_url, "--warm-up", "0"]
     out = tmp_path / "out.json"

@@ -242,3 +242,31 @@ def test_grpcs_means_tls():
 
     assert spec.address.tls is not None
     assert spec.address.port == 8001
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tensor_format": "xml"}, "unknown tensor format"),
+        ({"tensor_format": "json", "shared_memory": "system"}, "JSON, and tensors in"),
+        ({"tensor_format": "binary", "endpoint": "generate"}, "takes plain JSON"),
+        ({"new_connection_every": 0}, "need 1 or more"),
+    ],
+)
+def test_transports_that_contradict_themselves_are_refused(changes, message):
+    with pytest.raises(SpecError, match=message):
+        TransportSpec(**changes)
+
+
+def test_a_form_of_tensors_is_for_http():
+    transport = TransportSpec(tensor_format="json")
+
+    with pytest.raises(SpecError, match="binary tensors only"):
+        PerfSpec(url="x", model="m", protocol="grpc", transport=transport)
+
+
+def test_memory_is_shared_with_one_server():
+    transport = TransportSpec(shared_memory="system")
+
+    with pytest.raises(SpecError, match="shared with one server, not with 2"):
+        PerfSpec(url="x", more_urls=("y",), model="m", transport=transport)

@@ -106,15 +106,15 @@ class PartRecorders:
         return failure
 
 
-def stage_of(tracker: RequestTracker, stages: Sequence[Stage]) -> PartOf:
-    """Return the function that tells the stage in which a request is due."""
+def stage_at(tracker: RequestTracker, stages: Sequence[Stage]) -> Callable[[int], int]:
+    """Return the function that tells the stage of a request that is due at a time."""
     ends_ns = [ns(end_s) for end_s in itertools.accumulate(s.length_s for s in stages)]
 
-    def part_of(slot: int, _request: Request) -> int:
-        since_ns = tracker.due_ns[slot] - tracker.start_ns
+    def stage(due_ns: int) -> int:
+        since_ns = due_ns - tracker.start_ns
         return min(bisect.bisect_right(ends_ns, since_ns), len(ends_ns) - 1)
 
-    return part_of
+    return stage
 
 
 class ConnectionRenewal:

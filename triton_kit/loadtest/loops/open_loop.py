@@ -162,7 +162,7 @@ class OpenLoop:
     def abandon(self, failure: Failure) -> None:
         """Give up what is in flight, and what was due and could not be sent."""
         while self._next_ns <= now_ns():
-            self.recorder.fail(failure)
+            self.tracker.fail_unsent(self._next_ns, failure)
             self._advance()
         self.finish(0)
         self.expire(now_ns(), failure)

@@ -23,6 +23,8 @@ class RequestTracker:
         parts: the same per model, server or stage, where `observed.PartRecorders`
             fills them.
         start_ns: when an open loop began.
+        stage_at: returns the stage of a request that is due at a time, where the parts
+            are stages.
         due_ns: of each slot's request; 0 where the slot is free.
         uncounted: slots whose request is recorded nowhere; its end frees no slot.
         finished: takes the end of a request, once a loop has asked to be handed back.
@@ -32,6 +34,7 @@ class RequestTracker:
         self.recorder = Recorder(keep_times=keep_times)
         self.parts: dict[str, list[Recorder]] = {}
         self.start_ns = 0
+        self.stage_at: Callable[[int], int] = lambda _due_ns: 0
         self.due_ns: list[int] = []
         self.uncounted: set[int] = set()
         self.finished: OnEnd
@@ -64,6 +67,12 @@ class RequestTracker:
         """Count a request that was refused unprocessed and goes out again."""
         if slot not in self.uncounted:
             self.recorder.retry()
+
+    def fail_unsent(self, due_ns: int, failure: Failure) -> None:
+        """Record that a request which was due could not even be sent."""
+        self.recorder.fail(failure)
+        if stages := self.parts.get("stage"):
+            stages[self.stage_at(due_ns)].fail(failure)
 
     def expire(self, transport: Transport, before_ns: int, failure: Failure) -> None:
         """Fail requests that were due before `before_ns` and have no response."""

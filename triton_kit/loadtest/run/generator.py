@@ -20,7 +20,7 @@ from triton_kit.loadtest.loops.observed import (
     PartRecorders,
     ReplyTimes,
     ResponseChecks,
-    stage_of,
+    stage_at,
 )
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.sequences import SequenceSource
@@ -99,6 +99,7 @@ class LocalLoadGenerator:
         observers: list[Observer] = [*self._generation_observers(tracker)]
         if self.source.check is not None:
             observers.append(ResponseChecks(self.source.check))
+        tracker.stage_at = stage_at(tracker, load.stages)
         parts: list[tuple[str, int, PartOf]] = [
             (
                 "model",
@@ -106,7 +107,11 @@ class LocalLoadGenerator:
                 lambda _slot, request: self.source.part_of[request],
             ),
             ("server", len(self.spec.servers), lambda _slot, request: request.server),
-            ("stage", len(load.stages), stage_of(tracker, load.stages)),
+            (
+                "stage",
+                len(load.stages),
+                lambda slot, _request: tracker.stage_at(tracker.due_ns[slot]),
+            ),
         ]
         observers += [
             PartRecorders(tracker, kind, count, part_of)

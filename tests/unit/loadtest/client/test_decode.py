@@ -149,3 +149,33 @@ def test_generate_is_held_against_what_was_expected(answer, kind):
     failure = check(request, answer)
 
     assert (failure.kind if failure else None) == kind
+
+
+@pytest.mark.parametrize("is_escaped", [True, False])
+def test_json_outputs_are_read_whether_their_text_is_escaped_or_not(is_escaped):
+    outputs = [
+        {"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [1.5, 2.5]},
+        {"name": "t", "datatype": "BYTES", "shape": [2], "data": ["ö", "€"]},
+    ]
+    outputs[0]["parameters"] = None
+    text = json.dumps({"outputs": outputs}, ensure_ascii=is_escaped)
+
+    found = decode.decode_http(text.encode())
+
+    np.testing.assert_array_equal(found["y"], Y)
+    assert found["t"].tolist() == ["ö".encode(), "€".encode()]
+
+
+def test_grpc_outputs_are_read_from_lists_where_there_are_no_bytes():
+    message = service_pb2.ModelInferResponse(model_name="m")
+    y = message.outputs.add(name="y", datatype="FP32", shape=[1, 2])
+    y.contents.fp32_contents.extend([1.5, 2.5])
+    text = message.outputs.add(name="t", datatype="BYTES", shape=[2])
+    text.contents.bytes_contents.extend([b"a", b"bc"])
+    message.outputs.add(name="none", datatype="INT64", shape=[0])
+
+    found = decode.decode_grpc(framed(message.SerializeToString()))
+
+    np.testing.assert_array_equal(found["y"], Y)
+    assert found["t"].tolist() == [b"a", b"bc"]
+    assert found["none"].shape == (0,)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tritonclient.http as oracle
 
+from triton_kit.errors import SpecError
 from triton_kit.loadtest.client.kserve_http import infer_request
 from triton_kit.loadtest.inputs.data import drawn_inputs, random_array
 from triton_kit.loadtest.inputs.draws import StringData, at_random
@@ -93,3 +94,57 @@ def test_the_same_seed_draws_the_same_inputs():
     for name, array in first.items():
         assert array.shape == (2, 5)
         assert (array == second[name]).all()
+
+
+def json_request(dtype, array, **parameters):
+    tensor = Tensor(name="x", dtype=data_type(dtype), shape=(-1,))
+    inputs = {"x": array}
+    request = infer_request(
+        ADDRESS,
+        model(tensor),
+        inputs,
+        inferences=1,
+        parameters=parameters,
+        is_json=True,
+    )
+    _, fields, body = split(request)
+    assert fields["Content-Type"] == "application/json"
+    assert "Inference-Header-Content-Length" not in fields
+    return json.loads(body)
+
+
+@pytest.mark.parametrize("dtype", SERVABLE, ids=lambda dtype: dtype.name)
+def test_json_carries_every_type_of_the_protocol(dtype):
+    array = random_array(dtype, (2, 3), np.random.default_rng(1))
+
+    [tensor] = json_request(dtype.name, array)["inputs"]
+
+    assert (tensor["name"], tensor["datatype"]) == ("x", dtype.name)
+    assert tensor["shape"] == [2, 3]
+    assert "parameters" not in tensor
+    if dtype.name == "BYTES":
+        assert [text.encode() for text in tensor["data"]] == array.ravel().tolist()
+    else:
+        back = np.array(tensor["data"], array.dtype).reshape(2, 3)
+        np.testing.assert_array_equal(back, array)
+
+
+def test_json_has_the_parameters_of_the_user_only():
+    array = np.zeros((1, 2), np.float32)
+
+    assert "parameters" not in json_request("FP32", array)
+    assert json_request("FP32", array, priority=1)["parameters"] == {"priority": 1}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "array", "message"),
+    [
+        ("BF16", np.zeros((1, 2), np.uint16), "BF16, which JSON cannot carry"),
+        ("FP32", np.array([[np.nan]], np.float32), "not finite"),
+        ("FP64", np.array([[np.inf]]), "not finite"),
+        ("BYTES", np.array([[b"\xff\xfe"]], np.object_), "no text"),
+    ],
+)
+def test_what_json_cannot_carry_is_refused(dtype, array, message):
+    with pytest.raises(SpecError, match=message):
+        json_request(dtype, array)
