@@ -156,12 +156,13 @@ class LoadRun:
             with self._ticking():
                 if self._load.levels:
                     self._measure_levels()
-                elif count is None and not self._load.stages:
+                elif self._load.stages:
+                    self._measure_stages()
+                elif count is None:
                     self._measure_windows()
                 else:
                     self._run_until(self._deadline_ns)
                     self._end_window()
-                    measured.has_ended = bool(self._load.stages)
             if self._loop.sent is not None:
                 length_s = (self._end_ns - self._start_ns) / NS_PER_S
                 measured.send_rate = self._loop.sent / length_s if length_s else 0.0
@@ -194,6 +195,16 @@ class LoadRun:
                 self._end_window()
             if self._measured.ended_early:
                 return
+
+    def _measure_stages(self) -> None:
+        """Measure until the last stage ends; later responses count as of a drain."""
+        length_s = sum(stage.length_s for stage in self._load.stages)
+        end_ns = min(self._deadline_ns, self._start_ns + ns(length_s))
+        try:
+            self._run_until(end_ns)
+        finally:
+            self._end_window()
+        self._measured.has_ended = True
 
     def _end_window(self) -> None:
         start_ns, self._end_ns = self._end_ns, now_ns()
