@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any  # Any: each option has its own type
 
 from triton_kit.cli.output import notice
@@ -78,56 +78,53 @@ def only_model(spec: PerfSpec) -> str:
 
 def _refuse_options_without_effect(options: Mapping[str, Any]) -> None:
     """Refuse an option, at another value than its default, that would do nothing."""
-    is_closed = (
-        all(
-            options[name] is None
-            for name in (
-                *("request_rate_range", "request_intervals", "request_times", "replay"),
-                "stages",
-            )
-        )
-        and not options["fixed_schedule"]
-    )
-    periodic = options["periodic_concurrency_range"]
-    if periodic is not None and options["interval_ms"] is not None:
-        raise SpecError(
-            f"-p {options['interval_ms']}, but a periodic load ends with its last "
-            "level",
-            hint="--request-period is the number of responses of a level",
-        )
-    if options["stages"] is not None and options["interval_ms"] is not None:
-        raise SpecError(
-            f"-p {options['interval_ms']}, but --stages says how long to measure",
-            hint="leave out -p",
-        )
-    for has_no_effect, name, needs in (
-        (
-            options["request_distribution"] != "constant"
-            and options["request_rate_range"] is None
-            and options["stages"] is None,
-            "--request-distribution",
-            "--request-rate-range or --stages",
-        ),
-        (
-            options["request_period"] != 10 and periodic is None,
-            "--request-period",
-            "--periodic-concurrency-range",
-        ),
-        (
-            options["precise"] and is_closed,
-            "--precise",
-            "--request-rate-range or another load with due times",
-        ),
-        (
-            options["most_in_flight"] != 1024 and is_closed,
-            "--max-in-flight",
-            "--request-rate-range or another load with due times",
-        ),
-        (
-            options["output_bytes"] is not None and options["shared_memory"] == "none",
-            "--output-shared-memory-size",
-            "--shared-memory",
-        ),
-    ):
+    _refuse_two_lengths(options)
+    for has_no_effect, name, needs in _needs(options):
         if has_no_effect:
             raise SpecError(f"{name} has no effect without {needs}")
+
+
+def _refuse_two_lengths(options: Mapping[str, Any]) -> None:
+    if options["interval_ms"] is None:
+        return
+    given = f"-p {options['interval_ms']}, but"
+    if options["periodic_concurrency_range"] is not None:
+        raise SpecError(
+            f"{given} a periodic load ends with its last level",
+            hint="--request-period is the number of responses of a level",
+        )
+    if options["stages"] is not None:
+        raise SpecError(
+            f"{given} --stages says how long to measure", hint="leave out -p"
+        )
+
+
+def _needs(options: Mapping[str, Any]) -> Iterator[tuple[bool, str, str]]:
+    """Yield whether an option has no effect, its name, and the option that it needs."""
+    due = ("request_rate_range", "request_intervals", "request_times", "replay")
+    is_closed = not options["fixed_schedule"] and all(
+        options[name] is None for name in (*due, "stages")
+    )
+    has_rate = (
+        options["request_rate_range"] is not None or options["stages"] is not None
+    )
+    due_times = "--request-rate-range or another load with due times"
+    yield (
+        options["request_distribution"] != "constant" and not has_rate,
+        "--request-distribution",
+        "--request-rate-range or --stages",
+    )
+    yield (
+        options["request_period"] != 10
+        and options["periodic_concurrency_range"] is None,
+        "--request-period",
+        "--periodic-concurrency-range",
+    )
+    yield options["precise"] and is_closed, "--precise", due_times
+    is_other = options["most_in_flight"] != 1024
+    yield is_other and is_closed, "--max-in-flight", due_times
+    yield (
+        options["output_bytes"] is not None and options["shared_memory"] == "none",
+        "--output-shared-memory-size",
+        "--shared-memory",
+    )
