@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import subprocess
 import sys
 import time
@@ -18,9 +17,10 @@ from triton_kit.errors import (
     TransportError,
     did_you_mean,
 )
-from triton_kit.process import describe_exit, start_service, tail
+from triton_kit.process import start_service, tail
 from triton_kit.serving.allocator import preload
 from triton_kit.serving.backend_directory import cache_folder, compose_backend_directory
+from triton_kit.serving.crashes import BACKEND_CRASH, server_died
 from triton_kit.serving.memory import new_prefix, private_memory, remove_regions
 from triton_kit.serving.onnxruntime_backend import (
     OnnxruntimeBackend,
@@ -48,14 +48,6 @@ _POLL_S = 0.02
 _EXIT_MARGIN_S = 10.0
 # One that crashes first writes its stack to the log.
 _DYING_S = 2.0
-# A crash in the Python backend: what it throws, or a line of the stack.
-_IS_BACKEND_CRASH = re.compile(
-    r"boost::interprocess::lock_exception|^ *\d+# .*/libtriton_python\.so", re.MULTILINE
-)
-_BACKEND_CRASH = (
-    "Triton crashed in its Python backend, as it does when a Python model's process "
-    "ended or had no CPU for a second (its issue 8882): start it again"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +87,7 @@ class Server:
             ServerError: it ended, which it should not do by itself.
         """
         self.process.wait()
-        raise _died(self.process, self.log, "while it was in use")
+        raise server_died(self.process, self.log, "while it was in use")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,16 +225,16 @@ def _in_use(server: Server) -> Iterator[Server]:
     except TransportError as error:
         if not _ends(server.process):
             raise
-        raise _died(server.process, server.log, "while it was in use") from error
+        raise server_died(server.process, server.log, "while it was in use") from error
     except ServerError:
         raise
     except Exception as error:
         if server.process.poll() is not None:
-            died = _died(server.process, server.log, "while it was in use")
+            died = server_died(server.process, server.log, "while it was in use")
             error.add_note(str(died))
         raise
     if server.process.poll() is not None:
-        raise _died(server.process, server.log, "while it was in use")
+        raise server_died(server.process, server.log, "while it was in use")
 
 
 def _ends(process: subprocess.Popen[bytes]) -> bool:
@@ -295,8 +287,8 @@ def _wait_until_ready(
     while True:
         if process.poll() is not None:
             _raise_if_port_lost(launch)
-            died = _died(process, launch.log, "before it was ready")
-            if died.hint == _BACKEND_CRASH:
+            died = server_died(process, launch.log, "before it was ready")
+            if died.hint == BACKEND_CRASH:
                 raise _StartCrashedError(died)
             raise died
         if are_opened_by(process.pid, launch.ports.values()) and _models_are_ready(
@@ -379,16 +371,3 @@ def _raise_if_port_lost(launch: _Launch) -> None:
     for name, port in launch.ports.items():
         if f":{port}' already in use" in text:
             raise _PortLostError(name, port)
-
-
-def _died(process: subprocess.Popen[bytes], log: Path, when: str) -> ServerError:
-    ending = describe_exit(process.wait())
-    text = log.read_text(errors="replace")
-    for line in text.splitlines():
-        if ": unrecognized option '" in line:  # 400 lines of usage follow it
-            flag = line.split("'")[1]
-            return ServerError(f"tritonserver does not know the flag {flag}")
-    return ServerError(
-        f"tritonserver ended {when}: {ending}\n{tail(log)}",
-        hint=_BACKEND_CRASH if _IS_BACKEND_CRASH.search(text) else None,
-    )

@@ -52,7 +52,6 @@ EXPORT Error *TRITONBACKEND_Initialize(Backend *backend) {
     free(state);
     return error;
   }
-  install_crash_report();
   say(LOG_INFO, "native onnxruntime backend: onnxruntime %s", ort_version);
   return NULL;
 }

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "common.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -103,8 +104,6 @@ enum { CRASHES = sizeof crashes / sizeof *crashes };
 static struct sigaction before[CRASHES];
 static _Thread_local const char *running_model;
 
-void set_crash_name(const char *model) { running_model = model; }
-
 static void write_all(const char *text) {
   if (write(STDERR_FILENO, text, strlen(text)) < 0) return;
 }
@@ -128,8 +127,23 @@ static void report_crash(int number, siginfo_t *info, void *context) {
   }
 }
 
-void install_crash_report(void) {
+static bool is_reported(int signal) {
+  struct sigaction now;
+  return !sigaction(signal, NULL, &now) && now.sa_flags & SA_SIGINFO && now.sa_sigaction == report_crash;
+}
+
+/* The server sets its own handlers once its models are loaded, so ours are set when a model runs. */
+static void install_crash_report(void) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
   struct sigaction action = {.sa_sigaction = report_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   sigemptyset(&action.sa_mask);
-  for (int index = 0; index < CRASHES; index++) sigaction(crashes[index], &action, &before[index]);
+  pthread_mutex_lock(&lock);
+  for (int index = 0; index < CRASHES; index++)
+    if (!is_reported(crashes[index])) sigaction(crashes[index], &action, &before[index]);
+  pthread_mutex_unlock(&lock);
+}
+
+void set_crash_name(const char *model) {
+  if (model && !is_reported(SIGSEGV)) install_crash_report();
+  running_model = model;
 }

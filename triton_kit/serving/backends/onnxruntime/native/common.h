@@ -38,4 +38,3 @@ bool count_elements(const int64_t *shape, size_t axes, int64_t *elements);
 
 /* While a thread runs a model, a crash report names it (NULL: none). */
 void set_crash_name(const char *model);
-void install_crash_report(void);
