@@ -6,7 +6,6 @@ import tritonclient.grpc as client_library
 from onnx_models import affine, large
 
 from triton_kit.errors import ServerError
-from triton_kit.serving import tritonserver
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.triton.control_http import HttpControl
@@ -52,20 +51,3 @@ def test_a_model_that_exceeds_the_memory_does_not_load_and_others_serve(reposito
             HttpControl(server.http_url).load("hungry")
 
         assert serves(server)
-
-
-def test_without_cudnn_a_model_runs_on_the_cpu_and_the_log_says_why(
-    repository, tmp_path_factory, monkeypatch
-):
-    """A file that is no library stands before the real one, wherever that is."""
-    broken = tmp_path_factory.mktemp("broken")
-    (broken / "libcudnn.so.9").write_bytes(b"no library")
-    folders = [str(broken), *tritonserver.cuda_library_folders()]
-    monkeypatch.setattr(tritonserver, "cuda_library_folders", lambda: folders)
-
-    with running(spec_of(repository)) as server:
-        assert serves(server)
-        log = server.log.read_text()
-
-    assert "small: onnxruntime could not use CUDA here: running on the CPU" in log
-    assert "libcudnn" in log
