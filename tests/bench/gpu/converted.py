@@ -147,6 +147,8 @@ def compare(out, say):
             result["gate"][precision], result["kept_fp32"][precision] = gate, kept
             say(f"converted {precision}: {'; '.join(gate)}")
             for words, settings in SETTINGS.items():
+                if words and precision != "fp16":
+                    continue  # NHWC pays off in fp16 alone
                 name = f"converted {precision}{words}"
                 found = {b: onnxruntime_ms(path, b, settings) for b in BATCHES}
                 result["ms"][name] = found
