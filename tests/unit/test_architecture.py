@@ -153,6 +153,18 @@ def test_files_stay_small(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
+def test_at_most_five_functions_are_longer_than_fifty_lines():
+    long = [
+        f"{path.relative_to(PACKAGE)}: {node.name}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno >= 50
+    ]
+
+    assert len(long) <= 5, long
+
+
 def test_every_package_is_shipped():
     parser = configparser.ConfigParser()
     parser.read(PACKAGE.parent / "setup.cfg")

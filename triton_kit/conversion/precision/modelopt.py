@@ -30,6 +30,7 @@ PYTHON = OtherPython(
 _METHODS = {"minmax": "max", "entropy": "entropy"}
 _VERSION = "from importlib.metadata import version; print(version('nvidia-modelopt'))"
 _VERSION_WITHIN_S = 60.0
+_QUANTIZED = "quantized.onnx"
 
 
 def modelopt_version() -> str:
@@ -81,31 +82,22 @@ def quantize_with_modelopt(
     modelopt_version()  # says what is missing, if it is
     with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
         folder = Path(scratch)
-        source, made = folder / "model.onnx", folder / "quantized.onnx"
-        samples = {
-            name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]
-        }
-        save_onnx(model, source)
-        request = {
-            "model": str(source),
-            "samples": str(folder / "samples.npz"),
-            "names": write_feed(samples, folder / "samples.npz"),
-            "shapes": ",".join(_shape(name, feeds[0][name]) for name in feeds[0]),
+        save_onnx(model, folder / "model.onnx")
+        options = {
             "to": to,
             "rest": rest,
             "method": _METHODS[method],
             "skip": [f"^{re.escape(name)}$" for name in skip],
-            "quantized": str(made),
         }
         call_worker(
             "precision.modelopt_worker",
-            request,
+            options | _files(folder, feeds),
             timeout_s=timeout_s,
             failed=conversion_failed("ModelOpt does not quantize it"),
             env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
             python=PYTHON.program(),
         )
-        quantized = load_onnx(made)
+        quantized = load_onnx(folder / _QUANTIZED)
     if not any(node.op_type == "DequantizeLinear" for node in quantized.graph.node):
         raise ConvertError(
             f"ModelOpt found nothing in this graph to quantise to {to}",
@@ -113,6 +105,20 @@ def quantize_with_modelopt(
         )
     name_nodes(quantized)
     return Quantized(quantized, _left_alone(quantized) | dict(skip))
+
+
+def _files(folder: Path, feeds: Sequence[Feed]) -> dict[str, object]:
+    """Write the samples; return where the worker finds and puts files."""
+    samples = {
+        name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]
+    }
+    return {
+        "model": str(folder / "model.onnx"),
+        "samples": str(folder / "samples.npz"),
+        "names": write_feed(samples, folder / "samples.npz"),
+        "shapes": ",".join(_shape(name, feeds[0][name]) for name in feeds[0]),
+        "quantized": str(folder / _QUANTIZED),
+    }
 
 
 def _shape(name: str, array: Array) -> str:

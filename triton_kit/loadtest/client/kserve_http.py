@@ -49,6 +49,50 @@ def infer_request(
     Raises:
         SpecError: an input has no form in JSON.
     """
+    described, raw = _inputs(model, inputs, memory, is_json=is_json)
+    front = json.dumps(
+        _fields(model, described, parameters or {}, inferences, memory, is_json),
+        separators=(",", ":"),
+    ).encode()
+    kind = {
+        "Content-Type": "application/octet-stream",
+        "Inference-Header-Content-Length": str(len(front)),
+    }
+    request = post(
+        address,
+        f"{model_path(model.name, version)}/infer",
+        {"Content-Type": "application/json"} if is_json else kind,
+        b"".join([front, *raw]),
+        headers=headers,
+        compression=compression,
+    )
+    return Request(request, inferences)
+
+
+def _fields(
+    model: ModelInfo,
+    described: list[dict[str, object]],
+    parameters: Mapping[str, Parameter],
+    inferences: int,
+    memory: SharedMemory | None,
+    is_json: bool,
+) -> dict[str, object]:
+    own: dict[str, Parameter] = {} if is_json else {"binary_data_output": True}
+    fields: dict[str, object] = {"inputs": described}
+    if asked := own | dict(parameters):
+        fields["parameters"] = asked
+    if memory is not None:
+        fields["outputs"] = [
+            {"name": name, "parameters": place.parameters()}
+            for name, place in memory.place_outputs(model, inferences).items()
+        ]
+    return fields
+
+
+def _inputs(
+    model: ModelInfo, inputs: Inputs, memory: SharedMemory | None, *, is_json: bool
+) -> tuple[list[dict[str, object]], list[bytes]]:
+    """Return the description of each input, and the bytes that follow the JSON."""
     described: list[dict[str, object]] = []
     raw: list[bytes] = []
     for tensor in model.inputs:
@@ -72,29 +116,7 @@ def infer_request(
                 **content,
             }
         )
-    own: dict[str, Parameter] = {} if is_json else {"binary_data_output": True}
-    fields: dict[str, object] = {"inputs": described}
-    if said := own | dict(parameters or {}):
-        fields["parameters"] = said
-    if memory is not None:
-        fields["outputs"] = [
-            {"name": name, "parameters": place.parameters()}
-            for name, place in memory.place_outputs(model, inferences).items()
-        ]
-    front = json.dumps(fields, separators=(",", ":")).encode()
-    kind = {
-        "Content-Type": "application/octet-stream",
-        "Inference-Header-Content-Length": str(len(front)),
-    }
-    request = post(
-        address,
-        f"{model_path(model.name, version)}/infer",
-        {"Content-Type": "application/json"} if is_json else kind,
-        b"".join([front, *raw]),
-        headers=headers,
-        compression=compression,
-    )
-    return Request(request, inferences)
+    return described, raw
 
 
 def _as_json(name: str, dtype: DataType, array: Array) -> list[Any]:

@@ -20,7 +20,7 @@ from triton_kit.loadtest.results.generation import (
 )
 from triton_kit.loadtest.results.run import Run
 from triton_kit.loadtest.results.slo import allowed_failed, request_bounds_ns
-from triton_kit.loadtest.results.verdict import Pace, judge
+from triton_kit.loadtest.results.verdict import Pace, Verdict, judge
 from triton_kit.loadtest.spec import PerfSpec
 
 
@@ -91,20 +91,27 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
         ended_early=measured.ended_early,
         warm_up_s=measured.warm_up_s,
         generation=_generation(spec, used, figures),
-        verdict=judge(
-            why_unstable=_why_unstable(spec, load, measured),
-            cpu=cpu,
-            recording=figures.recording,
-            backlog=measured.backlog,
-            stages=_backlog_of_stages(load, measured),
-            cancels=spec.protocol == "grpc",
-            allowed_failed=allowed_failed(spec.slo),
-            pace=_pace(load, windows),
-            ended_early=measured.ended_early or _without_requests(windows),
-            first_batch_sizes=[
-                size for stats in measured.server for size in stats.first_batch_sizes
-            ],
-        ),
+        verdict=_verdict(spec, load, measured, figures.recording, cpu),
+    )
+
+
+def _verdict(
+    spec: PerfSpec, load: Load, measured: Measurement, recording: Recording, cpu: CpuUse
+) -> Verdict:
+    windows = measured.windows
+    return judge(
+        why_unstable=_why_unstable(spec, load, measured),
+        cpu=cpu,
+        recording=recording,
+        backlog=measured.backlog,
+        stages=_backlog_of_stages(load, measured),
+        cancels=spec.protocol == "grpc",
+        allowed_failed=allowed_failed(spec.slo),
+        pace=_pace(load, windows),
+        ended_early=measured.ended_early or _without_requests(windows),
+        first_batch_sizes=[
+            size for stats in measured.server for size in stats.first_batch_sizes
+        ],
     )
 
 
