@@ -5,40 +5,48 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
-
-from triton_kit.built import Built, target_of
+from triton_kit.build_environment import (
+    ENVIRONMENT,
+    MODEL_DIRECTORY,
+    check_environment,
+    environment_of,
+)
+from triton_kit.built import Built
 from triton_kit.errors import SpecError, did_you_mean
-from triton_kit.project.spec import EMBEDDED, ModelSpec, Project
+from triton_kit.project.spec import ModelSpec, Project
 from triton_kit.repository.generate.warmup import GENERATED, Warmup, add_warmup
 from triton_kit.triton.schema import ModelConfig
 
-_ENVIRONMENT = "EXECUTION_ENV_PATH"
-_MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
 _GLOB = re.compile(r"[*?\[]")
 _SKIPPED = "__pycache__"
 
 
-def add_files(project: Project, spec: ModelSpec, built: Built) -> Built:
+def add_files(
+    project: Project, spec: ModelSpec, built: Built, scratch: Path, cache: Path | None
+) -> Built:
     """Return a model with everything that its config names or its project lists.
 
     `files` go into the version's folder, beside the model file; labels, warm-up data
-    and a packed environment beside the versions.
+    and a packed environment beside the versions. `cache` keeps environments that the
+    kit packed; None: pack again.
 
     Raises:
-        SpecError: a file is not there, or two have one name.
+        SpecError: a file is not there, two have one name, or pip cannot get a package.
     """
     config = built.config
     name = config.name
     _set_optional(name, spec, config)
     files: dict[str, bytes | Path] = dict(_labels(project, spec, config))
-    files |= _environment(project, name, spec, config)
+    environment = environment_of(project, name, spec, scratch, cache)
+    if environment.name:
+        value = f"{MODEL_DIRECTORY}/{environment.name}"
+        config.parameters[ENVIRONMENT].string_value = value
+    files |= environment.files
     version_files = dict(built.version_files)
     for relative, path in _listed(project, name, spec):
-        if f"{_MODEL_DIRECTORY}/{relative}" == _environment_path(config):
+        if f"{MODEL_DIRECTORY}/{relative}" == _environment_path(config):
             files[relative] = path
         elif relative in version_files:
             raise SpecError(
@@ -48,12 +56,13 @@ def add_files(project: Project, spec: ModelSpec, built: Built) -> Built:
         else:
             version_files[relative] = path
     files |= _warmup(project, spec, config)
-    notes = _check_requirements(project, name, spec)
+    facts = {"environment": environment.facts} if environment.facts else {}
     return replace(
         built,
         version_files=version_files,
         files=files,
-        notes=(*built.notes, *notes),
+        facts={**built.facts, **facts},
+        notes=(*built.notes, *environment.notes),
     )
 
 
@@ -68,8 +77,7 @@ def check_files(project: Project, name: str, spec: ModelSpec) -> None:
     for tensor in spec.outputs.values():
         if tensor.labels is not None:
             _require_labels(name, project.path(tensor.labels))
-    _packed_environment(project, name, spec)
-    _check_requirements(project, name, spec)
+    check_environment(project, name, spec)
 
 
 def _listed(project: Project, name: str, spec: ModelSpec) -> Iterator[tuple[str, Path]]:
@@ -158,33 +166,10 @@ def _require_labels(model: str, path: Path) -> None:
         )
 
 
-def _packed_environment(project: Project, name: str, spec: ModelSpec) -> Path | None:
-    if spec.environment is None:
-        return None
-    path = project.path(spec.environment)
-    if not path.is_file():
-        raise SpecError(
-            f"model {name!r}: the environment {path} is not there",
-            hint="pack one: conda-pack -o environment.tar.gz",
-        )
-    return path
-
-
 def _environment_path(config: ModelConfig) -> str:
-    if _ENVIRONMENT not in config.parameters:
+    if ENVIRONMENT not in config.parameters:
         return ""
-    return str(config.parameters[_ENVIRONMENT].string_value)
-
-
-def _environment(
-    project: Project, name: str, spec: ModelSpec, config: ModelConfig
-) -> dict[str, Path]:
-    path = _packed_environment(project, name, spec)
-    if path is None:
-        return {}
-    value = f"{_MODEL_DIRECTORY}/{path.name}"
-    config.parameters[_ENVIRONMENT].string_value = value
-    return {path.name: path}
+    return str(config.parameters[ENVIRONMENT].string_value)
 
 
 def _warmup(project: Project, spec: ModelSpec, config: ModelConfig) -> dict[str, bytes]:
@@ -201,58 +186,3 @@ def _warmup(project: Project, spec: ModelSpec, config: ModelConfig) -> dict[str,
         )
         files |= add_warmup(config, warmup, sizes=sizes)
     return files
-
-
-def _check_requirements(
-    project: Project, name: str, spec: ModelSpec
-) -> tuple[str, ...]:
-    """Check a requirements file; for the embedded server, what is installed here."""
-    if spec.requirements is None:
-        return ()
-    path = project.path(spec.requirements)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(
-            f"model {name!r}: requirements {path} cannot be read: {error}"
-        ) from error
-    wanted = list(_requirements(name, path, lines))
-    if spec.environment is not None:
-        return ()
-    target = target_of(project)
-    if target.triton != EMBEDDED:
-        return (
-            f"the image of the server needs {path.name}: FROM nvcr.io/nvidia/"
-            f"tritonserver:{target.triton}-py3 and RUN pip install -r {path.name}; or "
-            "set `environment` to a packed one",
-        )
-    missing = [str(one) for one in wanted if not _is_installed(one)]
-    if missing:
-        raise SpecError(
-            f"model {name!r}: {path.name} asks for {', '.join(missing)}, which is not "
-            "installed for the embedded server",
-            hint=f"pip install -r {path.name}, or set `environment`",
-        )
-    return ()
-
-
-def _requirements(name: str, path: Path, lines: list[str]) -> Iterator[Requirement]:
-    for number, line in enumerate(lines, 1):
-        text = line.partition(" #")[0].strip()
-        if not text or text.startswith(("#", "-")):
-            continue  # options of pip, and other files that it reads
-        try:
-            found = Requirement(text)
-        except InvalidRequirement as error:
-            raise SpecError(
-                f"model {name!r}: {path}:{number}: not a requirement: {text!r}"
-            ) from error
-        if found.marker is None or found.marker.evaluate():
-            yield found
-
-
-def _is_installed(wanted: Requirement) -> bool:
-    try:
-        return wanted.specifier.contains(version(wanted.name), prereleases=True)
-    except PackageNotFoundError:
-        return False

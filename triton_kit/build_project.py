@@ -179,7 +179,7 @@ def _build_models(
                 built = build_as_is(project, name, spec)
             else:
                 built = build_model(project, name, spec, scratch, cache)
-            models.append(add_files(project, spec, built))
+            models.append(add_files(project, spec, built, scratch, cache))
         except MissingPlansError as error:
             missing += error.plans
         except TritonKitError as error:

@@ -36,7 +36,11 @@ MAY_IMPORT = {
     "build_model": GROUND | {"project", "conversion", "repository", "built"},
     "server_verdict": GROUND | {"repository", "serving"},
     "build_as_is": GROUND | {"project", "repository", "built"},
-    "build_files": GROUND | {"project", "repository", "built"},
+    "python_environment": GROUND | {"serving"},
+    "python_requirements": GROUND | {"python_environment"},
+    "build_environment": GROUND
+    | {"project", "built", "python_environment", "python_requirements"},
+    "build_files": GROUND | {"project", "repository", "built", "build_environment"},
     "init_project": GROUND | {"project", "repository"},
     "run_tests": GROUND | {"project", "serving"},
     "locate": GROUND | {"project", "repository"},

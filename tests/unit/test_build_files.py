@@ -175,8 +175,8 @@ def test_an_environment_that_the_parameters_name_is_looked_for(kit, project):
     ("text", "exit_code", "words"),
     [
         ("numpy\n# a comment\nclick>=8 ; python_version > '3'\n", 0, ""),
-        ("numpy\nno-such-package-here==1\n", 2, "no-such-package-here==1"),
-        ("numpy<1\n", 2, "numpy<1"),
+        ("--no-index\nno-such-package-here==1\n", 2, "no-such-package-here==1"),
+        ("--no-index\nnumpy<1\n", 2, "numpy<1"),
         ("not a requirement at all\n", 2, "requirements.txt:1: not a requirement"),
         (None, 2, "cannot be read"),
     ],

@@ -71,6 +71,7 @@ class ModelSpec(ServingSpec, ConversionSpec):
     files: tuple[str, ...] = ()  # files, folders or globs that go along
     environment: str | None = None  # a packed Python environment
     requirements: str | None = None  # what a Python model imports, as pip reads it
+    python: str | None = None  # an interpreter of this machine that runs it
     inputs: dict[str, TensorSpec] = {}
     outputs: dict[str, TensorSpec] = {}
     config: dict[str, Any] = {}  # any ModelConfig field, by its proto name
@@ -83,8 +84,20 @@ class ModelSpec(ServingSpec, ConversionSpec):
         for name, tensor in self.outputs.items():
             if tensor.optional:
                 raise ValueError(f"outputs.{name}: only inputs are optional")
-        if self.environment and "EXECUTION_ENV_PATH" in self.parameters:
-            raise ValueError("environment sets EXECUTION_ENV_PATH: give one of them")
+        sets = {
+            "environment": self.environment,
+            "python": self.python,
+            "parameters": self.parameters.get("EXECUTION_ENV_PATH"),
+        }
+        given = [name for name, value in sets.items() if value]
+        if len(given) > 1:
+            raise ValueError(
+                f"{given[0]} and {given[1]} both set EXECUTION_ENV_PATH: give one"
+            )
+        if self.python and self.requirements:
+            raise ValueError(
+                "python has packages of its own: give it or requirements, not both"
+            )
         return self
 
 

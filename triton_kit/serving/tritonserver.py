@@ -136,15 +136,18 @@ def _python_library_folder() -> str:
     return str(folder) if name and (folder / name).exists() else ""
 
 
-def check_stub(found: Tritonserver, python: str) -> None:
+def check_stub(found: Tritonserver, python: str, *, libraries: str = "") -> None:
     """Start the stub once: tritonserver waits for ever for one that cannot start.
+
+    `libraries` is the folder of that Python's shared library; empty is this Python's.
 
     Raises:
         ServerError: a shared library of it is missing.
     """
-    done = run_child(
-        [str(found.stub)], deadline_s=_STUB_WITHIN_S, env=found.environment()
-    )
+    env = found.environment()
+    if libraries:
+        env["LD_LIBRARY_PATH"] = f"{libraries}:{env['LD_LIBRARY_PATH']}"
+    done = run_child([str(found.stub)], deadline_s=_STUB_WITHIN_S, env=env)
     if done.exit_code != _CANNOT_START:
         return
     reason = done.stderr.strip().rpartition(": error while loading ")[2]

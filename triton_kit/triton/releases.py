@@ -21,6 +21,8 @@ class Release:
         tensorrt: the version that plans for it are built with; None if not known.
         tensorrt_evidence: `documented` by NVIDIA, `reported` by others, or `unknown`.
         onnxruntime: the version of the onnxruntime backend.
+        python: the version of the Python that runs Python models: 3.12 by the release
+            notes of 24.12 and the Python backend's README of 26.07.
         fixes: the CVEs that were first fixed in it.
     """
 
@@ -29,6 +31,7 @@ class Release:
     tensorrt: str | None
     tensorrt_evidence: Literal["documented", "reported", "unknown"]
     onnxruntime: str
+    python: str
     fixes: tuple[str, ...]
 
     @property

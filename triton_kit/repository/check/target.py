@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from triton_kit.errors import SpecError
+from triton_kit.repository.check.embedded import EMBEDDED_BACKENDS
 from triton_kit.triton.releases import Release, find_release
 
 # What is in the containers of a release, all flavours together (py3, vllm, trtllm).
@@ -59,6 +60,18 @@ class Target:
     def has_backend(self, name: str) -> bool:
         """Whether a backend of this name is installed."""
         return self.backends is not None and name in self.backends
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the embedded server, and not the container of its release."""
+        return self.server == "embedded" or self.backends == frozenset(
+            EMBEDDED_BACKENDS
+        )
+
+    @property
+    def may_be_embedded(self) -> bool:
+        """Whether only the version was asked for that the embedded server has."""
+        return self.server == _EMBEDDED
 
     @property
     def tensorrt(self) -> str | None:

@@ -107,6 +107,8 @@ def _write(folder: Path, draft: Draft) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):
             shutil.copyfile(content, path)
+            if os.access(content, os.X_OK):  # the Python backend's stub, for one
+                path.chmod(0o755)
         else:
             path.write_bytes(content)
     draft.write_version(version)

@@ -22,7 +22,7 @@ _LFS = b"version https://git-lfs"
 
 
 def check_artifacts(case: Case) -> Problems:
-    """M1 to M20: model files of the backends whose files the kit can read."""
+    """M1 to M21: model files of the backends whose files the kit can read."""
     checks = {"onnxruntime": check_onnx, "tensorrt": _plan}
     check = checks.get(case.config.backend)
     if check is None:

@@ -19,6 +19,7 @@ from triton_kit.repository.check.rules.onnx_sequence import (
     check_input_count,
     check_state_tensors,
 )
+from triton_kit.repository.check.rules.onnx_versions import check_onnx_versions
 from triton_kit.repository.check.rules.sizes import VARIABLE
 from triton_kit.repository.check.rules.warmup import dims_agree, dims_text
 from triton_kit.repository.config.places import Step
@@ -27,7 +28,7 @@ from triton_kit.triton.schema import DATA_TYPES, Message
 
 
 def check_onnx(case: Case, path: Path) -> Problems:
-    """M1, M5 to M20."""
+    """M1, M5 to M21."""
     try:
         model = inspect_onnx(path)
     except ConvertError as error:
@@ -38,6 +39,7 @@ def check_onnx(case: Case, path: Path) -> Problems:
         if not (path.parent / name).is_file():
             message = f"the model's weights are in {name}, which is not there"
             yield Problem("M5", message=message, hint="copy it too", file=path)
+    yield from check_onnx_versions(case, model, path)
     unbatched = without_batch_axis(case, model)
     if unbatched is not None:
         yield unbatched

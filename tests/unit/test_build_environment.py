@@ -1,0 +1,142 @@
+"""What a Python model imports goes along: packed by pip, for the target's Python."""
+
+import json
+import sys
+import tarfile
+
+import pytest
+
+from triton_kit.repository.config.parse import parse
+from wheels import write_wheel
+
+PROJECT = """\
+name: p
+targets:
+  old: {triton: "24.10"}
+  new: {triton: "26.06"}
+  local: {triton: embedded}
+models:
+  py:
+    source: m.py
+    inputs: {a: {dtype: fp32, shape: [4]}}
+    outputs: {c: {dtype: fp32, shape: [3]}}
+    MORE
+"""
+MODEL = """\
+import tiny
+class TritonPythonModel:
+    def execute(self, requests):
+        return []
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Write a project whose model needs what stands in requirements.txt."""
+    (tmp_path / "m.py").write_text(MODEL)
+    write_wheel(tmp_path / "wheels", "tiny", "1.5", "VALUE = 15\n")
+
+    def write(*requirements, more="requirements: requirements.txt"):
+        lines = ["--no-index", "--find-links wheels", *requirements]
+        (tmp_path / "requirements.txt").write_text("\n".join(lines))
+        (tmp_path / "triton-kit.yaml").write_text(PROJECT.replace("MORE", more))
+        return tmp_path
+
+    return write
+
+
+def packed(folder, repository="model_repository"):
+    with tarfile.open(folder / repository / "py" / "environment.tar.gz") as tar:
+        return {info.name: info for info in tar.getmembers()}
+
+
+def test_requirements_are_packed_for_the_python_of_the_release(kit, project, tmp_path):
+    wheels = tmp_path / "wheels"
+    write_wheel(wheels, "older", "1", "x = 1\n")
+    write_wheel(wheels, "newer", "1", "x = 1\n")
+    markers = 'older; python_version < "3.11"', 'newer; python_version > "3.11"'
+    write_wheel(wheels, "outer", "2", "x = 1\n", requires=markers)
+    folder = project("outer", 'tiny; python_version < "3.11"')
+    wanted = {
+        "old": ("3.10", ["older-1", "outer-2", "tiny-1.5"]),
+        "new": ("3.12", ["newer-1", "outer-2"]),
+    }
+
+    for target, (python, packages) in wanted.items():
+        result = kit("build", folder, "-t", target, "-o", folder / target)
+
+        assert result.exit_code == 0, result.output
+        assert f"requirements.txt: packed for Python {python}" in result.output
+        config = parse((folder / target / "py" / "config.pbtxt").read_text()).config
+        value = config.parameters["EXECUTION_ENV_PATH"].string_value
+        assert value == "$$TRITON_MODEL_DIRECTORY/environment.tar.gz"
+        assert f"lib/python{python}/site-packages/outer.py" in packed(folder, target)
+        facts = json.loads((folder / target / "py/1/manifest.json").read_text())
+        assert facts["environment"] == {"python": python, "packages": packages}
+
+
+def test_the_same_wheels_give_the_same_bytes(kit, project, tmp_path, monkeypatch):
+    folder = project("tiny")
+    digests = set()
+
+    for number, seed in enumerate(("0", "7")):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        output = folder / f"out{number}"
+        kit("build", folder, "-t", "new", "-o", output, "--no-cache")
+        digests.add((output / "py" / "environment.tar.gz").read_bytes())
+
+    assert len(digests) == 1
+    names = packed(folder, "out0")
+    assert not [name for name in names if "/bin/" in name or "direct_url" in name]
+    assert {info.mtime for info in names.values()} == {315532800}
+
+
+def test_a_second_build_does_not_ask_pip_again(kit, project, monkeypatch):
+    folder = project("tiny")
+    kit("build", folder, "-t", "new")
+    monkeypatch.setenv("PIP_REQUIRE_HASHES", "1")  # pip refuses from now on
+
+    again = kit("build", folder, "-t", "new")
+    fresh = kit("build", folder, "-t", "new", "--no-cache")
+    write_wheel(folder / "wheels", "tiny", "1.6", "VALUE = 16\n")
+    other = kit("build", folder, "-t", "new")
+
+    assert "py  version 1  unchanged" in again.output
+    assert fresh.exit_code == other.exit_code == 2
+
+
+def test_wheels_of_another_python_are_not_taken(kit, project, tmp_path):
+    write_wheel(tmp_path / "wheels", "only", "1", "x = 1\n", tag="cp310-cp310-linux_x")
+    folder = project("only")
+
+    result = kit("build", folder, "-t", "new")
+
+    assert result.exit_code == 2
+    assert "triton-kit.yaml:11: model 'py': pip cannot get what" in result.output
+    assert "wheels for Python 3.12: Could not find a version that satisfies the" in (
+        result.output
+    )
+    assert "--find-links wheels" in result.output
+    assert not (folder / "model_repository").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "target", "words"),
+    [
+        ("python: nowhere/python", "local", "11: model 'py': the interpreter nowhere"),
+        (f"python: {sys.executable}", "new", "the container has a Python of its own"),
+        ("python: m.py", "local", "the interpreter"),
+        ("python: /bin/false", "local", "/bin/false: exit code 1"),
+        ("python: p, environment: e", "local", "environment and python both set"),
+        ("python: p, requirements: r", "local", "packages of its own"),
+    ],
+)
+def test_an_interpreter_that_cannot_serve_is_refused(kit, project, more, target, words):
+    folder = project(more="\n    ".join(more.split(", ")))
+
+    result = kit("build", folder, "-t", target)
+
+    assert result.exit_code == 2, result.output
+    assert "triton-kit.yaml:" in result.output
+    assert words in result.output
