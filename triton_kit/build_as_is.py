@@ -11,6 +11,7 @@ from triton_kit.built import Built, declared_tensors, max_batch_size, no_source
 from triton_kit.errors import SpecError
 from triton_kit.project.fields import config_fields
 from triton_kit.project.spec import ModelSpec, Project
+from triton_kit.repository.check.normalize import default_filename
 from triton_kit.repository.generate.config import model_config
 from triton_kit.repository.publish.layout import ARTIFACT_NAMES
 from triton_kit.repository.publish.manifest import sha256
@@ -37,13 +38,14 @@ def build_as_is(project: Project, name: str, spec: ModelSpec) -> Built:
     if not source.exists():
         raise no_source(name, source)
     backend = spec.backend or "python"
+    fields = config_fields(spec)
     files = dict(_files(source))
+    expected = fields.get("default_model_filename") or default_filename(backend)
+    if source.is_file() and expected:
+        files = {expected: source}
     if backend == "python":
-        if source.is_file():
-            files = {_MODEL_FILE: source}
         for path in files.values():
             _check_python(name, path)
-    fields = config_fields(spec)
     is_batched = max_batch_size(name, fields) > 0
     config = model_config(
         name,

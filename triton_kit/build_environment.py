@@ -9,16 +9,11 @@ from typing import Any  # JSON values
 from triton_kit.built import target_of
 from triton_kit.errors import SpecError
 from triton_kit.project.spec import EMBEDDED, ModelSpec, Project
-from triton_kit.python_environment import ENVIRONMENT_FILE, pack_interpreter
-from triton_kit.python_requirements import (
-    missing_packages,
-    pack_requirements,
-    required_packages,
-)
 from triton_kit.triton.releases import find_release
 
 ENVIRONMENT = "EXECUTION_ENV_PATH"
 MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
+_PACKED = "environment.tar.gz"
 _MIB = 1 << 20
 
 
@@ -45,15 +40,21 @@ def environment_of(
     if spec.environment is not None:
         path = project.path(spec.environment)
         return Environment(name=path.name, files={path.name: path})
+    if spec.python is None and spec.requirements is None:
+        return Environment()
     folder = scratch / name
     folder.mkdir(parents=True, exist_ok=True)
     try:
         if spec.python is not None:
+            from triton_kit.python_environment import pack_interpreter
+
             files = pack_interpreter(_interpreter(project, spec.python), folder)
-            return Environment(name=ENVIRONMENT_FILE, files=files)
+            return Environment(name=_PACKED, files=files)
         return _packed_requirements(project, spec, folder, cache)
     except SpecError as error:
-        error.message = f"model {name!r}: {error.message}"
+        key = "requirements" if spec.python is None else "python"
+        place = project.place("models", name, key)
+        error.message = f"{place}: model {name!r}: {error.message}"
         error.args = (error.message,)
         raise
 
@@ -71,6 +72,8 @@ def check_environment(project: Project, name: str, spec: ModelSpec) -> None:
             hint="pack one: conda-pack -o environment.tar.gz; or set `requirements`",
         )
     if spec.requirements is not None:
+        from triton_kit.python_requirements import required_packages
+
         required_packages(project.path(spec.requirements))
     if spec.python is not None:
         if target_of(project).triton != EMBEDDED:
@@ -94,6 +97,8 @@ def _interpreter(project: Project, python: str) -> Path:
 def _packed_requirements(
     project: Project, spec: ModelSpec, folder: Path, cache: Path | None
 ) -> Environment:
+    from triton_kit.python_requirements import missing_packages, pack_requirements
+
     if spec.requirements is None or spec.parameters.get(ENVIRONMENT):
         return Environment()
     path, triton = project.path(spec.requirements), target_of(project).triton
@@ -103,8 +108,8 @@ def _packed_requirements(
     packed = pack_requirements(path, folder, release=release, cache=cache)
     size = packed.path.stat().st_size / _MIB
     return Environment(
-        name=ENVIRONMENT_FILE,
-        files={ENVIRONMENT_FILE: packed.path},
+        name=_PACKED,
+        files={_PACKED: packed.path},
         facts={"python": packed.python, "packages": packed.packages},
         notes=(
             f"{path.name}: packed for Python {packed.python} ({size:.1f} MiB): "

@@ -16,7 +16,6 @@ from triton_kit.build_environment import (
 from triton_kit.built import Built
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.project.spec import ModelSpec, Project
-from triton_kit.repository.generate.warmup import GENERATED, Warmup, add_warmup
 from triton_kit.triton.schema import ModelConfig
 
 _GLOB = re.compile(r"[*?\[]")
@@ -173,6 +172,10 @@ def _environment_path(config: ModelConfig) -> str:
 
 
 def _warmup(project: Project, spec: ModelSpec, config: ModelConfig) -> dict[str, bytes]:
+    if not spec.warmup:
+        return {}
+    from triton_kit.repository.generate.warmup import GENERATED, Warmup, add_warmup
+
     batch = 1 if config.max_batch_size else 0
     sizes = {n: t.opt[batch:] for n, t in spec.inputs.items() if t.opt is not None}
     files: dict[str, bytes] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,13 @@ from triton_kit.built import (
 from triton_kit.conversion.onnx.onnx_file import artifact_files
 from triton_kit.conversion.pipeline import convert
 from triton_kit.conversion.spec import ConvertResult, ConvertSpec
-from triton_kit.conversion.tensorrt.plan_script import (
-    write_plan_script as write_plan_script,
-)
-from triton_kit.conversion.tensorrt.prebuilt import STATED, is_prebuilt
-from triton_kit.conversion.tensorrt.prebuilt import MissingPlan as MissingPlan
+from triton_kit.conversion.tensorrt.plan_script import write_plan_script
 from triton_kit.conversion.tensorrt.prebuilt import (
-    MissingPlansError as MissingPlansError,
+    STATED,
+    MissingPlansError,
+    is_prebuilt,
 )
+from triton_kit.conversion.tensorrt.prebuilt import MissingPlan as MissingPlan
 from triton_kit.errors import ConvertError, SpecError
 from triton_kit.options.setting import nested
 from triton_kit.options.shapes import ShapeRange
@@ -36,6 +35,7 @@ from triton_kit.project.spec import (
     Project,
     TensorSpec,
 )
+from triton_kit.repository.check.incomplete import MISSING
 from triton_kit.repository.generate.batch_axis import check_batch_axis
 from triton_kit.repository.generate.config import model_config
 from triton_kit.repository.publish.layout import ARTIFACT_NAMES
@@ -49,8 +49,12 @@ _GRAPH_LEVELS = {"extended": 1, "basic": -1, "off": 2}
 
 def build_model(
     project: Project, name: str, spec: ModelSpec, scratch: Path, cache: Path | None
-) -> Built:
+) -> tuple[Built, MissingPlan | None]:
     """Make one model ready to publish; its files are in `scratch`, or the project.
+
+    Returns:
+        The model, and its plan, if a machine with TensorRT and a GPU has to build that:
+        the model is ready but for it.
 
     Raises:
         SpecError: the model's source is not what its settings say.
@@ -59,8 +63,14 @@ def build_model(
     """
     source = project.path(spec.source)
     if is_prebuilt(source):
-        return _build_prebuilt(project, name, spec, scratch)
+        return _build_prebuilt(project, name, spec, scratch), None
     return _build_converted(project, name, spec, scratch, cache)
+
+
+def missing_plans(project: Project, plans: Sequence[MissingPlan]) -> MissingPlansError:
+    """Return the error for plans that a GPU must build; write the script that does."""
+    write_plan_script(plans, project.path(PLANS))
+    return MissingPlansError(plans)
 
 
 def _build_prebuilt(
@@ -105,7 +115,7 @@ def _build_prebuilt(
 
 def _build_converted(
     project: Project, name: str, spec: ModelSpec, scratch: Path, cache: Path | None
-) -> Built:
+) -> tuple[Built, MissingPlan | None]:
     if declared := [n for n, t in (spec.inputs | spec.outputs).items() if t.dtype]:
         raise SpecError(
             f"model {name!r}: {declared[0]!r} declares a dtype, but its own file does",
@@ -120,7 +130,13 @@ def _build_converted(
     if target.format == "plan" and (batch := max_batch_size(name, fields)):
         order = replace(order, max_batch_size=batch)
     _check_batch(name, fields, order)
-    result = convert(order)
+    missing = None
+    try:
+        result = convert(order)
+    except MissingPlansError as error:
+        if error.result is None:
+            raise
+        result, (missing,) = error.result, error.plans
     _check_gpu(project, name, result)
     level = _GRAPH_LEVELS.get(result.accuracy.runtime_level or "")
     if order.format == "onnx" and level is not None:
@@ -134,12 +150,15 @@ def _build_converted(
         outputs=result.outputs,
     )
     facts = _facts(name, order) | _conversion_facts(result)
-    return Built(
+    if missing:
+        facts[MISSING] = [ARTIFACT_NAMES[_BACKENDS[order.format]]]
+    built = Built(
         config=config,
-        version_files=_version_files(result),
+        version_files={} if missing else _version_files(result),
         facts=facts,
         notes=result.notes,
     )
+    return built, missing
 
 
 def _version_files(result: ConvertResult) -> dict[str, Path]:

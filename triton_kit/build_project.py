@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from triton_kit.build_as_is import build_as_is, is_as_is
 from triton_kit.build_check import check_project, pipeline_order, pipeline_steps
 from triton_kit.build_files import add_files
 from triton_kit.built import Built, target_of
-from triton_kit.errors import RepositoryError, SpecError, TritonKitError, did_you_mean
-from triton_kit.locate import locate_error, locate_field
+from triton_kit.errors import SpecError, TritonKitError, did_you_mean
+from triton_kit.locate import locate_error
 from triton_kit.project.load import REPOSITORY_NAME
-from triton_kit.project.spec import EMBEDDED, Project
-from triton_kit.repository.check.check import check_repository
-from triton_kit.repository.check.embedded import EMBEDDED_BACKENDS, EMBEDDED_RELEASE
-from triton_kit.repository.check.findings import ERROR, Finding
+from triton_kit.project.spec import Project
 from triton_kit.repository.config.parse import parse
-from triton_kit.repository.config.render import render
 from triton_kit.repository.generate.pipeline import ensemble_config
 from triton_kit.repository.publish.layout import CONFIG_FILE, model_folder
-from triton_kit.repository.publish.manifest import write_manifest
-from triton_kit.repository.publish.preview import link_models
-from triton_kit.repository.publish.publish import Draft, Published, publish
+from triton_kit.scratch import scratch_folder
 from triton_kit.triton.schema import ModelConfig
 
-_MANY_GPUS = 64
-# Warnings of a check: the server's core accepts a model without its file, a backend
-# does not.
-_NO_MODEL = ("K16", "M2")
-# Errors on a GPU alone, and the project does not tell where a model will run.
-_PERHAPS = ("K13", "K26")
+if TYPE_CHECKING:
+    from triton_kit.build_model import MissingPlan
+    from triton_kit.repository.publish.publish import Published
 
 Progress = Callable[[str], None]
 
@@ -80,26 +70,28 @@ def build(
         on_progress: called with a line about each step.
 
     Raises:
-        TritonKitError: a model cannot be built; the repository is as it was.
+        TritonKitError: a model cannot be built; the repository is as it was. If only
+            plans are missing, which a machine with a GPU builds, it has all else.
     """
     repository = output or project.path(REPOSITORY_NAME)
     if use_cache and cache is None:
         cache = default_cache()
     with (
         project.hiding_variables(),
-        tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch,
+        scratch_folder() as folder,
     ):
         wanted = _wanted(project, only)
         check_project(project)
-        folder = Path(scratch)
-        models = _build_models(
+        # Only now: what follows takes longer to import than the checks before it.
+        from triton_kit.build_publish import publish_models
+
+        models, missing = _build_models(
             project, wanted, folder, cache if use_cache else None, on_progress
         )
         built = [*models, *_build_pipelines(project, wanted, models, repository)]
-        warnings = _check(project, repository, built, folder / "check")
-        on_progress(f"publishing to {repository}")
-        copies = [_draft(model, put=shutil.copyfile) for model in built]
-        published = publish(repository, copies)
+        warnings, published = publish_models(
+            project, repository, built, missing, folder / "check", on_progress
+        )
     notes = {model.config.name: model.notes for model in built if model.notes}
     return BuildResult(
         repository=repository,
@@ -158,16 +150,8 @@ def _build_models(
     scratch: Path,
     cache: Path | None,
     on_progress: Progress,
-) -> list[Built]:
-    # Only now: the converter's imports take longer than the checks before it.
-    from triton_kit.build_model import (
-        PLANS,
-        MissingPlan,
-        MissingPlansError,
-        build_model,
-        write_plan_script,
-    )
-
+) -> tuple[list[Built], list[MissingPlan]]:
+    """Return the models, and the plans that they wait for."""
     models = []
     missing: list[MissingPlan] = []  # all at once: one trip to the GPU
     for name, spec in project.spec.models.items():
@@ -176,19 +160,18 @@ def _build_models(
         on_progress(f"building {name} from {spec.source}")
         try:
             if is_as_is(project, spec):
-                built = build_as_is(project, name, spec)
+                built, plan = build_as_is(project, name, spec), None
             else:
-                built = build_model(project, name, spec, scratch, cache)
+                from triton_kit.build_model import build_model
+
+                built, plan = build_model(project, name, spec, scratch, cache)
             models.append(add_files(project, spec, built, scratch, cache))
-        except MissingPlansError as error:
-            missing += error.plans
         except TritonKitError as error:
             locate_error(project, error, "models", name)
             raise
-    if missing:
-        write_plan_script(missing, project.path(PLANS))
-        raise MissingPlansError(missing)
-    return models
+        if plan is not None:
+            missing.append(plan)
+    return models, missing
 
 
 def _build_pipelines(
@@ -237,76 +220,3 @@ def _published_config(repository: Path, name: str) -> ModelConfig:
         )
     config: ModelConfig = parse(path.read_bytes(), path=path).config
     return config
-
-
-def _check(
-    project: Project, repository: Path, built: Sequence[Built], folder: Path
-) -> list[str]:
-    """Refuse what the target's server would refuse; return the check's warnings.
-
-    The repository is judged as it will be: versions that are there are served as well,
-    as the version policy selects, and one config is for all of them.
-
-    Raises:
-        RepositoryError: a model would not load; the server's reason and what to do.
-    """
-    target = target_of(project)
-    is_embedded = target.triton == EMBEDDED
-    release = EMBEDDED_RELEASE if is_embedded else target.triton
-    names = {model.config.name for model in built}
-    others = {*project.spec.models, *project.spec.pipelines} - names
-    there = [name for name in others if (repository / name).is_dir()]
-    link_models(repository, [*names, *there], folder)
-    publish(folder, [_draft(model, put=os.symlink) for model in built])
-    # How many GPUs the target has is not known: as many as its models ask for.
-    report = check_repository(
-        folder,
-        server=release,
-        gpus=_MANY_GPUS,
-        backends=EMBEDDED_BACKENDS if is_embedded else None,
-    )
-    configs = {model.config.name: model.config for model in built}
-    refused = [f for f in report.findings if _is_refused(f)]
-    warnings = [
-        _with_place(project, configs, f)
-        for f in report.findings
-        if f not in refused and f.model in configs
-    ]
-    if not refused:
-        return warnings
-    lines = [_with_place(project, configs, finding) for finding in refused]
-    raise RepositoryError(
-        f"Triton {release} would refuse it:\n" + "\n".join(lines),
-        hint=refused[0].hint,
-    )
-
-
-def _is_refused(finding: Finding) -> bool:
-    is_error = finding.severity == ERROR and finding.rule not in _PERHAPS
-    return is_error or finding.rule in _NO_MODEL
-
-
-def _with_place(
-    project: Project, configs: dict[str, ModelConfig], finding: Finding
-) -> str:
-    line = f"model {finding.model!r}: {finding.message} ({finding.rule})"
-    config = configs.get(finding.model)
-    place = "" if config is None else locate_field(project, config, finding.at)
-    return f"{place}: {line}" if place else line
-
-
-def _draft(model: Built, *, put: Callable[[Path, Path], object]) -> Draft:
-    """Return what to publish; `put` brings a file to where it is to be."""
-
-    def write_version(folder: Path) -> None:
-        for name, path in model.version_files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            put(path.absolute(), folder / name)
-        write_manifest(folder, model.facts)
-
-    return Draft(
-        name=model.config.name,
-        config=render(model.config),
-        write_version=write_version,
-        files=model.files,
-    )

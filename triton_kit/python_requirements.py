@@ -9,7 +9,6 @@ import re
 import shutil
 import sys
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from triton_kit.errors import SpecError
 from triton_kit.files import make_cache, refuse_shared_cache
 from triton_kit.process import python_command, run_child
 from triton_kit.python_environment import ENVIRONMENT_FILE, pack_packages, this_python
+from triton_kit.scratch import scratch_folder
 from triton_kit.triton.releases import Release
 
 _FORMAT = 1  # of the packed file: a cached one of another format is not used
@@ -129,8 +129,8 @@ def pack_requirements(
         refuse_shared_cache(kept)
         return Packed(path=kept, python=python, packages=_packages_in(kept))
     output = folder / ENVIRONMENT_FILE
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
-        site = Path(scratch)
+    with scratch_folder() as scratch:
+        site = scratch / "site"
         _install(requirements, site, python=python, is_container=release is not None)
         files: dict[str, bytes | Path] = {
             str(path.relative_to(site)): path
@@ -176,7 +176,7 @@ def _install(
     more = [_plain(one) for one in wanted if one not in own]
     words = _target_words(python) if is_container else []
     if not is_container or python == _BEFORE_NUMPY_2:
-        limit = site.with_name(f"{site.name}-constraints.txt")
+        limit = site.with_name("constraints.txt")
         limit.write_text("numpy<2\n")
         words += ["--constraint", str(limit)]
     while True:

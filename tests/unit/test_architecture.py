@@ -18,6 +18,7 @@ GROUND = {
     "triton",
     "files",
     "options",
+    "scratch",
 }
 PILLARS = {"project", "conversion", "repository", "loadtest", "serving"}
 MAY_IMPORT = {
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "process": {"errors", "files"},
     "triton": {"errors", "tensors"},
     "files": {"errors"},
+    "scratch": set(),
     "options": {"errors", "tensors"},
     **dict.fromkeys(PILLARS, GROUND),
     "built": GROUND | {"project", "repository"},
@@ -53,8 +55,10 @@ MAY_IMPORT = {
     | {
         *("project", "repository", "locate"),
         *("built", "build_model"),
-        *("build_as_is", "build_check", "build_files"),
+        *("build_as_is", "build_check", "build_files", "build_publish"),
     },
+    "build_publish": GROUND
+    | {"project", "repository", "locate", "built", "build_model"},
     "tune": GROUND | PILLARS,
     "report": GROUND | {"loadtest"},
     "doctor": GROUND | {"serving"},

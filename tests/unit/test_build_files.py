@@ -351,3 +351,35 @@ pipelines:
     assert config.response_cache.enable
     assert config.ensemble_scheduling.max_inflight_requests == 4
     assert config.ensemble_scheduling.step[0].model_version == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "source", "name"),
+    [
+        ("pytorch", "net.pt", "model.pt"),
+        ("openvino", "net.xml", "model.xml"),
+        ("mine", "net.bin", "net.bin"),
+    ],
+)
+def test_a_file_has_the_name_that_its_backend_expects(
+    kit, project, backend, source, name
+):
+    text = f"""\
+targets: {{gpu: {{triton: '26.06'}}}}
+models:
+  net:
+    source: {source}
+    backend: {backend}
+    inputs: {{x: {{dtype: fp32, shape: [4]}}}}
+    outputs: {{y: {{dtype: fp32, shape: [4]}}}}
+"""
+    folder = project(text, {source: "the network"})
+
+    result = kit("build", folder)
+
+    if backend == "mine":
+        assert "unable to find backend library" in result.output  # no release has it
+        return
+    assert result.exit_code == 0, result.output
+    version = folder / "model_repository" / "net" / "1"
+    assert (version / name).read_text() == "the network"

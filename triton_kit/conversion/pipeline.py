@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -35,6 +34,7 @@ from triton_kit.conversion.tensorrt.prebuilt import (
     is_prebuilt,
 )
 from triton_kit.conversion.tensorrt.refusals import refuse_unsupported
+from triton_kit.scratch import scratch_folder
 
 _log = logging.getLogger(__name__)
 
@@ -57,8 +57,7 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         checked_options(spec)  # before any work
     with ExitStack() as stack:
         stack.enter_context(require_free_space(spec.source))
-        scratch = tempfile.TemporaryDirectory(prefix="triton-kit-")
-        folder = Path(stack.enter_context(scratch))
+        folder = stack.enter_context(scratch_folder())
         if prebuilt:
             return import_plan(spec, folder)
         return _convert_source(spec, folder, stack)
@@ -87,10 +86,10 @@ def _convert_source(
         _log.info("building the %s engine", spec.format)
     engine = engine_for(work, chosen) if spec.format != "onnx" else None
     if isinstance(engine, MissingPlan):
-        _, files = finish_result(work, chosen, None)
+        result, files = finish_result(work, chosen, None)
         publish_files(files, spec.output.parent)
         write_plan_script([engine], spec.output.parent)
-        raise MissingPlansError([engine])
+        raise MissingPlansError([engine], result)
     result, files = finish_result(work, chosen, engine)
     if entry:
         write_entry(entry, files)

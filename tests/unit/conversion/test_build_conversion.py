@@ -1,11 +1,9 @@
 """What triton-kit.yaml says of a conversion reaches the converter, and config.pbtxt."""
 
 import json
-import sys
 
 import onnx
 import pytest
-import yaml
 from convert_networks import Builder, T, saved
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -120,42 +118,3 @@ def test_invalid_settings_are_reported_with_their_line(kit, digits, fields, word
     assert result.exit_code == errors.SpecError.exit_code, result.output
     assert words in result.output
     assert "Traceback" not in result.output
-
-
-@pytest.mark.skipif("tensorrt" in sys.modules, reason="TensorRT is installed")
-def test_a_target_of_plans_ends_with_the_command_that_builds_them(kit, digits):
-    rewrite(
-        digits,
-        "targets:\n",
-        'targets:\n  gpu: {triton: "25.10", format: plan, compute_capability: "9.0"}\n',
-    )
-    with_fields(digits, "builder: {workspace: 1G, optimization_level: 0}")
-
-    result = kit("build", digits, "--target", "gpu")
-
-    assert result.exit_code == errors.ConvertError.exit_code, result.output
-    assert "nvcr.io/nvidia/tensorrt:25.10-py3" in result.output
-    assert "--builderOptimizationLevel=0" in result.output
-    assert (digits / ".triton-kit" / "plans" / "digits" / "model.onnx").is_file()
-    assert not (digits / "model_repository").exists()
-
-
-@pytest.mark.skipif("tensorrt" in sys.modules, reason="TensorRT is installed")
-def test_the_profile_of_a_plan_ends_at_max_batch_size(kit, digits):
-    rewrite(
-        digits,
-        "targets:\n",
-        'targets:\n  gpu: {triton: "26.06", format: plan, compute_capability: "9.0"}\n',
-    )
-    text = (digits / "triton-kit.yaml").read_text()
-    document = yaml.safe_load(text)
-    document["models"]["digits"].pop("inputs", None)
-    document["models"]["digits"]["batching"] = {"max_batch_size": 64}
-    (digits / "triton-kit.yaml").write_text(yaml.safe_dump(document))
-
-    result = kit("build", digits, "--target", "gpu")
-
-    assert "--maxShapes=image:64x1x8x8" in result.output
-    script = digits / ".triton-kit" / "plans" / "build-plans.sh"
-    assert "--maxShapes=image:64x1x8x8" in script.read_text()
-    assert str(digits) not in script.read_text()

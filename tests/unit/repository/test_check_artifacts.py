@@ -222,3 +222,43 @@ def test_a_model_file_that_is_a_pipe_or_a_device_is_an_error(kind, tmp_path):
 
     assert "a pipe or a device" in str(found)
     assert found.severity == "error"
+
+
+def versions(opset, ir_version, domain=""):
+    model = onnx.load_from_string(GOOD)
+    model.ir_version = ir_version
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid(domain, opset))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("server", "opset", "ir_version", "said"),
+    [
+        ("24.04", 23, 11, "1.17.3 of Triton 24.04: opset 23 (it takes up to 20), IR"),
+        ("24.04", 20, 10, "IR version 10 (it takes up to 9)"),
+        ("24.04", 20, 9, ""),
+        ("24.10", 22, 8, "opset 22 (it takes up to 21)"),
+        ("25.03", 22, 10, ""),
+        ("26.06", 26, 13, "opset 26 (it takes up to 25)"),
+        ("26.07", 26, 13, ""),
+        ("embedded", 23, 11, ""),
+        ("2.51", 23, 11, ""),
+    ],
+)
+def test_a_file_newer_than_the_releases_onnxruntime(
+    findings, server, opset, ir_version, said
+):
+    found = findings(model=versions(opset, ir_version), server=server)
+
+    assert ("M21" in found) == bool(said)
+    if said:
+        assert found["M21"].severity == "error"
+        assert said in found["M21"].message
+        assert "triton-kit convert --release" in found["M21"].hint
+
+
+def test_operator_sets_of_other_domains_are_not_compared(findings):
+    model = versions(99, 8, domain="my.own")
+
+    assert "M21" not in findings(model=model, server="24.04")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from triton_kit.scratch import scratch_folder
 from triton_kit.serving.memory import new_prefix, remove_regions
 from triton_kit.serving.workspace import note_memory, workspace
 
@@ -82,3 +83,22 @@ def test_only_memory_of_a_server_is_removed(prefix, tmp_path):
         remove_regions(prefix)
     with workspace() as folder:
         note_memory(folder, prefix)
+
+
+def test_the_work_of_a_killed_build_is_removed_by_the_next():
+    code = KEEP.replace(
+        "from triton_kit.serving.workspace import note_memory, workspace",
+        "from triton_kit.scratch import scratch_folder",
+    )
+    code = code.replace("workspace()", "scratch_folder()")
+    code = code.replace("    note_memory(folder, sys.argv[1])\n", "")
+    argv = [sys.executable, "-c", code]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        left = Path(process.stdout.readline().strip())
+        (left / "half.onnx").touch()
+        age(left)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    with scratch_folder():
+        assert not left.exists()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from importlib import import_module
@@ -23,6 +22,7 @@ from triton_kit.conversion.workers.memory import peak_memory_bytes
 from triton_kit.conversion.workers.onnx_worker import LEVELS
 from triton_kit.conversion.workers.samples import Feed, random_feed
 from triton_kit.conversion.workers.worker import Json, Request
+from triton_kit.scratch import scratch_folder
 
 Native = Any  # modules and objects of TensorRT and Polygraphy, which have no types
 _KERNEL = "_kernel_time"
@@ -33,7 +33,7 @@ def in_onnxruntime(request: Request) -> dict[str, Json]:
     import onnxruntime as ort
 
     before_bytes = peak_memory_bytes()
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as folder:
+    with scratch_folder() as folder:
         options = ort.SessionOptions()
         options.enable_profiling = True
         options.profile_file_prefix = f"{folder}/profile"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto
@@ -18,6 +16,7 @@ from triton_kit.conversion.workers.other_python import OtherPython
 from triton_kit.conversion.workers.samples import Array, Feed, write_feed
 from triton_kit.errors import ConvertError, MissingExtraError, SpecError
 from triton_kit.process import python_command, run_child
+from triton_kit.scratch import scratch_folder
 
 # It requires torch, and its own extra other versions of onnx and ONNX Runtime than the
 # kit has, so it may live in an environment of its own.
@@ -80,8 +79,7 @@ def quantize_with_modelopt(
             hint=f"--calibration-method {' or '.join(_METHODS)}",
         )
     modelopt_version()  # says what is missing, if it is
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         save_onnx(model, folder / "model.onnx")
         options = {
             "to": to,

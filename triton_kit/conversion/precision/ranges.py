@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from triton_kit.conversion.workers.models import write_feeds
 from triton_kit.conversion.workers.samples import Feed
 from triton_kit.errors import ConvertError
 from triton_kit.samples import read_npz
+from triton_kit.scratch import scratch_folder
 
 _LEVELS = 128  # of int8 without its sign: what entropy compares against
 
@@ -55,8 +55,7 @@ def observe(
     Raises:
         ConvertError: the graph does not run, or a value is NaN.
     """
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         path, ranges = folder / "observed.onnx", folder / "ranges.npz"
         names = _expose(model, path)
         if not names:

@@ -116,7 +116,8 @@ def engine_for(work: Work, chosen: Attempt) -> Engine | MissingPlan:
     if spec.format == "plan" and not is_here:
         publish_files(artifact_files(chosen.path), spec.output.parent)
         onnx = spec.output.parent / chosen.path.name
-        missing = missing_plan(spec, onnx, work.profiles)
+        order = replace(spec, precision=chosen.spec.precision)
+        missing = missing_plan(order, onnx, work.profiles)
         if missing.plan.is_file():
             return import_container_plan(missing.plan, spec)
         return missing
@@ -271,12 +272,23 @@ def missing_plan(
     words = [
         f"--onnx={_MOUNT}/{onnx.name}",
         "--skipInference",
-        *(["--stronglyTyped"] if backend_of_release(release) == "trt10" else []),
+        *_typing_words(spec, release),
         *_trtexec_shapes(_varying(onnx, profiles)),
         *_trtexec_options(checked_options(spec)),
     ]
     plan = container_plan(onnx, [image, *words])
     return MissingPlan(spec.output, onnx, plan, image, tuple(words))
+
+
+def _typing_words(spec: ConvertSpec, release: Release) -> list[str]:
+    """Let the graph decide precisions; TensorRT 8 has flags for it, as permissions.
+
+    TensorRT 10 needs the flag, and TensorRT 11 ignores it: it knows nothing else.
+    """
+    if not (release.tensorrt or "").startswith("8."):
+        return ["--stronglyTyped"]
+    allowed = {"fp16": ["--fp16"], "int8": ["--int8", "--fp16"]}
+    return allowed.get(spec.precision, [])
 
 
 def _trtexec_shapes(profiles: Sequence[Profile]) -> list[str]:

@@ -73,10 +73,15 @@ class MissingPlan:
 
 
 class MissingPlansError(ConvertError):
-    """Plans must be built on another machine; all else is done."""
+    """Plans must be built on another machine; all else is done.
 
-    def __init__(self, plans: Sequence[MissingPlan]) -> None:
-        self.plans = tuple(plans)
+    `result` is the conversion's up to its verified ONNX file; None for several.
+    """
+
+    def __init__(
+        self, plans: Sequence[MissingPlan], result: ConvertResult | None = None
+    ) -> None:
+        self.plans, self.result = tuple(plans), result
         files = "".join(f"\n  {plan.output} from {plan.onnx}" for plan in plans)
         commands = "".join(f"\n  {plan.command}" for plan in plans)
         super().__init__(

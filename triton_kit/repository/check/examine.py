@@ -10,6 +10,7 @@ from triton_kit.errors import SpecError
 from triton_kit.files import read_bytes
 from triton_kit.repository.check.findings import ERROR
 from triton_kit.repository.check.folder import ModelFolder, list_folder
+from triton_kit.repository.check.incomplete import WAITS
 from triton_kit.repository.check.normalize import (
     complete_backend,
     complete_defaults,
@@ -108,8 +109,8 @@ class Examined:
 
     @property
     def has_errors(self) -> bool:
-        """Whether the server would refuse the model."""
-        return any(problem.severity == ERROR for problem in self.problems)
+        """Whether the server would refuse the model, even once its plan is there."""
+        return any(p.severity == ERROR and p.rule != WAITS for p in self.problems)
 
 
 def examine(path: Path, target: Target) -> Examined:

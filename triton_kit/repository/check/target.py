@@ -63,15 +63,12 @@ class Target:
 
     @property
     def is_embedded(self) -> bool:
-        """Whether it is the embedded server, and not the container of its release."""
-        return self.server == "embedded" or self.backends == frozenset(
-            EMBEDDED_BACKENDS
-        )
+        """Whether it is the embedded server, and not the container of its release.
 
-    @property
-    def may_be_embedded(self) -> bool:
-        """Whether only the version was asked for that the embedded server has."""
-        return self.server == _EMBEDDED
+        That is what a bare version of the server means, which is the default, too.
+        """
+        is_named = self.server in ("embedded", _EMBEDDED)
+        return is_named or self.backends == frozenset(EMBEDDED_BACKENDS)
 
     @property
     def tensorrt(self) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
 from triton_kit.triton.schema import FieldType, Message, Value
@@ -111,5 +110,7 @@ def scalar_text(field: FieldType, value: Value) -> str:
         return known.name if known else str(value)
     if field.type == FieldDescriptor.TYPE_FLOAT:
         # As few digits as bring the same float32 back, not those of its float64.
+        import numpy as np  # rarely: it takes as long to import as the rest
+
         return str(np.float32(value))
     return value_text(value)

@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from triton_kit.errors import RepositoryError, SpecError
+from triton_kit.repository.check.incomplete import MISSING, missing_files
 from triton_kit.repository.publish.layout import CONFIG_FILE, model_folder, versions
 from triton_kit.repository.publish.manifest import is_whole, read_manifest
 
@@ -57,7 +58,8 @@ def publish(root: Path, drafts: list[Draft]) -> list[Published]:
     Everything is written beside the repository first (a hidden folder inside would be
     taken for a model) and renamed into place only when all of it is there. A version
     that was published is never written again: other content gets the next number, and
-    so does the same content where the published files are not as they were.
+    so does the same content where the published files are not as they were. A version
+    that waits for a file is no whole one: the next takes its place.
 
     Raises:
         RepositoryError: the disk, or another writer, is in the way; nothing changed.
@@ -125,12 +127,24 @@ def _move(root: Path, staged: Path, draft: Draft) -> Published:
         _flush(root)
         return Published(name=draft.name, version=1, changed=True)
     changed = _replace_files(model, staged, draft)
-    if known and _has_same_content(model / str(known[-1]), staged / "new"):
+    newest = model / str(known[-1]) if known else None
+    if newest and _has_same_content(newest, staged / "new"):
         return Published(name=draft.name, version=known[-1], changed=changed)
+    if newest and missing_files(newest):
+        newest.rename(staged / "incomplete")
+        (staged / "new").rename(newest)
+        _flush(model)
+        return Published(name=draft.name, version=known[-1], changed=True)
     version = known[-1] + 1 if known else 1
     (staged / "new").rename(model / str(version))
     _flush(model)
     return Published(name=draft.name, version=version, changed=True)
+
+
+def whole_versions(root: Path, name: str) -> list[int]:
+    """Return the published versions of a model that wait for no file, ascending."""
+    model = model_folder(root, name)
+    return [n for n in versions(model) if not missing_files(model / str(n))]
 
 
 def _replace_files(model: Path, staged: Path, draft: Draft) -> bool:
@@ -147,9 +161,11 @@ def _replace_files(model: Path, staged: Path, draft: Draft) -> bool:
 
 def _has_same_content(published: Path, staged: Path) -> bool:
     try:
-        listed = read_manifest(published)["files"]
+        there, fresh = read_manifest(published), read_manifest(staged)
+        if MISSING in there or MISSING in fresh:
+            return there == fresh
         # The files may have changed since, or a copy was cut short.
-        return listed == read_manifest(staged)["files"] and is_whole(published)
+        return there["files"] == fresh["files"] and is_whole(published)
     except RepositoryError:
         return False  # published by other means: leave it alone
 

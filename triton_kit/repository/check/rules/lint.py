@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from triton_kit.repository.check.findings import WARNING
+from triton_kit.repository.check.incomplete import WAITS, missing_files
 from triton_kit.repository.check.rules.case import (
     COMPLETING_BACKENDS,
     Case,
@@ -240,7 +241,7 @@ def _batches_on_gpu(case: Case) -> bool:
 
 
 def _model_files(case: Case) -> Problems:
-    """K16: the file of each version, or of each compute capability."""
+    """K16, M22: the file of each version, or of each compute capability."""
     config = case.config
     wanted = dict(config.cc_model_filenames)
     if not wanted and config.default_model_filename:
@@ -257,6 +258,14 @@ def _model_files(case: Case) -> Problems:
 
 
 def _no_model_file(case: Case, version: int, filename: str, capability: str) -> Problem:
+    if filename in missing_files(case.folder.path / str(version)):
+        return Problem(
+            WAITS,
+            message=f"version {version} waits for its {filename}: only that is missing",
+            hint="run build-plans.sh (of the project's .triton-kit/plans) on a machine "
+            "with the target's GPU, then triton-kit build again",
+            file=case.folder.path / str(version),
+        )
     there = ", ".join(sorted(case.folder.content_of(str(version)))) or "nothing"
     whom = f" for GPUs of compute capability {capability}" if capability else ""
     key = "cc_model_filenames" if capability else "default_model_filename"

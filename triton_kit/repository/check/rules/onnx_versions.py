@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from triton_kit.artifact import OnnxModel
-from triton_kit.repository.check.findings import ERROR, WARNING
 from triton_kit.repository.check.rules.case import Case, Problem, Problems
 from triton_kit.triton.onnx_limits import onnx_limits
 
@@ -32,6 +31,5 @@ def check_onnx_versions(case: Case, model: OnnxModel, path: Path) -> Problems:
             f"{release.onnxruntime} of Triton {release.release}: {', '.join(found)}",
             hint=f"triton-kit convert --release {release.release} lowers both, where "
             "the operators allow it",
-            severity=WARNING if case.target.may_be_embedded else ERROR,
             file=path,
         )
