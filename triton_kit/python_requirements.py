@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -55,16 +55,9 @@ def required_packages(
     Raises:
         SpecError: it cannot be read, or a line is no requirement.
     """
-    try:
-        lines = requirements.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"requirements {requirements} cannot be read: {error}") from (
-            error
-        )
     found = []
-    for number, line in enumerate(lines, 1):
-        text = line.partition(" #")[0].strip()
-        if not text or text.startswith(("#", "-")):
+    for number, text in _lines(requirements):
+        if _is_file(text):
             continue
         try:
             wanted = Requirement(text)
@@ -77,13 +70,29 @@ def required_packages(
     return found
 
 
+def _lines(requirements: Path) -> Iterator[tuple[int, str]]:
+    """Yield lines without comments, hashes and the options of pip, by their number."""
+    try:
+        lines = requirements.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"requirements {requirements} cannot be read: {error}"
+        raise SpecError(message) from error
+    for number, line in enumerate(lines, 1):
+        text = line.partition(" #")[0].partition(" --")[0].strip(" \t\\")
+        if text and not text.startswith(("#", "-")):
+            yield number, text
+
+
+def _is_file(text: str) -> bool:
+    """Whether a line is a path or a URL, which is left to pip."""
+    return "/" in text.partition("@")[0] or text.endswith(".whl")
+
+
 def missing_packages(requirements: Path) -> list[str]:
     """Return what a requirements file asks for and this Python does not have."""
-    return [
-        str(wanted)
-        for wanted in required_packages(requirements)
-        if not _is_installed(wanted)
-    ]
+    files = [text for _, text in _lines(requirements) if _is_file(text)]
+    wanted = required_packages(requirements)
+    return files + [str(one) for one in wanted if not _is_installed(one)]
 
 
 def _is_installed(wanted: Requirement) -> bool:

@@ -29,6 +29,7 @@ class TritonPythonModel:
         y = pb_utils.Tensor("y", np.array([text], dtype=object))
         return [pb_utils.InferenceResponse([y]) for _ in requests]
 """
+CACHE = Path(__file__).parents[2] / ".cache"
 PROJECT = """
 name: environments
 models:
@@ -43,6 +44,37 @@ models:
     outputs: {y: {dtype: string, shape: [1]}}
     python: "second env/bin/python"
 """
+
+
+def make_other_interpreter():
+    """Return another Python than this one, with a numpy from PyPI; made once."""
+    for minor in (12, 10, 11, 9):
+        program = find_python(minor)
+        if minor == sys.version_info.minor or program is None:
+            continue
+        folder = CACHE / f"python-3.{minor}"
+        python = folder / "bin" / "python"
+        if not (folder / "made").exists():
+            subprocess.run([program, "-m", "venv", str(folder)], check=True)
+            install = [str(python), "-m", "pip", "install", "-q", "numpy<2"]
+            subprocess.run(install, check=True)
+            (folder / "made").touch()
+        return python, minor
+    return None
+
+
+def find_python(minor):
+    """Return a Python that starts: a version manager leaves names that do not."""
+    pyenv = Path.home() / ".pyenv" / "versions"
+    names = [f"python3.{minor}", *map(str, pyenv.glob(f"3.{minor}.*/bin/python3"))]
+    for name in names:
+        try:
+            done = subprocess.run([name, "-c", ""], capture_output=True)
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return name
+    return None
 
 
 def make_interpreter(folder):
@@ -87,3 +119,35 @@ def test_a_model_runs_with_the_interpreter_that_it_names(answers):
     found, folder = answers
 
     assert found["own"] == f"of its own {folder} {sys.version_info.minor}"
+
+
+OTHER = """
+name: other
+models:
+  other:
+    source: m.py
+    inputs: {{x: {{dtype: fp32, shape: [1]}}}}
+    outputs: {{y: {{dtype: string, shape: [1]}}}}
+    python: {python}
+"""
+
+
+def test_a_model_runs_with_another_version_of_python(tmp_path):
+    made = make_other_interpreter()
+    if made is None:
+        pytest.skip("no other Python is installed here")
+    python, minor = made
+    (tmp_path / "m.py").write_text(MODEL.replace("tiny.VALUE", "'other'", 1))
+    text = (tmp_path / "m.py").read_text().replace("import tiny\n", "")
+    (tmp_path / "m.py").write_text(text)
+    (tmp_path / "triton-kit.yaml").write_text(OTHER.format(python=python))
+    repository = build(load_project(tmp_path)).repository
+
+    with running(ServeSpec(repository=repository)) as server:
+        client = InferenceServerClient(server.http_url.removeprefix("http://"))
+        given = InferInput("x", [1], "FP32").set_data_from_numpy(np.ones(1, "f4"))
+        found = client.infer("other", [given]).as_numpy("y")[0].decode()
+        client.close()
+
+    assert found == f"other {python.parents[1]} {minor}"
+    assert (repository / "other" / "triton_python_backend_stub").stat().st_mode & 0o111

@@ -6,6 +6,7 @@ import tarfile
 
 import pytest
 
+from triton_kit.python_requirements import missing_packages
 from triton_kit.repository.config.parse import parse
 from wheels import write_wheel
 
@@ -140,3 +141,30 @@ def test_an_interpreter_that_cannot_serve_is_refused(kit, project, more, target,
     assert result.exit_code == 2, result.output
     assert "triton-kit.yaml:" in result.output
     assert words in result.output
+
+
+@pytest.mark.parametrize(
+    ("lines", "missing"),
+    [
+        (["numpy<2 \\", "    --hash=sha256:00", "# click"], []),
+        (
+            ["./wheels/tiny-1.5-py3-none-any.whl"],
+            ["./wheels/tiny-1.5-py3-none-any.whl"],
+        ),
+        (["https://a.b/c-1-py3-none-any.whl"], ["https://a.b/c-1-py3-none-any.whl"]),
+        (
+            [
+                "-r other.txt",
+                "--no-index",
+                "absent-package[x]>=1 ; python_version > '3'",
+            ],
+            ['absent-package[x]>=1; python_version > "3"'],
+        ),
+        (["absent-package ; python_version < '3'"], []),
+    ],
+)
+def test_lines_are_read_as_pip_reads_them(tmp_path, lines, missing):
+    path = tmp_path / "requirements.txt"
+    path.write_text("\n".join(lines))
+
+    assert missing_packages(path) == missing

@@ -348,7 +348,10 @@ def _hint(reasons: str) -> str | None:
     if "has kind KIND_GPU but" in reasons:
         return "KIND_AUTO takes a GPU where there is one, else the CPU"
     if "ModuleNotFoundError" in reasons:
-        return f"Python models run on {sys.executable}: install what they import there"
+        return (
+            f"Python models run on {sys.executable}: install what they import there, "
+            "or let the project pack it: requirements: requirements.txt"
+        )
     return None
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from triton_kit.errors import SpecError
+from triton_kit.repository.config import values
 from triton_kit.repository.config.render import render
 
 
@@ -307,3 +308,13 @@ def test_a_broken_template_is_an_error_with_its_place(tmp_path, template, said):
 def test_a_missing_template_is_an_error(tmp_path):
     with pytest.raises(SpecError, match="no such template"):
         render(ModelConfig(), template=tmp_path / "none.j2")
+
+
+def test_maps_are_those_that_the_schema_calls_maps():
+    messages = {}
+    every_message(ModelConfig.DESCRIPTOR, messages)
+    fields = [field for message in messages.values() for field in message.fields]
+
+    assert {f.full_name for f in fields if values.is_map(f)} == {
+        f.full_name for f in fields if is_map(f)
+    }

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from triton_kit.repository.check.embedded import unsupported_features
 from triton_kit.repository.check.examine import Examined
-from triton_kit.repository.check.findings import ERROR
 from triton_kit.repository.check.rules.case import Problem
 from triton_kit.repository.check.rules.outcome import Outcome
 from triton_kit.repository.check.rules.pipeline import (
@@ -133,7 +132,7 @@ class Checked:
         self.outcomes[key] = outcome
 
     def _outcome(self, examined: Examined, *, is_valid: bool) -> Outcome:
-        reason = next((p for p in examined.problems if p.severity == ERROR), None)
+        reason = examined.refusal
         if not examined.is_polled or examined.case is None:
             return Outcome(reason=reason)
         case = examined.case

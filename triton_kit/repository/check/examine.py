@@ -108,9 +108,10 @@ class Examined:
         self.problems[:0] = problems
 
     @property
-    def has_errors(self) -> bool:
-        """Whether the server would refuse the model, even once its plan is there."""
-        return any(p.severity == ERROR and p.rule != WAITS for p in self.problems)
+    def refusal(self) -> Problem | None:
+        """Why the server would refuse the model, even once its plan is there."""
+        errors = (p for p in self.problems if p.severity == ERROR)
+        return next((p for p in errors if p.rule != WAITS), None)
 
 
 def examine(path: Path, target: Target) -> Examined:
@@ -127,7 +128,7 @@ def examine(path: Path, target: Target) -> Examined:
     if case is None:
         return examined
     _poll(examined)
-    examined.is_polled = not examined.has_errors
+    examined.is_polled = examined.refusal is None
     _load(examined)
     if folder.name.startswith(".") and examined.parsed is None:
         # .git, .cache: one word on it is enough.

@@ -67,10 +67,17 @@ def is_one_liner(message: Message) -> bool:
 
 
 def is_map(field: FieldType) -> bool:
-    """Whether a field is a map, from its descriptor."""
-    return bool(
-        field.type == FieldDescriptor.TYPE_MESSAGE
-        and field.message_type.GetOptions().map_entry
+    """Whether a field is a map, from its descriptor.
+
+    By the shape that protoc gives an entry: its options would import the messages of
+    descriptors, which take longer than a config.
+    """
+    entry = field.message_type
+    return (
+        entry is not None
+        and entry.containing_type is not None
+        and entry.name.endswith("Entry")
+        and set(entry.fields_by_name) == {"key", "value"}
     )
 
 

@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
 
 from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.repository.config.values import is_map
 from triton_kit.tensors import DYNAMIC, Shape, Tensor
 from triton_kit.triton.schema import FieldType, ModelConfig
 
@@ -107,7 +108,7 @@ def _check_names(model: str, fields: object, kind: Descriptor, where: str) -> No
 def _message_in(field: FieldType, value: object) -> tuple[Descriptor | None, object]:
     """Return the message that a field holds, and its values; those of a map, too."""
     inner = field.message_type
-    if inner is None or not inner.GetOptions().map_entry:
+    if not is_map(field):
         return inner, value
     values = list(value.values()) if isinstance(value, Mapping) else value
     return inner.fields_by_name["value"].message_type, values
