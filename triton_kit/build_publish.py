@@ -130,7 +130,7 @@ def _check(
     configs = {model.config.name: model.config for model in built}
     refused = [f for f in report.findings if _is_refused(f)]
     warnings = [
-        _with_place(project, configs, f)
+        _with_place(project, configs, f) + (f": {f.hint}" if f.hint else "")
         for f in report.findings
         if f not in refused and f.model in configs and f.rule != WAITS
     ]

@@ -169,7 +169,7 @@ def test_an_environment_is_looked_for_where_the_server_does(tmp_path, value, is_
     ("kind", "name", "parameter", "rule"),
     [
         ("gpu", "tensorrt", "max_workspace_size_byte", "K26"),
-        ("gpu", "cuda", "arena_extend_strateg", "K26"),
+        ("gpu", "tensorrt", "trt_fp16_enable", "K26"),
         ("gpu", "tensorrt", "trt_engine_cache_enable", None),
         ("cpu", "openvin", "", "K13"),
         ("gpu", "auto_mixed_precision", "", "K13"),
