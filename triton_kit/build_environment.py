@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any  # JSON values
 
+from triton_kit.build_as_is import is_as_is
 from triton_kit.built import target_of
 from triton_kit.errors import SpecError
 from triton_kit.project.spec import EMBEDDED, ModelSpec, Project
@@ -65,6 +66,13 @@ def check_environment(project: Project, name: str, spec: ModelSpec) -> None:
     Raises:
         SpecError: as `environment_of`.
     """
+    asked = ("environment", "requirements", "python")
+    given = [key for key in asked if getattr(spec, key) is not None]
+    if given and not is_as_is(project, spec):
+        raise SpecError(
+            f"model {name!r}: {given[0]}: {spec.source} is no Python model",
+            hint=f"remove {given[0]}",
+        )
     if spec.environment is not None and not project.path(spec.environment).is_file():
         raise SpecError(
             f"model {name!r}: the environment {project.path(spec.environment)} is not "

@@ -76,10 +76,7 @@ def build(
     repository = output or project.path(REPOSITORY_NAME)
     if use_cache and cache is None:
         cache = default_cache()
-    with (
-        project.hiding_variables(),
-        scratch_folder() as folder,
-    ):
+    with project.hiding_variables(), scratch_folder() as folder:
         wanted = _wanted(project, only)
         check_project(project)
         # Only now: what follows takes longer to import than the checks before it.

@@ -50,6 +50,13 @@ _ACTIVATE_INTERPRETER = """\
 export PATH=%s:"$PATH"
 export LD_LIBRARY_PATH=%s"${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 """
+# Triton first starts a stub without arguments and without the environment. Unless that
+# ends with 1 it takes all rights but execution from the file.
+_START_STUB = """\
+#!/bin/bash
+[ $# -gt 0 ] || exit 1
+exec %s "$@"
+"""
 _PROBE = """\
 import json, sys, sysconfig
 try:
@@ -84,7 +91,8 @@ def pack_interpreter(python: Path, folder: Path) -> dict[str, Path]:
 
     Returns:
         What goes beside the model's versions, by name: the environment that finds the
-        interpreter and, where it is another Python than the kit's, its stub.
+        interpreter and, where it is another Python than the kit's, what starts its
+        stub.
 
     Raises:
         SpecError: it does not run, or the embedded server cannot use it.
@@ -106,8 +114,12 @@ def pack_interpreter(python: Path, folder: Path) -> dict[str, Path]:
     text = _ACTIVATE_INTERPRETER % tuple(shlex.quote(folder) for folder in folders)
     output = folder / ENVIRONMENT_FILE
     _write_tar(output, {"bin/activate": text.encode()})
-    other = {} if found == this_python() else {_STUB_FILE: stub}
-    return {ENVIRONMENT_FILE: output, **other}
+    if found == this_python():
+        return {ENVIRONMENT_FILE: output}
+    start = folder / _STUB_FILE
+    start.write_text(_START_STUB % shlex.quote(str(stub)), encoding="utf-8")
+    start.chmod(0o755)
+    return {ENVIRONMENT_FILE: output, _STUB_FILE: start}
 
 
 def _require_stub(stub: Path, python: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput
 
+from triton_kit import check_repository
 from triton_kit.build_project import build
 from triton_kit.project.load import load_project
 from triton_kit.serving.embedded import running
@@ -150,4 +151,6 @@ def test_a_model_runs_with_another_version_of_python(tmp_path):
         client.close()
 
     assert found == f"other {python.parents[1]} {minor}"
-    assert (repository / "other" / "triton_python_backend_stub").stat().st_mode & 0o111
+    stub = repository / "other" / "triton_python_backend_stub"
+    assert stub.stat().st_mode & 0o777 == 0o755  # Triton leaves it as it was
+    assert check_repository(repository).findings == ()

@@ -41,7 +41,10 @@ MAY_IMPORT = {
     "python_environment": GROUND | {"serving"},
     "python_requirements": GROUND | {"python_environment"},
     "build_environment": GROUND
-    | {"project", "built", "python_environment", "python_requirements"},
+    | {
+        *("project", "built", "build_as_is"),
+        *("python_environment", "python_requirements"),
+    },
     "build_files": GROUND | {"project", "repository", "built", "build_environment"},
     "init_project": GROUND | {"project", "repository"},
     "run_tests": GROUND | {"project", "serving"},

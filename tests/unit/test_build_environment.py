@@ -168,3 +168,18 @@ def test_lines_are_read_as_pip_reads_them(tmp_path, lines, missing):
     path.write_text("\n".join(lines))
 
     assert missing_packages(path) == missing
+
+
+@pytest.mark.parametrize("key", ["environment", "requirements", "python"])
+def test_an_environment_of_a_converted_model_is_refused(kit, digits, key):
+    path = digits / "triton-kit.yaml"
+    text = path.read_text()
+    path.write_text(
+        text.replace("source: digits.onnx", f"source: digits.onnx\n    {key}: x", 1)
+    )
+
+    result = kit("build", digits)
+
+    assert result.exit_code == 2, result.output
+    assert f"{key}: digits.onnx is no Python model" in result.output
+    assert "triton-kit.yaml:" in result.output

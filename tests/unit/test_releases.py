@@ -61,3 +61,9 @@ def test_open_cves_are_those_fixed_later():
 def test_an_unknown_release_gets_the_nearest():
     with pytest.raises(SpecError, match="unknown Triton release"):
         find_release("24.13")
+
+
+def test_the_python_of_every_release_is_one_that_packages_are_packed_for():
+    assert {release.python for release in all_releases()} == {"3.10", "3.12"}
+    assert find_release("24.10").python == "3.10"
+    assert find_release("24.12").python == "3.12"
