@@ -73,7 +73,7 @@ class PartRecorders:
 
     Args:
         tracker: of the loop.
-        kind: by what they are told apart: `model`, `server` or `stage`.
+        kind: what distinguishes them: `model`, `server` or `stage`.
         parts: how many there are.
         part_of: returns the part of a request that leaves in a slot now.
     """
