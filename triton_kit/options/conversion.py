@@ -23,13 +23,17 @@ AUTO = "auto"
 QUANTIZED = ("int8", "fp8")
 Ranges = Mapping[str, tuple[float, float]]
 
+# What is known of an output's use: nothing; that its best classes stay; that it agrees
+# on the user's task.
+Use = Literal["values", "classes", "task"]
+
 # Signal-to-noise floors in dB for precisions whose user gives none. 6 dB is one bit.
-SNR_FLOORS_DB: Mapping[str, float] = {
-    "fp32": 90.0,
-    "fp16": 60.0,
-    "bf16": 35.0,
-    "int8": 30.0,
-    "fp8": 20.0,
+SNR_FLOORS_DB: Mapping[str, Mapping[Use, float]] = {
+    "fp32": {"values": 90.0, "classes": 90.0, "task": 90.0},
+    "fp16": {"values": 40.0, "classes": 30.0, "task": 20.0},
+    "bf16": {"values": 30.0, "classes": 20.0, "task": 10.0},
+    "int8": {"values": 30.0, "classes": 20.0, "task": 10.0},
+    "fp8": {"values": 20.0, "classes": 15.0, "task": 10.0},
 }
 
 
@@ -190,9 +194,16 @@ class Gate:
     def __post_init__(self) -> None:
         check_settings(self)
 
-    def snr_floor_db(self, precision: str) -> float:
-        """Return the floor that holds for a precision."""
-        return SNR_FLOORS_DB[precision] if self.min_snr_db is None else self.min_snr_db
+    @property
+    def has_agreement(self) -> bool:
+        """Whether agreement on a task, or by the user's function, is required."""
+        return bool(self.task or self.function)
+
+    def snr_floor_db(self, precision: str, use: Use = "values") -> float:
+        """Return the floor of a precision, for outputs of which the use is known."""
+        if self.min_snr_db is None:
+            return SNR_FLOORS_DB[precision][use]
+        return self.min_snr_db
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,10 @@ from onnx import helper as h
 
 from triton_kit.artifact import inspect_onnx
 from triton_kit.conversion.shapes import full_profiles
-from triton_kit.conversion.verify.compare import Tally, rows_differ_db, tally
+from triton_kit.conversion.verify.compare import Tally, missed, rows_differ_db, tally
 from triton_kit.conversion.verify.gate import make_reference, verify
 from triton_kit.conversion.verify.inputs import make_inputs, write_inputs
+from triton_kit.conversion.verify.own_noise import OwnNoise, has_random_nodes
 from triton_kit.conversion.workers.models import run_onnx
 from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import Gate
@@ -46,7 +47,20 @@ def gate(tmp_path, original, candidate, precision="fp32", **limits):
     outputs = run_onnx(
         source, feeds, level="off", folder=tmp_path / "outputs", timeout_s=60
     )
-    reference = make_reference(feeds, outputs, timeout_s=60, data="random")
+
+    def run_again(inputs):
+        return run_onnx(
+            source, inputs, level="off", folder=tmp_path / "again", timeout_s=60
+        )
+
+    reference = make_reference(
+        feeds,
+        outputs,
+        timeout_s=60,
+        data="random",
+        noise=OwnNoise(feeds, outputs, run_again, tmp_path / "noisy"),
+        is_random=has_random_nodes(original),
+    )
     return verify(
         artifact,
         onnx.load(artifact),
@@ -205,6 +219,93 @@ def test_each_limit_is_its_own(tmp_path, limits, words):
         return
     with pytest.raises(VerifyError, match=words):
         run()
+
+
+def steep(*factors):
+    """The sine of so large a multiple that a step of float32 shows in the result."""
+
+    def build(b):
+        y = "x"
+        for index, factor in enumerate(factors):
+            y = b.op("Mul", y, b.constant(f"f{index}", np.float32(factor)))
+        b.op("Sin", y, to="y")
+
+    return build
+
+
+def test_no_artifact_has_to_be_closer_than_the_original_is_to_itself(tmp_path):
+    original, other_order = model_of(steep(3e5)), model_of(steep(3e3, 1e2))
+
+    accuracy = gate(tmp_path, original, other_order)
+
+    assert accuracy.min_snr_db < 70
+    assert any("for input noise of 1e-7" in note for note in accuracy.notes)
+
+
+def test_noise_of_the_original_hides_no_fault(tmp_path):
+    with pytest.raises(VerifyError, match="output 'y'"):
+        gate(tmp_path, model_of(steep(3e5)), model_of(steep(3.1e5)))
+
+
+def test_a_floor_that_the_user_sets_is_not_lowered(tmp_path):
+    original, other_order = model_of(steep(3e5)), model_of(steep(3e3, 1e2))
+
+    with pytest.raises(VerifyError, match="needs"):
+        gate(tmp_path, original, other_order, min_snr_db=90)
+
+
+def with_random_output():
+    model = model_of(identity)
+    model.graph.node.append(h.make_node("RandomNormalLike", ["x"], ["drawn"]))
+    model.graph.output.append(h.make_tensor_value_info("drawn", T.FLOAT, ["n", 6]))
+    return model
+
+
+def test_a_random_output_is_judged_by_its_form_alone(tmp_path):
+    model = with_random_output()
+
+    accuracy = gate(tmp_path, model, model)
+
+    (note,) = [n for n in accuracy.notes if "random in the original" in n]
+    assert "'drawn'" in note
+    assert "'y'" not in note
+
+
+def test_outputs_that_are_all_random_prove_nothing(tmp_path):
+    model = model_of(lambda b: b.op("RandomNormalLike", "x", to="y"))
+
+    with pytest.raises(VerifyError, match="every output of the original is random"):
+        gate(tmp_path, model, model)
+
+
+@pytest.mark.parametrize(
+    ("network", "db"), [("MobileNetV3-small", 55.9), ("ViT", 58.2)]
+)
+def test_fp16_as_measured_on_networks_passes(tmp_path, network, db):
+    off_by = 10 ** (-db / 20)
+
+    accuracy = gate(
+        tmp_path, model_of(identity), model_of(scaled(1 + off_by)), precision="fp16"
+    )
+
+    assert accuracy.min_snr_db == pytest.approx(db, abs=0.1), network
+
+
+@pytest.mark.parametrize(
+    ("found", "text"), [(59.96, "59.9"), (59.94, "59.9"), (12.26, "12.3")]
+)
+def test_a_missed_floor_never_reads_as_reached(found, text):
+    assert missed(found, 60, 1) == text
+
+
+def test_a_row_without_signal_is_held_against_the_other_feeds():
+    blank, noise = np.zeros((1, 4)), np.full((1, 4), 1e-4)
+
+    alone = tally(blank, noise).worst_row_db
+    beside = tally(blank, noise, least_power=0.01).worst_row_db
+
+    assert alone == -np.inf
+    assert beside == pytest.approx(60)
 
 
 def test_rows_that_a_batch_treats_differently_are_told_apart():

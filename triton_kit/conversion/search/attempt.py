@@ -120,7 +120,7 @@ def _verify(
         gate=work.spec.gate,
         precision=min(
             (precision or work.spec.precision, work.source_precision),
-            key=SNR_FLOORS_DB.__getitem__,
+            key=lambda name: SNR_FLOORS_DB[name]["values"],
         ),
         levels=LEVELS if is_served_by_onnxruntime else ("off",),
         scratch=work.scratch,

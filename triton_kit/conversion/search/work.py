@@ -10,10 +10,12 @@ from triton_kit.conversion.onnx.source_model import SourceModel
 from triton_kit.conversion.precision.emulate import lowest_precision
 from triton_kit.conversion.shapes import check_profiles, full_profiles
 from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.verify.check import Reference
 from triton_kit.conversion.verify.data import choose_samples
-from triton_kit.conversion.verify.gate import Reference, make_reference
+from triton_kit.conversion.verify.gate import make_reference
 from triton_kit.conversion.verify.inputs import make_inputs, write_inputs
-from triton_kit.conversion.verify.original import start_original
+from triton_kit.conversion.verify.original import run_original, start_original
+from triton_kit.conversion.verify.own_noise import OwnNoise, has_random_nodes
 from triton_kit.conversion.workers.samples import Feed
 from triton_kit.options.shapes import Profile
 
@@ -62,7 +64,19 @@ def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
         profiles=profiles,
         prepared=prepared,
         reference=make_reference(
-            feeds, outputs, timeout_s=spec.timeout_s, data=samples.about
+            feeds,
+            outputs,
+            timeout_s=spec.timeout_s,
+            data=samples.about,
+            noise=OwnNoise(
+                feeds,
+                outputs,
+                lambda inputs: run_original(
+                    spec, source, inputs, prepared, scratch, folder=scratch / "again"
+                ),
+                scratch / "noisy",
+            ),
+            is_random=has_random_nodes(prepared.model),
         ),
         calibration=samples.calibration,
         verification_feeds=tuple(item.feed for item in inputs),

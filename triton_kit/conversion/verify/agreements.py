@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 
 from triton_kit.conversion.onnx.passes import user_folder
+from triton_kit.conversion.verify.compare import missed
 from triton_kit.conversion.verify.tasks import agreement
 from triton_kit.conversion.workers.child import call_worker, hint, reason
 from triton_kit.conversion.workers.samples import Outputs, write_arrays
@@ -38,7 +39,8 @@ def required_agreements(
     for name, share in found.items():
         if not share >= gate.min_agreement:
             raise VerifyError(
-                f"{name}: agreement {share:.4f}, needs {gate.min_agreement:g}",
+                f"{name}: agreement {missed(share, gate.min_agreement, 4)}, "
+                f"needs {gate.min_agreement:g}",
                 hint="set the agreement that you accept: --min-agreement",
             )
     return found

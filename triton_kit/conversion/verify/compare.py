@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import floor, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from triton_kit.conversion.spec import OutputAccuracy
 from triton_kit.conversion.verify.slices import SliceSums, sums_of
 from triton_kit.conversion.workers.samples import Array, Outputs
 
+_WEAKEST = 0.01
 _SCORES = re.compile("logit|prob", re.IGNORECASE)
 
 
@@ -72,6 +74,12 @@ class Tally:
         """10 log10 of the original's power over the difference's; inf if equal."""
         return float("-inf") if self.faults else _decibels(self.power, self.noise)
 
+    def snr_beside_db(self, least_power: float) -> float:
+        """Return the SNR of one point, which may have less power than the others."""
+        if self.faults:
+            return float("-inf")
+        return _decibels(max(self.power, least_power * self.values), self.noise)
+
     def figures(self, name: str) -> OutputAccuracy:
         """Return the figures of the result."""
         norms = float(np.sqrt(self.power * self.other_power))
@@ -90,8 +98,14 @@ class Tally:
         )
 
 
-def tally(original: Array, candidate: Array, *, name: str = "") -> Tally:
-    """Compare one output, called `name`, for one feed."""
+def tally(
+    original: Array, candidate: Array, *, name: str = "", least_power: float = 0.0
+) -> Tally:
+    """Compare one output, called `name`, for one feed.
+
+    `least_power` is what a value counts for at least: an image without objects has next
+    to no output, and noise that is nothing beside other images is not held against it.
+    """
     a, b = original, candidate
     if a.shape != b.shape:
         return _broken(f"shape {b.shape} instead of {a.shape}")
@@ -99,17 +113,23 @@ def tally(original: Array, candidate: Array, *, name: str = "") -> Tally:
         return _broken(f"type {b.dtype} instead of {a.dtype}")
     if a.size == 0:
         return Tally()
-    return _tally_floats(a, b, name) if a.dtype.kind == "f" else _tally_exact(a, b)
+    if a.dtype.kind != "f":
+        return _tally_exact(a, b)
+    return _tally_floats(a, b, name, least_power)
 
 
-def tally_all(
-    original: Sequence[Array], candidate: Sequence[Array], *, name: str = ""
-) -> Tally:
-    """Compare one output for several feeds."""
-    return sum(
-        (tally(a, b, name=name) for a, b in zip(original, candidate, strict=True)),
-        start=Tally(),
-    )
+def least_power(arrays: Sequence[Array]) -> float:
+    """Return what a value of little power is held against: 1 % of the mean square.
+
+    The mean is over an output's finite values in all feeds.
+    """
+    power, count = 0.0, 0
+    for array in arrays:
+        if array.dtype.kind == "f":
+            finite = array[np.isfinite(array)].astype(np.float64)
+            power += float(np.square(finite).sum())
+            count += finite.size
+    return _WEAKEST * power / max(1, count)
 
 
 def _broken(fault: str) -> Tally:
@@ -130,7 +150,7 @@ def _tally_exact(a: Array, b: Array) -> Tally:
     )
 
 
-def _tally_floats(a: Array, b: Array, name: str) -> Tally:
+def _tally_floats(a: Array, b: Array, name: str, least_power: float) -> Tally:
     left, right = a.astype(np.float64), b.astype(np.float64)
     odd = ~np.isfinite(left) | ~np.isfinite(right)
     same_odd = odd & ((left == right) | (np.isnan(left) & np.isnan(right)))
@@ -148,7 +168,7 @@ def _tally_floats(a: Array, b: Array, name: str) -> Tally:
         noise=float(np.square(error).sum()),
         abs_error=float(error.sum()),
         max_abs_error=float(error.max()),
-        worst_row_db=_worst_row_db(left, right),
+        worst_row_db=_worst_row_db(left, right, least_power),
         rows=rows,
         hits=hits,
         slices=sums_of(left, right),
@@ -180,7 +200,9 @@ def _decibels(power: float, noise: float) -> float:
     return float(10 * np.log10(power / noise))
 
 
-def _worst_row_db(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+def _worst_row_db(
+    left: NDArray[np.float64], right: NDArray[np.float64], least_power: float
+) -> float:
     """Return the SNR of the row that is off most.
 
     A row in a thousand that is all wrong leaves 30 dB over all; here it shows. Rows
@@ -189,7 +211,7 @@ def _worst_row_db(left: NDArray[np.float64], right: NDArray[np.float64]) -> floa
     rows = left.reshape(left.shape[0] if left.ndim else 1, -1)
     noise = np.square(rows - right.reshape(rows.shape)).sum(axis=1)
     power = np.square(rows).sum(axis=1)
-    power = np.maximum(power, power.mean())
+    power = np.maximum(power, max(power.mean(), least_power * rows.shape[1]))
     with np.errstate(over="ignore"):  # noise over nothing is infinite
         worst = int(np.argmax(noise / np.maximum(power, np.finfo(np.float64).tiny)))
     return _decibels(float(power[worst]), float(noise[worst]))
@@ -217,3 +239,11 @@ def rows_differ_db(outputs: Outputs) -> float:
             first = np.broadcast_to(array[:1], array.shape)
             found.append(tally(first, array).worst_row_db)
     return min(found)
+
+
+def missed(found: float, needed: float, digits: int) -> str:
+    """Return a figure below what is needed, rounded so that it reads so."""
+    text = f"{found:.{digits}f}"
+    if isfinite(found) and float(text) >= needed:
+        text = f"{floor(found * 10**digits) / 10**digits:.{digits}f}"
+    return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,10 @@ from triton_kit.conversion.precision.emulate import emulated, is_low
 from triton_kit.conversion.precision.kernels import has_cuda_provider
 from triton_kit.conversion.spec import Accuracy, OutputAccuracy
 from triton_kit.conversion.verify.agreements import required_agreements
-from triton_kit.conversion.verify.compare import Tally, rows_differ_db, tally_all
+from triton_kit.conversion.verify.check import Check, Reference
+from triton_kit.conversion.verify.compare import rows_differ_db
 from triton_kit.conversion.verify.inputs import IDENTICAL
+from triton_kit.conversion.verify.own_noise import OwnNoise
 from triton_kit.conversion.workers.child import NoKernelError
 from triton_kit.conversion.workers.models import (
     LEVELS,
@@ -28,39 +29,18 @@ from triton_kit.conversion.workers.samples import Outputs
 from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import Gate
 
-# The floor is for all that was run. One shape, and one row, has fewer values to average
-# over and may be this much worse; none may be all wrong.
-POINT_ALLOWANCE_DB = 10.0
-ROW_ALLOWANCE_DB = 20.0
-# A slice, such as a channel, may be this much worse than the floor, but not lost.
-SLICE_ALLOWANCE_DB = 30.0
-LOST_DB = 6.0
-FEW_ROWS = 4  # a shape of fewer rows is judged as a row
-# Share of whole numbers that must agree where no agreement was asked for.
-EXACT_AGREEMENT = {"fp32": 1.0}
-DEFAULT_AGREEMENT = 0.99
 NOTE_CHARS = 200
 MORE_SAMPLES = "give samples that it has outputs for (--verify-data), or a --range"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """The original's outputs, computed once for every candidate."""
-
-    feeds: FeedFiles
-    outputs: tuple[Outputs, ...]
-    rows_are_independent: bool
-    timeout_s: float
-    data: str  # what the inputs are, in words
-
-    @property
-    def points(self) -> tuple[str, ...]:
-        """What each feed belongs to: a shape, or the user's samples."""
-        return self.feeds.labels
-
-
 def make_reference(
-    feeds: FeedFiles, outputs: Sequence[Outputs], *, timeout_s: float, data: str
+    feeds: FeedFiles,
+    outputs: Sequence[Outputs],
+    *,
+    timeout_s: float,
+    data: str,
+    noise: OwnNoise | None = None,
+    is_random: bool = False,
 ) -> Reference:
     """Make the original's outputs to `write_inputs` the reference.
 
@@ -68,11 +48,16 @@ def make_reference(
         feeds: the verification inputs on disk.
         outputs: one per feed.
         timeout_s: longest that one run of a candidate may take.
+        data: what the inputs are, in words.
+        noise: runs the original again.
+        is_random: whether the original may draw values.
 
     Raises:
-        VerifyError: no output holds a value, so any artifact would pass.
+        VerifyError: no output holds a value, or all are random, so any artifact would
+            pass.
     """
-    _check_proves_something(outputs)
+    random = noise.random if noise and is_random else frozenset[str]()
+    _check_proves_something(outputs, random)
     independent = [
         rows_differ_db(output) > 90
         for point, output in zip(feeds.labels, outputs, strict=True)
@@ -84,11 +69,20 @@ def make_reference(
         rows_are_independent=all(independent) and bool(independent),
         timeout_s=timeout_s,
         data=data,
+        noise=noise,
+        random=random,
     )
 
 
-def _check_proves_something(outputs: Sequence[Outputs]) -> None:
+def _check_proves_something(outputs: Sequence[Outputs], random: frozenset[str]) -> None:
     names = list(outputs[0])
+    if random and len(random) == len(names):
+        raise VerifyError(
+            "every output of the original is random: two runs on the same inputs "
+            "differ",
+            hint="give its random nodes a seed, or cut them off with a graph pass "
+            "(--pass)",
+        )
     voids = [void for name in names if (void := _void(name, outputs))]
     if voids and len(voids) == len(names):
         raise VerifyError(
@@ -129,7 +123,7 @@ def verify(
     Raises:
         VerifyError: an output is not what the gate requires; names the output.
     """
-    check = _Check(reference, gate, precision)
+    check = Check(reference, gate, precision)
     honest, method = _honest_form(artifact, model, scratch)
     outputs = check.outputs(computed := _run(honest, "off", reference, scratch))
     agreements = required_agreements(
@@ -156,7 +150,7 @@ def verify(
         runtime_level=level,
         agreements=agreements,
         data=reference.data,
-        notes=(*_doubts(reference, outputs), *notes),
+        notes=(*_doubts(reference, outputs), *check.notes, *notes),
     )
 
 
@@ -174,7 +168,7 @@ def verify_plan(
         folder=scratch / "plan",
         timeout_s=reference.timeout_s,
     )
-    return _Check(reference, gate, precision).outputs(
+    return Check(reference, gate, precision).outputs(
         [{name: a[name] for name in reference.outputs[0]} for a in outputs]
     )
 
@@ -201,7 +195,7 @@ def _run(model: Path, level: str, reference: Reference, scratch: Path) -> list[O
 def _runtime_level(
     artifact: Path,
     levels: Sequence[str],
-    check: _Check,
+    check: Check,
     reference: Reference,
     scratch: Path,
 ) -> tuple[str | None, tuple[str, ...]]:
@@ -220,7 +214,7 @@ def _runtime_level(
     return None, tuple(notes)
 
 
-def _verify_on_gpu(artifact: Path, level: str, check: _Check, scratch: Path) -> str:
+def _verify_on_gpu(artifact: Path, level: str, check: Check, scratch: Path) -> str:
     """Hold an artifact to the gate as ONNX Runtime's CUDA provider runs it.
 
     Raises:
@@ -246,103 +240,6 @@ def _verify_on_gpu(artifact: Path, level: str, check: _Check, scratch: Path) -> 
     return f"passed on this machine's GPU too (CUDA provider): {worst_db:.1f} dB"
 
 
-class _Check:
-    """Holds outputs against the reference; a fault is a VerifyError."""
-
-    def __init__(self, reference: Reference, gate: Gate, precision: str) -> None:
-        self.reference = reference
-        self._gate = gate
-        self._precision = precision
-
-    def outputs(self, outputs: Sequence[Outputs]) -> tuple[OutputAccuracy, ...]:
-        """Return the figures of every output, or say which one fails, and where."""
-        reference = self.reference
-        if [list(a) for a in outputs] != [list(a) for a in reference.outputs]:
-            wanted = list(reference.outputs[0])
-            raise VerifyError(f"outputs are {list(outputs[0])} instead of {wanted}")
-        found = tuple(self._output(name, outputs) for name in reference.outputs[0])
-        self._check_rows(outputs)
-        is_judged = any(figures.top1_agreement is not None for figures in found)
-        if self._gate.min_top1_agreement is not None and not is_judged:
-            raise VerifyError(
-                "no output looks like class scores, so there is no top-1 agreement",
-                hint="choose what the outputs mean: --task",
-            )
-        return found
-
-    def _output(self, name: str, outputs: Sequence[Outputs]) -> OutputAccuracy:
-        floor = self._gate.snr_floor_db(self._precision)
-        total = Tally()
-        for point in dict.fromkeys(self.reference.points):
-            at_point = self._tally(name, point, outputs)
-            total += at_point
-            faults = list(at_point.faults)
-            row_floor = floor - ROW_ALLOWANCE_DB
-            is_small = at_point.samples < FEW_ROWS
-            point_floor = row_floor if is_small else floor - POINT_ALLOWANCE_DB
-            faults += _too_low("SNR", at_point.snr_db, point_floor)
-            faults += _too_low("SNR of one row", at_point.worst_row_db, row_floor)
-            if faults:
-                raise VerifyError(f"output {name!r} at {point}: {'; '.join(faults)}")
-        if faults := self._faults(total, name, floor):
-            raise VerifyError(f"output {name!r}: {'; '.join(faults)}")
-        return total.figures(name)
-
-    def _tally(self, name: str, point: str, outputs: Sequence[Outputs]) -> Tally:
-        reference = self.reference
-        chosen = [i for i, p in enumerate(reference.points) if p == point]
-        return tally_all(
-            [reference.outputs[i][name] for i in chosen],
-            [outputs[i][name] for i in chosen],
-            name=name,
-        )
-
-    def _faults(self, total: Tally, name: str, floor: float) -> list[str]:
-        gate, figures = self._gate, total.figures(name)
-        faults = _too_low("SNR", figures.snr_db, floor)
-        slice_floor = max(min(floor, LOST_DB), floor - SLICE_ALLOWANCE_DB)
-        what = f"SNR of {figures.worst_slice}"
-        faults += _too_low(what, figures.worst_slice_snr_db, slice_floor)
-        if gate.min_cosine is not None and figures.cosine < gate.min_cosine:
-            faults.append(f"cosine {figures.cosine:.6f}, needs {gate.min_cosine}")
-        most = gate.max_abs_error
-        if most is not None and figures.max_abs_error > most:
-            faults.append(
-                f"largest error {figures.max_abs_error:.3g}, allowed {most:g}"
-            )
-        agreement, needed = figures.top1_agreement, self._needed_agreement(total)
-        if agreement is not None and agreement < needed:
-            what = "equal values" if total.is_exact else "top-1 agreement"
-            faults.append(f"{what} {agreement:.4f}, needs {needed:g}")
-        return faults
-
-    def _needed_agreement(self, total: Tally) -> float:
-        if self._gate.min_top1_agreement is not None:
-            return self._gate.min_top1_agreement
-        if not total.is_exact:
-            return 0.0
-        return EXACT_AGREEMENT.get(self._precision, DEFAULT_AGREEMENT)
-
-    def _check_rows(self, outputs: Sequence[Outputs]) -> None:
-        """Equal rows of a batch must have equal outputs (NVIDIA/TensorRT#4813)."""
-        if not self.reference.rows_are_independent:
-            return
-        floor = self._gate.snr_floor_db(self._precision)
-        for point, output in zip(self.reference.points, outputs, strict=True):
-            if point == IDENTICAL and (found := rows_differ_db(output)) < floor:
-                raise VerifyError(
-                    "identical rows of one batch have different outputs: "
-                    f"{found:.1f} dB, needs {floor:g} dB"
-                )
-
-
-def _too_low(what: str, found_db: float, floor_db: float) -> list[str]:
-    if found_db >= floor_db:
-        return []
-    digits = 1 if round(found_db, 1) < floor_db else 3  # never "60.0, needs 60"
-    return [f"{what} {found_db:.{digits}f} dB, needs {floor_db:g} dB"]
-
-
 def _doubts(reference: Reference, outputs: Sequence[OutputAccuracy]) -> tuple[str, ...]:
     """Say where the figures prove little."""
     notes = []
@@ -361,6 +258,11 @@ def _doubts(reference: Reference, outputs: Sequence[OutputAccuracy]) -> tuple[st
                 f"output {output.name!r} hardly varies over these samples, so its "
                 "figures prove little: give real ones (--verify-data)"
             )
+    notes += [
+        f"output {name!r} is random in the original, two runs on the same inputs "
+        "differ: only its shape and type are judged"
+        for name in sorted(reference.random)
+    ]
     if IDENTICAL in reference.points and not reference.rows_are_independent:
         notes.append("the original itself has different outputs for identical rows")
     return tuple(notes)

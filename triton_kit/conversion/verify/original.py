@@ -45,27 +45,41 @@ def start_original(
     Raises:
         VerifyError: what is yielded raises it where the original does not run.
     """
-    folder, timeout_s = scratch / "original", spec.timeout_s
-    if source.runs_torch and not spec.passes:
-        yield lambda _: _run(
-            spec, lambda: run_torch(spec, source, feeds, folder=folder)
-        )
-    elif spec.passes or source.bytes > _BESIDE_UP_TO_BYTES:
-        yield lambda prepared: _run(
-            spec,
-            lambda: run_onnx(
-                _reference_model(spec, source, prepared, scratch),
-                feeds,
-                level="off",
-                folder=folder,
-                timeout_s=timeout_s,
-            ),
+    folder = scratch / "original"
+    if source.runs_torch or spec.passes or source.bytes > _BESIDE_UP_TO_BYTES:
+        yield lambda prepared: run_original(
+            spec, source, feeds, prepared, scratch, folder=folder
         )
     else:
         with start_onnx(
-            source.path, feeds, level="off", folder=folder, timeout_s=timeout_s
+            source.path, feeds, level="off", folder=folder, timeout_s=spec.timeout_s
         ) as finish:
             yield lambda _: _run(spec, finish)
+
+
+def run_original(
+    spec: ConvertSpec,
+    source: SourceModel,
+    feeds: FeedFiles,
+    prepared: Prepared,
+    scratch: Path,
+    *,
+    folder: Path,
+) -> list[Outputs]:
+    """Return the original's outputs; `folder` takes them.
+
+    Raises:
+        VerifyError: it does not run.
+    """
+    if source.runs_torch and not spec.passes:
+        return _run(spec, lambda: run_torch(spec, source, feeds, folder=folder))
+    path = _reference_model(spec, source, prepared, scratch)
+    return _run(
+        spec,
+        lambda: run_onnx(
+            path, feeds, level="off", folder=folder, timeout_s=spec.timeout_s
+        ),
+    )
 
 
 def _run(spec: ConvertSpec, run: Callable[[], list[Outputs]]) -> list[Outputs]:

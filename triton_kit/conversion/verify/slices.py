@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 MOST_SLICES = 512  # a longer axis is one of positions, not of channels
 FEWEST_VALUES = 8  # of fewer values the variation is not known
+IMAGE_AXES, CHANNELS = 3, 1  # of (batch, channels, height, width), without the batch
 # Variation below this share of a slice's power is no more to judge by than rounding:
 # over random inputs many networks hardly vary.
 _LEAST_VARIATION = 0.01
@@ -53,12 +54,18 @@ class SliceSums:
             }
         )
 
-    def worst(self) -> WorstSlice | None:
-        """Return the worst slice; None where none has enough values."""
+    def worst(self, *, skip_positions: bool = False) -> WorstSlice | None:
+        """Return the worst slice; None where none has enough values.
+
+        `skip_positions` leaves out the height and width of images.
+        """
+        is_image = len(self.by_axis) == IMAGE_AXES
+        axes = [CHANNELS] if skip_positions and is_image else sorted(self.by_axis)
         found = [
             worst
-            for axis, sums in sorted(self.by_axis.items())
-            if sums is not None and (worst := _worst(axis, sums))
+            for axis in axes
+            if (sums := self.by_axis[axis]) is not None
+            and (worst := _worst(axis, sums))
         ]
         return min(found, key=lambda w: w.snr_db, default=None)
 
