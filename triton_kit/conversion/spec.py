@@ -9,7 +9,7 @@ from typing import Any
 
 from triton_kit.errors import SpecError
 from triton_kit.options.conversion import (
-    QUANTIZED,
+    CALIBRATED,
     ConversionSettings,
     Format,
     Precision,
@@ -36,7 +36,13 @@ class ConvertSpec(ConversionSettings):
 
     def __post_init__(self) -> None:
         ConversionSettings.__post_init__(self)
-        if self.precision in QUANTIZED and self.calibration is None:
+        if self.precision == "int8-dynamic" and self.format != "onnx":
+            raise SpecError(
+                f"{self.source}: int8-dynamic computes ranges while it runs, which "
+                "TensorRT does not",
+                hint="--precision int8, with calibration samples",
+            )
+        if self.precision in CALIBRATED and self.calibration is None:
             raise SpecError(
                 f"{self.source}: {self.precision} needs calibration samples, got none",
                 hint="--calibration samples.npz, one array per input",

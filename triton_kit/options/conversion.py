@@ -12,7 +12,7 @@ from triton_kit.errors import SpecError
 from triton_kit.options.setting import TextForm, check_settings, setting
 from triton_kit.options.shapes import Profile, parse_shapes, shape_texts
 
-Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic", "fp8"]
 Format = Literal["onnx", "plan", "rtx"]
 Method = Literal["minmax", "entropy", "percentile"]
 Quantizer = Literal["own", "modelopt"]
@@ -20,7 +20,8 @@ Task = Literal["classification", "ctc", "detection", "embedding", "segmentation"
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 AUTO = "auto"
-QUANTIZED = ("int8", "fp8")
+QUANTIZED = ("int8", "int8-dynamic", "fp8")
+CALIBRATED = ("int8", "fp8")
 Ranges = Mapping[str, tuple[float, float]]
 
 # What is known of an output's use: nothing; that its best classes stay; that it agrees
@@ -33,6 +34,7 @@ SNR_FLOORS_DB: Mapping[str, Mapping[Use, float]] = {
     "fp16": {"values": 40.0, "classes": 30.0, "task": 20.0},
     "bf16": {"values": 30.0, "classes": 20.0, "task": 10.0},
     "int8": {"values": 30.0, "classes": 20.0, "task": 10.0},
+    "int8-dynamic": {"values": 30.0, "classes": 20.0, "task": 10.0},
     "fp8": {"values": 20.0, "classes": 15.0, "task": 10.0},
 }
 
@@ -218,7 +220,9 @@ class ConversionSettings:
         group=_OUTPUT,
         help="Kind of artifact: ONNX, TensorRT plan, or engine of TensorRT for RTX.",
     )
-    precision: Literal["fp32", "fp16", "bf16", "int8", "fp8", "auto"] = setting(
+    precision: Literal[
+        "fp32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "auto"
+    ] = setting(
         "fp32",
         flag="--precision",
         key="precision",

@@ -156,9 +156,20 @@ def test_nodes_that_are_kept_are_counted_in_a_note(tmp_path):
     spec = spec_of(model, tmp_path, precision="fp16", keep_fp32=("matmul_0",))
 
     assert (
-        "1 of 2 Conv, Gemm and MatMul nodes are fp16, with 75% of their weights"
-        in convert(spec).notes
+        "1 of 2 Conv, Gemm, MatMul and recurrent nodes, with 75% of their "
+        "multiplications, are fp16" in convert(spec).notes
     )
+
+
+def test_an_artifact_is_not_named_for_a_quarter_of_its_work(tmp_path):
+    b = Builder()
+    x = b.op("MatMul", "x", b.weight("a", (4, 4)))
+    b.op("MatMul", x, b.weight("b", (4, 12)), to="y")
+    model = b.model([("x", T.FLOAT, ["n", 4])], [("y", T.FLOAT, ["n", 12])])
+    spec = spec_of(model, tmp_path, precision="fp16", keep_fp32=("matmul_1",))
+
+    with pytest.raises(ConvertError, match="with 25% of their multiplications"):
+        convert(spec)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from convert_networks import Builder, T, saved
 
 from triton_kit.conversion.pipeline import convert
 from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.errors import SpecError
 from triton_kit.options.conversion import Calibration
 from triton_kit.options.shapes import ShapeRange
 
@@ -85,3 +86,64 @@ def test_sums_that_would_overflow_16_bits_are_right(tmp_path):
 
     assert result.accuracy.runtime_level == "all"
     assert result.accuracy.min_snr_db > 45
+
+
+def two_layers():
+    b = Builder(seed=4)
+    hidden = b.op("Relu", b.op("MatMul", "x", b.weight("w1", (WIDE, 64))))
+    b.op(
+        "Gemm", hidden, b.weight("w2", (8, 64)), b.weight("b2", (8,)), transB=1, to="y"
+    )
+    return b.model([("x", T.FLOAT, ["n", WIDE])], [("y", T.FLOAT, ["n", 8])])
+
+
+def test_dynamic_int8_needs_no_samples(tmp_path):
+    bounds = ShapeRange(min=(1, WIDE), opt=(4, WIDE), max=(8, WIDE))
+
+    result = convert(
+        ConvertSpec(
+            source=saved(two_layers(), tmp_path / "source.onnx"),
+            output=tmp_path / "model.onnx",
+            profiles=({"x": bounds},),
+            precision="int8-dynamic",
+        )
+    )
+
+    assert result.precision == "int8-dynamic"
+    assert result.accuracy.min_snr_db > 30
+    assert result.after.ops["MatMulInteger"] == 2
+    assert not any("multiplications" in note for note in result.notes)
+
+
+def test_dynamic_int8_is_for_onnx_alone(tmp_path):
+    with pytest.raises(SpecError, match="which TensorRT does not"):
+        ConvertSpec(
+            source=tmp_path / "source.onnx",
+            output=tmp_path / "model.plan",
+            format="plan",
+            precision="int8-dynamic",
+        )
+
+
+def depthwise_network():
+    """A depthwise convolution between two dense ones, of channels of unlike sizes."""
+    b = Builder(seed=5)
+    sizes = np.geomspace(1, 1000, 16).astype(np.float32)
+    x = b.op("Conv", "x", b.weight("w1", (16, 3, 3, 3)), pads=[1] * 4)
+    x = b.op("Mul", x, b.constant("sizes", sizes.reshape(1, 16, 1, 1)))
+    x = b.op("Conv", x, b.weight("w2", (16, 1, 3, 3)), pads=[1] * 4, group=16)
+    x = b.op("Div", x, "sizes")
+    b.op("Conv", x, b.weight("w3", (8, 16, 3, 3)), pads=[1] * 4, to="y")
+    shape = ["n", 3, 12, 12]
+    return b.model([("x", T.FLOAT, shape)], [("y", T.FLOAT, ["n", 8, 12, 12])])
+
+
+def test_int8_that_fails_with_all_operators_keeps_to_large_products(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((8, 3, 12, 12)).astype(np.float32)
+
+    result = as_int8(depthwise_network(), tmp_path, images, images)
+
+    assert result.precision == "int8"
+    assert any("large products alone" in note for note in result.notes)
+    assert "its channels are apart" in result.kept_fp32["conv_2"]

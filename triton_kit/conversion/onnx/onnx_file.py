@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -13,6 +13,7 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from triton_kit.conversion.spec import GraphSize
 from triton_kit.errors import ConvertError
+from triton_kit.tensors import Shape
 
 # protobuf's own limit on one message; beyond it weights go to a file beside the graph.
 EXTERNAL_OVER_BYTES = 2**31 - 2**20
@@ -187,6 +188,28 @@ def value_types(model: ModelProto) -> dict[str, int]:
     }
     types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
     return {name: kind for name, kind in types.items() if kind != TensorProto.UNDEFINED}
+
+
+def value_shapes(model: ModelProto, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Return the shapes of values, as far as known, for inputs of given shapes."""
+    bare = _without_weights(model)
+    del bare.graph.value_info[:]
+    for value in bare.graph.input:
+        for dim, size in zip(
+            value.type.tensor_type.shape.dim, inputs.get(value.name, ()), strict=False
+        ):
+            dim.dim_value = size
+    for value in bare.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+    shapes = {}
+    for value in (*inferred.value_info, *inferred.output):
+        kind = value.type.tensor_type
+        if kind.HasField("shape") and all(
+            d.HasField("dim_value") for d in kind.shape.dim
+        ):
+            shapes[value.name] = tuple(dim.dim_value for dim in kind.shape.dim)
+    return shapes
 
 
 def _without_weights(model: ModelProto) -> ModelProto:

@@ -23,6 +23,12 @@ from onnx import (
 from triton_kit.conversion.onnx.onnx_file import all_nodes, value_types
 from triton_kit.options.conversion import QUANTIZED
 
+INTEGER_OPS = (
+    "DequantizeLinear",
+    "ConvInteger",
+    "MatMulInteger",
+    "DynamicQuantizeLSTM",
+)
 _LOW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
@@ -43,7 +49,7 @@ def holds(model: ModelProto, precision: str) -> bool:
     """Say whether anything in a graph is in a precision; fp32 asks for nothing."""
     if precision in QUANTIZED:
         ops = {node.op_type for node in all_nodes(model.graph)}
-        return any(op.endswith("DequantizeLinear") for op in ops)
+        return any(op.endswith(INTEGER_OPS) for op in ops)
     kind = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}.get(precision)
     return kind is None or kind in value_types(model).values()
 

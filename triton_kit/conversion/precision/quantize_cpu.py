@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from onnxruntime.quantization.calibrate import (
     TensorData,
     TensorsData,
 )
+from onnxruntime.quantization.onnx_model import ONNXModel
+from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.quant_utils import QuantType
+from onnxruntime.quantization.quant_utils import QuantizationMode, QuantType
 
 from triton_kit.conversion.precision.quantize import (
     BETWEEN_CONVOLUTIONS,
@@ -28,14 +31,14 @@ from triton_kit.errors import ConvertError
 # off at the largest one in calibration; and where a float32 operator follows, it would
 # be rounded for nothing.
 _FLOAT_ANSWERS = ("Gemm", "MatMul")
-
+_DYNAMIC_OPS = ("MatMul", "LSTM")  # Gemm becomes MatMul; ConvInteger is slow
 
 # One scale for values of both ranges takes three of eight bits from the smaller.
 _UNLIKE = 8.0
 
 
 def quantize_for_cpu(
-    model: ModelProto, limits: Limits, *, skip: Mapping[str, str]
+    model: ModelProto, limits: Limits, *, skip: Mapping[str, str], between: bool
 ) -> Quantized:
     """Put Q/DQ pairs where ONNX Runtime's CPU kernels compute in int8 throughout.
 
@@ -47,31 +50,68 @@ def quantize_for_cpu(
         model: float32; every node has a name of its own.
         limits: least and largest value by name.
         skip: nodes to leave alone, each with the reason.
+        between: whether what lies between convolutions becomes int8 as well.
 
     Raises:
         ConvertError: ONNX Runtime's quantiser did not take the graph.
     """
     has_convolutions = any(node.op_type == "Conv" for node in model.graph.node)
-    types = [*QUANTIZED_OPS, *(BETWEEN_CONVOLUTIONS if has_convolutions else ())]
-    copy = ModelProto()
-    copy.CopyFrom(model)
+    is_all = between and has_convolutions
+    types = [*QUANTIZED_OPS, *(BETWEEN_CONVOLUTIONS if is_all else ())]
     kept = _unfit(model) | _of_unlike_ranges(model, limits) | dict(skip)
+    quantizer = partial(
+        QDQQuantizer,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=_tensors_data(limits),
+        op_types_to_quantize=types,
+        extra_options={
+            "ForceQuantizeNoInputCheck": False,
+            "OpTypesToExcludeOutputQuantization": list(_FLOAT_ANSWERS),
+        },
+    )
+    return _quantized(model, kept, quantizer)
+
+
+def quantize_dynamically(model: ModelProto, *, skip: Mapping[str, str]) -> Quantized:
+    """Store the weights of MatMul, Gemm and LSTM in int8; nothing is calibrated.
+
+    Activations become int8 while the model runs, by the range that they then have.
+
+    Args:
+        model: float32; every node has a name of its own.
+        skip: nodes to leave alone, each with the reason.
+
+    Raises:
+        ConvertError: ONNX Runtime's quantiser did not take the graph.
+    """
+    plain = ONNXModel(_copied(model))
+    plain.replace_gemm_with_matmul()
+    kept = {name: why for name, why in _unfit(plain.model).items()} | dict(skip)
+    quantizer = partial(
+        ONNXQuantizer,
+        mode=QuantizationMode.IntegerOps,
+        static=False,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=None,
+        op_types_to_quantize=list(_DYNAMIC_OPS),
+        extra_options={"MatMulConstBOnly": True},
+    )
+    return _quantized(plain.model, kept, quantizer)
+
+
+def _quantized(
+    model: ModelProto, kept: Mapping[str, str], make: Callable[..., Any]
+) -> Quantized:
+    """Run one of ONNX Runtime's quantisers, which have no types."""
     logging.getLogger().addFilter(_is_not_advice)
     try:
-        quantizer = QDQQuantizer(
-            copy,
+        quantizer = make(
+            _copied(model),
             per_channel=True,
             reduce_range=True,
             weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QUInt8,
-            tensors_range=_tensors_data(limits),
             nodes_to_quantize=[],
             nodes_to_exclude=list(kept),
-            op_types_to_quantize=types,
-            extra_options={
-                "ForceQuantizeNoInputCheck": False,
-                "OpTypesToExcludeOutputQuantization": list(_FLOAT_ANSWERS),
-            },
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()  # as the checker requires
@@ -79,8 +119,13 @@ def quantize_for_cpu(
         raise ConvertError(f"onnxruntime's quantiser failed: {error}") from error
     finally:
         logging.getLogger().removeFilter(_is_not_advice)
-    quantized: Any = quantizer.model.model  # onnxruntime has no types
-    return Quantized(quantized, kept)
+    return Quantized(quantizer.model.model, dict(kept))
+
+
+def _copied(model: ModelProto) -> ModelProto:
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def _unfit(model: ModelProto) -> dict[str, str]:

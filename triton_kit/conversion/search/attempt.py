@@ -92,15 +92,19 @@ def _file_name(spec: ConvertSpec) -> str:
 def candidate_of(work: Work, extra_kept: Mapping[str, str] | None = None) -> Candidate:
     """Bring the model to the spec's precision, without verifying it."""
     return make_candidate(
-        work.prepared, work.spec, feeds=_range_feeds(work), extra_kept=extra_kept
+        work.prepared,
+        work.spec,
+        feeds=_range_feeds(work),
+        shapes=work.best_shapes,
+        extra_kept=extra_kept,
+        is_sparing=work.is_sparing,
     )
 
 
 def _range_feeds(work: Work) -> Sequence[Feed]:
     if work.calibration is None:
         return work.verification_feeds
-    shapes = {name: bounds.opt for name, bounds in work.profiles[0].items()}
-    calibration = tuple(batches(work.calibration, shapes))
+    calibration = tuple(batches(work.calibration, work.best_shapes))
     # fp16 must not overflow on what the gate sends, either.
     return (
         (*calibration, *work.verification_feeds)

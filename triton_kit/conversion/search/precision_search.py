@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 
 from triton_kit.conversion.search.attempt import Attempt, attempt
 from triton_kit.conversion.search.bisect import bisect
 from triton_kit.conversion.search.work import Work
 from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.verify.gate import NOTE_CHARS
 from triton_kit.errors import ConvertError, VerifyError
-from triton_kit.options.conversion import AUTO, QUANTIZED, Precision
+from triton_kit.options.conversion import AUTO, CALIBRATED, Precision
 
 # The cheapest first. ONNX Runtime's CPU kernels know neither fp8 nor bf16; on a GPU its
 # Q/DQ graphs are slower than fp32 (ResNet-50 on an H100: 13.8 ms instead of 8.4).
 _SEARCHED: dict[str, tuple[Precision, ...]] = {
-    "onnx": ("int8", "fp16", "fp32"),
+    "onnx": ("int8", "int8-dynamic", "fp16", "fp32"),
     "plan": ("int8", "fp8", "fp16", "bf16", "fp32"),
     "onnx on a GPU": ("fp16", "fp32"),
     "rtx": ("int8", "fp8", "fp16", "bf16", "fp32"),
@@ -47,7 +49,7 @@ def _cheapest(work: Work) -> Attempt:
     notes: list[str] = []
     kind = "onnx on a GPU" if _runs_on_cuda_provider(work.spec) else work.spec.format
     for precision in _SEARCHED[kind]:
-        if precision in QUANTIZED and work.spec.calibration is None:
+        if precision in CALIBRATED and work.spec.calibration is None:
             notes.append(f"{precision} not tried: no calibration samples")
             continue
         try:
@@ -63,8 +65,28 @@ def _cheapest(work: Work) -> Attempt:
 
 def _best_effort(work: Work) -> Attempt:
     try:
-        return attempt(work, name_nodes=not work.spec.bisect)
+        return _in_any_form(work)
     except VerifyError as error:
         if not work.spec.bisect or work.spec.precision == "fp32":
             raise
-        return bisect(work, error)
+        return bisect(replace(work, is_sparing=_has_forms(work.spec)), error)
+
+
+def _in_any_form(work: Work) -> Attempt:
+    """Return the attempt that passes; int8 for CPUs has a second, more careful form."""
+    try:
+        return attempt(work, name_nodes=not work.spec.bisect)
+    except VerifyError as error:
+        if not _has_forms(work.spec):
+            raise
+        try:
+            done = attempt(replace(work, is_sparing=True), name_nodes=False)
+        except (ConvertError, VerifyError):
+            raise error from None
+        note = f"int8 for large products alone: with all operators, {error.message}"
+        return replace(done, notes=(*done.notes, textwrap.shorten(note, NOTE_CHARS)))
+
+
+def _has_forms(spec: ConvertSpec) -> bool:
+    is_own = spec.calibration is not None and spec.calibration.quantizer == "own"
+    return spec.precision == "int8" and not spec.is_symmetric and is_own

@@ -18,6 +18,7 @@ from triton_kit.conversion.verify.original import run_original, start_original
 from triton_kit.conversion.verify.own_noise import OwnNoise, has_random_nodes
 from triton_kit.conversion.workers.samples import Feed
 from triton_kit.options.shapes import Profile
+from triton_kit.tensors import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class Work:
     """What every attempt shares.
 
     `source_precision` is the lowest in the source, which no artifact can exceed;
-    `calibration` has all samples.
+    `calibration` has all samples; `is_sparing` keeps int8 for CPUs to large products.
     """
 
     spec: ConvertSpec
@@ -37,6 +38,12 @@ class Work:
     calibration: Feed | None
     verification_feeds: tuple[Feed, ...]
     scratch: Path
+    is_sparing: bool = False
+
+    @property
+    def best_shapes(self) -> dict[str, Shape]:
+        """The shapes that the first profile is tuned for."""
+        return {name: bounds.opt for name, bounds in self.profiles[0].items()}
 
 
 def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
