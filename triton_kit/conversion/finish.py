@@ -75,6 +75,7 @@ def _result(work: Work, chosen: Attempt, engine: Engine | None) -> ConvertResult
         after=size,
         accuracy=chosen.accuracy,
         kept_fp32=chosen.candidate.kept,
+        tried=chosen.tried,
         notes=(
             *chosen.notes,
             *chosen.accuracy.notes,

@@ -154,13 +154,35 @@ class GraphSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TriedPrecision:
+    """A precision that `auto` tried.
+
+    Attributes:
+        bytes: of its ONNX file; None where there is none.
+        seconds: median time of one inference at the first profile's opt, interleaved
+            with the others on this machine; None where it cannot run here.
+        spread_s: first and third quartile of that.
+        snr_db: of its worst output.
+        why_not: why it was not chosen; None of the one that was.
+    """
+
+    precision: Precision
+    bytes: int | None = None
+    seconds: float | None = None
+    spread_s: tuple[float, float] | None = None
+    snr_db: float | None = None
+    why_not: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertResult:
     """The artifact and what was done for it.
 
     `kept_fp32` are the nodes that stayed fp32 although a lower precision was asked,
     with the reason. `precision` is None of an imported engine that does not say.
     `notes` are sentences for the reader: a pass that was undone,
-    and why. `manifest` is the artifact's JSON, as written beside it.
+    and why. `tried` is what `auto` chose from. `manifest` is the artifact's JSON, as
+    written beside it.
     """
 
     artifact: Path
@@ -173,6 +195,7 @@ class ConvertResult:
     accuracy: Accuracy
     kept_fp32: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tried: tuple[TriedPrecision, ...] = ()
     from_cache: bool = False
     seconds: float = 0.0
     manifest: Mapping[str, Any] = field(default_factory=dict)  # JSON

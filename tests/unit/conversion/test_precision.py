@@ -14,7 +14,8 @@ from triton_kit.conversion.pipeline import convert
 from triton_kit.conversion.precision.emulate import emulated
 from triton_kit.conversion.precision.lower import lower_floats
 from triton_kit.conversion.precision.ranges import ValueRange, limits
-from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.search.timing import cheapest
+from triton_kit.conversion.spec import ConvertSpec, TriedPrecision
 from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import Calibration, Gate
 from triton_kit.options.shapes import ShapeRange
@@ -167,20 +168,52 @@ def test_weights_that_are_sparse_already_pass_and_are_reported(order, tmp_path):
     assert result.manifest["sparsity"]["pruned"]["w2"] == 1.0
 
 
-def test_auto_chooses_the_cheapest_that_passes(order):
-    easy = convert(order("cnn", precision="auto"))
-    strict = convert(order("cnn", precision="auto", gate=Gate(min_snr_db=55)))
-    strictest = convert(order("cnn", precision="auto", gate=Gate(min_snr_db=100)))
+def test_auto_chooses_the_fastest_that_passes(order):
+    result = convert(order("cnn", precision="auto"))
 
-    assert [r.precision for r in (easy, strict, strictest)] == ["int8", "fp16", "fp32"]
-    assert any("int8 does not pass" in note for note in strict.notes)
+    rows = {row.precision: row for row in result.tried}
+    assert set(rows) == {"int8", "int8-dynamic", "fp16", "fp32"}
+    assert "multiplications" in rows["int8-dynamic"].why_not
+    chosen = rows[result.precision]
+    assert chosen.why_not is None
+    fastest = min(row.seconds for row in result.tried if row.seconds)
+    assert fastest <= chosen.seconds <= 1.1 * fastest
+    assert all(row.why_not for row in result.tried if row is not chosen)
+    assert [row["precision"] for row in result.manifest["tried"]] == list(rows)
+
+
+def test_auto_leaves_out_what_the_gate_refuses(order):
+    result = convert(order("cnn", precision="auto", gate=Gate(min_snr_db=100)))
+
+    assert result.precision == "fp32"
+    assert {row.precision for row in result.tried if row.why_not} == {
+        "int8",
+        "int8-dynamic",
+        "fp16",
+    }
+    assert any("int8 does not pass" in note for note in result.notes)
 
 
 def test_auto_without_samples_says_what_it_left_out(order):
     result = convert(order("cnn", precision="auto", calibration=None))
 
-    assert result.precision == "fp16"
+    assert result.precision in ("fp16", "fp32")
     assert "int8 not tried: no calibration samples" in result.notes
+
+
+@pytest.mark.parametrize(
+    ("rows", "best"),
+    [
+        ([(2.0, 10), (1.0, 20)], 1),
+        ([(1.0, 20), (1.05, 10)], 1),
+        ([(1.2, 10), (1.0, 20)], 1),
+    ],
+    ids=["faster", "as fast and smaller", "smaller and slower"],
+)
+def test_the_cheapest_is_the_smallest_of_the_fastest(rows, best):
+    tried = [TriedPrecision(precision="fp32", seconds=s, bytes=b) for s, b in rows]
+
+    assert cheapest(tried) == best
 
 
 def test_auto_does_not_try_int8_for_a_gpu(order):

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from triton_kit.conversion.workers.samples import fit, load_samples, random_feed
+from triton_kit.conversion.workers.samples import (
+    batches,
+    fit,
+    load_samples,
+    random_feed,
+)
 from triton_kit.tensors import Tensor, data_type
 
 
@@ -44,3 +49,29 @@ def test_token_types_are_zero_or_one():
 @pytest.mark.parametrize("name", ["attention_mask", "position_ids", "sr"])
 def test_a_range_that_pins_a_value_takes_precedence(name):
     assert (drawn(name, **{name: (16000, 16000)}) == 16000).all()
+
+
+def stateful(tmp_path):
+    """Five samples of sound, and of a state whose batch is axis 1."""
+    state = np.arange(5, dtype=np.float32)[:, None, None, None] * np.ones((2, 1, 4))
+    sound = np.arange(5, dtype=np.float32)[:, None] * np.ones(6)
+    np.savez(tmp_path / "s.npz", state=state.astype("f4"), sound=sound.astype("f4"))
+    tensors = [tensor("sound", (-1, 6), "fp32"), tensor("state", (2, -1, 4), "fp32")]
+    return load_samples(tmp_path / "s.npz", tensors)
+
+
+def test_every_sample_keeps_its_own_state(tmp_path):
+    feeds = list(batches(stateful(tmp_path), {"sound": (1, 6), "state": (2, 1, 4)}))
+
+    assert len(feeds) == 5
+    for index, feed in enumerate(feeds):
+        assert feed["state"].shape == (2, 1, 4)
+        assert (feed["state"] == index).all()
+        assert (feed["sound"] == index).all()
+
+
+def test_a_state_grows_along_its_own_batch_axis(tmp_path):
+    found = fit(stateful(tmp_path), {"sound": (3, 6), "state": (2, 3, 4)}, offset=1)
+
+    assert found["sound"][:, 0].tolist() == [1, 2, 3]
+    assert found["state"].shape == (2, 3, 4)

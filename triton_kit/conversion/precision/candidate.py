@@ -17,7 +17,7 @@ from triton_kit.conversion.precision.emulate import holds
 from triton_kit.conversion.precision.kernels import cuda_kernels, without_kernel
 from triton_kit.conversion.precision.lower import lower_floats
 from triton_kit.conversion.precision.overflow import fp16_obstacles
-from triton_kit.conversion.precision.quantize import quantize_symmetric
+from triton_kit.conversion.precision.quantize import Limits, quantize_symmetric
 from triton_kit.conversion.precision.ranges import ValueRange, limits, observe
 from triton_kit.conversion.precision.share import LEAST_WORK, poor_nodes, share_of
 from triton_kit.conversion.spec import ConvertSpec
@@ -148,15 +148,10 @@ def _quantized(
             hint="convert it with --precision fp32, or start from the original",
         )
     if spec.precision == "int8-dynamic":
-        from triton_kit.conversion.precision.quantize_cpu import quantize_dynamically
-
-        raised = _to_opset_of(model, MIN_OPSET)
-        quantized = quantize_dynamically(raised, skip=kept)
-        return _checked(quantized.model, quantized.kept)
+        return _quantized_dynamically(model, kept)
     if spec.calibration is None:
         raise SpecError(f"{spec.source}: {spec.precision} needs calibration samples")
-    rest = spec.rest_precision
-    needed = BF16_OPSET if rest == "bf16" else FP16_SCALE_OPSET
+    needed = BF16_OPSET if spec.rest_precision == "bf16" else FP16_SCALE_OPSET
     model = _to_opset_of(model, needed)
     if spec.calibration.quantizer == "modelopt":
         return _quantized_by_modelopt(model, spec, kept, feeds)
@@ -166,19 +161,41 @@ def _quantized(
     ranges = _observed(model, spec, feeds, histograms=method != "minmax")
     kept_ranges = limits(ranges, method=method, percentile=percentile)
     if spec.precision == "int8" and not spec.is_symmetric:
-        from triton_kit.conversion.precision.quantize_cpu import quantize_for_cpu
+        done = _quantized_for_cpu(model, kept_ranges, kept, not is_sparing)
+        return replace(done, notes=_rest_notes(spec))
+    return _quantized_symmetric(model, spec, kept, ranges, kept_ranges)
 
-        quantized = quantize_for_cpu(
-            model, kept_ranges, skip=kept, between=not is_sparing
-        )
-        checked = _checked(quantized.model, quantized.kept)
-        return replace(checked, notes=_rest_notes(spec))
+
+def _quantized_dynamically(model: ModelProto, kept: Mapping[str, str]) -> Candidate:
+    from triton_kit.conversion.precision.quantize_cpu import quantize_dynamically
+
+    done = quantize_dynamically(_to_opset_of(model, MIN_OPSET), skip=kept)
+    return _checked(done.model, done.kept)
+
+
+def _quantized_for_cpu(
+    model: ModelProto, kept_ranges: Limits, kept: Mapping[str, str], between: bool
+) -> Candidate:
+    from triton_kit.conversion.precision.quantize_cpu import quantize_for_cpu
+
+    done = quantize_for_cpu(model, kept_ranges, skip=kept, between=between)
+    return _checked(done.model, done.kept)
+
+
+def _quantized_symmetric(
+    model: ModelProto,
+    spec: ConvertSpec,
+    kept: Mapping[str, str],
+    ranges: Mapping[str, ValueRange],
+    kept_ranges: Limits,
+) -> Candidate:
+    rest = spec.rest_precision
     lowered_kept: dict[str, str] = {}
     if rest != "fp32":
         obstacles = fp16_obstacles(model, ranges) if rest == "fp16" else {}
         if rest == "bf16" and spec.format == "onnx":
             obstacles = without_kernel(model, cuda_kernels(spec))
-        done = lower_floats(model, to=rest, keep=obstacles | kept)
+        done = lower_floats(model, to=rest, keep=obstacles | dict(kept))
         model, lowered_kept = done.model, done.kept
     quantized = quantize_symmetric(model, kept_ranges, to=spec.precision, skip=kept)
     return _checked(quantized.model, lowered_kept | quantized.kept)

@@ -130,11 +130,16 @@ def size_facts(size: GraphSize) -> dict[str, Json]:
 def accuracy_facts(accuracy: Accuracy) -> dict[str, Json]:
     """Return the gate's figures as JSON, which has no infinity: null is no error."""
     facts = asdict(accuracy)
-    for output in facts["outputs"]:
-        for name, value in output.items():
-            if isinstance(value, float) and not isfinite(value):
-                output[name] = None
+    facts["outputs"] = [finite_facts(output) for output in facts["outputs"]]
     return facts
+
+
+def finite_facts(facts: Mapping[str, Json]) -> dict[str, Json]:
+    """Return facts with null for numbers that JSON has not."""
+    return {
+        name: None if isinstance(value, float) and not isfinite(value) else value
+        for name, value in facts.items()
+    }
 
 
 def engine_facts(artifact: Path, report: Mapping[str, Json] | None) -> dict[str, Json]:

@@ -13,6 +13,7 @@ from triton_kit.conversion.results.manifest import (
     SCHEMA,
     accuracy_facts,
     as_text,
+    finite_facts,
     sha256,
     size_facts,
     spec_facts,
@@ -24,6 +25,7 @@ from triton_kit.conversion.spec import (
     ConvertSpec,
     GraphSize,
     OutputAccuracy,
+    TriedPrecision,
 )
 from triton_kit.tensors import Tensor, data_type
 
@@ -69,6 +71,7 @@ def manifest_facts(
         "accuracy": accuracy_facts(result.accuracy),
         "kept_fp32": dict(result.kept_fp32),
         "sparsity": asdict(sparsity) if sparsity else None,
+        "tried": [finite_facts(asdict(row)) for row in result.tried],
         "notes": list(result.notes),
     }
     plain: dict[str, Json] = json.loads(as_text(facts))  # as a reader will find it
@@ -102,6 +105,7 @@ def result_from_manifest(
         accuracy=_read_accuracy(facts["accuracy"]),
         kept_fp32=facts["kept_fp32"],
         notes=tuple(facts["notes"]),
+        tried=tuple(map(_read_tried, facts.get("tried", ()))),
         from_cache=True,
         seconds=seconds,
         manifest=facts,
@@ -114,6 +118,11 @@ def _read_tensor(facts: Mapping[str, Json]) -> Tensor:
         dtype=data_type(facts["dtype"]),
         shape=tuple(facts["shape"]),
     )
+
+
+def _read_tried(facts: Mapping[str, Json]) -> TriedPrecision:
+    spread = facts["spread_s"]
+    return TriedPrecision(**{**facts, "spread_s": tuple(spread) if spread else None})
 
 
 def _read_accuracy(facts: Mapping[str, Json]) -> Accuracy:

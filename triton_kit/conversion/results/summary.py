@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isinf
 
-from triton_kit.conversion.spec import ConvertResult, OutputAccuracy
+from triton_kit.conversion.spec import ConvertResult, OutputAccuracy, TriedPrecision
 
 KEPT_SHOWN = 8
 
@@ -39,6 +39,7 @@ def result_lines(result: ConvertResult) -> list[str]:
     if result.format == "onnx":
         level = accuracy.runtime_level or "none on this CPU"
         lines.append(f"  ONNX Runtime may optimise up to level: {level}")
+    lines += map(_tried, result.tried)
     if result.kept_fp32:
         lines += _kept(result.kept_fp32)
     return [*lines, *(f"  note: {note}" for note in result.notes)]
@@ -48,6 +49,20 @@ def _slice(output: OutputAccuracy) -> str:
     if output.worst_slice is None or isinf(output.worst_slice_snr_db):
         return ""
     return f"; {output.worst_slice} is worst: {output.worst_slice_snr_db:.1f} dB"
+
+
+def _tried(row: TriedPrecision) -> str:
+    figures = []
+    if row.seconds is not None and row.spread_s is not None:
+        low, high = row.spread_s
+        figures.append(
+            f"{row.seconds * 1e3:.3g} ms ({low * 1e3:.3g} to {high * 1e3:.3g})"
+        )
+    if row.bytes is not None:
+        figures.append(_bytes(row.bytes))
+    if row.snr_db is not None:
+        figures.append(f"{row.snr_db:.1f} dB")
+    return f"  {row.precision}: {', '.join([*figures, row.why_not or 'chosen'])}"
 
 
 def _kept(kept: Mapping[str, str]) -> list[str]:

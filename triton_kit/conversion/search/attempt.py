@@ -15,7 +15,7 @@ from triton_kit.conversion.onnx.prepare import prepare
 from triton_kit.conversion.output_files import link_or_copy
 from triton_kit.conversion.precision.candidate import Candidate, make_candidate
 from triton_kit.conversion.search.work import Work
-from triton_kit.conversion.spec import Accuracy, ConvertSpec
+from triton_kit.conversion.spec import Accuracy, ConvertSpec, TriedPrecision
 from triton_kit.conversion.verify.gate import verify
 from triton_kit.conversion.verify.node_losses import NodeLoss, node_losses
 from triton_kit.conversion.workers.models import LEVELS
@@ -30,13 +30,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A candidate that passed the gate, and the file it is in."""
+    """A candidate that passed the gate, the file it is in, and what else was tried."""
 
     spec: ConvertSpec
     candidate: Candidate
     path: Path
     accuracy: Accuracy
     notes: tuple[str, ...] = ()
+    tried: tuple[TriedPrecision, ...] = ()
 
 
 def attempt(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 
+from triton_kit.conversion.onnx.onnx_file import artifact_files
+from triton_kit.conversion.precision.kernels import has_cuda_provider
 from triton_kit.conversion.search.attempt import Attempt, attempt
 from triton_kit.conversion.search.bisect import bisect
+from triton_kit.conversion.search.timing import AS_FAST, cheapest, timed
 from triton_kit.conversion.search.work import Work
-from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.spec import ConvertSpec, TriedPrecision
 from triton_kit.conversion.verify.gate import NOTE_CHARS
 from triton_kit.errors import ConvertError, VerifyError
 from triton_kit.options.conversion import AUTO, CALIBRATED, Precision
@@ -25,6 +29,7 @@ _SLOW_INT8 = (
     "int8 on a GPU: ONNX Runtime's CUDA provider runs it slower than fp32; choose "
     "fp16, or a plan of TensorRT"
 )
+_NO_SAMPLES = "no calibration samples"
 
 
 def search(work: Work) -> Attempt:
@@ -46,21 +51,72 @@ def _runs_on_cuda_provider(spec: ConvertSpec) -> bool:
 
 
 def _cheapest(work: Work) -> Attempt:
-    notes: list[str] = []
-    kind = "onnx on a GPU" if _runs_on_cuda_provider(work.spec) else work.spec.format
+    """Return the fastest candidate that passes, as far as they run on this machine.
+
+    Where they do not, the list of precisions is the order, and the first one is taken.
+    """
+    on_gpu = _runs_on_cuda_provider(work.spec)
+    kind = "onnx on a GPU" if on_gpu else work.spec.format
+    is_timed = kind == "onnx" or (on_gpu and has_cuda_provider())
+    passed: list[Attempt] = []
+    rows: list[TriedPrecision] = []
+    refused: list[TriedPrecision] = []
     for precision in _SEARCHED[kind]:
-        if precision in CALIBRATED and work.spec.calibration is None:
-            notes.append(f"{precision} not tried: no calibration samples")
-            continue
         try:
-            done = _best_effort(
-                replace(work, spec=replace(work.spec, precision=precision))
-            )
+            done = _of_precision(work, precision)
         except (ConvertError, VerifyError) as error:
-            notes.append(f"{precision} does not pass: {error.message}")
+            refused.append(TriedPrecision(precision=precision, why_not=error.message))
             continue
-        return replace(done, notes=(*notes, *done.notes))
-    raise VerifyError(f"{work.spec.source}: no precision passes: {'; '.join(notes)}")
+        passed.append(done)
+        rows.append(_row(done, precision))
+        if not is_timed:
+            break
+    if not passed:
+        reasons = "; ".join(f"{row.precision}: {row.why_not}" for row in refused)
+        raise VerifyError(f"{work.spec.source}: no precision passes: {reasons}")
+    if is_timed and len(passed) > 1:
+        rows = timed(work, passed, rows, gpu=on_gpu)
+    return _chosen(passed, rows, refused)
+
+
+def _of_precision(work: Work, precision: Precision) -> Attempt:
+    if precision in CALIBRATED and work.spec.calibration is None:
+        raise ConvertError(_NO_SAMPLES)
+    return _best_effort(replace(work, spec=replace(work.spec, precision=precision)))
+
+
+def _row(done: Attempt, precision: Precision) -> TriedPrecision:
+    return TriedPrecision(
+        precision=precision,
+        bytes=sum(file.stat().st_size for file in artifact_files(done.path)),
+        snr_db=done.accuracy.min_snr_db,
+    )
+
+
+def _chosen(
+    passed: Sequence[Attempt],
+    rows: Sequence[TriedPrecision],
+    refused: Sequence[TriedPrecision],
+) -> Attempt:
+    best = cheapest(rows)
+    others = [
+        row if index == best else replace(row, why_not=_why_not(row, rows[best]))
+        for index, row in enumerate(rows)
+    ]
+    notes = [
+        f"{row.precision} "
+        f"{'not tried' if row.why_not == _NO_SAMPLES else 'does not pass'}: "
+        f"{row.why_not}"
+        for row in refused
+    ]
+    done = passed[best]
+    return replace(done, notes=(*notes, *done.notes), tried=(*others, *refused))
+
+
+def _why_not(row: TriedPrecision, best: TriedPrecision) -> str:
+    if (row.seconds or 0.0) > AS_FAST * (best.seconds or 0.0):
+        return f"slower than {best.precision}"
+    return f"as fast as {best.precision}, and larger"
 
 
 def _best_effort(work: Work) -> Attempt:

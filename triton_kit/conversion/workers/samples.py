@@ -25,7 +25,9 @@ def load_samples(path: Path, inputs: Sequence[Tensor]) -> Feed:
     """Read an .npz file: for every input all its samples, joined along axis 0.
 
     Arrays are named like inputs; others (labels) are left alone. An array has the rank
-    of its input, or one more where each sample is a whole input.
+    of its input, or one more where each sample is a whole input. Such samples stay
+    apart where the input's axis 0 has a fixed size: the batch is another axis then, as
+    in the state of a recurrent network.
 
     Raises:
         SpecError: not an .npz file, an input without array, a shape or type that does
@@ -68,6 +70,8 @@ def _checked(path: Path, tensor: Tensor, arrays: Feed) -> Array:
 
 def _joined(path: Path, tensor: Tensor, array: Array) -> Array:
     rank = len(tensor.shape)
+    if _is_whole(tensor, array):
+        return array
     if array.ndim == rank + 1:
         found = array.shape[1:]
         # One whole input per sample: its own axis 0 joins the axis of samples.
@@ -86,6 +90,20 @@ def _joined(path: Path, tensor: Tensor, array: Array) -> Array:
     return array
 
 
+def _is_whole(tensor: Tensor, array: Array) -> bool:
+    """Say whether samples have to stay apart, and are of the input's shape."""
+    shape = tensor.shape
+    return (
+        array.ndim == len(shape) + 1
+        and bool(shape)
+        and shape[0] not in (DYNAMIC, 1)
+        and all(
+            want in (DYNAMIC, size)
+            for want, size in zip(shape, array.shape[1:], strict=True)
+        )
+    )
+
+
 def fit(samples: Feed, shapes: Mapping[str, Shape], *, offset: int = 0) -> Feed:
     """Cut or repeat samples along every axis until they have the wanted shapes.
 
@@ -97,9 +115,12 @@ def fit(samples: Feed, shapes: Mapping[str, Shape], *, offset: int = 0) -> Feed:
         if not shape:  # a scalar: one value for the whole batch
             fitted[name] = np.asarray(array[offset % len(array)])
             continue
+        is_whole = array.ndim > len(shape)
+        if is_whole:
+            array = array[offset % len(array)]
         for axis, size in enumerate(shape):
-            start = offset if axis == 0 else 0
-            if axis == 0 or array.shape[axis] != size:
+            start = offset if axis == 0 and not is_whole else 0
+            if (axis == 0 and not is_whole) or array.shape[axis] != size:
                 index = (np.arange(size) + start) % array.shape[axis]
                 array = np.take(array, index, axis=axis)
         fitted[name] = array
@@ -112,7 +133,12 @@ def batches(samples: Feed, shapes: Mapping[str, Shape]) -> Iterator[Feed]:
     Only the last feed repeats samples, and only where the batch axis cannot shrink.
     """
     count = min((len(array) for array in samples.values()), default=0)
-    step = max(1, min((shape[0] for shape in shapes.values() if shape), default=1))
+    rows = [
+        shape[0]
+        for name, shape in shapes.items()
+        if shape and samples[name].ndim == len(shape)
+    ]
+    step = max(1, min(rows, default=1))
     for start in range(0, count, step):
         yield fit(samples, shapes, offset=start)
 

@@ -1,0 +1,65 @@
+"""How fast candidates run, on this machine and side by side."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from triton_kit.conversion.search.attempt import Attempt
+from triton_kit.conversion.search.work import Work
+from triton_kit.conversion.spec import TriedPrecision
+from triton_kit.conversion.workers.child import call_worker, conversion_failed
+
+ROUNDS = 15
+BUDGET_S = 10.0  # rounds end after that, at least one is run
+AS_FAST = 1.1  # medians this close are one speed: then the smaller file is cheaper
+
+
+def timed(
+    work: Work, passed: Sequence[Attempt], rows: Sequence[TriedPrecision], *, gpu: bool
+) -> list[TriedPrecision]:
+    """Return the rows of attempts that passed, with their time of one inference.
+
+    The inputs are the first profile's opt.
+
+    Raises:
+        ConvertError: a candidate that ran before does not run now.
+    """
+    feeds = work.reference.feeds
+    best = next((i for i, at in enumerate(feeds.labels) if at.endswith(" opt")), 0)
+    response = call_worker(
+        "workers.timing_worker",
+        {
+            "models": [str(one.path) for one in passed],
+            "levels": [one.accuracy.runtime_level or "all" for one in passed],
+            "feed": str(feeds.paths[best]),
+            "names": feeds.names,
+            "rounds": ROUNDS,
+            "budget_s": BUDGET_S,
+            "on_gpu": gpu,
+        },
+        timeout_s=work.spec.timeout_s,
+        failed=conversion_failed("timing the candidates failed"),
+    )
+    return [
+        replace(row, seconds=statistics.median(found), spread_s=_spread(found))
+        for row, found in zip(rows, response["seconds"], strict=True)
+    ]
+
+
+def _spread(seconds: Sequence[float]) -> tuple[float, float]:
+    """Return the first and the third quartile."""
+    if len(seconds) < 2:
+        return (seconds[0], seconds[0])
+    low, _, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return (low, high)
+
+
+def cheapest(rows: Sequence[TriedPrecision]) -> int:
+    """Return the index of the fastest row; of rows as fast, that of the smallest."""
+    fastest = min(row.seconds or 0.0 for row in rows)
+    return min(
+        (i for i, row in enumerate(rows) if (row.seconds or 0.0) <= AS_FAST * fastest),
+        key=lambda index: rows[index].bytes or 0,
+    )
