@@ -205,3 +205,57 @@ def test_metadata_and_descriptions_stay(tmp_path, precision, fields):
     made = onnx.load(result.artifact)
     assert {p.key: p.value for p in made.metadata_props} == {"names": "cat,dog"}
     assert (made.doc_string, made.graph.doc_string) == ("of pets", "one layer")
+
+
+def forest(labels):
+    """One stump over two classes, with the ZipMap that scikit-learn's export adds."""
+    ml = "ai.onnx.ml"
+    stump = onnx.helper.make_node(
+        "TreeEnsembleClassifier",
+        ["x"],
+        ["label", "scores"],
+        domain=ml,
+        nodes_treeids=[0, 0, 0],
+        nodes_nodeids=[0, 1, 2],
+        nodes_featureids=[0, 0, 0],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
+        nodes_values=[0.5, 0.0, 0.0],
+        nodes_truenodeids=[1, 0, 0],
+        nodes_falsenodeids=[2, 0, 0],
+        class_treeids=[0, 0, 0, 0],
+        class_nodeids=[1, 1, 2, 2],
+        class_ids=[0, 1, 0, 1],
+        class_weights=[0.9, 0.1, 0.2, 0.8],
+        classlabels_strings=labels,
+    )
+    maps = onnx.helper.make_node(
+        "ZipMap", ["scores"], ["maps"], domain=ml, classlabels_strings=labels
+    )
+    kind = onnx.helper.make_sequence_type_proto(
+        onnx.helper.make_map_type_proto(
+            T.STRING, onnx.helper.make_tensor_type_proto(T.FLOAT, [])
+        )
+    )
+    graph = onnx.helper.make_graph(
+        [stump, maps],
+        "forest",
+        [onnx.helper.make_tensor_value_info("x", T.FLOAT, ["n", 2])],
+        [
+            onnx.helper.make_tensor_value_info("label", T.STRING, ["n"]),
+            onnx.helper.make_value_info("maps", kind),
+        ],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid(ml, 3)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def test_maps_of_probabilities_become_a_tensor(tmp_path):
+    spec = spec_of(forest(["cat", "dog"]), tmp_path)
+
+    result = convert(spec)
+
+    (_, scores) = result.outputs
+    assert (scores.name, scores.shape) == ("maps", (-1, 2))
+    metadata = {m.key: m.value for m in onnx.load(result.artifact).metadata_props}
+    assert metadata["class_labels"] == '["cat", "dog"]'
+    assert any("was a list of maps" in note for note in result.notes)

@@ -300,9 +300,27 @@ def test_large_weights_go_to_a_file_beside_the_graph(order, tmp_path):
     save_onnx(model, path, external_over_bytes=1000)
 
     assert [tensor.raw_data for tensor in model.graph.initializer] == weights
-    assert (tmp_path / "big.onnx.data").stat().st_size > 10_000
+    weights = tmp_path / "big.onnx.data"
+    assert weights.stat().st_size > 10_000
+    assert weights.stat().st_mode == path.stat().st_mode
     assert path.stat().st_size < 12_000
     assert len(load_onnx(path).graph.initializer) == len(model.graph.initializer)
     onnx.checker.check_model(path)
     moved = order("cnn", source=path)
     assert convert(moved).accuracy.min_snr_db >= 90
+
+
+def test_weights_beside_the_source_count_by_any_name(order, tmp_path):
+    path = tmp_path / "apart.onnx"
+    onnx.save_model(
+        cnn(),
+        path,
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+
+    result = convert(order("cnn", source=path))
+
+    both = path.stat().st_size + (tmp_path / "weights.bin").stat().st_size
+    assert result.before.bytes == both

@@ -313,8 +313,14 @@ def test_rows_that_a_batch_treats_differently_are_told_apart():
     other = same.copy()
     other[2] += 0.01
 
-    assert rows_differ_db({"y": same}) == np.inf
-    assert rows_differ_db({"y": other}) == pytest.approx(40, abs=0.1)
+    assert rows_differ_db({"y": same}, 4) == np.inf
+    assert rows_differ_db({"y": other}, 4) == pytest.approx(40, abs=0.1)
+
+
+def test_a_list_that_is_no_batch_has_no_rows():
+    boxes = np.arange(12.0).reshape(6, 2)
+
+    assert rows_differ_db({"boxes": boxes}, 4) == np.inf
 
 
 def test_a_tie_is_no_disagreement_and_a_flip_is():

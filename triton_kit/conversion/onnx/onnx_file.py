@@ -58,6 +58,7 @@ def save_onnx(
             location=weights.name,
             size_threshold=1024,
         )
+        weights.chmod(path.stat().st_mode)  # onnx makes it the owner's alone
         # onnx takes the weights out of the model; its owner is not done with it.
         load_external_data_for_model(model, str(path.parent))
     except OSError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -50,7 +50,8 @@ def prepare(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Prepared:
     """
     read = source.load()
     _check(source.path)
-    before = measure(read, source.path)
+    # Weights may be apart, by any name.
+    before = replace(measure(read, source.path), bytes=source.bytes)
     model = weights_no_inputs(inline_functions(read))
     if spec.opset is not None:
         model = to_opset(model, spec.opset)
@@ -80,7 +81,7 @@ def prepare(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Prepared:
         model=model,
         before=before,
         file=None if spec.sparsity else file,
-        notes=notes,
+        notes=(*source.notes, *notes),
         sparsity=report,
     )
 

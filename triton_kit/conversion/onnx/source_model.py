@@ -16,11 +16,13 @@ class SourceModel:
     """An ONNX file whose inputs and outputs were read once.
 
     `runs_torch`: its outputs come from the torch module that it was exported from.
+    `notes` say how it differs from the user's file.
     """
 
     path: Path
     facts: OnnxModel
     runs_torch: bool = False
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: Path, *, runs_torch: bool = False) -> SourceModel:

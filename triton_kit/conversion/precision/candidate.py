@@ -16,7 +16,7 @@ from triton_kit.conversion.onnx.release_fit import check_release
 from triton_kit.conversion.precision.emulate import holds
 from triton_kit.conversion.precision.kernels import cuda_kernels, without_kernel
 from triton_kit.conversion.precision.lower import lower_floats
-from triton_kit.conversion.precision.overflow import fp16_obstacles
+from triton_kit.conversion.precision.overflow import bf16_obstacles, fp16_obstacles
 from triton_kit.conversion.precision.quantize import Limits, quantize_symmetric
 from triton_kit.conversion.precision.ranges import ValueRange, limits, observe
 from triton_kit.conversion.precision.share import LEAST_WORK, poor_nodes, share_of
@@ -76,9 +76,9 @@ def make_candidate(
     if is_sparing:
         kept = poor_nodes(model, shapes) | kept
     if precision in QUANTIZED:
-        done = _quantized(model, spec, kept, feeds, is_sparing)
+        done = _quantized(model, spec, kept, feeds, shapes, is_sparing=is_sparing)
     else:
-        done = _floats(model, spec, precision, kept, feeds)
+        done = _floats(model, spec, kept, feeds, shapes)
     keep_words(done.model, words_of(model))
     check_release(done.model, spec)
     share = share_of(done.model, precision, shapes)
@@ -121,18 +121,33 @@ def _observed(
 def _floats(
     model: ModelProto,
     spec: ConvertSpec,
-    precision: str,
     kept: dict[str, str],
     feeds: Sequence[Feed],
+    shapes: Mapping[str, Shape],
 ) -> Candidate:
-    model = _to_opset_of(model, BF16_OPSET if precision == "bf16" else MIN_OPSET)
-    if precision == "fp16":
-        ranges = _observed(model, spec, feeds, histograms=False)
-        kept = fp16_obstacles(model, ranges) | kept
-    elif spec.format == "onnx":
-        kept = without_kernel(model, cuda_kernels(spec)) | kept
-    done = lower_floats(model, to=precision, keep=kept)
+    to = spec.precision
+    model = _to_opset_of(model, BF16_OPSET if to == "bf16" else MIN_OPSET)
+    is_observed = to == "fp16"
+    ranges = _observed(model, spec, feeds, histograms=False) if is_observed else {}
+    obstacles = _obstacles(model, spec, to, ranges, shapes)
+    done = lower_floats(model, to=to, keep=obstacles | kept)
     return _checked(done.model, done.kept)
+
+
+def _obstacles(
+    model: ModelProto,
+    spec: ConvertSpec,
+    to: str,
+    ranges: Mapping[str, ValueRange],
+    shapes: Mapping[str, Shape],
+) -> dict[str, str]:
+    """Return the nodes that must not become `to`, each with the reason."""
+    if to == "fp16":
+        return fp16_obstacles(model, ranges, shapes)
+    without = (
+        without_kernel(model, cuda_kernels(spec)) if spec.format == "onnx" else {}
+    )
+    return bf16_obstacles(model) | without
 
 
 def _quantized(
@@ -140,6 +155,8 @@ def _quantized(
     spec: ConvertSpec,
     kept: dict[str, str],
     feeds: Sequence[Feed],
+    shapes: Mapping[str, Shape],
+    *,
     is_sparing: bool,
 ) -> Candidate:
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
@@ -163,7 +180,7 @@ def _quantized(
     if spec.precision == "int8" and not spec.is_symmetric:
         done = _quantized_for_cpu(model, kept_ranges, kept, not is_sparing)
         return replace(done, notes=_rest_notes(spec))
-    return _quantized_symmetric(model, spec, kept, ranges, kept_ranges)
+    return _quantized_symmetric(model, spec, kept, ranges, kept_ranges, shapes)
 
 
 def _quantized_dynamically(model: ModelProto, kept: Mapping[str, str]) -> Candidate:
@@ -188,13 +205,12 @@ def _quantized_symmetric(
     kept: Mapping[str, str],
     ranges: Mapping[str, ValueRange],
     kept_ranges: Limits,
+    shapes: Mapping[str, Shape],
 ) -> Candidate:
     rest = spec.rest_precision
     lowered_kept: dict[str, str] = {}
     if rest != "fp32":
-        obstacles = fp16_obstacles(model, ranges) if rest == "fp16" else {}
-        if rest == "bf16" and spec.format == "onnx":
-            obstacles = without_kernel(model, cuda_kernels(spec))
+        obstacles = _obstacles(model, spec, rest, ranges, shapes)
         done = lower_floats(model, to=rest, keep=obstacles | dict(kept))
         model, lowered_kept = done.model, done.kept
     quantized = quantize_symmetric(model, kept_ranges, to=spec.precision, skip=kept)

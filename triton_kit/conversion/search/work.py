@@ -10,6 +10,7 @@ from triton_kit.conversion.onnx.source_model import SourceModel
 from triton_kit.conversion.precision.emulate import lowest_precision
 from triton_kit.conversion.shapes import check_profiles, full_profiles
 from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.verify.branches import one_sided_branches
 from triton_kit.conversion.verify.check import Reference
 from triton_kit.conversion.verify.data import choose_samples
 from triton_kit.conversion.verify.gate import make_reference
@@ -84,6 +85,12 @@ def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
                 scratch / "noisy",
             ),
             is_random=has_random_nodes(prepared.model),
+            notes=one_sided_branches(
+                prepared.model,
+                feeds,
+                folder=scratch / "branches",
+                timeout_s=spec.timeout_s,
+            ),
         ),
         calibration=samples.calibration,
         verification_feeds=tuple(item.feed for item in inputs),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from triton_kit.conversion.onnx.source_model import SourceModel
 from triton_kit.conversion.sources.tensorflow import onnx_from_tensorflow
 from triton_kit.conversion.sources.torch import onnx_from_torch
+from triton_kit.conversion.sources.zipmap import without_zipmap
 from triton_kit.conversion.spec import ConvertSpec
-from triton_kit.errors import SpecError
+from triton_kit.errors import ConvertError, SpecError
 
 Kind = Literal["onnx", "torch", "tensorflow"]
 _KINDS: dict[str, Kind] = {
@@ -60,4 +62,10 @@ def read_source(spec: ConvertSpec, scratch: Path) -> SourceModel:
         return SourceModel.read(onnx_from_torch(spec, scratch), runs_torch=True)
     if kind == "tensorflow":
         return SourceModel.read(onnx_from_tensorflow(spec, scratch))
-    return SourceModel.read(Path(spec.source))
+    try:
+        return SourceModel.read(Path(spec.source))
+    except ConvertError:
+        if found := without_zipmap(Path(spec.source), scratch):
+            path, notes = found
+            return replace(SourceModel.read(path), notes=notes)
+        raise

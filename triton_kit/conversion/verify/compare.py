@@ -228,14 +228,15 @@ def _top1(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[int, i
     return agrees.size, int(agrees.sum())
 
 
-def rows_differ_db(outputs: Outputs) -> float:
+def rows_differ_db(outputs: Outputs, rows: int) -> float:
     """Return the SNR between row 0 and the other rows, for the worst output.
 
-    For the outputs of a feed of identical rows, which should be identical too.
+    For the outputs of a feed of so many identical rows, which should be identical too.
+    Outputs of another length along axis 0, such as a list of boxes, have no rows.
     """
     found = [float("inf")]
     for array in outputs.values():
-        if array.ndim and array.shape[0] > 1 and array.dtype.kind == "f":
+        if array.ndim and array.shape[0] == rows > 1 and array.dtype.kind == "f":
             first = np.broadcast_to(array[:1], array.shape)
             found.append(tally(first, array).worst_row_db)
     return min(found)

@@ -25,7 +25,7 @@ from triton_kit.conversion.workers.models import (
     run_onnx,
     run_plan,
 )
-from triton_kit.conversion.workers.samples import Outputs
+from triton_kit.conversion.workers.samples import Outputs, read_feed
 from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import Gate
 
@@ -41,6 +41,7 @@ def make_reference(
     data: str,
     noise: OwnNoise | None = None,
     is_random: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> Reference:
     """Make the original's outputs to `write_inputs` the reference.
 
@@ -51,6 +52,7 @@ def make_reference(
         data: what the inputs are, in words.
         noise: runs the original again.
         is_random: whether the original may draw values.
+        notes: what the inputs left out.
 
     Raises:
         VerifyError: no output holds a value, or all are random, so any artifact would
@@ -58,8 +60,9 @@ def make_reference(
     """
     random = noise.random if noise and is_random else frozenset[str]()
     _check_proves_something(outputs, random)
+    rows = _identical_rows(feeds)
     independent = [
-        rows_differ_db(output) > 90
+        rows_differ_db(output, rows) > 90
         for point, output in zip(feeds.labels, outputs, strict=True)
         if point == IDENTICAL
     ]
@@ -71,7 +74,19 @@ def make_reference(
         data=data,
         noise=noise,
         random=random,
+        identical_rows=rows,
+        notes=notes,
     )
+
+
+def _identical_rows(feeds: FeedFiles) -> int:
+    for path, label in zip(feeds.paths, feeds.labels, strict=True):
+        if label == IDENTICAL:
+            return max(
+                (len(a) for a in read_feed(path, feeds.names).values() if a.ndim),
+                default=0,
+            )
+    return 0
 
 
 def _check_proves_something(outputs: Sequence[Outputs], random: frozenset[str]) -> None:
@@ -242,7 +257,7 @@ def _verify_on_gpu(artifact: Path, level: str, check: Check, scratch: Path) -> s
 
 def _doubts(reference: Reference, outputs: Sequence[OutputAccuracy]) -> tuple[str, ...]:
     """Say where the figures prove little."""
-    notes = []
+    notes = list(reference.notes)
     for output in outputs:
         if void := _void(output.name, reference.outputs):
             notes.append(f"{void}, so its figures prove nothing: {MORE_SAMPLES}")

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from triton_kit.conversion.onnx.onnx_file import save_onnx
+from triton_kit.conversion.onnx.onnx_file import load_onnx, save_onnx
 from triton_kit.conversion.onnx.passes import apply_user_passes
 from triton_kit.conversion.onnx.prepare import Prepared
 from triton_kit.conversion.onnx.source_model import SourceModel
+from triton_kit.conversion.precision.emulate import emulated, lowest_precision
 from triton_kit.conversion.sources.torch import run_torch
 from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.workers.child import NoKernelError
 from triton_kit.conversion.workers.models import FeedFiles, run_onnx, start_onnx
 from triton_kit.conversion.workers.samples import Outputs
 from triton_kit.errors import VerifyError
@@ -54,7 +56,7 @@ def start_original(
         with start_onnx(
             source.path, feeds, level="off", folder=folder, timeout_s=spec.timeout_s
         ) as finish:
-            yield lambda _: _run(spec, finish)
+            yield lambda _: _run_or_emulate(spec, finish, source.path, feeds, folder)
 
 
 def run_original(
@@ -74,12 +76,38 @@ def run_original(
     if source.runs_torch and not spec.passes:
         return _run(spec, lambda: run_torch(spec, source, feeds, folder=folder))
     path = _reference_model(spec, source, prepared, scratch)
-    return _run(
-        spec,
-        lambda: run_onnx(
+
+    def run() -> list[Outputs]:
+        return run_onnx(
             path, feeds, level="off", folder=folder, timeout_s=spec.timeout_s
-        ),
-    )
+        )
+
+    return _run_or_emulate(spec, run, path, feeds, folder)
+
+
+def _run_or_emulate(
+    spec: ConvertSpec,
+    run: Callable[[], list[Outputs]],
+    path: Path,
+    feeds: FeedFiles,
+    folder: Path,
+) -> list[Outputs]:
+    """Run a model; one in bfloat16, which has no CPU kernels, with float32 kernels."""
+
+    def either() -> list[Outputs]:
+        try:
+            return run()
+        except NoKernelError:
+            model = load_onnx(path)
+            if lowest_precision(model) != "bf16":
+                raise
+        rounded = folder / "rounded.onnx"
+        save_onnx(emulated(model), rounded)
+        return run_onnx(
+            rounded, feeds, level="off", folder=folder, timeout_s=spec.timeout_s
+        )
+
+    return _run(spec, either)
 
 
 def _run(spec: ConvertSpec, run: Callable[[], list[Outputs]]) -> list[Outputs]:
