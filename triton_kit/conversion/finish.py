@@ -55,8 +55,9 @@ def _result(work: Work, chosen: Attempt, engine: Engine | None) -> ConvertResult
     after = inspect_onnx(chosen.path)
     inputs, outputs = after.inputs, after.outputs
     if work.spec.format != "onnx":
-        inputs = tuple(map(as_tensorrt_has_it, inputs))
-        outputs = tuple(map(as_tensorrt_has_it, outputs))
+        release = work.spec.release
+        inputs = tuple(as_tensorrt_has_it(tensor, release) for tensor in inputs)
+        outputs = tuple(as_tensorrt_has_it(tensor, release) for tensor in outputs)
     size = measure(chosen.candidate.model, chosen.path)
     if engine:
         size = replace(size, bytes=engine.path.stat().st_size)

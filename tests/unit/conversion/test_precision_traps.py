@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -377,3 +378,26 @@ def test_a_branch_that_never_ran_is_noted(tmp_path, condition_of, is_noted):
     notes = [n for n in convert(spec).notes if "only the then branch" in n]
 
     assert len(notes) == is_noted
+
+
+def test_a_source_that_computes_in_bfloat16_converts(tmp_path):
+    weight = np.random.default_rng(0).standard_normal((4, 4)).astype(ml_dtypes.bfloat16)
+    make = onnx.helper.make_node
+    graph = onnx.helper.make_graph(
+        [
+            make("Cast", ["x"], ["low"], to=T.BFLOAT16),
+            make("MatMul", ["low", "w"], ["product"]),
+            make("Cast", ["product"], ["y"], to=T.FLOAT),
+        ],
+        "bf16",
+        [onnx.helper.make_tensor_value_info("x", T.FLOAT, ["n", 4])],
+        [onnx.helper.make_tensor_value_info("y", T.FLOAT, ["n", 4])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+    result = convert(spec_of(model, tmp_path, {"x": ((1, 4), (4, 4), (8, 4))}))
+
+    assert result.precision == "bf16"
+    assert result.accuracy.method == "rounded"

@@ -10,8 +10,10 @@ from onnx import helper as h
 
 from triton_kit.conversion.pipeline import convert
 from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.tensorrt.engine import as_tensorrt_has_it
 from triton_kit.conversion.tensorrt.prebuilt import MissingPlansError
 from triton_kit.errors import ConvertError
+from triton_kit.tensors import Tensor, data_type
 
 THREE = np.int8(3)
 
@@ -125,3 +127,19 @@ def test_the_profile_of_a_plan_goes_up_to_the_maximum_batch_size(tmp_path):
     words = caught.value.plans[0].words
     assert "--minShapes=x:1x5" in words
     assert "--maxShapes=x:64x5" in words
+
+
+@pytest.mark.parametrize(
+    ("dtype", "release", "found"),
+    [
+        ("INT64", "24.04", "INT32"),  # TensorRT 8.6
+        ("INT64", "25.10", "INT64"),
+        ("INT64", None, "INT64"),
+        ("FP64", "25.10", "FP32"),
+        ("FP16", "24.04", "FP16"),
+    ],
+)
+def test_a_plan_has_the_types_of_its_tensorrt(dtype, release, found):
+    tensor = Tensor(name="x", dtype=data_type(dtype), shape=(1,))
+
+    assert as_tensorrt_has_it(tensor, release).dtype == data_type(found)

@@ -46,6 +46,7 @@ from triton_kit.triton.releases import Release, all_releases, find_release
 
 IMAGE = "nvcr.io/nvidia/tensorrt"
 _MOUNT = "/work"
+INT64_SINCE = 10  # TensorRT's major version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +134,16 @@ def engine_for(work: Work, chosen: Attempt) -> Engine | MissingPlan:
     return engine
 
 
-def as_tensorrt_has_it(tensor: Tensor) -> Tensor:
-    """Return an input or output as the engine has it: the parser narrows float64."""
-    if tensor.dtype == data_type("FP64"):
-        return replace(tensor, dtype=data_type("FP32"))
-    return tensor
+def as_tensorrt_has_it(tensor: Tensor, release: str | None) -> Tensor:
+    """Return an input or output as the engine of a release has it.
+
+    The parser narrows float64; before TensorRT 10 it narrows int64 as well.
+    """
+    version = find_release(release).tensorrt if release else None
+    is_old = version is not None and int(version.split(".")[0]) < INT64_SINCE
+    narrowed = {"FP64": "FP32"} | ({"INT64": "INT32"} if is_old else {})
+    to = narrowed.get(tensor.dtype.name)
+    return replace(tensor, dtype=data_type(to)) if to else tensor
 
 
 def build_engine(
