@@ -8,7 +8,9 @@ from convert_networks import Builder, T, saved
 from onnx import numpy_helper
 
 from triton_kit.conversion.pipeline import convert
+from triton_kit.conversion.precision import ranges_worker
 from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.workers.models import write_feeds
 from triton_kit.options.shapes import ShapeRange
 
 
@@ -133,3 +135,27 @@ def test_a_source_that_computes_in_bfloat16_converts(tmp_path):
 
     assert result.precision == "bf16"
     assert result.accuracy.method == "rounded"
+
+
+@pytest.mark.parametrize(("batch", "parts"), [("n", [1, 10, 9]), (20, [20])])
+def test_long_batches_are_observed_in_parts_that_fit(
+    tmp_path, monkeypatch, batch, parts
+):
+    b = Builder()
+    b.op("Relu", "x", to="y")
+    model = b.model([("x", T.FLOAT, [batch, 8])], [("y", T.FLOAT, [batch, 8])])
+    values = np.random.default_rng(0).standard_normal((20, 8)).astype(np.float32)
+    files = write_feeds([{"x": values}], tmp_path / "feeds")
+    request = {
+        "model": str(saved(model, tmp_path / "m.onnx")),
+        "values": ["x", "y"],
+        "feeds": [str(path) for path in files.paths],
+        "names": files.names,
+    }
+    row_bytes = 2 * 8 * 4  # x and y
+    monkeypatch.setattr(ranges_worker, "MOST_BYTES", 10 * row_bytes)
+
+    found = list(ranges_worker.values_by_feed(request))
+
+    assert [len(x) for x, _ in found] == parts
+    assert np.array_equal(np.concatenate([x for x, _ in found]), values)
