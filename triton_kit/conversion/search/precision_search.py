@@ -67,6 +67,10 @@ def _cheapest(work: Work) -> Attempt:
         except (ConvertError, VerifyError) as error:
             refused.append(TriedPrecision(precision=precision, why_not=error.message))
             continue
+        if kind == "onnx" and done.accuracy.runtime_level is None:
+            row = replace(_row(done, precision), why_not="does not run on this CPU")
+            refused.append(row)
+            continue
         passed.append(done)
         rows.append(_row(done, precision))
         if not is_timed:
