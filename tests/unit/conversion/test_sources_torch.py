@@ -50,6 +50,21 @@ def network():
     layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)
     module = nn.Sequential(*layers)
     return module, {"input": torch.randn(1, 3, 8, 8)}
+
+
+class Detector(nn.Module):
+    def forward(self, x):
+        return {"boxes": x * 2, "scores": (x + 1, x - 1), "x": x * 3}
+
+
+def detector():
+    return Detector(), (torch.randn(1, 4),)
+
+
+def named():
+    module = Detector()
+    module.output_names = ["a", "b", "c", "d"]
+    return module, (torch.randn(1, 4),)
 """
 SEQUENCES = {"x": ShapeRange(min=(1, 1, 16), opt=(2, 8, 16), max=(4, 20, 16))}
 IMAGES = {
@@ -246,3 +261,21 @@ def test_an_exported_program_runs_no_code_that_is_pickled_in_it(tmp_path):
     assert not (tmp_path / "came").exists()
     torch.load(io.BytesIO(buffer.getvalue()), weights_only=False)
     assert (tmp_path / "came").exists()  # the pickle does what it was made for
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("torch_networks:detector", ["boxes", "scores_0", "scores_1", "x_out"]),
+        ("torch_networks:named", ["a", "b", "c", "d"]),
+        ("torch_networks:network", ["output_0"]),
+    ],
+)
+def test_outputs_have_names_that_people_gave(project, source, names):
+    shape = ShapeRange(min=(1, 4), opt=(2, 4), max=(4, 4))
+    profile = IMAGES if source.endswith("network") else {"x": shape}
+
+    result = convert(spec_of(project, source, profile))
+
+    assert [output.name for output in result.outputs] == names

@@ -72,6 +72,7 @@ class Source:
             self.program or self.module,
             tuple(inputs.values()),
             input_names=list(inputs),
+            output_names=self._output_names(inputs),
             dynamic_shapes=None if self.program else tuple(shapes.values()),
             opset_version=request["opset"],
             dynamo=True,
@@ -94,10 +95,23 @@ class Source:
             tuple(self.inputs.values()),
             request["onnx"],
             input_names=list(self.inputs),
+            output_names=self._output_names(self.inputs),
             dynamic_axes=axes,
             opset_version=min(request["opset"], 17),
             dynamo=False,
         )
+
+    def _output_names(self, inputs: Mapping[str, torch.Tensor]) -> list[str]:
+        """Return names for the outputs: the module's own, the keys of what it returns.
+
+        Others are numbered: the exporter would name them after its own nodes.
+        """
+        if given := getattr(self.module, "output_names", None):
+            return [str(name) for name in given]
+        with torch.no_grad():
+            found = _paths(self.module(*inputs.values()))
+        names = [name or f"output_{index}" for index, name in enumerate(found)]
+        return [f"{name}_out" if name in inputs else name for name in names]
 
     def run(self, request: Mapping[str, Json]) -> int:
         """Run every feed; return the number of outputs."""
@@ -132,6 +146,24 @@ def _flat(returned: Any) -> list[torch.Tensor]:  # noqa: ANN401  what a module r
         return [returned]
     values = returned.values() if isinstance(returned, Mapping) else returned
     return [tensor for value in values for tensor in _flat(value)]
+
+
+def _paths(returned: Any, path: str = "") -> list[str]:  # noqa: ANN401
+    """Return the keys that lead to each tensor of what a module returns."""
+    if isinstance(returned, torch.Tensor):
+        return [path]
+    names = getattr(returned, "_fields", None)
+    if isinstance(returned, Mapping):
+        names = returned.keys()
+        returned = returned.values()
+    if names is None:
+        names = range(len(returned)) if path else [""] * len(returned)
+    keys = list(map(str, names))
+    return [
+        name
+        for key, value in zip(keys, returned, strict=True)
+        for name in _paths(value, "_".join(filter(None, (path, key))))
+    ]
 
 
 def work(request: Request) -> dict[str, int]:
