@@ -109,8 +109,10 @@ def weights_exchanged(graph, rng):
 
 
 def weight_noisy(graph, rng):
-    noise = 0.02 * rng.standard_normal
-    change(pick(rng, heavy(graph))[1], lambda v: v * (1 + noise(v.shape)))
+    def noisy(values):
+        return values * (1 + 0.02 * rng.standard_normal(values.shape))
+
+    change(pick(rng, heavy(graph))[1], noisy)
 
 
 def bias_lost(graph, rng):

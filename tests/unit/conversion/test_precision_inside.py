@@ -27,8 +27,8 @@ def kept_by_fp16(build, tmp_path, shape, values):
     """Convert a network of one input and output to fp16; return what stayed fp32."""
     b = Builder()
     build(b)
-    rank = [*shape[1:]]
-    model = b.model([("x", T.FLOAT, ["n", *rank])], [("y", T.FLOAT, None)])
+    row = ["n", *shape[1:]]
+    model = b.model([("x", T.FLOAT, row)], [("y", T.FLOAT, row)])
     shapes = {"x": (shape, shape, shape)}
     np.savez(tmp_path / "values.npz", x=values)
     spec = spec_of(

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from convert_networks import cnn, detector, transformer
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 import graph_faults
 from triton_kit.conversion.verify.check import Check
@@ -14,6 +15,13 @@ from triton_kit.conversion.workers.models import write_feeds
 from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import Gate
 
+# ONNX Runtime refuses the graph: there is nothing that could be served.
+REFUSED = (
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.RuntimeException,
+)
 FAULTS = 13  # of each network: about one of every kind
 NETWORKS = {
     "cnn": (cnn, "image", (8, 3, 32, 32)),
@@ -56,7 +64,10 @@ def test_planted_faults_are_found(network):
     model, feed, check = network
 
     for name, wrong in itertools.islice(graph_faults.faults(model, 0), FAULTS):
-        outputs = outputs_of(wrong, feed)
+        try:
+            outputs = outputs_of(wrong, feed)
+        except REFUSED:
+            continue
         same = all(
             np.array_equal(outputs[0][key], exact)
             for key, exact in check.reference.outputs[0].items()

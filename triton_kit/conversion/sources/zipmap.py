@@ -40,7 +40,7 @@ def _replace(model: ModelProto, node: NodeProto) -> str:
     node.CopyFrom(helper.make_node("Identity", [node.input[0]], [name], node.name))
     for output in model.graph.output:
         if output.name == name:
-            shape = ["batch", len(labels)]
+            shape: list[str | int | None] = ["batch", len(labels)]
             output.CopyFrom(
                 helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
             )
