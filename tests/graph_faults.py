@@ -149,8 +149,13 @@ def padding_shifted(graph, rng):
 
 
 def constant_changed(graph, rng):
+    """A factor or a limit that is a tenth larger; an epsilon may be that, unnoticed."""
     constants = [
-        t for t in graph.initializer if t.data_type == 1 and np.prod(t.dims) == 1
+        t
+        for t in graph.initializer
+        if t.data_type == 1
+        and np.prod(t.dims) == 1
+        and abs(float(nh.to_array(t).ravel()[0])) > 1e-3
     ]
     change(pick(rng, constants), lambda v: v * 1.1)
 

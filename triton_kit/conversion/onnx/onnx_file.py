@@ -204,7 +204,7 @@ def value_shapes(model: ModelProto, inputs: Mapping[str, Shape]) -> dict[str, Sh
         value.type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
     shapes = {}
-    for value in (*inferred.value_info, *inferred.output):
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
         kind = value.type.tensor_type
         if kind.HasField("shape") and all(
             d.HasField("dim_value") for d in kind.shape.dim
