@@ -119,7 +119,8 @@ def bias_lost(graph, rng):
     weights = weights_of(graph)
     read = {n.input[2] for n in graph.node if n.op_type in HEAVY and len(n.input) > 2}
     read |= {x for n in graph.node if n.op_type == "Add" for x in n.input}
-    change(pick(rng, [w for n, w in weights.items() if n in read]), lambda v: v * 0)
+    found = [w for n, w in weights.items() if n in read and np.prod(w.dims) > 1]
+    change(pick(rng, found), lambda v: v * 0)
 
 
 def activation_lost(graph, rng):
