@@ -2,8 +2,8 @@
 
 Each network, simplified as the converter does it, gets faults in turn until there are
 enough. A drawn fault that changes no output beyond the rounding of float32 (a channel
-that is always zero, a key's bias before a softmax) is drawn again. Rewrites compute the same up
-to the rounding of float32. Networks run in this process, as the gate runs them.
+that is always zero, a key's bias before a softmax) is drawn again. Rewrites compute the
+same up to that rounding. Networks run in this process, as the gate runs them.
 """
 
 import itertools

@@ -144,9 +144,7 @@ def _obstacles(
     """Return the nodes that must not become `to`, each with the reason."""
     if to == "fp16":
         return fp16_obstacles(model, ranges, shapes)
-    without = (
-        without_kernel(model, cuda_kernels(spec)) if spec.format == "onnx" else {}
-    )
+    without = without_kernel(model, cuda_kernels(spec)) if spec.format == "onnx" else {}
     return bf16_obstacles(model) | without
 
 
