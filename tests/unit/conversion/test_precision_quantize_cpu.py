@@ -9,7 +9,7 @@ from convert_networks import Builder, T, saved
 from triton_kit.conversion.pipeline import convert
 from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.errors import SpecError
-from triton_kit.options.conversion import Calibration
+from triton_kit.options.conversion import Calibration, Gate
 from triton_kit.options.shapes import ShapeRange
 
 WIDE = 32
@@ -24,8 +24,8 @@ def product(op):
     return b.model(inputs, outputs)
 
 
-def as_int8(model, folder, calibration, samples):
-    """Convert with the default gate; every name is an input's."""
+def as_int8(model, folder, calibration, samples, **gate):
+    """Convert with the default gate, or another; every name is an input's."""
     np.savez(folder / "calibration.npz", x=calibration)
     np.savez(folder / "samples.npz", x=samples)
     shape = calibration.shape[1:]
@@ -38,6 +38,7 @@ def as_int8(model, folder, calibration, samples):
             precision="int8",
             calibration=Calibration(data=folder / "calibration.npz"),
             verify_data=folder / "samples.npz",
+            gate=Gate(**gate),
         )
     )
 
@@ -142,7 +143,7 @@ def test_int8_that_fails_with_all_operators_keeps_to_large_products(tmp_path):
     rng = np.random.default_rng(0)
     images = rng.standard_normal((8, 3, 12, 12)).astype(np.float32)
 
-    result = as_int8(depthwise_network(), tmp_path, images, images)
+    result = as_int8(depthwise_network(), tmp_path, images, images, min_snr_db=20)
 
     assert result.precision == "int8"
     assert any("large products alone" in note for note in result.notes)
