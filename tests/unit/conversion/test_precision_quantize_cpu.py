@@ -131,6 +131,7 @@ def depthwise_network():
     b = Builder(seed=5)
     sizes = np.geomspace(1, 1000, 16).astype(np.float32)
     x = b.op("Conv", "x", b.weight("w1", (16, 3, 3, 3)), pads=[1] * 4)
+    x = b.op("Relu", x)  # no factor goes from here into the weights before
     x = b.op("Mul", x, b.constant("sizes", sizes.reshape(1, 16, 1, 1)))
     x = b.op("Conv", x, b.weight("w2", (16, 1, 3, 3)), pads=[1] * 4, group=16)
     x = b.op("Div", x, "sizes")
@@ -147,4 +148,4 @@ def test_int8_that_fails_with_all_operators_keeps_to_large_products(tmp_path):
 
     assert result.precision == "int8"
     assert any("large products alone" in note for note in result.notes)
-    assert "its channels are apart" in result.kept_fp32["conv_2"]
+    assert "its channels are apart" in result.kept_fp32["conv_3"]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
@@ -82,7 +83,10 @@ def digests(path: Path) -> dict[str, str]:
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
         return {str(p.relative_to(path)): sha256(p) for p in files}
-    apart = inspect_onnx(path).external_files if path.suffix.lower() == ".onnx" else ()
+    apart: tuple[str, ...] = ()
+    if path.suffix.lower() == ".onnx":
+        with suppress(ConvertError):  # such as outputs that are maps
+            apart = inspect_onnx(path).external_files
     found = {file.name: file for file in artifact_files(path)}
     found |= {name: path.parent / name for name in apart}
     return {name: sha256(file) for name, file in found.items()}
