@@ -24,17 +24,14 @@ QUANTIZED = ("int8", "int8-dynamic", "fp8")
 CALIBRATED = ("int8", "fp8")
 Ranges = Mapping[str, tuple[float, float]]
 
-# What is known of an output's use: nothing; that its best classes stay; that it agrees
-# on the user's task.
+# What is known of an output: its values, that best classes stay, that a task agrees.
 Use = Literal["values", "classes", "task"]
-
 # Signal-to-noise floors in dB for precisions whose user gives none. 6 dB is one bit.
+_INT8_FLOORS: Mapping[Use, float] = {"values": 30.0, "classes": 20.0, "task": 10.0}
 SNR_FLOORS_DB: Mapping[str, Mapping[Use, float]] = {
-    "fp32": {"values": 90.0, "classes": 90.0, "task": 90.0},
+    "fp32": dict.fromkeys(get_args(Use), 90.0),
     "fp16": {"values": 40.0, "classes": 30.0, "task": 20.0},
-    "bf16": {"values": 30.0, "classes": 20.0, "task": 10.0},
-    "int8": {"values": 30.0, "classes": 20.0, "task": 10.0},
-    "int8-dynamic": {"values": 30.0, "classes": 20.0, "task": 10.0},
+    **dict.fromkeys(("bf16", "int8", "int8-dynamic"), _INT8_FLOORS),
     "fp8": {"values": 20.0, "classes": 15.0, "task": 10.0},
 }
 
