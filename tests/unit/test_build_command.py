@@ -288,8 +288,7 @@ NESTED = """
 
 
 def test_a_pipeline_may_be_a_step_of_another(kit, digits):
-    with (digits / "triton-kit.yaml").open("a") as file:
-        file.write(NESTED)
+    replace_text("\nloads:", f"{NESTED}\nloads:")(digits)
 
     result = kit("build", digits)
 
@@ -299,8 +298,7 @@ def test_a_pipeline_may_be_a_step_of_another(kit, digits):
 
 def test_pipelines_in_a_circle_are_refused(kit, digits):
     replace_text("model: decode", "model: twice")(digits)
-    with (digits / "triton-kit.yaml").open("a") as file:
-        file.write(NESTED)
+    replace_text("\nloads:", f"{NESTED}\nloads:")(digits)
 
     result = kit("build", digits)
 
