@@ -94,7 +94,9 @@ def timed(network, rows):
     from triton_kit.options.shapes import parse_shapes
 
     shapes = {n: b.opt for n, b in parse_shapes(network.shapes)[0].items()}
-    feed = next(batches(network.samples(4, 3), shapes))
+    samples = network.samples(4, 3)
+    scalars = {n: np.asarray(a[0]) for n, a in samples.items() if n not in shapes}
+    feed = next(batches(samples, shapes)) | scalars
     sessions = {
         row["precision"]: open_session(str(row["path"]), row.get("level") or "all")
         for row in rows
