@@ -23,7 +23,7 @@ Run = Callable[[FeedFiles], list[Outputs]]
 
 
 class OwnNoise:
-    """Runs the original again, at most twice and only when somebody asks.
+    """Runs the original again, at most twice, and only if its noise is needed.
 
     Args:
         feeds: the verification inputs.
