@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -65,7 +66,12 @@ def read_source(spec: ConvertSpec, scratch: Path) -> SourceModel:
     try:
         return SourceModel.read(Path(spec.source))
     except ConvertError:
-        if found := without_zipmap(Path(spec.source), scratch):
-            path, notes = found
-            return replace(SourceModel.read(path), notes=notes)
-        raise
+        found = None
+        with suppress(
+            ConvertError
+        ):  # it is no ONNX file at all: the first error says so
+            found = without_zipmap(Path(spec.source), scratch)
+        if found is None:
+            raise
+    path, notes = found
+    return replace(SourceModel.read(path), notes=notes)
