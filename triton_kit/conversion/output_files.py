@@ -61,6 +61,26 @@ def refuse_overlap(source: Path | str, written: Sequence[Path]) -> None:
             )
 
 
+def require_writable(folder: Path) -> None:
+    """Refuse an output folder before the work that would be lost there.
+
+    Raises:
+        ConvertError: the folder, or the one that it will be made in, cannot be written.
+    """
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        reason = os.strerror(errno.ENOTDIR)
+    elif not os.access(place, os.W_OK | os.X_OK):
+        reason = os.strerror(errno.EACCES)
+    else:
+        return
+    raise ConvertError(
+        f"{folder}: cannot write it: {reason}", hint="choose another output folder"
+    )
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a file a second name, or copy it where that cannot be.
 

@@ -14,6 +14,7 @@ from triton_kit.conversion.output_files import (
     publish_files,
     refuse_overlap,
     require_free_space,
+    require_writable,
 )
 from triton_kit.conversion.results.cache import cached_result, open_entry, write_entry
 from triton_kit.conversion.results.manifest import MANIFEST, REPRODUCE
@@ -70,6 +71,7 @@ def _convert_source(
     started_s = time.monotonic()
     if not spec.dry_run:
         refuse_overlap(spec.source, _output_paths(spec))
+        require_writable(spec.output.parent)
     entry = open_entry(spec, stack)
     if entry and (found := cached_result(entry, spec, scratch)):
         _log.info("found in the cache")

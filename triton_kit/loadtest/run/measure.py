@@ -127,7 +127,12 @@ def _result(
     names = ", ".join(served.model.name for served in models.each)
     return PerfResult(
         runs=runs,
-        spec=_spec_as_json(replace(spec, sequences=models.spec.sequences), groups[0]),
+        spec=_spec_as_json(
+            replace(
+                spec, sequences=models.spec.sequences, transport=models.spec.transport
+            ),
+            groups[0],
+        ),
         server=asdict(models.server),
         model=described[0] if len(described) == 1 else {"name": names},
         models=described,

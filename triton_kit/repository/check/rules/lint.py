@@ -206,8 +206,10 @@ def _backend(case: Case) -> Problems:
 def _warmup(case: Case) -> Problems:
     """K30: batches of a size that a GPU meets first in traffic."""
     config = case.config
-    parameter = config.parameters["cuda_batch_sizes"].string_value
-    has_sizes = bool(parameter) and parameter != "off"
+    parameters = config.parameters  # to read one that is missing would add it
+    has_sizes = "cuda_batch_sizes" in parameters and (
+        parameters["cuda_batch_sizes"].string_value not in ("", "off")
+    )
     if not _batches_on_gpu(case) or has_sizes:
         return
     met = {request.batch_size for request in config.model_warmup}
@@ -235,6 +237,8 @@ def _batches_on_gpu(case: Case) -> bool:
         return False
     if not config.HasField("dynamic_batching"):
         return False
+    if any(tensor.allow_ragged_batch for tensor in config.input):
+        return False  # its sizes are no batch sizes
     kinds = {group.kind for group in case.written.instance_group} or {_KIND_AUTO}
     has_gpu = case.target.gpus > 0 and case.target.has_backend("tensorrt")
     return _KIND_GPU in kinds or (_KIND_AUTO in kinds and has_gpu)
