@@ -48,12 +48,6 @@ def prune_2_4(model: ModelProto) -> SparsityReport:
     return report
 
 
-def is_sparse_2_4(values: NDArray[np.float32], axis: int) -> bool:
-    """Say whether no group of four along an axis has more than two non-zeros."""
-    groups = np.moveaxis(values, axis, -1).reshape(-1, GROUP)
-    return bool(((groups != 0).sum(axis=1) <= KEPT).all())
-
-
 def _pruned(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     moved = np.moveaxis(values, axis, -1)
     groups = moved.reshape(-1, GROUP).copy()

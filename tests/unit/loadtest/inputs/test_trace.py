@@ -1,11 +1,11 @@
 import json
 
 import pytest
+from memory_transport import MemoryTransport
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.inputs.trace import read_trace, steps_from_trace
 from triton_kit.loadtest.loops.open_loop import OpenLoop
-from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Request
 from triton_kit.tensors import Tensor, data_type

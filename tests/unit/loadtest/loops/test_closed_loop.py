@@ -1,11 +1,11 @@
 import itertools
 
 import pytest
+from memory_transport import MemoryTransport
 
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.sequences import SlotRequests
 from triton_kit.loadtest.net.clock import now_ns, ns
-from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure, Request
 

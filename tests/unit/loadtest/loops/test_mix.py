@@ -4,6 +4,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_transport import MemoryTransport
 
 from triton_kit.cli.perf.target import TargetOptions
 from triton_kit.errors import SpecError
@@ -12,7 +13,6 @@ from triton_kit.loadtest.loops.observed import ObservedTransport, PartRecorders
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.loops.tracker import RequestTracker
-from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Request
 from triton_kit.loadtest.spec import PerfSpec

@@ -2,13 +2,13 @@ import itertools
 import os
 
 import pytest
+from memory_transport import MemoryTransport
 
 from triton_kit.loadtest.loops.load import RateLoad
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.sequences import SlotRequests
 from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.clock import AlarmClock, now_ns, ns
-from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import NEVER, Reactor
 from triton_kit.loadtest.request import Failure, Request
 

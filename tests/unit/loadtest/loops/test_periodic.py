@@ -1,11 +1,11 @@
 import pytest
+from memory_transport import MemoryTransport
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.load import PeriodicLoad, periodic_range
 from triton_kit.loadtest.loops.quota import Quota
 from triton_kit.loadtest.net.clock import now_ns
-from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.stability import fixed
 from triton_kit.loadtest.request import Request

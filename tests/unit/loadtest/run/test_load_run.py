@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from memory_transport import MemoryTransport
 
 from triton_kit.errors import TransportError
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
@@ -11,7 +12,6 @@ from triton_kit.loadtest.loops.loop_setup import LoopSetup
 from triton_kit.loadtest.loops.sequences import Sequences, SlotRequests
 from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.clock import now_ns, ns
-from triton_kit.loadtest.net.memory_transport import MemoryTransport
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.cpu import CpuWatch
 from triton_kit.loadtest.record.stats import StatsWatch

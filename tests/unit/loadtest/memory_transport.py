@@ -12,7 +12,7 @@ from triton_kit.loadtest.request import Failure, Request
 
 
 class MemoryTransport:
-    """UnaryResponses every request `service_ns` nanoseconds after it was sent.
+    """Responds to every request `service_ns` nanoseconds after it was sent.
 
     A request whose payload is empty fails, so that the counting of errors can be
     tried without a server too.
