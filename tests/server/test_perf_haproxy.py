@@ -1,7 +1,7 @@
 """perf through a real HAProxy, over HTTP and h2c gRPC: limits, errors, GOAWAY."""
 
 import pytest
-from haproxy import haproxy
+from proxies import haproxy
 
 from triton_kit.errors import TransportError
 from triton_kit.loadtest.run.measure import measure

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from nginx import nginx
+from proxies import nginx
 from tls_fixtures import make_certificate
 
 from triton_kit.errors import SpecError, TransportError

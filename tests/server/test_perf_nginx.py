@@ -1,7 +1,7 @@
 """perf through a real nginx: retries over gRPC, and what its errors are called."""
 
 import pytest
-from nginx import nginx
+from proxies import nginx
 from tls_fixtures import make_certificate
 
 from triton_kit.errors import TransportError

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import v2_servers
-from nginx import nginx
+from proxies import nginx
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.run.measure import measure

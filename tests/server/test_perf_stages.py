@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from click.testing import CliRunner
-from nginx import nginx
+from proxies import nginx
 
 from triton_kit.cli import main
 from triton_kit.errors import SpecError, TransportError

@@ -22,7 +22,7 @@ from clients import CLIENTS
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "server"))
 
-from nginx import free_port, nginx
+from proxies import free_port, nginx
 from target import MODEL, served
 from tools import CACHE
 
