@@ -145,3 +145,5 @@ def test_no_server_is_a_transport_error(kit, command):
 
     assert result.exit_code == 6
     assert result.stderr.startswith("Error: ")
+    assert "Connection refused" in result.stderr
+    assert "urlopen" not in result.stderr

@@ -25,7 +25,9 @@ _SAMPLE = re.compile(
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 GPU_UTILIZATION = "nv_gpu_utilization"
-_HINT = "--metrics-url; Triton's metrics port is 8002 by default"
+_HINT = (
+    "Triton's metrics port is 8002 by default; set the address (perf: --metrics-url)"
+)
 # No proxy: a server on loopback is never behind one, whatever the environment says.
 _opener = build_opener(ProxyHandler({}))
 
@@ -97,8 +99,10 @@ class MetricsWatch:
                 f"no metrics at {shown(self._url)}: HTTP {error.code}", hint=_HINT
             ) from error
         except (URLError, OSError, HTTPException, ValueError) as error:
+            reason = error.reason if isinstance(error, URLError) else error
+            text = getattr(reason, "strerror", None) or reason
             raise TransportError(
-                f"no metrics at {shown(self._url)}: {error}",
+                f"no metrics at {shown(self._url)}: {text}",
                 hint=_HINT,
             ) from error
         if not scrape.values:
