@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.loadtest.loops import schedule
@@ -21,7 +21,6 @@ _HIGHEST_RATE_HZ = 1e6
 _LOWEST_RATE_HZ = 1e-6
 _MOST_LOADS = 10_000
 
-Distribution = Literal["constant", "poisson"]
 DISTRIBUTIONS = ("constant", "poisson")
 
 

@@ -153,7 +153,7 @@ class ConnectionRenewal:
         return failure
 
 
-class ReplyTimes:
+class ResponseTimes:
     """Keeps the arrival times of the responses of each successful stream.
 
     It must be the last of several observers: any of them may fail a stream.
@@ -182,7 +182,7 @@ class ReplyTimes:
     ) -> Failure | None:
         """Keep the times of a successful stream."""
         if failure is None and slot not in self._uncounted:
-            self._recorder.keep_replies(self._came_ns[slot])
+            self._recorder.keep_response_times(self._came_ns[slot])
         return failure
 
 

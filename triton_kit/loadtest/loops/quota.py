@@ -37,7 +37,7 @@ class Quota:
         slot: int,
         _stamps_ns: tuple[int, int, int],
         failure: Failure | None,
-        _answer: bytes,
+        _response: bytes,
         /,
     ) -> Failure | None:
         """Count the only response."""

@@ -29,7 +29,7 @@ class SequenceEndings:
     ) -> None:
         self.are_wanted = False
         self._turns = slot_requests
-        self._ledger = tracker
+        self._tracker = tracker
         self._transport = transport
         if slot_requests.has_sequences:
             tracker.leave_out(ended)
@@ -37,13 +37,13 @@ class SequenceEndings:
     @property
     def in_flight(self) -> int:
         """Ends without a response so far."""
-        return len(self._ledger.uncounted)
+        return len(self._tracker.uncounted)
 
     def send(self, slots: Iterable[int]) -> None:
         """End the sequences that these slots have begun; each only once."""
         for slot in slots:
             request = self._turns.take_ending(slot)
             if request is not None:
-                self._ledger.uncounted.add(slot)
-                self._ledger.due_ns[slot] = now_ns()
+                self._tracker.uncounted.add(slot)
+                self._tracker.due_ns[slot] = now_ns()
                 self._transport.send(slot, request)

@@ -102,7 +102,7 @@ def _finished(recorder: Recorder, due_ns: list[int], freed: Freed) -> OnEnd:
         first_ns: int,
         last_ns: int,
         failure: Failure | None,
-        _answer: bytes,
+        _response: bytes,
         /,
     ) -> None:
         if failure is None:

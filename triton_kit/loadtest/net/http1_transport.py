@@ -46,7 +46,7 @@ class Http1Transport:
         self._connections: list[_Connection] = []
         self._finished: OnEnd
         self._retried: Callable[[int], None]
-        self._replied: OnResponse
+        self._responded: OnResponse
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +66,7 @@ class Http1Transport:
         """Connect what is missing up to `slots` connections."""
         if self._endpoint is None:
             self._endpoint = resolve(self._address, speaks="http/1.1")
-        self._finished, self._replied = sink.finished, sink.responded
+        self._finished, self._responded = sink.finished, sink.responded
         self._retried = sink.retried
         may_fail = bool(
             self._connections
@@ -96,7 +96,7 @@ class Http1Transport:
         if self._events is not None:
             connection.events = EventWatch(
                 len(self._connections),
-                self._replied,
+                self._responded,
                 self._events,
                 keep=self._keep_responses,
             )

@@ -100,7 +100,7 @@ class Http2Transport:
         """Return the connection that new calls of a slot take."""
         return self._connections[slot % len(self._connections)]
 
-    def _replied(self, slot: int, before_ns: int, at_ns: int) -> None:
+    def _responded(self, slot: int, before_ns: int, at_ns: int) -> None:
         assert self._sink is not None
         self._sink.responded(slot, before_ns, at_ns)
 
@@ -146,7 +146,7 @@ class Http2Transport:
         keep = self._keep_responses
         responses = UnaryResponses(keep=keep)
         if self._error_in is not None:
-            responses = StreamingResponses(self._replied, self._error_in, keep=keep)
+            responses = StreamingResponses(self._responded, self._error_in, keep=keep)
         calls = Http2Connection(self._sink.finished, responses)
         if self._calls_per_connection is not None:
             calls.last_stream_id = 2 * self._calls_per_connection - 1

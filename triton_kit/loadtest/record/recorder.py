@@ -39,8 +39,8 @@ class Recording:
         generations: of successful requests to an LLM, their times and tokens.
         times: due, sent, first and last of every successful request, int64 arrays of
             shape (n, 4); only if the recorder keeps them.
-        replied_at: of the same requests in the same order, when each of their responses
-            came, int64 arrays of shape (responses,); only of streams.
+        responded_at: of the same requests, in the same order, when each of their
+            responses came, int64 arrays of shape (responses,); only of streams.
     """
 
     latency: Histogram = field(default_factory=Histogram)
@@ -54,7 +54,7 @@ class Recording:
     cancelled: int = 0
     generations: Generations = field(default_factory=Generations)
     times: list[NDArray[np.int64]] = field(default_factory=list)
-    replied_at: list[NDArray[np.int64]] = field(default_factory=list)
+    responded_at: list[NDArray[np.int64]] = field(default_factory=list)
 
     @property
     def succeeded(self) -> int:
@@ -83,7 +83,7 @@ class Recording:
         self.cancelled += other.cancelled
         self.generations.merge(other.generations)
         self.times += other.times
-        self.replied_at += other.replied_at
+        self.responded_at += other.responded_at
         for kind, tally in other.errors.items():
             mine = self.errors.setdefault(kind, ErrorTally(example=tally.example))
             mine.count += tally.count
@@ -128,9 +128,9 @@ class Recorder:
         if gap_ns is not None:
             self._gaps_ns.append(gap_ns)
 
-    def keep_replies(self, came_ns: list[int]) -> None:
+    def keep_response_times(self, came_ns: list[int]) -> None:
         """Keep when each response of a successful stream came."""
-        self._recording.replied_at.append(np.array(came_ns, np.int64))
+        self._recording.responded_at.append(np.array(came_ns, np.int64))
 
     def generated(self, row: tuple[int, ...], body: bytes | None) -> None:
         """Record the times and tokens of a successful generation."""

@@ -39,7 +39,7 @@ def as_csv(result: PerfResult, *, verbose: bool = False) -> str:
     server counts. With `verbose` the columns of `--verbose-csv` follow.
     """
     is_closed = all("concurrency" in run.load for run in result.runs)
-    has_replies = any(model["decoupled"] for model in result.models) and any(
+    has_streams = any(model["decoupled"] for model in result.models) and any(
         run.recording.responses for run in result.runs
     )
     asked = (result.spec["stability"] or {}).get("percentile")
@@ -49,8 +49,8 @@ def as_csv(result: PerfResult, *, verbose: bool = False) -> str:
         if result.spec.get("sweep"):
             row |= _variant(run)
         row |= {"Inferences/Second": f"{run.throughput:.3f}"}
-        if has_replies:
-            row |= {"Response Throughput": f"{_replies_per_s(run):.3f}"}
+        if has_streams:
+            row |= {"Response Throughput": f"{_responses_per_s(run):.3f}"}
         row |= _stages(run) | _latencies(run, asked)
         if verbose:
             row |= _verbose(run, has_mean=asked is None)
@@ -76,7 +76,7 @@ def _level(run: Run) -> float:
     return level
 
 
-def _replies_per_s(run: Run) -> float:
+def _responses_per_s(run: Run) -> float:
     return run.requests_per_s * run.recording.responses / max(run.recording.total, 1)
 
 
@@ -162,12 +162,12 @@ def as_profile(result: PerfResult) -> str:
 def _experiment(run: Run, shift_ns: int) -> dict[str, Any]:
     mode = "concurrency" if "concurrency" in run.load else "request_rate"
     recording = run.recording
-    replied_at = (times.tolist() for times in recording.replied_at)
+    responded_at = (times.tolist() for times in recording.responded_at)
     requests = [
         {
             "timestamp": sent + shift_ns,
             "response_timestamps": [
-                at_ns + shift_ns for at_ns in next(replied_at, [last])
+                at_ns + shift_ns for at_ns in next(responded_at, [last])
             ],
             "due": due + shift_ns,
             "first_byte": first + shift_ns,

@@ -26,7 +26,7 @@ _METRICS = {
 def remarks(result: Runs) -> list[str]:
     """Return errors, objectives, findings, and what the server itself counted."""
     lines = []
-    for kind in (_errors, _findings, _server, _replies, _gpus, _metrics):
+    for kind in (_errors, _findings, _server, _responses, _gpus, _metrics):
         lines += [f"{run.name}: {text}" for run in result.runs for text in kind(run)]
     lines += [
         f"{run.name} {_objective(row)}"
@@ -97,7 +97,7 @@ def _stages(stats: ModelStats) -> str:
     return f"{means}; {batch:.1f} inferences per execution"
 
 
-def _replies(run: Run) -> Iterator[str]:
+def _responses(run: Run) -> Iterator[str]:
     recording: Recording = run.recording
     if run.generation is not None:
         yield from _tokens(run.generation)

@@ -18,8 +18,8 @@ from triton_kit.loadtest.loops.observed import (
     Observer,
     PartOf,
     PartRecorders,
-    ReplyTimes,
     ResponseChecks,
+    ResponseTimes,
     stage_at,
 )
 from triton_kit.loadtest.loops.open_loop import OpenLoop
@@ -119,7 +119,7 @@ class LocalLoadGenerator:
             if count > 1
         ]
         if self.spec.keep_times and self.is_stream:
-            observers.append(ReplyTimes(tracker))
+            observers.append(ResponseTimes(tracker))
         if not observers:
             return self.transport
         return ObservedTransport(self.transport, observers)

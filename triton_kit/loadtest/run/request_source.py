@@ -43,7 +43,7 @@ class RequestSource:
 
     Attributes:
         requests: taken in turn, where there are no sequences.
-        source: the requests of each slot, where there are.
+        sequence_source: the requests of each slot, where there are.
         check: compares responses with expected ones, where those are known.
         part_of: whose request each is, where there are several models.
         sessions: conversations with a language model, if they have several turns.
@@ -95,11 +95,11 @@ def encode_requests(
     sequence_source = make_sequence_source(
         sequences, len(steps), encode, _streams(steps)
     )
-    has_answers = any(step.expected for step in steps)
+    has_expected = any(step.expected for step in steps)
     return RequestSource(
         requests=[],
         sequence_source=sequence_source,
-        check=check if has_answers else None,
+        check=check if has_expected else None,
     )
 
 

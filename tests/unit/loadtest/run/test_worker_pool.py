@@ -25,7 +25,7 @@ LARGE = """
 recorder = Recorder(keep_times=True)
 for start in range(100_000):
     recorder.times += [start, start + 1, start + 2, start + 3]
-recorder.keep_replies([1, 2, 3])
+recorder.keep_response_times([1, 2, 3])
 recorder.response(123)
 recorder.fail(Failure("timeout", "late"))
 parent.send(messages.Counts(1, 1, 0, None))
@@ -64,7 +64,7 @@ def test_a_large_snapshot_arrives_whole_and_errors_are_raised(tmp_path):
         assert recording.times[0].shape == (100_000, 4)
         assert recording.latency.count == 100_000
         assert recording.latency.max_ns == 3
-        assert recording.replied_at[0].tolist() == [1, 2, 3]
+        assert recording.responded_at[0].tolist() == [1, 2, 3]
         assert recording.errors["timeout"].example == "late"
         assert len(parts) == 1
         assert worker.take(messages.Counts) == [messages.Counts(1, 1, 0, None)]
