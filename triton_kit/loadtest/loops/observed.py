@@ -83,6 +83,7 @@ class PartRecorders:
     ) -> None:
         self._part_of = part_of
         self._due_ns = tracker.due_ns
+        self._uncounted = tracker.uncounted
         self._parts = tracker.parts[kind] = [Recorder() for _ in range(parts)]
         self._recorders: dict[int, Recorder] = {}  # by slot
 
@@ -102,7 +103,8 @@ class PartRecorders:
         /,
     ) -> Failure | None:
         """Record the end a second time, where it belongs."""
-        record(self._recorders[slot], self._due_ns[slot], stamps_ns, failure)
+        if slot not in self._uncounted:
+            record(self._recorders[slot], self._due_ns[slot], stamps_ns, failure)
         return failure
 
 
