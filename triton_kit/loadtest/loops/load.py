@@ -285,11 +285,12 @@ class StagedLoad:
 
     def as_json(self) -> dict[str, object]:
         """Return the load as it stands in the JSON result."""
-        return {
+        shown: dict[str, object] = {
             "kind": "stages",
             "stages": [str(stage) for stage in self.stages],
             "distribution": self.distribution,
         }
+        return shown | ({"seed": self.seed} if self.distribution == "poisson" else {})
 
 
 def _open_loop(times: Callable[[], Iterator[int]], setup: LoopSetup) -> OpenLoop:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
+from triton_kit.loadtest.loops.load import StagedLoad
 from triton_kit.loadtest.loops.stages import Stage, due_times, parse_stages
 
 RATES = st.floats(0, 2000, allow_nan=False).map(lambda rate: round(rate, 3))
@@ -99,3 +100,13 @@ def test_poisson_arrivals_repeat_with_their_seed_and_keep_the_rates():
     assert times == seconds(stages, seed=3) != seconds(stages, seed=4)
     assert sum(time < 4 for time in times) == pytest.approx(2000, abs=200)
     assert sum(time >= 4 for time in times) == pytest.approx(8000, abs=400)
+
+
+def test_the_result_has_the_seed_of_poisson_arrivals():
+    stages = parse_stages("5/s:4s")
+
+    def shown(distribution):
+        return StagedLoad(stages=stages, distribution=distribution, seed=3).as_json()
+
+    assert shown("poisson")["seed"] == 3
+    assert "seed" not in shown("constant")
