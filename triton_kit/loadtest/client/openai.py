@@ -62,12 +62,8 @@ class OpenAiControl:
         response = self._models()
         if response.status != HTTPStatus.OK:
             raise ServerError(f"GET {_MODELS} gave {_shown(response)}")
-        where = f"GET {_MODELS} of {self._address}"
-        fields = Fields(parse_json(response.body, where), where)
-        return tuple(
-            IndexEntry(name=entry.text("id", None), state="READY")
-            for entry in fields.objects("data")
-        )
+        names = self._names_in(response)
+        return tuple(IndexEntry(name=name, state="READY") for name in names)
 
     def model(self, name: str, version: str = "") -> ModelInfo:
         """Return the model; many gateways list none, and it is taken as it is.
@@ -79,8 +75,9 @@ class OpenAiControl:
             raise SpecError(
                 f"version {version!r} of {name!r}: models of the OpenAI API have none"
             )
-        if self._models().status == HTTPStatus.OK:
-            known = [entry.name for entry in self.index()]
+        response = self._models()
+        if response.status == HTTPStatus.OK:
+            known = self._names_in(response)
             if known and name not in known:
                 raise SpecError(
                     f"{self._address} has no model {name!r}",
@@ -97,6 +94,11 @@ class OpenAiControl:
             "GET", self._address, _MODELS, b"", fields={}, headers=self._headers
         )
         return ask(self._address, request, within_s=_WITHIN_S)
+
+    def _names_in(self, response: Response) -> list[str]:
+        where = f"GET {_MODELS} of {self._address}"
+        fields = Fields(parse_json(response.body, where), where)
+        return [entry.text("id", None) for entry in fields.objects("data")]
 
 
 def _shown(response: Response) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any  # JSON values
 
 from triton_kit.loadtest.llm.prompts import Conversation, Message
+from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.loops.sequences import SlotRequests
 from triton_kit.loadtest.request import Failure, Request
 
@@ -19,7 +20,7 @@ class Sessions:
 
     A turn is encoded once the response before it is known, which counts as the
     client's lag. A turn that fails or is cancelled ends its conversation. `asks` has
-    an encoder for each server.
+    an encoder for each server; the slots of all load processes are dealt to them.
     """
 
     def __init__(
@@ -27,17 +28,20 @@ class Sessions:
         conversations: Sequence[Conversation],
         asks: Sequence[AskNext],
         text_of: Callable[[bytes], str],
+        *,
+        share: WorkerShare | None = None,
     ) -> None:
         self._conversations = conversations
         self.asks = asks
         self._text_of = text_of
+        self._share = share or WorkerShare()
         self._next = itertools.cycle(conversations)
         self._responses: dict[int, str | None] = {}  # by slot; None where it failed
 
-    def of_process(self, index: int, count: int) -> Sessions:
+    def of_process(self, share: WorkerShare) -> Sessions:
         """Return the share of one of several load processes."""
-        share = ([*self._conversations] * count)[index::count]
-        return Sessions(share, self.asks, self._text_of)
+        own = ([*self._conversations] * share.count)[share.index :: share.count]
+        return Sessions(own, self.asks, self._text_of, share=share)
 
     def with_servers(self, others: Sequence[Sessions]) -> Sessions:
         """Return sessions that stay each with one of several servers."""
@@ -49,7 +53,7 @@ class Sessions:
         return SlotRequests(self._turns(slot))
 
     def _turns(self, slot: int) -> Iterator[Request]:
-        ask = self.asks[slot % len(self.asks)]
+        ask = self.asks[self._share.slot(slot) % len(self.asks)]
         for conversation in self._next:
             messages: list[Mapping[str, Any]] = []
             for turn in conversation:

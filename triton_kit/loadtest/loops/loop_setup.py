@@ -27,6 +27,10 @@ class WorkerShare:
         """Return this process's share; the shares of all processes add up."""
         return whole // self.count + (self.index < whole % self.count)
 
+    def slot(self, own: int) -> int:
+        """Return the number of a slot of this process among those of all processes."""
+        return own * self.count + self.index
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSetup:

@@ -92,7 +92,7 @@ class LocalLoadGenerator:
             return self.source.sessions
         if source is None or share.count == 1:
             return source
-        return lambda slot: source(slot * share.count + share.index)
+        return lambda slot: source(share.slot(slot))
 
     def _observed(self, tracker: RequestTracker, load: Load) -> Transport:
         """Return the transport, with observers in front where the load needs them."""
@@ -148,7 +148,7 @@ def _share_of_source(source: RequestSource, share: WorkerShare) -> RequestSource
     """Return every Nth request; enough rounds that every process has the order."""
     index, count = share.index, share.count
     requests = ([*source.requests] * count)[index::count]
-    sessions = source.sessions and source.sessions.of_process(index, count)
+    sessions = source.sessions and source.sessions.of_process(share)
     return replace(source, requests=requests, sessions=sessions)
 
 

@@ -6,12 +6,14 @@ import pytest
 from token_server import token_server
 
 from triton_kit.errors import SpecError, TransportError
+from triton_kit.loadtest.client.openai import OpenAiControl
 from triton_kit.loadtest.generation_spec import GenerationSpec, Lengths
 from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad
 from triton_kit.loadtest.results.slo import parse_slo
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.loadtest.transport_spec import TransportSpec
+from triton_kit.triton.address import parse_address
 
 NS_PER_MS = 1_000_000
 # How far a median may be off on a machine that other tests share.
@@ -253,14 +255,18 @@ def test_load_processes_share_the_prompts():
     assert len(prompts) == 40
 
 
-@pytest.mark.parametrize("turns", [1, 3])
-def test_several_servers_share_the_prompts_and_keep_their_sessions(turns):
+@pytest.mark.parametrize(("turns", "processes"), [(1, 1), (3, 1), (3, 2)])
+def test_several_servers_share_the_prompts_and_keep_their_sessions(turns, processes):
     generation = GenerationSpec(
         input_tokens=Lengths(mean=5), prompts=30, turns=Lengths(mean=turns)
     )
     with token_server() as (one, url), token_server() as (other, other_url):
         result = run(
-            url, more_urls=(other_url,), generation=generation, request_count=24
+            url,
+            more_urls=(other_url,),
+            generation=generation,
+            request_count=24,
+            processes=processes,
         )
     [measured] = result.runs
     counts = [
@@ -379,6 +385,14 @@ def test_a_model_that_the_server_does_not_list_is_named():
 
     assert "has no model 'stedy'" in caught.value.message
     assert "steady" in caught.value.hint
+
+
+def test_a_model_is_found_by_a_single_request():
+    with token_server(models=["steady"]) as (server, url):
+        control = OpenAiControl(parse_address(url, default_port=8000), headers={})
+        control.model("steady")
+
+    assert server.listings == 1
 
 
 def test_the_path_of_the_api_may_be_in_the_url():

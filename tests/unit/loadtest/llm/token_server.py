@@ -1,7 +1,8 @@
 """A small server of the OpenAI API that sends each token at its time.
 
 What it does depends on the model that a request names, such as
-`ttft_ms=50,itl_ms=10,usage=0`; a test reads what it was asked in `asked`.
+`ttft_ms=50,itl_ms=10,usage=0`; a test reads what it was asked in `asked`, and
+how often it listed its models in `listings`.
 """
 
 import json
@@ -55,6 +56,7 @@ class TokenServer:
 
     def __init__(self, *, key=None, models=None):
         self.asked = []
+        self.listings = 0
         self._key = key
         self._models = models
 
@@ -65,6 +67,7 @@ class TokenServer:
                 error = {"message": "Incorrect API key provided"}
                 peer.send(plain("401 Unauthorized", {"error": error}))
             elif head.startswith(b"GET /v1/models"):
+                self.listings += 1
                 data = [{"id": name} for name in self._models or ()]
                 found = self._models is not None
                 status = "200 OK" if found else "404 Not Found"
