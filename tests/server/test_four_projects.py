@@ -3,22 +3,14 @@
 Files beside a Python model; labels; implicit and explicit state; strings in a table.
 """
 
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 from onnx import helper
-from tritonclient.http import (
-    InferenceServerClient,
-    InferInput,
-    InferRequestedOutput,
-)
+from project_builds import ask, build_elsewhere, digests
+from tritonclient.http import InferenceServerClient, InferRequestedOutput
 
 import triton_kit
 from onnx_builders import FLOAT, INT32, onnx_bytes
@@ -150,40 +142,6 @@ def write_project(name, folder, recipe):
         data = content.encode() if isinstance(content, str) else content
         (folder / path).write_bytes(data)
     return folder
-
-
-def digests(repository):
-    return {
-        str(path.relative_to(repository)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(repository.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-
-
-def build_elsewhere(project, folder):
-    """Build a copy: another folder, time, hash seed, and one core."""
-    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("model_repository"))
-    for path in folder.rglob("*"):
-        os.utime(path, (10**9, 10**9))
-    argv = [sys.executable, "-m", "triton_kit", "build", str(folder), "--no-cache"]
-    subprocess.run(
-        argv,
-        check=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONHASHSEED": "4242", "TZ": "Asia/Tokyo"},
-        preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),
-    )
-    return folder / "model_repository"
-
-
-def ask(client, model, given, *, outputs=None, **options):
-    inputs = []
-    for name, value in given.items():
-        array = np.asarray(value)
-        kind = {"f": "FP32", "i": "INT64", "O": "BYTES"}[array.dtype.kind]
-        tensor = InferInput(name, array.shape, kind)
-        inputs.append(tensor.set_data_from_numpy(array))
-    return client.infer(model, inputs, outputs=outputs, **options)
 
 
 def check_tokens(client):

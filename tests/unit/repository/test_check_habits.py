@@ -55,6 +55,15 @@ def test_an_odd_config_is_warned_of(warnings, rule, more):
     assert finding.line == 4
 
 
+def test_the_sequence_batcher_keeps_state_of_a_model_that_does_not_batch(warnings):
+    state = (
+        'state { input_name: "s" output_name: "t" data_type: TYPE_FP32 dims: [ 1 ] '
+        'initial_state { data_type: TYPE_FP32 dims: [ 1 ] zero_data: true name: "z" } }'
+    )
+
+    assert "K4" not in warnings(f"{BASE}sequence_batching {{ {state} }}")
+
+
 def test_a_plain_config_has_no_warnings(warnings):
     assert warnings(BASE) == {}
 

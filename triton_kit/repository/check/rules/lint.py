@@ -90,7 +90,9 @@ def _batching(case: Case) -> Problems:
     if config.max_batch_size == 0:
         for field, rule in (("dynamic_batching", "K3"), ("sequence_batching", "K4")):
             # A backend may raise the batch size itself, if it completes the config.
-            if config.HasField(field) and not _may_batch(case):
+            # The sequence batcher also keeps the state of models that do not batch.
+            keeps_state = rule == "K4" and config.sequence_batching.state
+            if config.HasField(field) and not _may_batch(case) and not keeps_state:
                 yield warn(
                     rule,
                     f"{field} with max_batch_size 0 never makes a batch",
