@@ -80,7 +80,7 @@ def check_environment(project: Project, name: str, spec: ModelSpec) -> None:
             hint="pack one: conda-pack -o environment.tar.gz; or set `requirements`",
         )
     if spec.requirements is not None:
-        from triton_kit.python_requirements import required_packages
+        from triton_kit.requirements_file import required_packages
 
         required_packages(project.path(spec.requirements))
     if spec.python is not None:
@@ -105,7 +105,8 @@ def _interpreter(project: Project, python: str) -> Path:
 def _packed_requirements(
     project: Project, spec: ModelSpec, folder: Path, cache: Path | None
 ) -> Environment:
-    from triton_kit.python_requirements import missing_packages, pack_requirements
+    from triton_kit.python_requirements import pack_requirements
+    from triton_kit.requirements_file import missing_packages
 
     if spec.requirements is None or spec.parameters.get(ENVIRONMENT):
         return Environment()

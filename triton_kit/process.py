@@ -74,9 +74,12 @@ def run_child(
     deadline_s: float,
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Finished:
     """Run a child to its end; kill it and its children at the deadline."""
-    with start_child(argv, deadline_s=deadline_s, stdin=stdin, env=env) as finish:
+    with start_child(
+        argv, deadline_s=deadline_s, stdin=stdin, env=env, cwd=cwd
+    ) as finish:
         return finish()
 
 
@@ -87,6 +90,7 @@ def start_child(
     deadline_s: float,
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[Callable[[], Finished]]:
     """Start a child, yield a function that waits for its end, kill it on the way out.
 
@@ -106,6 +110,7 @@ def start_child(
             text=True,
             errors="replace",
             env=env,
+            cwd=cwd,
             start_new_session=True,
         )
         with process:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import shlex
 import sys
 import tarfile
@@ -162,5 +163,7 @@ def _write_tar(output: Path, files: Mapping[str, bytes | Path]) -> None:
                 tar.addfile(info, io.BytesIO(content))
                 continue
             info.size = content.stat().st_size
+            if os.access(content, os.X_OK):
+                info.mode = 0o755
             with content.open("rb") as file:
                 tar.addfile(info, file)

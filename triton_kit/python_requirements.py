@@ -5,35 +5,32 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import re
 import shutil
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import distributions
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from triton_kit.errors import SpecError
 from triton_kit.files import make_cache, refuse_shared_cache
 from triton_kit.process import python_command, run_child
 from triton_kit.python_environment import ENVIRONMENT_FILE, pack_packages, this_python
+from triton_kit.requirements_file import applies, file_facts, required_packages
 from triton_kit.scratch import scratch_folder
 from triton_kit.triton.releases import Release
 
-_FORMAT = 1  # of the packed file: a cached one of another format is not used
+_FORMAT = 2  # of the packed file: a cached one of another format is not used
 _PIP_WITHIN_S = 1800.0
 # By the container's Python, which tells its Ubuntu: the newest glibc of a wheel.
 _GLIBC = {"3.10": 35, "3.12": 39}
 # Their Python backend was built before NumPy 2: outputs would arrive empty.
 _BEFORE_NUMPY_2 = "3.10"
-_FILE_OPTION = re.compile(
-    r"(?:-r|-c|-f|--requirement|--constraint|--find-links)[\s=]+(\S+)"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,73 +40,6 @@ class Packed:
     path: Path
     python: str
     packages: tuple[str, ...]  # name and version: `click-8.1.7`
-
-
-def required_packages(
-    requirements: Path, *, python: str | None = None
-) -> list[Requirement]:
-    """Return what a requirements file asks for, for a Python: None is this one.
-
-    Options of pip, and the other files that they name, are left to pip.
-
-    Raises:
-        SpecError: it cannot be read, or a line is no requirement.
-    """
-    found = []
-    for number, text in _lines(requirements):
-        if _is_file(text):
-            continue
-        try:
-            wanted = Requirement(text)
-        except InvalidRequirement as error:
-            raise SpecError(
-                f"{requirements}:{number}: not a requirement: {text!r}"
-            ) from error
-        if _applies(wanted, python):
-            found.append(wanted)
-    return found
-
-
-def _lines(requirements: Path) -> Iterator[tuple[int, str]]:
-    """Yield lines without comments, hashes and the options of pip, by their number."""
-    try:
-        lines = requirements.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"requirements {requirements} cannot be read: {error}"
-        raise SpecError(message) from error
-    for number, line in enumerate(lines, 1):
-        text = line.partition(" #")[0].partition(" --")[0].strip(" \t\\")
-        if text and not text.startswith(("#", "-")):
-            yield number, text
-
-
-def _is_file(text: str) -> bool:
-    """Whether a line is a path or a URL, which is left to pip."""
-    return "/" in text.partition("@")[0] or text.endswith(".whl")
-
-
-def missing_packages(requirements: Path) -> list[str]:
-    """Return what a requirements file asks for and this Python does not have."""
-    files = [text for _, text in _lines(requirements) if _is_file(text)]
-    wanted = required_packages(requirements)
-    return files + [str(one) for one in wanted if not _is_installed(one)]
-
-
-def _is_installed(wanted: Requirement) -> bool:
-    try:
-        return wanted.specifier.contains(version(wanted.name), prereleases=True)
-    except PackageNotFoundError:
-        return False
-
-
-def _applies(wanted: Requirement, python: str | None) -> bool:
-    if wanted.marker is None:
-        return True
-    environment: dict[str, str | AbstractSet[str]] = {"extra": ""}
-    if python is not None:
-        environment["python_version"] = python
-        environment["python_full_version"] = f"{python}.0"
-    return wanted.marker.evaluate(environment)
 
 
 def pack_requirements(
@@ -130,17 +60,23 @@ def pack_requirements(
         SpecError: pip is not here, or has no wheel of a requirement.
     """
     python = release.python if release else this_python()
+    words = _target_words(python) if release else []
+    limits = "numpy<2\n" if release is None or python == _BEFORE_NUMPY_2 else ""
     kept = None
     if cache is not None:
-        kept = cache / "environments" / f"{_key(requirements, python)}.tar.gz"
-        make_cache(kept.parent)
+        facts = [_FORMAT, python, platform.machine(), words, limits]
+        facts += file_facts(requirements)
+        key = hashlib.sha256(repr(facts).encode()).hexdigest()
+        kept = cache / "environments" / f"{key}.tar.gz"
+        with _writing(cache):
+            make_cache(kept.parent)
     if kept is not None and kept.is_file():
         refuse_shared_cache(kept)
         return Packed(path=kept, python=python, packages=_packages_in(kept))
     output = folder / ENVIRONMENT_FILE
     with scratch_folder() as scratch:
         site = scratch / "site"
-        _install(requirements, site, python=python, is_container=release is not None)
+        _install(requirements, site, words, python=python, limits=limits)
         files: dict[str, bytes | Path] = {
             str(path.relative_to(site)): path
             for path in site.rglob("*")
@@ -150,46 +86,37 @@ def pack_requirements(
             if name.endswith(".dist-info/RECORD") and isinstance(content, Path):
                 files[name] = _as_packed(content)
         pack_packages(output, files, python=python)
-    if kept is not None:
+    if cache is not None and kept is not None:
         stage = kept.with_name(f".{kept.name}.{os.getpid()}")
-        shutil.copyfile(output, stage)
-        stage.replace(kept)
+        with _writing(cache):
+            shutil.copyfile(output, stage)
+            stage.replace(kept)
     return Packed(path=output, python=python, packages=_packages_in(output))
 
 
-def _key(requirements: Path, python: str) -> str:
-    """Return a digest of what pip is asked, local folders of wheels included."""
-    facts: list[object] = [_FORMAT, python, platform.machine()]
-    waiting, seen = [requirements], set[Path]()
-    while waiting:
-        path = waiting.pop()
-        if path in seen or not path.exists():
-            continue
-        seen.add(path)
-        if path.is_dir():
-            files = sorted(path.iterdir())
-            facts += [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-            continue
-        text = path.read_text(encoding="utf-8", errors="replace")
-        facts.append(text)
-        waiting += [path.parent / name for name in _FILE_OPTION.findall(text)]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
+@contextmanager
+def _writing(cache: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SpecError(
+            f"{cache}: cannot write the cache: {error.strerror or error}",
+            hint="choose another folder (--cache), or none (--no-cache)",
+        ) from error
 
 
 def _install(
-    requirements: Path, site: Path, *, python: str, is_container: bool
+    requirements: Path, site: Path, words: Sequence[str], *, python: str, limits: str
 ) -> None:
     """Install wheels below a folder; pip evaluates markers for its own Python alone."""
     wanted = required_packages(requirements, python=python)
     own = required_packages(requirements)
     more = [_plain(one) for one in wanted if one not in own]
-    words = _target_words(python) if is_container else []
-    if not is_container or python == _BEFORE_NUMPY_2:
-        limit = site.with_name("constraints.txt")
-        limit.write_text("numpy<2\n")
-        words += ["--constraint", str(limit)]
+    limit = site.with_name("constraints.txt")
+    limit.write_text(limits)
+    words = [*words, "--constraint", str(limit), "-r", str(requirements.absolute())]
     while True:
-        _run_pip([*words, "-r", str(requirements), *more], requirements, site, python)
+        _run_pip([*words, *more], requirements, site, python)
         found = _unmet(site, python)
         if set(found) <= set(more):
             return
@@ -212,7 +139,8 @@ def _run_pip(words: Sequence[str], requirements: Path, site: Path, python: str) 
     options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-compile"]
     options += ["--only-binary=:all:", "--upgrade", "--target", str(site)]
     argv = python_command("-m", "pip", "install", *options, *words)
-    done = run_child(argv, deadline_s=_PIP_WITHIN_S)
+    # A path in the file starts at the file's folder, wherever the build runs.
+    done = run_child(argv, deadline_s=_PIP_WITHIN_S, cwd=requirements.absolute().parent)
     if done.exit_code == 0:
         return
     if "No module named pip" in done.stderr:
@@ -242,7 +170,7 @@ def _unmet(site: Path, python: str) -> list[str]:
     return [
         _plain(need)
         for need in needs
-        if _applies(need, python) and canonicalize_name(need.name) not in found
+        if applies(need, python) and canonicalize_name(need.name) not in found
     ]
 
 

@@ -39,11 +39,12 @@ MAY_IMPORT = {
     "server_verdict": GROUND | {"repository", "serving"},
     "build_as_is": GROUND | {"project", "repository", "built"},
     "python_environment": GROUND | {"serving"},
-    "python_requirements": GROUND | {"python_environment"},
+    "requirements_file": GROUND,
+    "python_requirements": GROUND | {"python_environment", "requirements_file"},
     "build_environment": GROUND
     | {
         *("project", "built", "build_as_is"),
-        *("python_environment", "python_requirements"),
+        *("python_environment", "python_requirements", "requirements_file"),
     },
     "build_files": GROUND | {"project", "repository", "built", "build_environment"},
     "init_project": GROUND | {"project", "repository"},

@@ -1,13 +1,19 @@
 """What a Python model imports goes along: packed by pip, for the target's Python."""
 
 import json
+import os
 import sys
 import tarfile
+import zipfile
+from dataclasses import replace
 
 import pytest
 
-from triton_kit.python_requirements import missing_packages
+from triton_kit import python_requirements
+from triton_kit.python_environment import this_python
 from triton_kit.repository.config.parse import parse
+from triton_kit.requirements_file import missing_packages
+from triton_kit.triton.releases import find_release
 from wheels import write_wheel
 
 PROJECT = """\
@@ -152,9 +158,13 @@ def test_an_interpreter_that_cannot_serve_is_refused(kit, project, more, target,
             ["./wheels/tiny-1.5-py3-none-any.whl"],
         ),
         (["https://a.b/c-1-py3-none-any.whl"], ["https://a.b/c-1-py3-none-any.whl"]),
+        (["numpy<2 \\", "  ,>1 \\", "  --hash=sha256:00", "click"], []),
+        (["-r other.txt", "-c limits.txt"], ["absent-other"]),
+        (["-rother.txt # why"], ["absent-other"]),
+        (["-e ./wheels", "--editable=."], ["-e ./wheels", "--editable=."]),
         (
             [
-                "-r other.txt",
+                "-r https://a.b/other.txt",
                 "--no-index",
                 "absent-package[x]>=1 ; python_version > '3'",
             ],
@@ -166,8 +176,114 @@ def test_an_interpreter_that_cannot_serve_is_refused(kit, project, more, target,
 def test_lines_are_read_as_pip_reads_them(tmp_path, lines, missing):
     path = tmp_path / "requirements.txt"
     path.write_text("\n".join(lines))
+    (tmp_path / "other.txt").write_text("-r requirements.txt\nnumpy\nabsent-other\n")
+    (tmp_path / "limits.txt").write_text("absent-limit<2\n")
 
     assert missing_packages(path) == missing
+
+
+def test_an_extra_is_missing_if_a_package_that_it_needs_is(tmp_path, monkeypatch):
+    more = 'absent-package>1; extra == "more"', 'tiny[more]; extra == "all"'
+    wheel = write_wheel(tmp_path / "wheels", "tiny", "1.5", "x = 1", requires=more)
+    monkeypatch.syspath_prepend(str(wheel))
+    path = tmp_path / "requirements.txt"
+
+    for line, missing in {
+        "tiny": [],
+        "tiny[other]": [],
+        "tiny[more]>1": ["tiny[more]>1"],
+        "tiny[all]": ["tiny[all]"],
+    }.items():
+        path.write_text(line)
+        assert missing_packages(path) == missing
+
+
+def test_a_line_of_a_nested_file_is_named_with_that_file(kit, project):
+    folder = project("-r more/base.txt")
+    (folder / "more").mkdir()
+    (folder / "more" / "base.txt").write_text("numpy\nno requirement\n")
+
+    result = kit("build", folder, "-t", "local", "--dry-run")
+
+    assert "more/base.txt:2: not a requirement: 'no requirement'" in result.output
+
+
+def test_requirements_of_a_nested_file_are_packed_for_the_embedded_server(kit, project):
+    folder = project("-r base.txt")
+    (folder / "base.txt").write_text("tiny\n")
+
+    result = kit("build", folder, "-t", "local")
+
+    assert "requirements.txt: packed for Python" in result.output, result.output
+    assert "tiny-1.5" in result.output
+
+
+def test_a_container_of_the_same_python_has_an_environment_of_its_own(
+    project, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(python_requirements._GLIBC, this_python(), 39)
+    requirements = project("tiny") / "requirements.txt"
+    container = replace(find_release("26.06"), python=this_python())
+
+    for release in (container, None, None):
+        python_requirements.pack_requirements(
+            requirements, tmp_path, release=release, cache=tmp_path / "cache"
+        )
+
+    assert len(list((tmp_path / "cache" / "environments").iterdir())) == 2
+
+
+def test_a_wheel_that_a_line_names_is_packed_again_when_it_changed(kit, project):
+    folder = project("./wheels/tiny-1.5-py3-none-any.whl")
+    kit("build", folder, "-t", "new")
+    write_wheel(folder / "wheels", "tiny", "1.5", "VALUE = 'rebuilt'\n")
+
+    result = kit("build", folder, "-t", "new")
+
+    assert result.exit_code == 0, result.output
+    assert "py  version 1  new" in result.output
+    path = "lib/python3.12/site-packages/tiny.py"
+    with tarfile.open(folder / "model_repository/py/environment.tar.gz") as tar:
+        assert b"rebuilt" in tar.extractfile(path).read()
+
+
+def test_paths_start_at_the_folder_of_the_file_wherever_the_build_runs(
+    kit, project, tmp_path_factory, monkeypatch
+):
+    folder = project("./wheels/tiny-1.5-py3-none-any.whl")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+
+    result = kit("build", os.path.relpath(folder), "-t", "new")
+
+    assert result.exit_code == 0, result.output
+    assert "tiny-1.5" in result.output
+
+
+def test_programs_inside_packages_stay_executable(kit, project):
+    folder = project("tiny")
+    wheel = next((folder / "wheels").iterdir())
+    program = zipfile.ZipInfo("tiny_data/run.sh")
+    program.external_attr = 0o100755 << 16
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr(program, "#!/bin/sh\n")
+
+    kit("build", folder, "-t", "new")
+
+    inside = "lib/python3.12/site-packages"
+    modes = {name: info.mode for name, info in packed(folder).items()}
+    assert modes[f"{inside}/tiny_data/run.sh"] == 0o755
+    assert modes[f"{inside}/tiny.py"] == 0o644
+
+
+def test_a_cache_that_is_a_file_is_refused(kit, project, tmp_path):
+    folder = project("tiny")
+    (tmp_path / "cache").write_text("")
+
+    result = kit("build", folder, "-t", "new", "--cache", tmp_path / "cache")
+
+    assert result.exit_code == 2, result.output
+    assert "cache: cannot write the cache: Not a directory" in result.output
+    assert "hint: choose another folder (--cache)" in result.output
 
 
 @pytest.mark.parametrize("key", ["environment", "requirements", "python"])
