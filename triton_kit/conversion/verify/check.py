@@ -21,11 +21,10 @@ from triton_kit.conversion.workers.samples import Outputs
 from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import Gate, Use
 
-# The floor is for all that was run. One shape, and one row, has fewer values to average
-# over and may be this much worse; none may be all wrong.
+# The floor is for all that was run. One shape, one row, and one slice, such as a
+# channel, has fewer values to average over and may be this much worse, but not lost.
 POINT_ALLOWANCE_DB = 10.0
 ROW_ALLOWANCE_DB = 20.0
-# A slice, such as a channel, may be this much worse than the floor, but not lost.
 SLICE_ALLOWANCE_DB = 30.0
 LOST_DB = 6.0
 # No artifact has to be closer to its original than that is to itself under noise of one
@@ -70,7 +69,7 @@ class Check:
 
     def __init__(self, reference: Reference, gate: Gate, precision: str) -> None:
         self.reference = reference
-        self._gate = gate
+        self.gate = gate
         self._precision = precision
         self.notes: dict[str, None] = {}  # an ordered set
 
@@ -87,7 +86,7 @@ class Check:
         found = tuple(self._output(name, outputs) for name in reference.outputs[0])
         self._check_rows(outputs)
         is_judged = any(figures.top1_agreement is not None for figures in found)
-        if self._gate.min_top1_agreement is not None and not is_judged:
+        if self.gate.min_top1_agreement is not None and not is_judged:
             raise VerifyError(
                 "no output looks like class scores, so there is no top-1 agreement",
                 hint="choose what the outputs mean: --task",
@@ -126,7 +125,7 @@ class Check:
 
     def _own_noise(self, name: str, power: float) -> dict[str, Tally] | None:
         noise = self.reference.noise
-        if self._gate.min_snr_db is not None or noise is None or not noise.moved:
+        if self.gate.min_snr_db is not None or noise is None or not noise.moved:
             return None
         return self._tallies(name, noise.moved, power)
 
@@ -144,11 +143,11 @@ class Check:
             faults = [fault for tallied in ours.values() for fault in tallied.faults]
             return f": {'; '.join(faults)}" if faults else None
         floor_db = self._floor_db(total)
-        row_floor = floor_db - ROW_ALLOWANCE_DB
+        row_floor = _lowered(floor_db, ROW_ALLOWANCE_DB)
+        full_floor = _lowered(floor_db, POINT_ALLOWANCE_DB)
         for point, at_point in ours.items():
             faults = list(at_point.faults)
-            is_small = at_point.samples < FEW_ROWS
-            point_floor = row_floor if is_small else floor_db - POINT_ALLOWANCE_DB
+            point_floor = row_floor if at_point.samples < FEW_ROWS else full_floor
             noise = own[point] if own else None
             faults += _too_low(
                 "SNR",
@@ -169,16 +168,16 @@ class Check:
 
     def _floor_db(self, total: Tally) -> float:
         use: Use = "values"
-        if self._gate.has_agreement:
+        if self.gate.has_agreement:
             use = "task"
         elif total.rows >= KEPT_ROWS and total.hits >= KEPT_AGREEMENT * total.rows:
             use = "classes"
-        return self._gate.snr_floor_db(self._precision, use)
+        return self.gate.snr_floor_db(self._precision, use)
 
     def _faults(
         self, total: Tally, name: str, floor_db: float, own: Tally | None
     ) -> list[str]:
-        gate, figures = self._gate, total.figures(name)
+        gate, figures = self.gate, total.figures(name)
         faults = _too_low("SNR", figures.snr_db, floor_db, own.snr_db if own else inf)
         faults += self._slice_faults(total, floor_db, own)
         if gate.min_cosine is not None and figures.cosine < gate.min_cosine:
@@ -199,22 +198,21 @@ class Check:
         self, total: Tally, floor_db: float, own: Tally | None
     ) -> list[str]:
         """Judge slices; a task judges positions in an image itself."""
-        has_task = self._gate.has_agreement
+        has_task = self.gate.has_agreement
         worst = total.slices.worst(skip_positions=has_task)
         if worst is None:
             return []
         own_worst = own.slices.worst(skip_positions=has_task) if own else None
-        slice_floor = max(min(floor_db, LOST_DB), floor_db - SLICE_ALLOWANCE_DB)
         return _too_low(
             f"SNR of {worst}",
             worst.snr_db,
-            slice_floor,
+            _lowered(floor_db, SLICE_ALLOWANCE_DB),
             own_worst.snr_db if own_worst else inf,
         )
 
     def _needed_agreement(self, total: Tally) -> float:
-        if self._gate.min_top1_agreement is not None:
-            return self._gate.min_top1_agreement
+        if self.gate.min_top1_agreement is not None:
+            return self.gate.min_top1_agreement
         if not total.is_exact:
             return 0.0
         return EXACT_AGREEMENT.get(self._precision, DEFAULT_AGREEMENT)
@@ -223,7 +221,7 @@ class Check:
         """Equal rows of a batch must have equal outputs (NVIDIA/TensorRT#4813)."""
         if not self.reference.rows_are_independent:
             return
-        floor_db = self._gate.snr_floor_db(self._precision)
+        floor_db = self.gate.snr_floor_db(self._precision)
         for point, output in zip(self.reference.points, outputs, strict=True):
             if point != IDENTICAL:
                 continue
@@ -233,6 +231,11 @@ class Check:
                     "identical rows of one batch have different outputs: "
                     f"{missed(found, floor_db, 1)} dB, needs {floor_db:g} dB"
                 )
+
+
+def _lowered(floor_db: float, allowance_db: float) -> float:
+    """Return the floor of a part: lower than that of all, but a part may not be lost."""
+    return max(min(floor_db, LOST_DB), floor_db - allowance_db)
 
 
 def _too_low(what: str, found_db: float, floor_db: float, own_db: float) -> list[str]:
