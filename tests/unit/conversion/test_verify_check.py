@@ -36,7 +36,7 @@ def test_a_row_that_is_lost_is_refused_however_low_the_floor(limits):
     candidate = original.copy()
     candidate[7] *= -1
 
-    with pytest.raises(VerifyError, match="SNR of one row .* needs 6 dB"):
+    with pytest.raises(VerifyError, match=r"SNR of one row .* needs 6 dB"):
         check_of(original, **limits).outputs([{"y": candidate}])
 
 
@@ -45,7 +45,7 @@ def test_a_shape_that_is_lost_is_refused_however_low_the_floor(rows):
     most, few = values(200, 10), values(rows, 10)
     check = check_of(most, few, task="classification")
 
-    with pytest.raises(VerifyError, match="profile 1 opt: SNR 0.0 dB, needs 6 dB"):
+    with pytest.raises(VerifyError, match=r"profile 1 opt: SNR 0\.0 dB, needs 6 dB"):
         check.outputs([{"y": most}, {"y": few * 0}])
 
 

@@ -150,6 +150,10 @@ def spec(tmp_path):
 
 
 COMPARE = """
+import os
+from pathlib import Path
+
+
 def same(original, candidate):
     return 1.0
 
@@ -161,6 +165,14 @@ def other(original, candidate):
 
 def fails(original, candidate):
     raise KeyError("boxes")
+
+
+def first_run_only(original, candidate):
+    # One process for each run of the artifact: the first is without optimisations.
+    seen = Path(__file__).with_suffix(".seen")
+    if not seen.exists():
+        seen.write_text(str(os.getpid()))
+    return float(seen.read_text() == str(os.getpid()))
 """
 
 
@@ -190,3 +202,15 @@ def test_a_users_comparison_can_refuse(spec, tmp_path, name, words):
         convert(replace(spec, gate=gate))
 
     assert words in caught.value.message
+
+
+def test_agreement_is_required_of_what_is_served(spec, tmp_path):
+    (tmp_path / "served.py").write_text(COMPARE)
+
+    result = convert(replace(spec, gate=Gate(function="served:first_run_only")))
+
+    assert result.accuracy.runtime_level == "off"
+    assert any(
+        note.startswith("not at optimisation level all: served:first_run_only")
+        for note in result.notes
+    )

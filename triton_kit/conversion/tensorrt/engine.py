@@ -130,6 +130,7 @@ def engine_for(work: Work, chosen: Attempt) -> Engine | MissingPlan:
             gate=spec.gate,
             precision=chosen.spec.precision,
             scratch=work.scratch,
+            root=spec.root,
         )
     return engine
 

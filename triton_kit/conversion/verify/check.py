@@ -234,7 +234,7 @@ class Check:
 
 
 def _lowered(floor_db: float, allowance_db: float) -> float:
-    """Return the floor of a part: lower than that of all, but a part may not be lost."""
+    """Return the floor of a part: lower than that of all, but none may be lost."""
     return max(min(floor_db, LOST_DB), floor_db - allowance_db)
 
 

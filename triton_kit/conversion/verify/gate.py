@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import Gate
 
 NOTE_CHARS = 200
+Judged = tuple[tuple[OutputAccuracy, ...], dict[str, float]]
+Judge = Callable[[Sequence[Outputs]], Judged]
 MORE_SAMPLES = "give samples that it has outputs for (--verify-data), or a --range"
 
 
@@ -139,25 +142,19 @@ def verify(
         VerifyError: an output is not what the gate requires; names the output.
     """
     check = Check(reference, gate, precision)
+    judge = partial(_judged, check, scratch=scratch, root=root)
     honest, method = _honest_form(artifact, model, scratch)
-    outputs = check.outputs(computed := _run(honest, "off", reference, scratch))
-    agreements = required_agreements(
-        gate,
-        reference.outputs,
-        computed,
-        root=root,
-        scratch=scratch,
-        timeout_s=reference.timeout_s,
-    )
+    outputs, agreements = judge(_run(honest, "off", reference, scratch))
     # As it is, the artifact was run at `off` just now.
     higher = [level for level in levels if level != "off" or method != "run"]
-    level, notes = _runtime_level(artifact, higher, check, reference, scratch)
+    level, notes = _runtime_level(artifact, higher, judge, reference, scratch)
     if level is None and method == "run":
         if "off" not in levels:
             raise VerifyError(f"it does not run at any level: {'; '.join(notes)}")
         level = "off"
     if has_cuda_provider():
-        notes = (*notes, _verify_on_gpu(artifact, level or "all", check, scratch))
+        on_gpu = _verify_on_gpu(artifact, level or "all", judge, reference, scratch)
+        notes = (*notes, on_gpu)
     return Accuracy(
         outputs=outputs,
         points=tuple(dict.fromkeys(reference.points)),
@@ -170,7 +167,13 @@ def verify(
 
 
 def verify_plan(
-    plan: Path, reference: Reference, *, gate: Gate, precision: str, scratch: Path
+    plan: Path,
+    reference: Reference,
+    *,
+    gate: Gate,
+    precision: str,
+    scratch: Path,
+    root: Path | None = None,
 ) -> tuple[OutputAccuracy, ...]:
     """Hold a TensorRT plan against the original, on the GPU that it was built on.
 
@@ -183,9 +186,34 @@ def verify_plan(
         folder=scratch / "plan",
         timeout_s=reference.timeout_s,
     )
-    return Check(reference, gate, precision).outputs(
-        [{name: a[name] for name in reference.outputs[0]} for a in outputs]
+    figures, _ = _judged(
+        Check(reference, gate, precision),
+        [{name: a[name] for name in reference.outputs[0]} for a in outputs],
+        scratch=scratch,
+        root=root,
     )
+    return figures
+
+
+def _judged(
+    check: Check, outputs: Sequence[Outputs], *, scratch: Path, root: Path | None
+) -> Judged:
+    """Return the figures of what one run computed, and the agreements asked for.
+
+    Raises:
+        VerifyError: an output, or an agreement, is not what the gate requires.
+    """
+    reference = check.reference
+    figures = check.outputs(outputs)
+    agreements = required_agreements(
+        check.gate,
+        reference.outputs,
+        outputs,
+        root=root,
+        scratch=scratch,
+        timeout_s=reference.timeout_s,
+    )
+    return figures, agreements
 
 
 def _honest_form(artifact: Path, model: ModelProto, scratch: Path) -> tuple[Path, str]:
@@ -210,7 +238,7 @@ def _run(model: Path, level: str, reference: Reference, scratch: Path) -> list[O
 def _runtime_level(
     artifact: Path,
     levels: Sequence[str],
-    check: Check,
+    judge: Judge,
     reference: Reference,
     scratch: Path,
 ) -> tuple[str | None, tuple[str, ...]]:
@@ -218,7 +246,7 @@ def _runtime_level(
     notes = []
     for level in levels:
         try:
-            check.outputs(_run(artifact, level, reference, scratch))
+            judge(_run(artifact, level, reference, scratch))
         except NoKernelError as error:
             return None, (f"not run as it is on the CPU: {error.message}",)
         except VerifyError as error:
@@ -229,20 +257,22 @@ def _runtime_level(
     return None, tuple(notes)
 
 
-def _verify_on_gpu(artifact: Path, level: str, check: Check, scratch: Path) -> str:
+def _verify_on_gpu(
+    artifact: Path, level: str, judge: Judge, reference: Reference, scratch: Path
+) -> str:
     """Hold an artifact to the gate as ONNX Runtime's CUDA provider runs it.
 
     Raises:
         VerifyError: it does not open or run there, or its outputs differ.
     """
     try:
-        figures = check.outputs(
+        figures, _ = judge(
             run_onnx(
                 artifact,
-                check.reference.feeds,
+                reference.feeds,
                 level=level,
                 folder=scratch / "gpu",
-                timeout_s=check.reference.timeout_s,
+                timeout_s=reference.timeout_s,
                 on_gpu=True,
             )
         )
