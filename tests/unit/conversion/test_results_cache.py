@@ -1,16 +1,24 @@
 """The same order comes from the cache; any change makes it anew."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+import triton_kit
 from triton_kit.conversion.pipeline import convert
-from triton_kit.conversion.results.cache import MANIFEST, cache_key, read_entry
+from triton_kit.conversion.results.cache import (
+    MANIFEST,
+    cache_key,
+    own_code,
+    read_entry,
+)
 from triton_kit.errors import SpecError
 from triton_kit.options.conversion import Calibration, Gate
 
@@ -108,6 +116,37 @@ def test_a_users_pass_is_part_of_the_key(order, tmp_path):
     (tmp_path / "my_pass.py").write_text("def f(model): return model  # other\n")
 
     assert cache_key(spec) != before
+
+
+def test_a_users_comparison_is_part_of_the_key(order, tmp_path):
+    spec = order("cnn", gate=Gate(function="compare:f"), root=tmp_path)
+    (tmp_path / "compare.py").write_text("def f(left, right): return 1.0\n")
+    before = cache_key(spec)
+    (tmp_path / "compare.py").write_text("def f(left, right): return 0.0\n")
+
+    assert cache_key(spec) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "is_part"),
+    [
+        ("conversion/verify/check.py", True),
+        ("conversion/precision/kernels.json", True),
+        ("options/conversion.py", True),
+        ("triton/onnx_limits.py", True),
+        ("triton/releases.json", True),
+        ("loadtest/spec.py", False),
+    ],
+)
+def test_code_and_tables_that_decide_an_artifact_are_part_of_the_key(
+    tmp_path, file, is_part
+):
+    package = tmp_path / "triton_kit"
+    shutil.copytree(Path(triton_kit.__file__).parent, package)
+    with (package / file).open("a") as changed:
+        changed.write("\n")
+
+    assert (own_code(package) != own_code()) == is_part
 
 
 @pytest.mark.parametrize("helper", ["my_helper.py", "parts/inner.py"])

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +31,7 @@ from triton_kit.errors import ConvertError
 from triton_kit.files import make_cache, refuse_shared_cache
 
 Json = Any
+_TRITON_FILES = ("onnx_limits.py", "releases.py", "releases.json")
 
 
 def cache_key(spec: ConvertSpec) -> str | None:
@@ -40,9 +41,9 @@ def cache_key(spec: ConvertSpec) -> str | None:
     weights from anywhere. None as well where a file cannot be read: reading it later
     reports that.
 
-    The bytes of the source, of every sample file and of the code that user passes may
-    import; every option; the versions of all tools, and the code of this package
-    itself.
+    The bytes of the source, of every sample file and of the code that the user's passes
+    and comparison may import; every option; the versions of all tools, and the code and
+    the tables of this package that decide what an artifact is.
     """
     if not isinstance(spec.source, Path):
         return None
@@ -57,12 +58,17 @@ def _facts(spec: ConvertSpec, source: Path) -> dict[str, Json]:
     return {
         "source": digests(source),
         "spec": spec_facts(spec),
-        "passes": {name: _module_digest(name, spec.root) for name in spec.passes},
+        "functions": {name: _module_digest(name, spec.root) for name in _named(spec)},
         "option_files": _option_files(spec.options),
         "tools": tool_versions(),
         "python": sys.version,
-        "code": _own_code(),
+        "code": own_code(),
     }
+
+
+def _named(spec: ConvertSpec) -> list[str]:
+    """Return the names of all code of the user that a conversion runs."""
+    return [*spec.passes, *filter(None, [spec.gate.function])]
 
 
 def _module_digest(name: str, root: Path | None) -> str | None:
@@ -74,7 +80,7 @@ def _module_digest(name: str, root: Path | None) -> str | None:
     module, folder = name.partition(":")[0], root or Path.cwd()
     here = folder / Path(*module.split("."))
     if here.with_suffix(".py").is_file() or (here / "__init__.py").is_file():
-        return _code_digest(folder)
+        return _digest(folder, _files(folder, ".py"))
     try:
         found = find_spec(module)
     except (ImportError, ValueError):
@@ -82,13 +88,13 @@ def _module_digest(name: str, root: Path | None) -> str | None:
     return sha256(Path(found.origin)) if found and found.origin else None
 
 
-def _code_digest(folder: Path) -> str:
-    facts = {str(p.relative_to(folder)): sha256(p) for p in sorted(_modules(folder))}
+def _digest(folder: Path, files: Iterable[Path]) -> str:
+    facts = {str(p.relative_to(folder)): sha256(p) for p in sorted(files)}
     return hashlib.sha256(as_text(facts).encode()).hexdigest()
 
 
-def _modules(folder: Path) -> Iterator[Path]:
-    """Yield every .py file below a folder, but for hidden and virtual environments'."""
+def _files(folder: Path, *suffixes: str) -> Iterator[Path]:
+    """Yield the files below a folder, but for hidden and virtual environments'."""
     for place, folders, files in os.walk(folder):
         within = Path(place)
         folders[:] = [
@@ -96,7 +102,7 @@ def _modules(folder: Path) -> Iterator[Path]:
             for name in folders
             if not name.startswith(".") and not (within / name / "pyvenv.cfg").exists()
         ]
-        yield from (within / name for name in files if name.endswith(".py"))
+        yield from (within / name for name in files if name.endswith(suffixes))
 
 
 def _option_files(options: Mapping[str, str]) -> dict[str, str]:
@@ -104,8 +110,12 @@ def _option_files(options: Mapping[str, str]) -> dict[str, str]:
     return {text: sha256(Path(text)) for text in texts if Path(text).is_file()}
 
 
-def _own_code() -> str:
-    return _code_digest(Path(conversion.__file__).parent)
+def own_code(package: Path = Path(conversion.__file__).parents[1]) -> str:
+    """Return a digest of the kit's code and tables that decide what an artifact is."""
+    files = [package / "triton" / name for name in _TRITON_FILES]
+    for room in ("conversion", "options"):
+        files += _files(package / room, ".py", ".json")
+    return _digest(package, files)
 
 
 def open_entry(spec: ConvertSpec, stack: ExitStack) -> Path | None:
