@@ -98,22 +98,41 @@ def two_layers():
     return b.model([("x", T.FLOAT, ["n", WIDE])], [("y", T.FLOAT, ["n", 8])])
 
 
-def test_dynamic_int8_needs_no_samples(tmp_path):
+def dynamic(model, folder, **fields):
     bounds = ShapeRange(min=(1, WIDE), opt=(4, WIDE), max=(8, WIDE))
-
-    result = convert(
-        ConvertSpec(
-            source=saved(two_layers(), tmp_path / "source.onnx"),
-            output=tmp_path / "model.onnx",
-            profiles=({"x": bounds},),
-            precision="int8-dynamic",
-        )
+    return ConvertSpec(
+        source=saved(model, folder / "source.onnx"),
+        output=folder / "model.onnx",
+        profiles=({"x": bounds},),
+        precision="int8-dynamic",
+        **fields,
     )
+
+
+def test_dynamic_int8_needs_no_samples(tmp_path):
+    result = convert(dynamic(two_layers(), tmp_path))
 
     assert result.precision == "int8-dynamic"
     assert result.accuracy.min_snr_db > 30
     assert result.after.ops["MatMulInteger"] == 2
     assert not any("multiplications" in note for note in result.notes)
+
+
+def test_a_gemm_that_is_to_stay_float32_does(tmp_path):
+    result = convert(dynamic(two_layers(), tmp_path, keep_fp32=("gemm_2",)))
+
+    assert result.kept_fp32 == {"gemm_2": "asked for"}
+    assert result.after.ops["MatMulInteger"] == 1
+    assert result.after.ops["MatMul"] == 1
+
+
+def test_bisect_of_dynamic_int8_tries_what_that_form_quantizes(tmp_path):
+    gate = Gate(min_snr_db=38.5)
+
+    result = convert(dynamic(two_layers(), tmp_path, gate=gate, bisect=True))
+
+    assert set(result.kept_fp32) == {"gemm_2"}
+    assert "1 of 2 nodes stay fp32 for accuracy" in result.notes
 
 
 def test_dynamic_int8_is_for_onnx_alone(tmp_path):

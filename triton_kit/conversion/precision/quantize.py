@@ -14,6 +14,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from triton_kit.conversion.onnx.onnx_file import value_types
 
 QUANTIZED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# int8-dynamic: Gemm becomes MatMul; ConvInteger is slow.
+DYNAMIC_OPS = ("MatMul", "LSTM")
 # What stays int8 between convolutions: without these every one of them would go back
 # to float32 and pay for it twice.
 BETWEEN_CONVOLUTIONS = (

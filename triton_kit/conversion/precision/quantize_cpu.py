@@ -21,6 +21,7 @@ from onnxruntime.quantization.quant_utils import QuantizationMode, QuantType
 
 from triton_kit.conversion.precision.quantize import (
     BETWEEN_CONVOLUTIONS,
+    DYNAMIC_OPS,
     QUANTIZED_OPS,
     Limits,
     Quantized,
@@ -31,7 +32,6 @@ from triton_kit.errors import ConvertError
 # off at the largest one in calibration; and where a float32 operator follows, it would
 # be rounded for nothing.
 _FLOAT_ANSWERS = ("Gemm", "MatMul")
-_DYNAMIC_OPS = ("MatMul", "LSTM")  # Gemm becomes MatMul; ConvInteger is slow
 
 # One scale for values of both ranges takes three of eight bits from the smaller.
 _UNLIKE = 8.0
@@ -86,17 +86,23 @@ def quantize_dynamically(model: ModelProto, *, skip: Mapping[str, str]) -> Quant
     """
     plain = ONNXModel(_copied(model))
     plain.replace_gemm_with_matmul()
-    kept = {name: why for name, why in _unfit(plain.model).items()} | dict(skip)
+    # onnxruntime names it so; the user knows it as the Gemm.
+    gemms = {
+        f"{n.name}_MatMul": n.name for n in model.graph.node if n.op_type == "Gemm"
+    }
+    unfit = {gemms.get(name, name): why for name, why in _unfit(plain.model).items()}
+    kept = unfit | dict(skip)
+    excluded = kept | {new: kept[gemm] for new, gemm in gemms.items() if gemm in kept}
     quantizer = partial(
         ONNXQuantizer,
         mode=QuantizationMode.IntegerOps,
         static=False,
         activation_qType=QuantType.QUInt8,
         tensors_range=None,
-        op_types_to_quantize=list(_DYNAMIC_OPS),
+        op_types_to_quantize=list(DYNAMIC_OPS),
         extra_options={"MatMulConstBOnly": True},
     )
-    return _quantized(plain.model, kept, quantizer)
+    return Quantized(_quantized(plain.model, excluded, quantizer).model, kept)
 
 
 def _quantized(

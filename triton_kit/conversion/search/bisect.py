@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from triton_kit.conversion.precision.quantize import (
     BETWEEN_CONVOLUTIONS,
+    DYNAMIC_OPS,
     QUANTIZED_OPS,
 )
 from triton_kit.conversion.search.attempt import (
@@ -70,6 +71,8 @@ def _smallest(
 
 def _is_movable(work: Work, loss: NodeLoss) -> bool:
     """Say whether keeping a node in float32 changes anything."""
+    if work.spec.precision == "int8-dynamic":
+        return loss.op_type in (*DYNAMIC_OPS, "Gemm")
     if work.spec.precision in QUANTIZED:
         between = () if work.spec.is_symmetric else BETWEEN_CONVOLUTIONS
         return loss.op_type in (*QUANTIZED_OPS, *between)
