@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Any
 from triton_kit.errors import SpecError, TritonKitError
 from triton_kit.loadtest.client.control import Control
 from triton_kit.loadtest.client.protocol import Protocol, for_server, protocol_of
+from triton_kit.loadtest.loops.load import ScheduleLoad
 from triton_kit.loadtest.loops.mix import deal
 from triton_kit.loadtest.loops.observed import ResponseCheck
 from triton_kit.loadtest.loops.sequences import Sequences
@@ -216,7 +218,11 @@ def encode_all_requests(
             encode_requests(served.spec, served.model, protocol)
             for protocol in served.protocols
         ]
-        sources.append(_in_turn(of_servers) if len(of_servers) > 1 else of_servers[0])
+        sources.append(
+            _in_turn(of_servers, once=_has_given_times(served.spec))
+            if len(of_servers) > 1
+            else of_servers[0]
+        )
         if served.protocol.memory is not None:
             served.protocol.memory.register()
     if len(sources) == 1:
@@ -234,17 +240,27 @@ def encode_all_requests(
     )
 
 
-def _in_turn(sources: Sequence[RequestSource]) -> RequestSource:
+def _has_given_times(spec: PerfSpec) -> bool:
+    """Whether the first input may belong to the first time, and so on."""
+    return any(
+        isinstance(load, ScheduleLoad) and not load.is_repeated for load in spec.loads
+    )
+
+
+def _in_turn(sources: Sequence[RequestSource], *, once: bool) -> RequestSource:
     """Return the requests of one model for each server, taken in turn.
 
     A sequence stays with the server of its slot.
+
+    Args:
+        sources: the same inputs, encoded for each server.
+        once: send each input to the next server, instead of to every one.
     """
     of_slots = [s.sequence_source for s in sources if s.sequence_source is not None]
     checks = [source.check for source in sources]
     sessions = [source.sessions for source in sources if source.sessions is not None]
-    groups = zip(*(source.requests for source in sources), strict=True)
     return RequestSource(
-        requests=[request for group in groups for request in group],
+        requests=_dealt([source.requests for source in sources], once=once),
         sequence_source=(lambda slot: of_slots[slot % len(of_slots)](slot))
         if of_slots
         else None,
@@ -253,6 +269,15 @@ def _in_turn(sources: Sequence[RequestSource]) -> RequestSource:
         else None,
         sessions=sessions[0].with_servers(sessions[1:]) if sessions else None,
     )
+
+
+def _dealt(of_servers: Sequence[Sequence[Request]], *, once: bool) -> list[Request]:
+    servers, inputs = len(of_servers), len(of_servers[0])
+    if not once:
+        return [of_servers[n % servers][n // servers] for n in range(inputs * servers)]
+    # Until the first input is due at the first server again.
+    count = math.lcm(inputs, servers)
+    return [of_servers[n % servers][n % inputs] for n in range(count)]
 
 
 class _MixedResponseCheck:

@@ -1,8 +1,8 @@
 """A small server of the OpenAI API that sends each token at its time.
 
 What it does depends on the model that a request names, such as
-`ttft_ms=50,itl_ms=10,usage=0`; a test reads what it was asked in `asked`, and
-how often it listed its models in `listings`.
+`ttft_ms=50,itl_ms=10,usage=0`; a test reads what it was asked in `asked`, when
+in `asked_s`, and how often it listed its models in `listings`.
 """
 
 import json
@@ -56,6 +56,7 @@ class TokenServer:
 
     def __init__(self, *, key=None, models=None):
         self.asked = []
+        self.asked_s = []
         self.listings = 0
         self._key = key
         self._models = models
@@ -78,6 +79,7 @@ class TokenServer:
     def _generate(self, peer, head, asked):
         path = head.split(b" ")[1].decode()
         self.asked.append((path, asked))
+        self.asked_s.append(time.monotonic())
         known = settings_of(asked["model"])
         if known.get("status"):
             error = {"message": f"no such thing as {asked['model']}"}
