@@ -141,3 +141,21 @@ def test_a_time_that_is_none_is_named_with_its_line(tmp_path, time):
 
     with pytest.raises(SpecError, match=r"other\.jsonl:2: timestamp"):
         spec(f"--fixed-schedule --endpoint chat --input-data {path}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"turns": ["b"], "timestamp": 1}', '{"prompt": "b", "session_id": 1}']
+)
+def test_a_session_has_no_fixed_schedule(tmp_path, line):
+    path = tmp_path / "other.jsonl"
+    path.write_text(f'{{"prompt": "a", "timestamp": 0}}\n{line}\n')
+
+    with pytest.raises(SpecError, match=r"other\.jsonl:2: '\w+' makes a session"):
+        spec(f"--fixed-schedule --endpoint chat --input-data {path}", tmp_path)
+
+
+def test_a_warm_up_takes_no_prompts_from_a_fixed_schedule(tmp_path):
+    words = "--fixed-schedule --endpoint chat --input-data PROMPTS"
+
+    with pytest.raises(SpecError, match=r"--warmup-request-count 2 with --fixed-sch"):
+        spec(f"{words} --warmup-request-count 2", tmp_path)

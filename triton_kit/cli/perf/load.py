@@ -202,7 +202,8 @@ class LoadOptions:
             has_length: whether the user says how long to measure.
 
         Raises:
-            SpecError: another option gives inputs, too.
+            SpecError: another option gives inputs, too, or would take prompts away
+                from their times.
         """
         from triton_kit.loadtest.inputs.trace import read_trace
 
@@ -213,7 +214,13 @@ class LoadOptions:
         if not has_length:
             end["request_count"] = len(load.times_ns)
         if self.fixed_schedule:
-            end["warm_up_s"] = 0  # it would take prompts away from their times
+            if count := fields["warm_up_requests"]:
+                raise SpecError(
+                    f"--warmup-request-count {count} with --fixed-schedule: the "
+                    "warm-up would take the prompts of the first times",
+                    hint="leave --warmup-request-count out",
+                )
+            end["warm_up_s"] = 0  # for the same reason
         if self.replay is None or not read_trace(self.replay).has_inputs:
             return end
         sequences = fields["sequences"]

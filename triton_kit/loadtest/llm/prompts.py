@@ -25,7 +25,8 @@ SUFFIX = ".jsonl"
 _TEXTS = ("prompt", "text", "text_input")
 _LIMITS = ("max_tokens", "output_length")
 _TIME = "timestamp"
-_KNOWN = {*_TEXTS, *_LIMITS, _TIME, "messages", "turns", "session_id"}
+_OF_SESSIONS = ("turns", "session_id")
+_KNOWN = {*_TEXTS, *_LIMITS, _TIME, "messages", *_OF_SESSIONS}
 _EXAMPLE = '{"prompt": "Why is the sky blue?", "max_tokens": 64}'
 
 # A message of the chat API: role, content.
@@ -67,10 +68,19 @@ def read_timestamps(path: Path) -> tuple[int, ...]:
     """Return when each prompt of a file is due, in ns from the first one.
 
     Raises:
-        SpecError: a line has no time, or an earlier one than the line before.
+        SpecError: a line has no time, or an earlier one than the line before, or is of
+            a session, whose turns wait for the responses before them.
     """
     times_ms: list[float] = []
     for where, fields in _lines(path):
+        for name in _OF_SESSIONS:
+            if name in fields:
+                raise SpecError(
+                    f"{where}: {name!r} makes a session, and a turn waits for the "
+                    "response before it, not for a time",
+                    hint="a fixed schedule needs one prompt per line, without "
+                    f"{' and '.join(_OF_SESSIONS)}",
+                )
         time_ms = fields.get(_TIME)
         if not isinstance(time_ms, int | float):
             raise SpecError(
