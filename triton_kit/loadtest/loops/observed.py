@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
-import itertools
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from triton_kit.loadtest.loops.stages import Stage
+from triton_kit.loadtest.loops.stages import Stage, stage_finder
 from triton_kit.loadtest.loops.tracker import RequestTracker
-from triton_kit.loadtest.net.clock import ns
 from triton_kit.loadtest.net.transport import Sink, Transport
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Failure, Request
@@ -110,13 +107,8 @@ class PartRecorders:
 
 def stage_at(tracker: RequestTracker, stages: Sequence[Stage]) -> Callable[[int], int]:
     """Return the function that tells the stage of a request that is due at a time."""
-    ends_ns = [ns(end_s) for end_s in itertools.accumulate(s.length_s for s in stages)]
-
-    def stage(due_ns: int) -> int:
-        since_ns = due_ns - tracker.start_ns
-        return min(bisect.bisect_right(ends_ns, since_ns), len(ends_ns) - 1)
-
-    return stage
+    find = stage_finder(stages)
+    return lambda due_ns: find(due_ns - tracker.start_ns)
 
 
 class ConnectionRenewal:

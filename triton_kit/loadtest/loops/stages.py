@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.net.clock import NS_PER_S
+from triton_kit.loadtest.net.clock import NS_PER_S, ns
 
 _MOST_STAGES = 1000
 _HIGHEST_RATE_HZ = 1e6
@@ -106,6 +107,16 @@ def due_times(stages: Sequence[Stage], *, seed: int | None) -> Iterator[int]:
             count = next(counts)
         begun += stage.requests
         start_s += stage.length_s
+
+
+def stage_finder(stages: Sequence[Stage]) -> Callable[[int], int]:
+    """Return the function that tells the index of the stage at a time.
+
+    The time is in ns from the start; what comes after the end is of the last stage.
+    """
+    ends_s = itertools.accumulate(stage.length_s for stage in stages)
+    ends_ns = [ns(end_s) for end_s in ends_s][:-1]
+    return lambda at_ns: bisect.bisect_right(ends_ns, at_ns)
 
 
 def _arrivals(seed: int) -> Iterator[float]:

@@ -43,7 +43,7 @@ class BacklogGrowth:
 
 
 class BacklogHistory:
-    """Remembers the backlog over the time of a run."""
+    """Remembers the backlog over the time of a run, or of one stage of it."""
 
     def __init__(self) -> None:
         self._notes: list[_Note] = []
@@ -58,12 +58,6 @@ class BacklogHistory:
         if len(self._notes) > _MOST_NOTES:
             del self._notes[1::2]
             self._every *= 2
-
-    def within(self, start_ns: int, end_ns: int) -> BacklogHistory:
-        """Return the backlog of a part of the time."""
-        part = BacklogHistory()
-        part._notes = [note for note in self._notes if start_ns <= note.at_ns < end_ns]
-        return part
 
     def growth(self) -> BacklogGrowth | None:
         """Return how the backlog grew; None if the run was too short."""

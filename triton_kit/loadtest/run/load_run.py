@@ -10,8 +10,10 @@ from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.load import Load
 from triton_kit.loadtest.loops.load_loop import LoadLoop
 from triton_kit.loadtest.loops.scheduling import scheduling_of
+from triton_kit.loadtest.loops.stages import stage_finder
 from triton_kit.loadtest.net.clock import NS_PER_S, now_ns, ns
 from triton_kit.loadtest.net.reactor import NEVER, Reactor, Timer
+from triton_kit.loadtest.record.backlog import BacklogHistory
 from triton_kit.loadtest.record.cpu import CpuSample, CpuWatch
 from triton_kit.loadtest.record.histogram import Histogram
 from triton_kit.loadtest.record.metrics import GPU_UTILIZATION, MetricsWatch
@@ -66,7 +68,10 @@ class LoadRun:
         self._last_responses = (0, 0)  # the same
         self._deadline_ns = deadline_ns
         self._start_ns = self._end_ns = 0
-        self._measured = Measurement()
+        self._measured = Measurement(
+            backlogs=[BacklogHistory() for _ in range(len(load.stages) or 1)]
+        )
+        self._stage_at = stage_finder(load.stages)
         self._before: CpuSample | None = None
 
     def run(self) -> Run:
@@ -201,7 +206,9 @@ class LoadRun:
         length_s = sum(stage.length_s for stage in self._load.stages)
         end_ns = min(self._deadline_ns, self._start_ns + ns(length_s))
         try:
-            self._run_until(end_ns)
+            # The last response may come before the end, if no more requests are due.
+            while now_ns() < end_ns and not self._measured.ended_early:
+                self._run_until(end_ns)
         finally:
             self._end_window()
         self._measured.has_ended = True
@@ -209,6 +216,7 @@ class LoadRun:
     def _end_window(self) -> None:
         start_ns, self._end_ns = self._end_ns, now_ns()
         self._note_backlog()
+        self._end_early()  # the time limit may be up, which no tick has seen yet
         snapshot = self._loop.take_snapshot()
         self._measured.boundaries_ns.append(self._end_ns)
         self._measured.windows.append(
@@ -343,9 +351,10 @@ class LoadRun:
         return max(_STALL_S, timeout_s + 0.5) if given is None else given
 
     def _note_backlog(self) -> None:
-        sample = self._loop.backlog
+        sample, at_ns = self._loop.backlog, now_ns()
         if sample is not None:
-            self._measured.backlog.note(now_ns(), sample)
+            stage = self._stage_at(at_ns - self._start_ns)
+            self._measured.backlogs[stage].note(at_ns, sample)
 
     def _status(self, start_ns: int) -> LoadStatus:
         elapsed_ns = now_ns() - start_ns

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from triton_kit.loadtest.loops.load import Load
-from triton_kit.loadtest.net.clock import ns
 from triton_kit.loadtest.record.backlog import BacklogHistory
 from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recording, Snapshot
@@ -33,7 +33,8 @@ class Measurement:
         tail: requests that were sent in the last window and ended after it.
         boundaries_ns: where the windows begin and end, on the monotonic clock.
         cpu: who used the CPU.
-        backlog: of an open loop, over time; empty for a closed one.
+        backlogs: of an open loop, over the time of each stage, or of the run if it has
+            none; empty for a closed one.
         server: what the server counted.
         metrics: the server's Prometheus samples, as JSON.
         send_rate: requests per second that an open loop sent; None for a closed one.
@@ -46,7 +47,9 @@ class Measurement:
     tail: Snapshot = field(default_factory=lambda: Snapshot(Recording()))
     boundaries_ns: list[int] = field(default_factory=list)
     cpu: CpuUse = field(default_factory=lambda: CpuUse(0.0, 0.0, 0.0, None))
-    backlog: BacklogHistory = field(default_factory=BacklogHistory)
+    backlogs: Sequence[BacklogHistory] = field(
+        default_factory=lambda: [BacklogHistory()]
+    )
     server: tuple[ModelStats, ...] = ()
     metrics: Sequence[Mapping[str, Any]] = ()
     send_rate: float | None = None
@@ -103,8 +106,14 @@ def _verdict(
         why_unstable=_why_unstable(spec, load, measured),
         cpu=cpu,
         recording=recording,
-        backlog=measured.backlog,
-        stages=_backlog_of_stages(load, measured),
+        backlog=measured.backlogs[0],
+        # A stage's number tells equal ones apart.
+        stages={
+            f"{number} ({stage})": backlog
+            for number, (stage, backlog) in enumerate(
+                zip(load.stages, measured.backlogs, strict=False), 1
+            )
+        },
         cancels=spec.protocol == "grpc",
         allowed_failed=allowed_failed(spec.slo),
         pace=_pace(load, windows),
@@ -233,9 +242,13 @@ def _figures_of_servers(spec: PerfSpec, parts: _PartFigures) -> tuple[Figures, .
 def _figures_of_stages(
     spec: PerfSpec, load: Load, parts: _PartFigures
 ) -> tuple[Figures, ...]:
-    """Return the figures of the requests that were due in each of several stages."""
+    """Return the figures of the requests that were due in each of several stages.
+
+    If the run was cut short, the last stage that began has the time until then.
+    """
     if len(load.stages) < 2:
         return ()
+    begins_s = itertools.accumulate((s.length_s for s in load.stages), initial=0.0)
     return tuple(
         parts.of(
             "stage",
@@ -243,21 +256,13 @@ def _figures_of_stages(
             name=str(stage),
             which={"stage": str(stage)},
             batch_size=spec.parts[0].batch_size,
-            window_s=stage.length_s,
+            window_s=min(stage.length_s, parts.window_s - begin_s),
         )
-        for index, stage in enumerate(load.stages)
+        for index, (stage, begin_s) in enumerate(
+            zip(load.stages, begins_s, strict=False)
+        )
+        if begin_s < parts.window_s
     )
-
-
-def _backlog_of_stages(load: Load, measured: Measurement) -> dict[str, BacklogHistory]:
-    """Return the backlog of each stage; a stage's number tells equal ones apart."""
-    found = {}
-    at_ns = measured.boundaries_ns[0] if measured.boundaries_ns else 0
-    for number, stage in enumerate(load.stages, 1):
-        end_ns = at_ns + ns(stage.length_s)
-        found[f"{number} ({stage})"] = measured.backlog.within(at_ns, end_ns)
-        at_ns = end_ns
-    return found
 
 
 def _figures_of_models(spec: PerfSpec, parts: _PartFigures) -> tuple[Figures, ...]:
