@@ -9,7 +9,7 @@ from typing import Any  # JSON values
 from triton_kit.build_as_is import is_as_is
 from triton_kit.built import target_of
 from triton_kit.errors import SpecError
-from triton_kit.project.spec import EMBEDDED, ModelSpec, Project
+from triton_kit.project.spec import EMBEDDED, ENVIRONMENT_KEYS, ModelSpec, Project
 from triton_kit.triton.releases import find_release
 
 ENVIRONMENT = "EXECUTION_ENV_PATH"
@@ -66,8 +66,7 @@ def check_environment(project: Project, name: str, spec: ModelSpec) -> None:
     Raises:
         SpecError: as `environment_of`.
     """
-    asked = ("environment", "requirements", "python")
-    given = [key for key in asked if getattr(spec, key) is not None]
+    given = [key for key in ENVIRONMENT_KEYS if getattr(spec, key) is not None]
     if given and not is_as_is(project, spec):
         raise SpecError(
             f"model {name!r}: {given[0]}: {spec.source} is no Python model",
@@ -91,7 +90,11 @@ def check_environment(project: Project, name: str, spec: ModelSpec) -> None:
                 hint="give `requirements` for this target, and python in targets: "
                 f"{{local: {{models: {{{name}: {{python: {spec.python}}}}}}}}}",
             )
-        if not _interpreter(project, spec.python).is_file():
+        try:
+            is_there = _interpreter(project, spec.python).is_file()
+        except RuntimeError:  # the home of a user who is not there
+            is_there = False
+        if not is_there:
             raise SpecError(
                 f"model {name!r}: the interpreter {spec.python} is not there",
                 hint="a path to a Python, such as ~/venvs/mine/bin/python",

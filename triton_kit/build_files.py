@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from triton_kit.build_environment import (
 from triton_kit.built import Built
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.project.spec import ModelSpec, Project
+from triton_kit.repository.publish.layout import MANIFEST_FILE
 from triton_kit.triton.schema import ModelConfig
 
 _GLOB = re.compile(r"[*?\[]")
@@ -81,6 +83,17 @@ def check_files(project: Project, name: str, spec: ModelSpec) -> None:
 
 def _listed(project: Project, name: str, spec: ModelSpec) -> Iterator[tuple[str, Path]]:
     """Yield the files of `files`; those of a folder keep their path from it on."""
+    for relative, path in _files(project, name, spec):
+        if relative == MANIFEST_FILE:
+            raise SpecError(
+                f"model {name!r}: files: {relative!r} is the name of the manifest that "
+                "each version has",
+                hint="rename it, or put it into a folder",
+            )
+        yield relative, path
+
+
+def _files(project: Project, name: str, spec: ModelSpec) -> Iterator[tuple[str, Path]]:
     for pattern in spec.files:
         found = _matches(project.root, pattern)
         if not found:
@@ -89,12 +102,11 @@ def _listed(project: Project, name: str, spec: ModelSpec) -> Iterator[tuple[str,
                 hint="paths in triton-kit.yaml start at its folder",
             )
         for path in found:
-            if path.is_file():
-                yield path.name, path
-                continue
-            for inner in sorted(path.rglob("*")):
+            # Of `..`, too, this has the name; a link keeps its own.
+            folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120
+            for inner in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if inner.is_file() and _SKIPPED not in inner.parts:
-                    yield str(path.name / inner.relative_to(path)), inner
+                    yield os.path.relpath(inner, folder), inner
 
 
 def _matches(root: Path, pattern: str) -> list[Path]:
@@ -103,7 +115,8 @@ def _matches(root: Path, pattern: str) -> list[Path]:
         return [path]
     if not _GLOB.search(pattern) or Path(pattern).is_absolute():
         return []
-    found = root.glob(pattern)
+    # `**` at the end would be folders alone.
+    found = root.glob(f"{pattern}/*" if pattern.endswith("**") else pattern)
     return sorted(p for p in found if _SKIPPED not in p.parts and p.is_file())
 
 

@@ -104,8 +104,9 @@ def planned_steps(project: Project, only: Iterable[str] = ()) -> list[str]:
     Raises:
         SpecError: the project cannot be built, as far as that is known beforehand.
     """
-    wanted = _wanted(project, only)
-    check_project(project)
+    with project.hiding_variables():
+        wanted = _wanted(project, only)
+        check_project(project)
     target = target_of(project)
     lines = []
     for name, spec in project.spec.models.items():
@@ -118,18 +119,19 @@ def planned_steps(project: Project, only: Iterable[str] = ()) -> list[str]:
         if name in wanted:
             steps = " -> ".join(step.model for step in pipeline.steps)
             lines.append(f"{name}: wire {steps}")
-    return lines
+    return [project.without_values(line) for line in lines]
 
 
 def _wanted(project: Project, only: Iterable[str]) -> set[str]:
     known = [*project.spec.models, *project.spec.pipelines]
-    for name in only:
+    wanted = dict.fromkeys(only)
+    for name in wanted:
         if name not in known:
             raise SpecError(
                 f"{project.place('models')}: no model or pipeline {name!r}",
                 hint=did_you_mean(name, known),
             )
-    return set(only) or set(known)
+    return set(wanted or known)
 
 
 def default_cache() -> Path:

@@ -13,7 +13,7 @@ import yaml
 from triton_kit.artifact import OnnxModel, inspect_onnx
 from triton_kit.errors import SpecError
 from triton_kit.files import write_whole
-from triton_kit.project.load import FILE_NAME, load_project
+from triton_kit.project.load import FILE_NAME, check_text
 from triton_kit.repository.generate.generate import DEFAULT_BATCH_SIZE, config_from_onnx
 from triton_kit.tensors import DYNAMIC, Shape
 
@@ -46,18 +46,25 @@ def init_project(models: Sequence[Path], folder: Path) -> Path:
         if name in found:
             raise SpecError(f"two models would be named {name!r}", hint="rename one")
         found[name], notes[name] = _entry(model, folder)
-    text = _HEAD + f"name: {_name(folder.absolute())}\nmodels:\n"
+    text = _HEAD + f"name: {_plain(_name(folder.absolute()))}\nmodels:\n"
     for name, entry in found.items():
-        text += f"  {name}:" + (f"  # {notes[name]}" if notes[name] else "") + "\n"
+        text += (
+            f"  {_plain(name)}:" + (f"  # {notes[name]}" if notes[name] else "") + "\n"
+        )
         body = yaml.safe_dump(entry, sort_keys=False, default_flow_style=None, width=88)
         text += "".join(f"    {line}\n" for line in body.splitlines())
+    check_text(text, file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(file, text)
     except OSError as error:
         raise SpecError(f"{file}: cannot write it: {error.strerror}") from error
-    load_project(folder)
     return file
+
+
+def _plain(name: str) -> str:
+    """Return a name as YAML has it: `2024` would be a number without quotes."""
+    return yaml.safe_dump(name).partition("\n")[0]
 
 
 def _name(model: Path) -> str:
@@ -75,8 +82,8 @@ def _entry(model: Path, folder: Path) -> tuple[dict[str, Any], str]:
     source = os.path.relpath(model.absolute(), folder.absolute())
     entry: dict[str, Any] = {"source": source}
     if model.suffix == ".py" or (model / "model.py").is_file():
-        tensor = {"dtype": "fp32", "shape": [1]}
-        entry |= {"inputs": {"INPUT": tensor}, "outputs": {"OUTPUT": dict(tensor)}}
+        for kind in ("input", "output"):
+            entry[f"{kind}s"] = {kind.upper(): {"dtype": "fp32", "shape": [1]}}
         return entry, _DECLARE
     if model.suffix != ".onnx":
         return entry, ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from triton_kit.build_project import build
+from triton_kit.build_project import build, planned_steps
 from triton_kit.errors import TritonKitError
 from triton_kit.project.load import load_project
 
@@ -182,8 +182,18 @@ def test_a_value_from_the_environment_is_not_in_an_error_of_the_build(tmp_path):
     (tmp_path / "triton-kit.yaml").write_text(text)
     project = load_project(tmp_path, env={"KEY": "hunter2-hunter2"})
 
-    with pytest.raises(TritonKitError) as caught:
-        build(project, use_cache=False)
+    for act in (
+        lambda: build(project, use_cache=False),
+        lambda: planned_steps(project),
+    ):
+        with pytest.raises(TritonKitError) as caught:
+            act()
 
-    assert "hunter2" not in f"{caught.value} {caught.value!r}"
-    assert "${KEY}" in caught.value.message
+        assert "hunter2" not in f"{caught.value} {caught.value!r}"
+        assert "${KEY}" in caught.value.message
+
+
+def test_the_models_to_build_may_come_from_a_generator(digits):
+    steps = planned_steps(load_project(digits), only=(n for n in ("decode",)))
+
+    assert [step.partition(":")[0] for step in steps] == ["decode"]

@@ -132,11 +132,13 @@ def test_wheels_of_another_python_are_not_taken(kit, project, tmp_path):
     ("more", "target", "words"),
     [
         ("python: nowhere/python", "local", "11: model 'py': the interpreter nowhere"),
+        ("python: ~no-such-user/bin/python", "local", "interpreter ~no-such-user/bin"),
         (f"python: {sys.executable}", "new", "the container has a Python of its own"),
         ("python: m.py", "local", "the interpreter"),
         ("python: /bin/false", "local", "/bin/false: exit code 1"),
         ("python: p, environment: e", "local", "environment and python both set"),
         ("python: p, requirements: r", "local", "packages of its own"),
+        ("environment: e, requirements: r", "new", "environment has packages of its"),
     ],
 )
 def test_an_interpreter_that_cannot_serve_is_refused(kit, project, more, target, words):

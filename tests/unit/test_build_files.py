@@ -72,6 +72,24 @@ def test_files_folders_and_globs_go_into_the_version(kit, project):
     assert set(said) == {"model.py", "vocab.txt", "assets/a/b.bin", "one.json"}
 
 
+def test_a_folder_above_and_what_is_below_a_folder_keep_their_names(kit, project):
+    folder = project("models: {}\n", {"shared/a.txt": "a", "below/x/y/b.txt": "b"})
+    inside = folder / "shared" / "p"
+    inside.mkdir()
+    (inside / "m.py").write_text(PYTHON)
+    more = "    files: [.., '../../below/**']\n".replace("../../below", "deep")
+    (inside / "deep").symlink_to(folder / "below")
+    (inside / "triton-kit.yaml").write_text(f"name: p\n{python_project(more=more)}")
+
+    result = kit("build", inside, "-o", folder / "out")
+
+    assert result.exit_code == 0, result.output
+    version = folder / "out" / "py" / "1"
+    assert (version / "shared" / "a.txt").read_text() == "a"
+    assert (version / "b.txt").read_text() == "b"
+    assert {path.name for path in (folder / "out").iterdir()} == {"py"}
+
+
 def test_a_changed_file_makes_a_new_version(kit, project):
     folder = project(
         python_project(more="    files: [vocab.txt]\n"),
@@ -198,6 +216,10 @@ def test_requirements_are_checked_for_the_embedded_server(
     [
         ("    files: [absent.txt]\n", "triton-kit.yaml:7: model 'py': files:"),
         ("    files: ['*.none']\n", "'*.none' is not there"),
+        (
+            "    files: [manifest.json]\n",
+            "yaml:7: model 'py': files: 'manifest.json' is",
+        ),
         ("    files: [m.py, sub/m.py]\n", "'m.py' is a file of the model already"),
         ("    environment: absent.tar.gz\n", "triton-kit.yaml:7: model 'py': the env"),
         ("    outputs: {c: {dtype: fp32, shape: [3], labels: no.txt}}\n", "twice"),
@@ -207,6 +229,7 @@ def test_files_that_are_not_there_are_refused_with_their_line(
     kit, project, more, words
 ):
     folder = project(python_project(more=more), {"m.py": PYTHON, "sub/m.py": "x = 1"})
+    (folder / "manifest.json").write_text("{}")
 
     result = kit("build", folder)
 

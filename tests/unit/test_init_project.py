@@ -47,6 +47,31 @@ def test_a_model_of_fixed_shapes_needs_no_bounds(kit, tmp_path):
     assert models == {"net": {"source": "net.onnx"}}
 
 
+def test_names_that_look_like_numbers_stay_names(kit, tmp_path):
+    folder = tmp_path / "2024"
+    folder.mkdir()
+    (folder / "1e5.py").write_text("class TritonPythonModel: pass")
+
+    result = kit("init", folder / "1e5.py", "-o", folder)
+
+    assert result.exit_code == 0, result.output
+    text = (folder / "triton-kit.yaml").read_text()
+    assert yaml.safe_load(text)["name"] == "2024"
+    assert list(load_project(folder).spec.models) == ["1e5"]
+    assert "&" not in text
+
+
+def test_a_file_that_could_not_be_loaded_is_not_written(kit, tmp_path):
+    model = tmp_path / ("n" * 130 + ".onnx")
+    model.write_bytes(onnx_bytes({"x": ["n", 4]}, {"y": ["n", 4]}))
+
+    result = kit("init", model, "-o", tmp_path / "new")
+
+    assert result.exit_code == 2, result.output
+    assert "triton-kit.yaml:5: models.nnn" in result.output
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_project_that_exists_stays(kit, digits):
     before = (digits / "triton-kit.yaml").read_text()
 

@@ -57,27 +57,37 @@ class Document:
         try:
             yield
         except TritonKitError as error:
-            error.message = self._without_values(error.message)
-            error.hint = error.hint and self._without_values(error.hint)
+            error.message = self.without_values(error.message)
+            error.hint = error.hint and self.without_values(error.hint)
             error.args = (error.message,)
             raise error from None
 
-    def _without_values(self, text: str) -> str:
+    def without_values(self, text: str) -> str:
+        """Return a text with `${NAME}` for each value that came from a variable."""
         for name, value in self.variables.items():
             if len(value) >= _SECRET_LENGTH:
                 text = text.replace(value, name)
         return text
 
 
-def read_document(path: Path, *, env: Mapping[str, str]) -> Document:
+def read_document(
+    path: Path, *, env: Mapping[str, str], text: str | None = None
+) -> Document:
     """Read a YAML mapping; `${VAR}` and `${VAR:-default}` are taken from `env`.
+
+    Args:
+        path: the file; errors name it.
+        env: the variables, by name.
+        text: what the file will contain, where it is not written yet.
 
     Raises:
         SpecError: unreadable, not YAML, not a mapping, a key twice, nested too deeply,
             a missing variable; each with its line.
     """
     try:
-        return _document(path, read_text(path, limit=_MOST_BYTES), env)
+        if text is None:
+            text = read_text(path, limit=_MOST_BYTES)
+        return _document(path, text, env)
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(path, error) from error
     except yaml.YAMLError as error:

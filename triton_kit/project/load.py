@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.project.document import Document, Key, Plain, read_document
-from triton_kit.project.spec import Project, ProjectSpec
+from triton_kit.project.spec import ENVIRONMENT_KEYS, Project, ProjectSpec
 
 FILE_NAME = "triton-kit.yaml"
 REPOSITORY_NAME = "model_repository"
@@ -32,6 +32,15 @@ def load_project(
     document = read_document(file, env=os.environ if env is None else env)
     with document.hiding_variables():
         return _project(document, file, target)
+
+
+def check_text(text: str, file: Path) -> None:
+    """Refuse the text of a project file, not written yet, that could not be loaded.
+
+    Raises:
+        SpecError: as `load_project`.
+    """
+    _project(read_document(file, env=os.environ, text=text), file, None)
 
 
 def _project(document: Document, file: Path, target: str | None) -> Project:
@@ -92,6 +101,9 @@ def _merge(
             f"{place}: target {target!r} changes model {name!r}, which is not there",
             hint=did_you_mean(name, models),
         )
+    if any(fields.get(key) is not None for key in ENVIRONMENT_KEYS):
+        for key in ENVIRONMENT_KEYS:
+            model.pop(key, None)
     model.update(fields)
 
 

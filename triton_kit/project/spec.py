@@ -26,6 +26,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,1
 Axes = tuple[Annotated[int, Field(ge=-1)], ...]
 
 EMBEDDED = "embedded"
+# Three ways to say what a Python model imports: a target's replaces an inherited one.
+ENVIRONMENT_KEYS = ("environment", "requirements", "python")
 
 
 class TensorSpec(Spec):
@@ -94,9 +96,10 @@ class ModelSpec(ServingSpec, ConversionSpec):
             raise ValueError(
                 f"{given[0]} and {given[1]} both set EXECUTION_ENV_PATH: give one"
             )
-        if self.python and self.requirements:
+        own = (self.environment and "environment") or (self.python and "python")
+        if own and self.requirements:
             raise ValueError(
-                "python has packages of its own: give it or requirements, not both"
+                f"{own} has packages of its own: give it or requirements, not both"
             )
         return self
 
@@ -131,6 +134,16 @@ class TestSpec(Spec):
     inputs: str | Annotated[dict[str, Any], Field(min_length=1)]
     outputs: str | Annotated[dict[str, Any], Field(min_length=1)]
     tolerance: Annotated[float, Field(ge=0)] = 1e-3  # absolute and relative
+
+    @field_validator("inputs", "outputs", mode="before")
+    @classmethod
+    def _are_arrays_or_a_file(cls, value: object) -> object:
+        if not value or not isinstance(value, str | dict):
+            raise ValueError(
+                "expected arrays by tensor, such as {x: [1, 2]}, or the path of an "
+                f".npz file, got {value!r}"
+            )
+        return value
 
 
 class TargetSpec(Spec):
@@ -211,6 +224,10 @@ class Project:
     def hiding_variables(self) -> AbstractContextManager[None]:
         """Put `${NAME}` for its value into errors, also into those after loading."""
         return self.document.hiding_variables() if self.document else nullcontext()
+
+    def without_values(self, text: str) -> str:
+        """Return a text with `${NAME}` for its value."""
+        return self.document.without_values(text) if self.document else text
 
     def path(self, relative: str) -> Path:
         """Return a file of the project by its path in triton-kit.yaml."""

@@ -101,6 +101,17 @@ def test_a_file_that_is_nested_too_deeply_is_refused(project):
         (MODEL + "    verify: {min_snr_db: -.inf}\n", 5, "a finite number, got -inf"),
         (MODEL + "    ranges: {x: [0, .nan]}\n", 5, "a finite number, got nan"),
         (MODEL.replace("m.onnx", "${NOPE}"), 4, "NOPE is not set"),
+        (
+            MODEL + "tests:\n  t: {model: m, inputs: {}, outputs: {y: 1}}\n",
+            6,
+            "tests.t.inputs: expected arrays by tensor, such as {x: [1, 2]}, or the "
+            "path of an .npz file, got {}",
+        ),
+        (
+            MODEL + "tests: {t: {model: m, inputs: a.npz, outputs: [1]}}\n",
+            5,
+            "tests.t.outputs: expected arrays by tensor",
+        ),
         ("name: p\nmodels: {m: {}}\n", 2, "models.m.source is missing"),
         ("name: p\nmodels: {}\n", 2, "at least 1 item"),
     ],
@@ -259,6 +270,27 @@ def test_no_message_has_the_value_of_a_variable(project, text):
     env = {"TOKEN": "hunter2-secret"}
 
     assert "hunter2" not in refusal(project(text), env=env)
+
+
+@pytest.mark.parametrize("asked", ["environment", "requirements", "python"])
+@pytest.mark.parametrize("inherited", ["environment", "requirements", "python"])
+def test_the_environment_of_a_target_replaces_the_inherited_one(
+    project, asked, inherited
+):
+    override = f"targets:\n  a: {{models: {{m: {{{asked}: mine}}}}}}\n  b: {{}}\n"
+    folder = project(MODEL + f"    {inherited}: base\n" + override)
+
+    for target, expected in {"a": {asked: "mine"}, "b": {inherited: "base"}}.items():
+        model = load_project(folder, target=target).spec.models["m"]
+        keys = ("environment", "requirements", "python")
+        assert {k: v for k in keys if (v := getattr(model, k))} == expected
+
+
+def test_a_target_that_removes_an_environment_keeps_the_requirements(project):
+    override = "targets:\n  a: {models: {m: {environment: null}}}\n"
+    folder = project(MODEL + "    requirements: base\n" + override)
+
+    assert load_project(folder, target="a").spec.models["m"].requirements == "base"
 
 
 BATCHES = "    batching: {max_batch_size: 4, preferred: [2]}\n"
