@@ -64,7 +64,9 @@ class Document:
 
     def without_values(self, text: str) -> str:
         """Return a text with `${NAME}` for each value that came from a variable."""
-        for name, value in self.variables.items():
+        # The longest first: one may be the beginning of another.
+        by_length = sorted(self.variables.items(), key=lambda item: -len(item[1]))
+        for name, value in by_length:
             if len(value) >= _SECRET_LENGTH:
                 text = text.replace(value, name)
         return text

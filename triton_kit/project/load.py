@@ -123,7 +123,8 @@ def _explain(error: ValidationError, document: Document, target: str) -> SpecErr
         )
     if details["type"] == "missing":
         return SpecError(f"{place}: {where} is missing")
-    return SpecError(f"{place}: {where}: {_reason(details)}")
+    # An error of the whole file has no key.
+    return SpecError(": ".join(filter(None, (place, where, _reason(details)))))
 
 
 def _yaml_keys(loc: tuple[Key, ...]) -> tuple[Key, ...]:

@@ -1,8 +1,11 @@
 """Loads of a triton-kit.yaml as options of `triton-kit perf`."""
 
 import pytest
+from click.testing import CliRunner
 
+from triton_kit.cli import main
 from triton_kit.cli.perf import command, named
+from triton_kit.cli.perf.located import located
 from triton_kit.cli.perf.spec import perf_spec
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad
@@ -45,8 +48,10 @@ def project(tmp_path):
 
 def spec(folder, *words):
     argv = ["--project", str(folder), *words]
-    with command.make_context("perf", argv) as ctx, named.located(ctx):
-        return perf_spec(ctx.params)
+    with command.make_context("perf", argv) as ctx:
+        named.drop_replaced(ctx)
+        with named.hiding_variables(ctx), located(ctx):
+            return perf_spec(ctx.params)
 
 
 def test_a_load_sets_the_options_of_perf(project):
@@ -129,7 +134,7 @@ def test_a_load_that_cannot_be_is_refused_with_its_line(project, line, words):
 def test_a_load_for_a_model_that_is_not_there_is_refused(project):
     text = PROJECT.replace("steps: {model: digits", "steps: {model: letters")
 
-    with pytest.raises(SpecError, match="load 'steps' is for 'letters'"):
+    with pytest.raises(SpecError, match="yaml: load 'steps' is for 'letters'"):
         load_project(project(text))
 
 
@@ -143,3 +148,134 @@ def test_an_unknown_load_is_named(project, tmp_path):
 
     with pytest.raises(SpecError, match="no such file"):
         spec(tmp_path / "data", "--load", "peak")
+
+
+@pytest.mark.parametrize(
+    ("load", "words", "expected"),
+    [
+        ("rate: 50", "--concurrency-range 4", "concurrency 4"),
+        ("rate: 50, distribution: poisson", "-t 4", "concurrency 4"),
+        (
+            "rate: 50, options: {real-time: true, max-in-flight: 9}",
+            "--concurrency-range 4",
+            "concurrency 4",
+        ),
+        ("concurrency: 4", "--request-rate-range 50", "50/s constant"),
+        ("rate: 20, distribution: poisson", "--request-rate-range 50", "50/s poisson"),
+        ("rate: 50, duration_s: 2", "--stages 5/s:1s", "stage 5/s:1s"),
+        ("options: {stages: '5/s:1s'}", "--request-rate-range 50", "50/s constant"),
+        (
+            "concurrency: 4, request_count: 9",
+            "--periodic-concurrency-range 1:3",
+            "concurrency 1 to 3",
+        ),
+    ],
+)
+def test_another_kind_of_load_on_the_command_line_replaces_it(
+    project, load, words, expected
+):
+    text = PROJECT + f"  other: {{model: digits, {load}}}\n"
+    found = spec(project(text), "--load", "other", *words.split())
+
+    assert [str(load) for load in found.loads] == [expected]
+    assert not found.real_time
+
+
+def test_the_length_on_the_command_line_replaces_that_of_the_load(project):
+    folder = project(
+        PROJECT
+        + "  counted: {model: digits, request_count: 9}\n"
+        + "  timed: {model: digits, duration_s: 9, options: {max-trials: 5}}\n"
+        + "  warm: {model: digits, options: {warmup-request-count: 9}}\n"
+    )
+
+    counted = spec(folder, "--load", "counted", "-p", "300")
+    assert (counted.request_count, counted.measurement_interval_s) == (None, 0.3)
+    timed = spec(folder, "--load", "timed", "--request-count", "5")
+    assert (timed.request_count, timed.stability) == (5, None)
+    warm = spec(folder, "--load", "warm", "--warm-up", "2")
+    assert (warm.warm_up_requests, warm.warm_up_s) == (None, 2)
+
+
+def test_an_environment_variable_names_the_load(project, monkeypatch):
+    monkeypatch.setenv("TRITON_KIT_PERF_LOAD", "peak")
+    monkeypatch.setenv("TRITON_KIT_PERF_PROJECT", str(project()))
+    monkeypatch.setenv("TRITON_KIT_PERF_CONCURRENCY_RANGE", "4")
+
+    with command.make_context("perf", []) as ctx:
+        named.drop_replaced(ctx)
+        found = perf_spec(ctx.params)
+
+    assert (found.model, found.url) == ("digits", "gpu:8000")
+    assert found.loads == (ClosedLoad(4),)
+
+
+@pytest.mark.parametrize(
+    ("load", "words", "refused"),
+    [
+        ("slo: p99<9ms", "-b 0", "batch size 0: need"),
+        ("batch_size: 4", "--shape x:4 --slo p99<4", "objective 'p99<4' has no unit"),
+        ("concurrency: 1", "-b 0", "batch size 0: need 1 or more"),
+        ("url: gpu", "--request-rate-range 5:1", "request rate range '5:1' is empty"),
+        ("rate: 5", "--request-rate-range 5:1", "request rate range '5:1' is empty"),
+        ("seed: 3", "--precise", "--precise has no effect"),
+    ],
+)
+def test_an_error_of_the_command_line_names_no_line(project, load, words, refused):
+    load = f"options: {{{load}}}" if "seed" in load else load
+    text = PROJECT + f"  other: {{model: digits, {load}}}\n"
+
+    with pytest.raises(SpecError) as caught:
+        spec(project(text), "--load", "other", *words.split())
+
+    assert caught.value.message.startswith(refused)
+
+
+def test_the_line_is_that_of_the_whole_word(project):
+    fields = ("batch_size: 2", "rate: 20:1", "model: digits", "slo: p9<1s")
+    text = PROJECT + "  other:\n" + "".join(f"    {field}\n" for field in fields)
+    line = text.splitlines().index("    rate: 20:1") + 1
+
+    with pytest.raises(SpecError, match=f"yaml:{line}: request rate range '20:1'"):
+        spec(project(text), "--load", "other", "--slo", "p99<1s")
+
+
+@pytest.mark.parametrize("name", ["load", "project", "version", "debug"])
+def test_a_load_sets_no_option_of_the_command_itself(project, name):
+    text = PROJECT + f"  other: {{model: digits, options: {{{name}: peak}}}}\n"
+
+    with pytest.raises(SpecError, match=f"perf has no option --{name} for a load"):
+        spec(project(text), "--load", "other")
+
+
+SECRET = "hunter2-of-ours"
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        ("model: '${TOK}'", ""),
+        ("model: digits, slo: '${TOK}'", ""),
+        ("model: digits, url: '127.0.0.1:1/${TOK}'", ""),
+        ("model: digits, url: '${TOK}'", ""),
+        ("model: digits, url: '127.0.0.1:1', options: {header: '${TOK}'}", ""),
+        ("model: digits, options: {request-parameter: 'key:${TOK}:int'}", ""),
+        ("model: digits, options: {seed: '${TOK}'}", ""),
+        ("model: digits, input_data: '${TOK}.npz'", ""),
+        ("model: digits, options: {service-kind: '${TOK}'}", ""),
+        ("model: digits, options: {string-data: '${TOK}', shape: '${TOK}'}", ""),
+        ("model: digits, options: {json: '/none/${TOK}'}", ""),
+        ("model: digits, options: {request-times: '${TOK}'}", ""),
+        ("model: digits, slo: '${TOK}'", "--concurrency-range 3"),
+    ],
+)
+def test_no_error_has_the_value_of_a_variable(project, monkeypatch, load, words):
+    monkeypatch.setenv("TOK", SECRET)
+    folder = project(PROJECT + f"  other: {{{load}}}\n")
+    argv = ["--debug", "perf", "--project", str(folder), "--load", "other"]
+
+    ended = CliRunner().invoke(main, [*argv, *words.split()])
+
+    assert ended.exit_code not in (0, 70)
+    assert SECRET not in ended.output
+    assert "Error: " in ended.output

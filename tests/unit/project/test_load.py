@@ -145,6 +145,17 @@ def test_variables_come_from_the_environment_or_their_default(project):
     assert spec.models["m"].batching.max_batch_size == 16
 
 
+def test_a_value_that_begins_another_does_not_uncover_its_end(project):
+    env = {"BEGIN": "hunter22", "WHOLE": "hunter22-and-more"}
+    text = "name: ${BEGIN}\nmodels:\n  m: {source: m.onnx, instances: '${WHOLE}'}\n"
+
+    with pytest.raises(SpecError) as caught:
+        load_project(project(text), env=env)
+
+    assert "hunter22" not in caught.value.message
+    assert "-and-more" not in caught.value.message
+
+
 def test_a_target_changes_fields_of_a_model(project):
     folder = project(
         MODEL + "    instances: [{kind: cpu}]\n"

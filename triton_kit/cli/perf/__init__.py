@@ -27,6 +27,7 @@ from triton_kit.cli.perf import (
     transport,
 )
 from triton_kit.cli.perf.group import from_options
+from triton_kit.cli.perf.located import located
 
 _INTERRUPTED = 128 + signal.SIGINT  # what a shell reports for Ctrl-C
 _TERMINATED = 128 + signal.SIGTERM
@@ -70,19 +71,21 @@ _TERMINATED = 128 + signal.SIGTERM
 @cloup.option_group("perf_analyzer", *perf_analyzer.OPTIONS, hidden=True)
 @click.version_option(package_name="triton_kit", help="Show the version.")
 @click.pass_context
-def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401
+def command(ctx: click.Context, /, **_: Any) -> None:  # noqa: ANN401
     """Put load on a model and measure its responses (guide: docs/perf.md)."""
     from triton_kit.cli.perf.progress import showing_progress
     from triton_kit.cli.perf.report import print_result
     from triton_kit.cli.perf.spec import perf_spec
     from triton_kit.loadtest.run.measure import measure
 
-    files = from_options(output.OutputOptions, options)
-    with named.located(ctx):
-        spec = perf_spec(options, keep_times=files.keep_times)
-    files.check(output.files_read(ctx))
-    with _interrupted_by_sigterm() as was_terminated, showing_progress() as show:
-        result = measure(spec, show)
+    with named.hiding_variables(ctx):
+        named.drop_replaced(ctx)
+        with located(ctx):
+            files = from_options(output.OutputOptions, ctx.params)
+            spec = perf_spec(ctx.params, keep_times=files.keep_times)
+            files.check(output.files_read(ctx))
+        with _interrupted_by_sigterm() as was_terminated, showing_progress() as show:
+            result = measure(spec, show)
     try:
         # Before the table, whose reader may be gone.
         files.write(result)

@@ -112,9 +112,7 @@ OPTIONS = (
     ),
 )
 # The options that make a load: at most one of them is given.
-_KINDS = (
-    "concurrency_range",
-    "periodic_concurrency_range",
+DUE_TIMES = (
     "request_rate_range",
     "stages",
     "request_intervals",
@@ -122,6 +120,7 @@ _KINDS = (
     "replay",
     "fixed_schedule",
 )
+KINDS = ("concurrency_range", "periodic_concurrency_range", *DUE_TIMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +136,7 @@ class LoadOptions:
     replay: Path | None
     fixed_schedule: bool
     input_data: tuple[str, ...]
+    urls: tuple[str, ...]
     request_distribution: str
     request_period: int
     replay_speed: float | None
@@ -146,7 +146,7 @@ class LoadOptions:
     real_time: bool
 
     def __post_init__(self) -> None:
-        given = [name for name in _KINDS if getattr(self, name) not in (None, False)]
+        given = [name for name in KINDS if getattr(self, name) not in (None, False)]
         if len(given) > 1:
             words = " and ".join("--" + name.replace("_", "-") for name in given)
             raise SpecError(f"{words}: a load is one of them")
@@ -293,6 +293,7 @@ class LoadOptions:
         loads = concurrency_range(self.concurrency_range or "1")
         if protocol != "http" or not self.is_endless:
             return loads
-        # As far as this process may have connections; the search may end well before.
-        room = raise_open_file_limit(loads[-1].concurrency)
+        # As far as each process may have connections; the search may end well before.
+        most = -(-loads[-1].concurrency // self.processes)
+        room = raise_open_file_limit(most, servers=len(self.urls)) * self.processes
         return tuple(load for load in loads if load.concurrency <= room) or loads[:1]

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any  # Any: what click hands over
 
 import click
+from click.core import ParameterSource
 
 from triton_kit.cli.options import PATH_TO_READ
 from triton_kit.cli.perf.group import option
+from triton_kit.cli.perf.precedence import replaced_by
 from triton_kit.errors import SpecError, did_you_mean
 
 if TYPE_CHECKING:
     from triton_kit.project.loads import LoadSpec
     from triton_kit.project.spec import Project
 
-_KEY, _PROJECT = "triton_kit.named_load", "triton_kit.project"
+_NOTED, _LOAD = "triton_kit.named_load.noted", "triton_kit.named_load"
+# Where values come from that take precedence over those of a load.
+GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 # Field of a load -> the option that it sets.
 _FIELDS = {
     "model": "--model-name",
@@ -47,42 +52,71 @@ _WRITTEN: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _note_project(
-    ctx: click.Context, _option: click.Parameter, folder: Path | None
-) -> None:
-    """Keep the folder for --load, wherever it is on the command line."""
-    ctx.meta[_PROJECT] = folder
+@dataclass(frozen=True, slots=True)
+class NamedLoad:
+    """A load of a project, and the path of the field that sets each parameter."""
+
+    project: Project
+    name: str
+    fields: Mapping[str, tuple[str, ...]]
+
+    def place(self, param: str | None = None) -> str:
+        """Return `file:line` of what sets a parameter, or of the load."""
+        field = self.fields[param] if param else ()
+        return self.project.place("loads", self.name, *field)
 
 
-def _take_load(
-    ctx: click.Context, _option: click.Parameter, name: str | None
-) -> str | None:
+def named_load(ctx: click.Context) -> NamedLoad | None:
+    """Return the load that --load names, once its values are taken."""
+    found: NamedLoad | None = ctx.meta.get(_LOAD)
+    return found
+
+
+def hiding_variables(ctx: click.Context) -> AbstractContextManager[None]:
+    """Put `${NAME}` for its value into errors about a named load, or of its run."""
+    load = named_load(ctx)
+    return load.project.hiding_variables() if load else nullcontext()
+
+
+def _note(
+    ctx: click.Context, option: click.Parameter, value: str | Path | None
+) -> str | Path | None:
+    """Take the load before all other options, once --project is known, too."""
+    noted = ctx.meta.setdefault(_NOTED, {})
+    noted[option.name] = value
+    if len(noted) == 2 and noted["named_load"] and not ctx.resilient_parsing:
+        from triton_kit.project.load import load_project
+
+        _take_load(ctx, noted["named_load"], load_project(noted["project"] or Path()))
+    return value
+
+
+def _take_load(ctx: click.Context, name: str, project: Project) -> None:
     """Give the options that are not on the command line the values of a load."""
-    if name is None or ctx.resilient_parsing:
-        return name
-    from triton_kit.project.load import load_project
-
-    project = load_project(ctx.meta.get(_PROJECT) or Path())
-    load = _find(project, name)
-    ctx.meta[_KEY] = (project, name, load)
     values = dict(ctx.default_map or {})
-    for field, option_name, value in _settings(load):
-        param = _param(ctx.command, option_name)
-        place = project.place("loads", name, *field)
-        if param is None:
-            known = [word for p in ctx.command.params for word in p.opts]
-            raise SpecError(
-                f"{place}: perf has no option {option_name}",
-                hint=did_you_mean(option_name, known),
-            )
-        try:
-            found = _from_root(param, value, project.root)
-            param.type_cast_value(ctx, found)
-        except (click.UsageError, SpecError) as error:
-            raise SpecError(f"{place}: {'.'.join(field)}: {error}") from error
-        values[param.name or ""] = found
-    ctx.default_map = values
-    return name
+    fields: dict[str, tuple[str, ...]] = {}
+    with project.hiding_variables():
+        for field, option_name, value in _settings(_find(project, name)):
+            place = project.place("loads", name, *field)
+            param = _param(ctx.command, option_name, place)
+            try:
+                found = _from_root(param, value, project.root)
+                param.process_value(ctx, found)
+            except (click.UsageError, SpecError) as error:
+                raise SpecError(f"{place}: {'.'.join(field)}: {error}") from error
+            values[param.name or ""], fields[param.name or ""] = found, field
+    ctx.default_map, ctx.meta[_LOAD] = values, NamedLoad(project, name, fields)
+
+
+def drop_replaced(ctx: click.Context) -> None:
+    """Take back values of a named load that the command line says otherwise."""
+    if named_load(ctx) is None:
+        return
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) in GIVEN}
+    with ctx.command.make_context(ctx.info_name, [], resilient_parsing=True) as empty:
+        for name in replaced_by(given):
+            ctx.params[name] = empty.params[name]
+            ctx.set_parameter_source(name, ParameterSource.DEFAULT)
 
 
 def _find(project: Project, name: str) -> LoadSpec:
@@ -111,9 +145,16 @@ def _settings(load: LoadSpec) -> Iterator[tuple[tuple[str, ...], str, Any]]:
         yield ("options", name), f"--{name}", value
 
 
-def _param(command: click.Command, name: str) -> click.Parameter | None:
-    found = (param for param in command.params if name in param.opts)
-    return next(found, None)
+def _param(command: click.Command, name: str, place: str) -> click.Parameter:
+    """Return the option of a name; those for the command itself are none of a load."""
+    params = [param for param in command.params if not param.is_eager]
+    for param in params:
+        if name in param.opts:
+            return param
+    raise SpecError(
+        f"{place}: perf has no option {name} for a load",
+        hint=did_you_mean(name, [word for param in params for word in param.opts]),
+    )
 
 
 def _from_root(param: click.Parameter, value: object, root: Path) -> object:
@@ -122,11 +163,12 @@ def _from_root(param: click.Parameter, value: object, root: Path) -> object:
         return value
     is_file = isinstance(param.type, click.Path) or param.name == "input_data"
     items = value if isinstance(value, list | tuple) else [value]
-    words = [_file(str(v), root) if is_file else _plain(v) for v in items]
+    words = [_file(str(v), root) if is_file else plain(v) for v in items]
     return words if param.multiple else words[0]
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """Return a value as the user writes it: 5, not 5.0."""
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
@@ -138,38 +180,12 @@ def _file(word: str, root: Path) -> str:
     return str(root / word) if (root / word).exists() else word
 
 
-@contextmanager
-def located(ctx: click.Context) -> Iterator[None]:
-    """Begin an error about a value of a named load with its line."""
-    try:
-        yield
-    except SpecError as error:
-        if _KEY not in ctx.meta:
-            raise
-        project, name, load = ctx.meta[_KEY]
-        field = _field_in(error.message, load)
-        error.message = f"{project.place('loads', name, *field)}: {error.message}"
-        error.args = (error.message,)
-        raise
-
-
-def _field_in(message: str, load: LoadSpec) -> tuple[str, ...]:
-    """Return the field whose value a message names; the longest one of several."""
-    found: tuple[str, tuple[str, ...]] = ("", ())
-    for field, option_name, value in _settings(load):
-        items: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
-        texts = [part for item in items for part in str(item).split(",")]
-        for text in (*texts, option_name):
-            if text in message and len(text) > len(found[0]):
-                found = text, field
-    return found[1]
-
-
 LOAD = option(
     "--load",
     "named_load",
     metavar="NAME",
-    callback=_take_load,
+    callback=_note,
+    is_eager=True,
     expose_value=False,
     help="Load of the project (`loads` of its triton-kit.yaml); options on the command "
     "line take precedence.",
@@ -177,7 +193,7 @@ LOAD = option(
 PROJECT = option(
     "--project",
     type=PATH_TO_READ,
-    callback=_note_project,
+    callback=_note,
     is_eager=True,
     expose_value=False,
     metavar="DIR",

@@ -10,7 +10,7 @@ from triton_kit.cli.perf.data import DataOptions
 from triton_kit.cli.perf.duration import DurationOptions
 from triton_kit.cli.perf.group import from_options
 from triton_kit.cli.perf.llm import LlmOptions
-from triton_kit.cli.perf.load import LoadOptions
+from triton_kit.cli.perf.load import DUE_TIMES, LoadOptions
 from triton_kit.cli.perf.objectives import ObjectiveOptions
 from triton_kit.cli.perf.perf_analyzer import with_current_options
 from triton_kit.cli.perf.sequences import SequenceOptions
@@ -101,10 +101,7 @@ def _refuse_two_lengths(options: Mapping[str, Any]) -> None:
 
 def _needs(options: Mapping[str, Any]) -> Iterator[tuple[bool, str, str]]:
     """Yield whether an option has no effect, its name, and the option that it needs."""
-    due = ("request_rate_range", "request_intervals", "request_times", "replay")
-    is_closed = not options["fixed_schedule"] and all(
-        options[name] is None for name in (*due, "stages")
-    )
+    is_closed = all(options[name] in (None, False) for name in DUE_TIMES)
     has_rate = (
         options["request_rate_range"] is not None or options["stages"] is not None
     )
