@@ -70,7 +70,7 @@ class LocalLoadGenerator:
                 sequence_source=self._sequence_source(),
                 tracker=tracker,
                 # Requests beyond the system's limit of connections wait, which counts.
-                max_in_flight=raise_open_file_limit(most)
+                max_in_flight=raise_open_file_limit(most, servers=len(spec.servers))
                 if spec.protocol == "http"
                 else most,
                 spread=(spec.transport.connections or 1) > 1,
@@ -159,8 +159,8 @@ def _require_connections(spec: PerfSpec, share: WorkerShare) -> None:
     """
     if spec.protocol == "http":
         require_open_files(
-            max(_required_slots(spec, load, share) for load in spec.loads)
-            * len(spec.servers)
+            max(_required_slots(spec, load, share) for load in spec.loads),
+            servers=len(spec.servers),
         )
 
 

@@ -34,12 +34,41 @@ except SpecError as error:
     print(error.message)
 """
 
-SEARCH = """
+# An open loop whose 500 requests get no response; each slot has as many connections
+# as there are servers.
+OPEN_LOOP = """
 import resource
+from triton_kit.loadtest.loops.load import RateLoad
+from triton_kit.loadtest.net.clock import now_ns
+from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.request import Request
+from triton_kit.loadtest.run.generator import LocalLoadGenerator
+from triton_kit.loadtest.run.request_source import RequestSource
+from triton_kit.loadtest.spec import PerfSpec
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+load = RateLoad(rate_hz=100_000)
+class Slots:
+    count = 0
+    def open(self, slots, sink): self.count = slots
+    def grow(self): self.count += 1
+    def send(self, slot, request): pass
+slots = Slots()
+spec = PerfSpec(url="a", more_urls=("b",), model="m", loads=(load,))
+with Reactor() as reactor:
+    source = RequestSource(requests=[Request(b"")])
+    loop = LocalLoadGenerator(spec, reactor, slots, source).open_loop(load)
+    loop.begin(count=500)
+    reactor.call_at(now_ns() + 100_000_000, reactor.stop)
+    reactor.run()
+print(slots.count)
+"""
+
+SEARCH = """
+import resource, sys
 from triton_kit.cli.perf import command
 from triton_kit.cli.perf.spec import perf_spec
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
-words = ["-m", "m", "-l", "5", "--concurrency-range", "10:0:50"]
+words = ["-m", "m", "-l", "5", "--concurrency-range", "10:0:50", *sys.argv[1:]]
 options = command.make_context("perf", words).params
 print([load.concurrency for load in perf_spec(options).loads])
 """
@@ -75,3 +104,9 @@ def test_the_room_of_the_last_load_is_demanded_before_the_first():
 
 def test_a_search_without_an_end_goes_as_far_as_there_is_room():
     assert said(script=SEARCH) == ["[10, 60, 110]"]
+    assert said("--processes", "2", script=SEARCH) == ["[10, 60, 110, 160, 210, 260]"]
+
+
+def test_connections_to_all_servers_are_counted():
+    assert said("-u", "a", "-u", "b", script=SEARCH) == ["[10, 60]"]
+    assert said(script=OPEN_LOOP) == ["68"]
