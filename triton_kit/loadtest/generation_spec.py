@@ -10,6 +10,7 @@ from typing import Any  # JSON values
 
 from triton_kit.errors import SpecError
 
+_POSSIBLE = "need a mean of 1 or more and a deviation of 0 or more"
 # aiperf's and genai-perf's.
 _DEFAULT_INPUT_TOKENS = 550
 
@@ -23,9 +24,7 @@ class Lengths:
 
     def __post_init__(self) -> None:
         if not (1 <= self.mean < math.inf and 0 <= self.deviation < math.inf):
-            raise SpecError(
-                f"length {self}: need a mean of 1 or more, a deviation of 0 or more"
-            )
+            raise SpecError(f"length {self}: {_POSSIBLE}")
 
     def __str__(self) -> str:
         return f"{self.mean:g}:{self.deviation:g}"
@@ -35,15 +34,18 @@ def parse_lengths(option: str, text: str) -> Lengths:
     """Read `MEAN` or `MEAN:STDDEV`; `option` names it in errors.
 
     Raises:
-        SpecError: it is neither.
+        SpecError: it is neither, or such lengths cannot be.
     """
     mean, colon, deviation = text.partition(":")
+    hint = f"{option} 512:64; without it the default applies"
     try:
         return Lengths(mean=float(mean), deviation=float(deviation) if colon else 0.0)
     except ValueError:
         raise SpecError(
-            f"{option} {text!r}: not of the form MEAN:STDDEV", hint="such as 512:64"
+            f"{option} {text!r}: not of the form MEAN:STDDEV", hint=hint
         ) from None
+    except SpecError:
+        raise SpecError(f"{option} {text!r}: {_POSSIBLE}", hint=hint) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

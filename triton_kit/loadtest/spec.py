@@ -188,7 +188,9 @@ class PerfSpec:
                 "--streaming is a stream of gRPC, and the protocol is HTTP",
                 hint=f"-i grpc and the gRPC port, or --endpoint {', '.join(streams)}",
             )
-        if self.generation is None:
+        if self.generation is not None:
+            self._check_prompts()
+        else:
             if endpoint in OPENAI_ENDPOINTS:
                 raise SpecError(f"endpoint {endpoint!r} needs prompts: `generation`")
             for objective in self.slo:
@@ -198,6 +200,26 @@ class PerfSpec:
                         "model",
                         hint="--endpoint chat, or --input-tokens for other streams",
                     )
+
+    def _check_prompts(self) -> None:
+        """Refuse what is for tensors only."""
+        size = max(variant.batch_size for variant in self.variants)
+        if size > 1:
+            raise SpecError(
+                f"batch size {size}: a request to a language model has one prompt",
+                hint="leave -b out; --concurrency-range N sends N prompts at once",
+            )
+        if names := {name for variant in self.variants for name in variant.shapes}:
+            raise SpecError(
+                f"shape of {', '.join(sorted(names))}: prompts have no shape",
+                hint="leave --shape out; --input-tokens N sets the length of generated "
+                "prompts",
+            )
+        if self.sequences is not None:
+            raise SpecError(
+                "sequences are for stateful models, and the load has prompts",
+                hint="--session-turns N",
+            )
 
     def _check_models(self) -> None:
         names = [share.model for share in self.models]

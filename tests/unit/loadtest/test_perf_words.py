@@ -369,3 +369,27 @@ def test_a_search_goes_below_a_load_whose_requests_fail():
 def test_names_of_models_are_paths_as_the_server_reads_them():
     assert model_path("a=b") == "/v2/models/a=b"
     assert model_path("a b/c", "2") == "/v2/models/a%20b%2Fc/versions/2"
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        ("-b 4", "batch size 4: a request to a language model has one", "leave -b out"),
+        ("-b 1,4", "batch size 4: a request to a language model has", "leave -b out"),
+        ("--shape x:3", "shape of x: prompts have no shape", "leave --shape out"),
+        ("--shape x:3 --shape x:4", "shape of x: prompts have no", "leave --shape"),
+        ("--sequence-length 3", "sequences are for stateful models", "--session-turns"),
+        ("--output-tokens 0", "--output-tokens '0': need a mean of 1 or", "without it"),
+        ("--input-tokens 5:-1", "--input-tokens '5:-1': need a mean of", "without it"),
+        ("--session-turns many", "--session-turns 'many': not of the", "without it"),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["chat", "completions", "generate_stream"])
+def test_what_prompts_do_not_have_is_refused_at_once(endpoint, words, said, hint):
+    argv = ["--endpoint", endpoint, "--num-dataset-entries", "5", *words.split()]
+
+    with pytest.raises(SpecError) as caught:
+        spec(*argv)
+
+    assert caught.value.message.startswith(said)
+    assert hint in (caught.value.hint or "")

@@ -69,15 +69,6 @@ def _checked(spec: PerfSpec, model: ModelInfo, protocol: Protocol) -> Generation
             hint="--endpoint chat, completions or generate_stream, or -i grpc "
             "--streaming",
         )
-    if spec.batch_size > 1:
-        raise SpecError("a request has one prompt, so no -b")
-    if spec.sequences is not None:
-        raise SpecError(
-            "sequences are for stateful models, and the load has prompts",
-            hint="--session-turns N",
-        )
-    if spec.shapes:
-        raise SpecError("prompts have no shape, so no --shape")
     return spec.generation
 
 

@@ -21,7 +21,7 @@ _HIGHEST_RATE_HZ = 1e6
 _LOWEST_RATE_HZ = 1e-6
 _MOST_LOADS = 10_000
 
-DISTRIBUTIONS = ("constant", "poisson")
+_DISTRIBUTIONS = ("constant", "poisson")
 
 
 class Load(Protocol):
@@ -109,11 +109,7 @@ class RateLoad:
                 f"request rate {self.rate_hz:g}/s: need {_LOWEST_RATE_HZ:g} to "
                 f"{_HIGHEST_RATE_HZ:g}"
             )
-        if self.distribution not in DISTRIBUTIONS:
-            raise SpecError(
-                f"unknown distribution {self.distribution!r}",
-                hint=did_you_mean(self.distribution, DISTRIBUTIONS),
-            )
+        _check_distribution(self.distribution)
 
     def __str__(self) -> str:
         # Two rates of a range have two names, and 0.1 + 2 * 0.1 is called 0.3.
@@ -270,6 +266,9 @@ class StagedLoad:
     levels: ClassVar[Sequence[int]] = ()
     due_per_s: ClassVar[None] = None
 
+    def __post_init__(self) -> None:
+        _check_distribution(self.distribution)
+
     def __str__(self) -> str:
         count = len(self.stages)
         return f"{count} stages" if count > 1 else f"stage {self.stages[0]}"
@@ -291,6 +290,13 @@ class StagedLoad:
             "distribution": self.distribution,
         }
         return shown | ({"seed": self.seed} if self.distribution == "poisson" else {})
+
+
+def _check_distribution(name: str) -> None:
+    if name not in _DISTRIBUTIONS:
+        raise SpecError(
+            f"unknown distribution {name!r}", hint=did_you_mean(name, _DISTRIBUTIONS)
+        )
 
 
 def _open_loop(times: Callable[[], Iterator[int]], setup: LoopSetup) -> OpenLoop:

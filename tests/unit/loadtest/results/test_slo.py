@@ -1,7 +1,10 @@
+from functools import partial
+
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad, rate_range
+from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad, StagedLoad, rate_range
+from triton_kit.loadtest.loops.stages import parse_stages
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.results.slo import parse_slo
@@ -101,8 +104,15 @@ def test_an_impossible_rate_is_refused(rate):
         RateLoad(rate_hz=rate)
 
 
-def test_an_unknown_distribution_is_refused_with_the_nearest():
+@pytest.mark.parametrize(
+    "load",
+    [
+        partial(RateLoad, rate_hz=1),
+        partial(StagedLoad, stages=parse_stages("1/s:1s")),
+    ],
+)
+def test_an_unknown_distribution_is_refused_with_the_nearest(load):
     with pytest.raises(SpecError) as caught:
-        RateLoad(rate_hz=1, distribution="poison")
+        load(distribution="poison")
 
     assert caught.value.hint == "did you mean 'poisson'?"
