@@ -76,6 +76,11 @@ def build(
     repository = output or project.path(REPOSITORY_NAME)
     if use_cache and cache is None:
         cache = default_cache()
+    hidden = project.without_values
+
+    def report(line: str) -> None:
+        on_progress(hidden(line))
+
     with project.hiding_variables(), scratch_folder() as folder:
         wanted = _wanted(project, only)
         check_project(project)
@@ -83,18 +88,22 @@ def build(
         from triton_kit.build_publish import publish_models
 
         models, missing = _build_models(
-            project, wanted, folder, cache if use_cache else None, on_progress
+            project, wanted, folder, cache if use_cache else None, report
         )
         built = [*models, *_build_pipelines(project, wanted, models, repository)]
         warnings, published = publish_models(
-            project, repository, built, missing, folder / "check", on_progress
+            project, repository, built, missing, folder / "check", report
         )
-    notes = {model.config.name: model.notes for model in built if model.notes}
+    notes = {
+        model.config.name: tuple(map(hidden, model.notes))
+        for model in built
+        if model.notes
+    }
     return BuildResult(
         repository=repository,
         models=tuple(published),
         notes=notes,
-        warnings=tuple(warnings),
+        warnings=tuple(map(hidden, warnings)),
     )
 
 

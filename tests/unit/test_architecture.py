@@ -48,7 +48,7 @@ MAY_IMPORT = {
     },
     "build_files": GROUND | {"project", "repository", "built", "build_environment"},
     "init_project": GROUND | {"project", "repository"},
-    "run_tests": GROUND | {"project", "serving"},
+    "run_tests": GROUND | {"project", "serving", "loadtest"},
     "locate": GROUND | {"project", "repository"},
     "build_check": GROUND
     | {

@@ -193,6 +193,27 @@ def test_a_value_from_the_environment_is_not_in_an_error_of_the_build(tmp_path):
         assert "${KEY}" in caught.value.message
 
 
+@pytest.mark.parametrize("words", [("-vv",), ("--json",), ("--dry-run",)])
+def test_a_value_from_the_environment_is_not_printed(kit, digits, monkeypatch, words):
+    monkeypatch.setenv("KEY", "hunter2-'hunter2")
+    (digits / "digits.onnx").rename(digits / "hunter2-'hunter2.onnx")
+    file = digits / "triton-kit.yaml"
+    text = file.read_text().replace("digits.onnx", "${KEY}.onnx")
+    # The check warns about parameters that the backend does not read.
+    file.write_text(
+        text.replace("  digits:\n", '  digits:\n    parameters: {"p": "${KEY}"}\n', 1)
+    )
+
+    result = kit("build", digits, *words)
+
+    assert result.exit_code == 0, result.output
+    assert "hunter2" not in result.output
+    if "--dry-run" in words:
+        assert "digits: convert to onnx, from ${KEY}.onnx" in result.output
+    else:
+        assert "building digits from ${KEY}.onnx" in result.output
+
+
 def test_the_models_to_build_may_come_from_a_generator(digits):
     steps = planned_steps(load_project(digits), only=(n for n in ("decode",)))
 

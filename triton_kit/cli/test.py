@@ -8,7 +8,7 @@ from pathlib import Path
 import cloup
 
 from triton_kit.cli.command import kit_command, kit_option
-from triton_kit.cli.options import PATH_TO_READ, json_option
+from triton_kit.cli.options import PATH_TO_READ, json_option, timeout_option
 from triton_kit.cli.output import echo, echo_json
 
 
@@ -29,7 +29,8 @@ from triton_kit.cli.output import echo, echo_json
     "-u",
     "--url",
     metavar="HOST:PORT",
-    help="gRPC address of a running server.  [default: the embedded server]",
+    help="Address of a running server: its gRPC port, or http://HOST:PORT.  "
+    "[default: the embedded server]",
 )
 @kit_option(
     "--repository",
@@ -37,6 +38,7 @@ from triton_kit.cli.output import echo, echo_json
     metavar="FOLDER",
     help="Repository for the embedded server.  [default: the project's]",
 )
+@timeout_option("Time for each response.", default=60.0)
 @json_option()
 def command(
     project: Path,
@@ -44,6 +46,7 @@ def command(
     target: str | None,
     url: str | None,
     repository: Path | None,
+    timeout_s: float,
     as_json: bool,
 ) -> None:
     """Run the tests of PROJECT: sample inputs with their expected outputs.
@@ -54,7 +57,7 @@ def command(
     from triton_kit.run_tests import run_tests
 
     loaded = load_project(project, target=target)
-    outcomes = run_tests(loaded, url=url, repository=repository)
+    outcomes = run_tests(loaded, url=url, repository=repository, within_s=timeout_s)
     failed = [one for one in outcomes if not one.passed]
     if as_json:
         echo_json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -53,7 +54,10 @@ class Document:
 
     @contextmanager
     def hiding_variables(self) -> Iterator[None]:
-        """Put `${NAME}` for its value into errors: it may be a secret."""
+        """Put `${NAME}` for its value into errors and the log: it may be a secret."""
+        handlers = logging.getLogger("triton_kit").handlers[:]
+        for handler in handlers:
+            handler.addFilter(self._hide_in_record)
         try:
             yield
         except TritonKitError as error:
@@ -61,6 +65,13 @@ class Document:
             error.hint = error.hint and self.without_values(error.hint)
             error.args = (error.message,)
             raise error from None
+        finally:
+            for handler in handlers:
+                handler.removeFilter(self._hide_in_record)
+
+    def _hide_in_record(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self.without_values(record.getMessage()), None
+        return True
 
     def without_values(self, text: str) -> str:
         """Return a text with `${NAME}` for each value that came from a variable."""
@@ -68,7 +79,9 @@ class Document:
         by_length = sorted(self.variables.items(), key=lambda item: -len(item[1]))
         for name, value in by_length:
             if len(value) >= _SECRET_LENGTH:
-                text = text.replace(value, name)
+                # As it is, and as a message quotes it.
+                for written in (value, repr(value)[1:-1]):
+                    text = text.replace(written, name)
         return text
 
 

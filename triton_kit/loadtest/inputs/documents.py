@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.files import read_json
 from triton_kit.loadtest.inputs.data import Array
+from triton_kit.loadtest.inputs.draws import as_floats
 from triton_kit.loadtest.inputs.steps import (
     InputStep,
     check_shape,
@@ -23,7 +23,7 @@ from triton_kit.loadtest.inputs.steps import (
     shape_of,
     strings,
 )
-from triton_kit.tensors import DYNAMIC, Shape, Tensor
+from triton_kit.tensors import DYNAMIC, DataType, Shape, Tensor, data_type
 from triton_kit.triton.model import ModelInfo
 
 
@@ -132,7 +132,7 @@ def _tensor(
         raise SpecError(f"{where}: null is no {tensor.dtype.name}")
     if tensor.dtype.item_bytes is None:
         return strings([_as_bytes(item) for item in _leaves(flat)], shape, where)
-    return reshaped(_array(flat, tensor, where), shape, where)
+    return reshaped(exact_array(flat, tensor.dtype, where), shape, where)
 
 
 def _from_base64(raw: bytes, tensor: Tensor, shape: Shape, where: str) -> Array:
@@ -155,20 +155,35 @@ def _shape(value: Any, where: str) -> Shape:  # noqa: ANN401  JSON of the user
     return tuple(value)
 
 
-def _array(flat: list[Any], tensor: Tensor, where: str) -> Array:
-    """Return numbers as the tensor has them; none may change on the way."""
+def exact_array(
+    values: Any,  # noqa: ANN401  an array, or lists of numbers
+    dtype: DataType,
+    where: str,
+) -> Array:
+    """Return numbers in a tensor's type; none may change on the way, but be rounded.
+
+    BF16 becomes `uint16` words, which an array may have already.
+
+    Raises:
+        SpecError: a value is no number of that type.
+    """
+    is_words = isinstance(values, np.ndarray) and values.dtype == dtype.numpy
+    if dtype.name == "BF16" and not is_words:
+        return as_floats(exact_array(values, data_type("FP32"), where), dtype)
     try:
-        with warnings.catch_warnings():
-            # What NumPy 2 refuses, 1.26 wraps around with a warning.
-            warnings.simplefilter("error", DeprecationWarning)
-            array: Array = np.array(flat, tensor.dtype.numpy)
-        plain = np.array(flat)
-    except (ValueError, TypeError, OverflowError, DeprecationWarning) as error:
-        raise SpecError(f"{where}: not {tensor.dtype.name}: {error}") from error
-    is_cut = array.dtype.kind in "iu" and plain.dtype.kind == "f"
-    if is_cut and not np.array_equal(array, plain):
-        wrong = plain.ravel()[np.flatnonzero(array.ravel() != plain.ravel())[0]]
-        raise SpecError(f"{where}: {wrong} is no {tensor.dtype.name}")
+        plain = np.array(values)
+        with np.errstate(invalid="ignore", over="ignore"):
+            array: Array = plain.astype(dtype.numpy)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise SpecError(f"{where}: not {dtype.name}: {error}") from error
+    if plain.dtype.kind in "fiu":
+        is_changed = np.zeros(plain.shape, bool)
+        if array.dtype.kind in "iu":
+            is_changed = array != plain
+        elif array.dtype.kind == "f":
+            is_changed = np.isinf(array) & np.isfinite(plain)
+        if is_changed.any():
+            raise SpecError(f"{where}: {plain[is_changed][0]} is no {dtype.name}")
     return array
 
 

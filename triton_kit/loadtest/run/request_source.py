@@ -57,9 +57,12 @@ class RequestSource:
 
 
 def encode_requests(
-    spec: PerfSpec, model: ModelInfo, protocol: Protocol
+    spec: PerfSpec,
+    model: ModelInfo,
+    protocol: Protocol,
+    given: Sequence[InputStep] | None = None,
 ) -> RequestSource:
-    """Encode every request that `spec` asks for.
+    """Encode every request that `spec` asks for, or those with `given` inputs.
 
     Raises:
         SpecError: the data, the shapes or the batch do not fit the model.
@@ -74,7 +77,7 @@ def encode_requests(
             hint="measure it alone",
         )
     described = _with_joined_outputs(model) if protocol.is_stream else model
-    steps = input_steps(spec, described)
+    steps = input_steps(spec, described) if given is None else given
     check = OutputCheck(protocol.decode, protocol.compare_as)
 
     def encode(place: int, parameters: dict[str, Parameter]) -> Request:

@@ -11,11 +11,12 @@ import numpy as np
 
 from triton_kit.errors import ServerError, TransportError
 from triton_kit.loadtest.client.single_call import call_once
-from triton_kit.loadtest.inputs.data import Array
+from triton_kit.loadtest.inputs.data import Array, Inputs
+from triton_kit.loadtest.inputs.steps import InputStep
 from triton_kit.loadtest.loops.sequences import Sequences
 from triton_kit.loadtest.request import Request
 from triton_kit.loadtest.run.request_source import RequestSource, encode_requests
-from triton_kit.loadtest.run.served_models import fetch_served_models
+from triton_kit.loadtest.run.served_models import ServedModels, fetch_served_models
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.triton.model import ModelInfo
 
@@ -72,18 +73,37 @@ def infer(spec: PerfSpec, *, within_s: float = 60.0) -> Inference:
         ServerError: the model is not ready, or the request failed.
     """
     with fetch_served_models(spec) as served:
-        [one] = served.each
-        asked = served.spec
-        if asked.sequences is not None:  # a sequence that this one request is all of
-            asked = replace(asked, sequences=Sequences(length=1, variation=0))
-        source = encode_requests(asked, one.model, one.protocol)
-        end = call_once(
-            lambda reactor: one.protocol.transport(reactor, True),
-            _first(source),
-            within_s=within_s,
-        )
+        return send_one(served, within_s=within_s)
+
+
+def send_one(
+    served: ServedModels, inputs: Inputs | None = None, *, within_s: float
+) -> Inference:
+    """Send one request to a model that was fetched already.
+
+    Args:
+        served: a single model.
+        inputs: its inputs, with the batch axis; None: those that the spec asks for.
+        within_s: time for the response, in seconds.
+
+    Raises:
+        TransportError: the server does not respond in time, or not in this protocol.
+        SpecError: the data does not fit the model.
+        ServerError: the request failed.
+    """
+    [one] = served.each
+    asked = served.spec
+    if asked.sequences is not None:  # a sequence that this one request is all of
+        asked = replace(asked, sequences=Sequences(length=1, variation=0))
+    steps = None if inputs is None else [InputStep(inputs=inputs)]
+    source = encode_requests(asked, one.model, one.protocol, steps)
+    end = call_once(
+        lambda reactor: one.protocol.transport(reactor, True),
+        _first(source),
+        within_s=within_s,
+    )
     if not end.is_done:
-        raise TransportError(f"{spec.url} did not respond within {within_s:g} s")
+        raise TransportError(f"{asked.url} did not respond within {within_s:g} s")
     if end.failure is not None:
         raise ServerError(
             f"model {one.model.name!r}: {end.failure.kind}: {end.failure.detail}"
@@ -91,7 +111,7 @@ def infer(spec: PerfSpec, *, within_s: float = 60.0) -> Inference:
     try:
         arrays = one.protocol.decode(end.response)
     except ValueError as error:
-        raise TransportError(f"{spec.url}: {error}") from error
+        raise TransportError(f"{asked.url}: {error}") from error
     return Inference(
         model=one.model.name,
         version=one.model.version,
@@ -112,13 +132,13 @@ def _outputs(arrays: Mapping[str, Array], model: ModelInfo) -> dict[str, Output]
     return {
         name: Output(
             datatype=names.get(name, ""),
-            values=_float32(array) if names.get(name) == "BF16" else array,
+            values=widened(array) if names.get(name) == "BF16" else array,
         )
         for name, array in arrays.items()
     }
 
 
-def _float32(words: Array) -> Array:
+def widened(words: Array) -> Array:
     """Widen bfloat16, which travels as uint16 words."""
     return (words.astype(np.uint32) << 16).view(np.float32)
 

@@ -8,7 +8,7 @@ import pytest
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.client.check import OutputCheck
 from triton_kit.loadtest.inputs.choice import choose, steps_from_files
-from triton_kit.loadtest.inputs.documents import steps_from_document
+from triton_kit.loadtest.inputs.documents import exact_array, steps_from_document
 from triton_kit.loadtest.inputs.draws import StringData
 from triton_kit.loadtest.inputs.steps import InputStep, batches
 from triton_kit.loadtest.request import Request
@@ -323,3 +323,32 @@ def test_base64_without_lengths_is_refused_with_what_to_do(tmp_path):
         read(written(tmp_path, document))
 
     assert "--input-data s:FILE" in caught.value.hint
+
+
+def test_numbers_are_rounded_and_otherwise_exact():
+    bf16 = exact_array([[0.1, -2]], data_type("BF16"), "here")
+
+    assert bf16.tolist() == [[0x3DCD, 0xC000]]
+    assert exact_array(bf16, data_type("BF16"), "here").tolist() == bf16.tolist()
+    assert exact_array([1.0, True], data_type("INT8"), "here").tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "words"),
+    [
+        ([1, 300], "INT8", "here: 300 is no INT8"),
+        ([2**70], "INT64", "here: not INT64"),
+        ([-1], "UINT64", "here: -1 is no UINT64"),
+        (np.array([300]), "UINT8", "here: 300 is no UINT8"),
+        ([1.5], "INT32", "here: 1.5 is no INT32"),
+        ([float("nan")], "INT32", "here: nan is no INT32"),
+        ([70_000], "FP16", "here: 70000 is no FP16"),
+        ([1e39], "BF16", "no FP32"),
+        (["a"], "FP32", "here: not FP32"),
+    ],
+)
+def test_a_number_that_would_change_is_refused(values, dtype, words):
+    with pytest.raises(SpecError) as caught:
+        exact_array(values, data_type(dtype), "here")
+
+    assert words in caught.value.message
