@@ -1,7 +1,7 @@
 """ONNX models on the embedded server's GPU instances answer as they do on the CPU."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import onnxruntime as ort
@@ -11,6 +11,7 @@ from onnx import TensorProto
 from onnx_models import accumulate, affine, convolve, identity, lookup, mix
 from tritonclient.utils import InferenceServerException
 
+from triton_kit.errors import ServerError
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.triton.control_http import HttpControl
@@ -42,6 +43,7 @@ ACCELERATED = """optimization { execution_accelerators { gpu_execution_accelerat
 """
 SIZES = 'parameters {{ key: "cuda_batch_sizes" value {{ string_value: "{}" }} }}\n'
 SMALL = 'parameters { key: "gpu_mem_limit" value { string_value: "8388608" } }\n'
+GRAPHS = "optimization { cuda { graphs: true } }\n"
 MODELS = {
     "affine": (affine(shape=("batch", "n")), "max_batch_size: 16\n", 1),
     "two": (affine(shape=("batch", "n")), JOIN, 2),
@@ -54,6 +56,9 @@ MODELS = {
     "state": (accumulate(), STATE, 1),
     "tuned": (affine(), TUNED, 1),
     "accelerated": (affine(), ACCELERATED, 1),
+    "replayed": (affine(shape=("batch", 5000)), JOIN + GRAPHS, 2),
+    "replayed-convolve": (convolve(), JOIN + GRAPHS, 1),
+    "replayed-fixed": (affine(shape=(1, 4)), GRAPHS, 1),
     "small": (affine(shape=("batch", "n")), "max_batch_size: 16\n" + SMALL, 1),
 }
 
@@ -132,7 +137,7 @@ def test_two_inputs_are_as_on_the_cpu(client):
         np.testing.assert_allclose(answer["total"], total, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("model", ["convolve", "unsized"])
+@pytest.mark.parametrize("model", ["convolve", "unsized", "replayed-convolve"])
 def test_batches_padded_to_a_fixed_size_give_each_request_its_rows(client, model):
     session = ort.InferenceSession(convolve(), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(8)
@@ -195,8 +200,11 @@ def test_a_request_beyond_the_memory_limit_fails_and_the_model_stays(client):
     assert infer(client, "small", {"x": x})["y"].tolist() == [[3.0] * 10]
 
 
+@pytest.mark.parametrize("model", ["two", "replayed"])
 @pytest.mark.parametrize("requests", [1, 5])
-def test_inputs_and_outputs_stay_on_the_device_in_cuda_shared_memory(client, requests):
+def test_inputs_and_outputs_stay_on_the_device_in_cuda_shared_memory(
+    client, requests, model
+):
     cuda = pytest.importorskip("tritonclient.utils.cuda_shared_memory")
     rng = np.random.default_rng(6)
     shape = (2, 5000)
@@ -217,12 +225,55 @@ def test_inputs_and_outputs_stay_on_the_device_in_cuda_shared_memory(client, req
             tensor.set_shared_memory(names[0], size)
             wanted = client_library.InferRequestedOutput("y")
             wanted.set_shared_memory(names[1], size)
-            client.infer("two", [tensor], outputs=[wanted])
+            client.infer(model, [tensor], outputs=[wanted])
             y = cuda.get_contents_as_numpy(handles[1], np.float32, shape)
             np.testing.assert_allclose(y, 2 * x + 1, rtol=1e-6)
 
     with ThreadPoolExecutor(requests) as pool:
         list(pool.map(send, range(requests)))
+
+
+def test_runs_that_are_replayed_compute_what_each_request_brings(client):
+    rng = np.random.default_rng(9)
+    requests = [
+        rng.normal(size=(rows, 5000)).astype(np.float32)
+        for rows in [*range(1, 17), *range(16, 0, -1)]
+    ]
+
+    with ThreadPoolExecutor(8) as pool:
+        outputs = pool.map(lambda x: infer(client, "replayed", {"x": x})["y"], requests)
+        for x, y in zip(requests, outputs, strict=True):
+            np.testing.assert_allclose(y, 2 * x + 1, rtol=1e-6)
+
+
+def test_a_model_without_batches_is_replayed(client):
+    for number in range(5):
+        x = np.full((1, 4), number, np.float32)
+        y = infer(client, "replayed-fixed", {"x": x})["y"]
+        assert y.tolist() == [[2.0 * number + 1] * 4]
+
+
+@pytest.mark.parametrize("model", ["affine", "convolve", "replayed"])
+def test_an_empty_batch_does_not_end_the_server(client, model):
+    shape = (0, 3, 8, 8) if model == "convolve" else (0, 5000)
+    with suppress(InferenceServerException):
+        infer(client, model, {"x": np.zeros(shape, np.float32)})
+
+    assert client.is_model_ready(model)
+
+
+def test_replays_of_a_graph_with_free_axes_are_refused(tmp_path):
+    folder = tmp_path / "free" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(affine(shape=("batch", "n")))
+    text = 'backend: "onnxruntime"\nmax_batch_size: 4\n' + GRAPHS
+    group = ON_GPU.replace("COUNT", "1")
+    (tmp_path / "free" / "config.pbtxt").write_text(text + group)
+    spec = ServeSpec(repository=tmp_path, onnxruntime_backend="native")
+
+    refusal = r"cuda\.graphs .* 'y' has shape \[-1, ?-1\]"
+    with pytest.raises(ServerError, match=refusal), running(spec):
+        pass
 
 
 def test_failures_on_the_gpu_fail_alone(client):

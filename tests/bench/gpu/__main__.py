@@ -31,6 +31,7 @@ input {{ name: "x" data_type: TYPE_{dtype} dims: [ 3, {size}, {size} ] }}
 output {{ name: "y" data_type: TYPE_{dtype} dims: [ 1000 ] }}
 dynamic_batching {{ preferred_batch_size: [ 16, 32, 64 ] {delay} }}
 instance_group {{ count: {instances} kind: KIND_{kind} }}
+{graphs}
 {parameters}
 {warmup}
 """
@@ -65,6 +66,7 @@ def arguments():
     parser.add_argument("--instances", type=int, default=1)
     parser.add_argument("--delay-us", type=int, default=0)
     parser.add_argument("--parameter", action="append", metavar="KEY=VALUE", default=[])
+    parser.add_argument("--cuda-graphs", action="store_true")
     parser.add_argument("--processes", default="1", help="of perf")
     parser.add_argument("--kind", choices=["GPU", "CPU"], default="GPU")
     parser.add_argument("--size", type=int, default=SIZE, help="pixels; of the images")
@@ -119,6 +121,7 @@ def write(repository, model, dtype, options):
         else "",
         instances=options.instances,
         kind=options.kind,
+        graphs="optimization { cuda { graphs: true } }" if options.cuda_graphs else "",
         parameters="\n".join(
             PARAMETER.format(*pair.split("=", 1)) for pair in options.parameter
         ),

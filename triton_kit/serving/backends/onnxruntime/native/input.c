@@ -90,7 +90,7 @@ static Error *join_bytes(InstanceState *instance, size_t index, Part **parts, si
     return out_of_memory(UINT64_MAX);
   Buffer *host = &instance->joined[index], *device = &instance->on_device[index];
   CHECK(reserve(host, has_gpu ? MEMORY_PINNED : MEMORY_CPU, padded));
-  const bool on_device = has_gpu && may_be_on_device && padded > LEAST_ON_DEVICE_BYTES;
+  const bool on_device = has_gpu && may_be_on_device && (instance->results || padded > LEAST_ON_DEVICE_BYTES);
   if (on_device) CHECK(reserve(device, MEMORY_GPU, padded));
   char *to = on_device ? device->data : host->data;
   *memory = on_device ? MEMORY_GPU : host->memory;
@@ -153,7 +153,8 @@ Error *join_input(InstanceState *instance, size_t index, Part **parts, size_t co
   if (is_padded) shape[0] = instance->size->rows;
   Memory memory = MEMORY_CPU;
   const Piece *only = &parts[0]->pieces[index];
-  void *data = count == 1 && !is_padded ? (void *)usable_buffer(instance, only, &memory) : NULL;
+  const bool may_stay = count == 1 && !is_padded && !instance->results;
+  void *data = may_stay ? (void *)usable_buffer(instance, only, &memory) : NULL;
   uint64_t bytes = only->bytes;
   if (!data) CHECK(join_bytes(instance, index, parts, count, true, &data, &bytes, &memory));
   const MemoryInfo *info = memory == MEMORY_GPU ? instance->gpu_memory : ort_cpu;

@@ -88,15 +88,23 @@ static Error *fill_instance(InstanceState *instance) {
   instance->model = model;
   CHECK(TRITONBACKEND_ModelInstanceKind(instance->triton, &kind));
   CHECK(TRITONBACKEND_ModelInstanceDeviceId(instance->triton, &device));
-  if (kind == KIND_GPU) CHECK(open_on_device(instance, device, &on_device));
+  if (kind == KIND_GPU) {
+    lock_devices(false);
+    Error *error = open_on_device(instance, device, &on_device);
+    unlock_devices();
+    CHECK(error);
+  }
   if (!on_device) CHECK(share_graph(instance->model, &instance->graph));
   CHECK(allocate(instance));
+  if (on_device && wants_replays(instance->model->config)) CHECK(open_replays(instance));
   return TRITONBACKEND_ModelInstanceSetState(instance->triton, instance);
 }
 
 static void free_instance(InstanceState *instance) {
   Graph *graph = instance->graph;
-  if (graph && graph->device >= 0) DROP(enter_device(graph->device));
+  const bool has_gpu = graph && graph->device >= 0;
+  if (has_gpu) lock_devices(false);
+  if (has_gpu) DROP(enter_device(graph->device));
   for (size_t index = 0; graph && instance->joined && index < graph->source_count; index++)
     release_buffer(&instance->joined[index]);
   for (size_t index = 0; graph && instance->on_device && index < graph->source_count; index++)
@@ -109,6 +117,7 @@ static void free_instance(InstanceState *instance) {
   free(instance->output_names);
   free(instance->output_values);
   free(instance->output_places);
+  close_replays(instance);
   close_sizes(instance);
   if (instance->binding) ort.release_binding(instance->binding);
   if (instance->gpu_memory) ort.release_memory_info(instance->gpu_memory);
@@ -119,6 +128,7 @@ static void free_instance(InstanceState *instance) {
     close_graph(graph);
     close_stream(device, stream);
   }
+  if (has_gpu) unlock_devices();
   free(instance);
 }
 

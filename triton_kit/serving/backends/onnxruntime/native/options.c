@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "graph.h"
+#include "run.h"
 
 static const char *parameter(const Json *config, const char *name, const char *otherwise) {
   return json_text(json_get(json_get(json_get(config, "parameters"), name), "string_value"), otherwise);
@@ -178,6 +178,7 @@ Error *use_cuda(const Json *config, const char *model, Options *options, int32_t
   if (!number.content) return out_of_memory(16);
   set_pair(&pairs, "device_id", number.content);
   if (stream) set_pair(&pairs, "has_user_compute_stream", "1");
+  if (stream && wants_replays(config)) set_pair(&pairs, "enable_cuda_graph", "1");
   Error *error = ort_failed(ort.create_cuda_options(&cuda), "onnxruntime");
   if (!error) {
     error = fill_cuda(cuda, &pairs, stream);

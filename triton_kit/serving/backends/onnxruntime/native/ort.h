@@ -78,6 +78,7 @@ typedef struct OrtCUDAProviderOptionsV2 CudaOptions;
   F(134, Status *, create_binding, (Session *, Binding **))                                       \
   F(135, void, release_binding, (Binding *))                                                      \
   F(136, Status *, bind_input, (Binding *, const char *name, const Value *))                      \
+  F(137, Status *, bind_output, (Binding *, const char *name, const Value *))                     \
   F(138, Status *, bind_output_to, (Binding *, const char *name, const MemoryInfo *))             \
   F(140, Status *, bound_outputs, (const Binding *, Allocator *, Value ***, size_t *count))       \
   F(141, void, clear_inputs, (Binding *))                                                         \

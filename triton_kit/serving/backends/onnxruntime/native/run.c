@@ -57,6 +57,11 @@ static Binding *binding_of(const InstanceState *instance) {
   return instance->size ? instance->size->binding : instance->binding;
 }
 
+static void clear_binding(const InstanceState *instance) {
+  ort.clear_inputs(binding_of(instance));
+  ort.clear_outputs(binding_of(instance));
+}
+
 static Error *take_bound_outputs(InstanceState *instance, const Binding *binding, size_t outputs) {
   Value **values = NULL;
   size_t count = 0;
@@ -76,11 +81,13 @@ static Error *run_on_device(InstanceState *instance, Part **parts, size_t part_c
                             bool *on_device) {
   Session *const session = instance->size ? instance->size->session : instance->graph->session;
   Binding *const binding = binding_of(instance);
+  for (size_t index = 0; index < outputs; index++)
+    on_device[index] = belongs_on_device(instance, instance->output_places[index], parts, part_count);
+  if (instance->results) return run_replay(instance, outputs, on_device);
   for (size_t index = 0; index < inputs; index++)
     ORT_CHECK(ort.bind_input(binding, instance->input_names[index], instance->input_values[index]));
   for (size_t index = 0; index < outputs; index++) {
     const size_t result = instance->output_places[index];
-    on_device[index] = belongs_on_device(instance, result, parts, part_count);
     /* Strings are objects, which only memory of the CPU's own allocator can hold. */
     const bool is_string = instance->graph->results[result].tensor.type == ORT_STRING;
     const MemoryInfo *memory = is_string ? ort_cpu : on_device[index] ? instance->gpu_memory : instance->pinned_memory;
@@ -96,8 +103,7 @@ static Error *run_graph(InstanceState *instance, Part **parts, size_t part_count
   set_crash_name(instance->model->name);
   if (instance->binding) {
     error = run_on_device(instance, parts, part_count, inputs, outputs, on_device);
-    ort.clear_inputs(binding_of(instance));
-    ort.clear_outputs(binding_of(instance));
+    if (!instance->results) clear_binding(instance);
   } else {
     error = ort_failed(ort.run(instance->graph->session, NULL, instance->input_names,
                                (const Value *const *)instance->input_values, inputs, instance->output_names, outputs,
@@ -125,6 +131,8 @@ static Error *run_once(InstanceState *instance, Part **parts, size_t count, uint
   instance->rows = 0;
   for (size_t index = 0; index < count; index++) instance->rows += parts[index]->rows;
   instance->size = size_for(instance, instance->rows);
+  const bool has_gpu = instance->graph->device >= 0;
+  if (has_gpu) lock_devices(instance->results && instance->size && !instance->size->is_recorded);
   Error *error = join_inputs(instance, parts, count, &inputs);
   *compute_ns = now_ns();
   if (!error) error = run_graph(instance, parts, count, inputs, outputs, on_device);
@@ -135,6 +143,7 @@ static Error *run_once(InstanceState *instance, Part **parts, size_t count, uint
   Error *late = wait_for_copies(instance->graph->stream);
   if (late && error) TRITONSERVER_ErrorDelete(late);
   if (late && !error) error = late;
+  if (has_gpu) unlock_devices();
   for (size_t index = 0; index < inputs; index++) ort.release_value(instance->input_values[index]);
   for (size_t index = 0; index < outputs; index++)
     if (instance->output_values[index]) ort.release_value(instance->output_values[index]);

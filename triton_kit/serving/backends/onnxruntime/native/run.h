@@ -30,6 +30,7 @@ typedef struct {
   int64_t rows;
   Session *session;
   Binding *binding;
+  bool is_recorded; /* its next run is a replay */
 } Sized;
 
 typedef struct {
@@ -48,8 +49,10 @@ typedef struct {
   MemoryInfo *gpu_memory, *pinned_memory;
   Sized *sizes; /* smallest first */
   size_t size_count;
+  /* Only where runs are replayed: memory of outputs by result, on the GPU and fetched from there. */
+  Buffer *results, *fetched;
   /* Of the run under way. */
-  const Sized *size; /* NULL: the batch is run as it is */
+  Sized *size; /* NULL: the batch is run as it is */
   int64_t rows;
 } InstanceState;
 
@@ -57,7 +60,18 @@ typedef struct {
 Error *open_sizes(InstanceState *instance, const Options *options);
 void close_sizes(InstanceState *instance);
 /* Return the smallest size that takes so many rows; NULL: none. */
-const Sized *size_for(const InstanceState *instance, int64_t rows);
+Sized *size_for(const InstanceState *instance, int64_t rows);
+
+/* Whether a config asks for CUDA graphs: runs that are recorded once, then replayed. */
+bool wants_replays(const Json *config);
+/* Give every size inputs and outputs that never move; the instance has its memory by then. */
+Error *open_replays(InstanceState *instance);
+void close_replays(InstanceState *instance);
+/* Run the size of the run under way; its inputs are in their places. */
+Error *run_replay(InstanceState *instance, size_t outputs, const bool *on_device);
+/* Hold others off a GPU while a run is recorded there; all else shares it. */
+void lock_devices(bool records);
+void unlock_devices(void);
 
 /* Read what a request brings and wants; `part` has its request. */
 Error *read_part(const InstanceState *instance, Part *part);

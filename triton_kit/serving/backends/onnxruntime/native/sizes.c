@@ -100,9 +100,11 @@ static bool can_be_padded(const Graph *graph) {
 static Error *choose_sizes(const InstanceState *instance, int64_t *sizes, size_t *count) {
   const ModelState *model = instance->model;
   const char *given = given_sizes(model->config);
+  const bool replays = wants_replays(model->config);
+  if (replays && model->max_batch_size < 2) add_size(sizes, count, 1, 1);
   if (model->max_batch_size < 2 || !strcmp(given, "off") || !can_be_padded(instance->graph)) return NULL;
   if (strcmp(given, "auto")) return parse_sizes(given, model->max_batch_size, sizes, count);
-  if (model_bytes(model->artifact) <= LARGEST_MODEL_BYTES && has_convolutions(model->artifact))
+  if (replays || (model_bytes(model->artifact) <= LARGEST_MODEL_BYTES && has_convolutions(model->artifact)))
     default_sizes(model->config, model->max_batch_size, sizes, count);
   return NULL;
 }
@@ -138,8 +140,8 @@ void close_sizes(InstanceState *instance) {
   instance->size_count = 0;
 }
 
-const Sized *size_for(const InstanceState *instance, int64_t rows) {
-  for (size_t index = 0; index < instance->size_count; index++)
+Sized *size_for(const InstanceState *instance, int64_t rows) {
+  for (size_t index = 0; index < instance->size_count && rows > 0; index++)
     if (instance->sizes[index].rows >= rows) return &instance->sizes[index];
   return NULL;
 }
