@@ -58,13 +58,12 @@ def parse_address(url: str, *, default_port: int, tls: Tls | None = None) -> Add
         ) from None
     if parts.scheme not in _SCHEMES:
         raise SpecError(f"{shown(url)!r}: cannot speak {parts.scheme!r}", hint=hint)
-    if (
-        not host
-        or " " in url
-        or parts.query
-        or parts.fragment
-        or parts.username is not None
-    ):
+    if parts.username is not None:
+        raise SpecError(
+            f"{shown(url)!r}: credentials are not taken from a URL",
+            hint="leave them out; perf sends them as -H 'Authorization: Basic ...'",
+        )
+    if not host or " " in url or parts.query or parts.fragment:
         raise SpecError(f"{shown(url)!r} is not a server address", hint=hint)
     return Address(
         host=host,

@@ -218,11 +218,13 @@ def test_an_environment_variable_names_the_load(project, monkeypatch):
         ("concurrency: 1", "-b 0", "batch size 0: need 1 or more"),
         ("url: gpu", "--request-rate-range 5:1", "request rate range '5:1' is empty"),
         ("rate: 5", "--request-rate-range 5:1", "request rate range '5:1' is empty"),
+        ("stages: 5/s:1s", "-p 500", "-p 500, but --stages says how long"),
         ("seed: 3", "--precise", "--precise has no effect"),
     ],
 )
 def test_an_error_of_the_command_line_names_no_line(project, load, words, refused):
-    load = f"options: {{{load}}}" if "seed" in load else load
+    if load.startswith(("seed", "stages")):
+        load = f"options: {{{load}}}"
     text = PROJECT + f"  other: {{model: digits, {load}}}\n"
 
     with pytest.raises(SpecError) as caught:

@@ -119,6 +119,13 @@ def test_no_message_has_the_password_of_a_url(url):
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_url_with_credentials_names_the_header_for_them():
+    with pytest.raises(SpecError, match="credentials are not taken") as caught:
+        parse_address("http://user:secret@h:1", default_port=8000)
+
+    assert "-H 'Authorization:" in caught.value.hint
+
+
 def test_a_shown_url_has_no_secrets():
     assert shown("http://u:p@h:1/m?token=x") == "http://***@h:1/m?***"
     assert shown("h:1/m") == "h:1/m"

@@ -34,7 +34,7 @@ def _place(ctx: click.Context, load: NamedLoad, message: str) -> str | None:
     """Return the line of the value that a message is about.
 
     The longest text in it, of a value or an option, decides. None: it is about the
-    command line, or may be.
+    command line, or may be; it is where the message has an option of that.
     """
     found: dict[str | None, int] = {}
     for param in ctx.command.params:
@@ -43,6 +43,8 @@ def _place(ctx: click.Context, load: NamedLoad, message: str) -> str | None:
         if name not in ctx.params or source is ParameterSource.DEFAULT:
             continue
         place = None if source in GIVEN else load.place(name)
+        if place is None and _longest(message, param.opts):
+            return None
         length = _longest(message, [*param.opts, *_texts(ctx.params[name])])
         found[place] = max(found.get(place, 0), length)
     longest = max(found.values(), default=0)

@@ -23,7 +23,12 @@ from triton_kit.triton.model import ModelInfo
 
 RANDOM, ZERO, VALUE = "random", "zero", "value"
 _JSON = ".json"
-_DATA_SUFFIXES = (".npy", ".npz", _JSON, ".bin")
+# A word with such an ending is a file, and not a text.
+_FILE_SUFFIXES = {
+    *(".npy", ".npz", _JSON, ".bin", ".raw", ".txt"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".wav", ".mp3", ".flac", ".ogg", ".mp4"),
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,13 +123,19 @@ def _choose_one(
         choice.draws[name] = draws.value(tensor, rest, where)
     elif _exists(source):
         choice.files[name] = Path(source)
-    elif Path(source).suffix in _DATA_SUFFIXES or not source:
+    elif not source or _looks_like_a_file(source):
         raise SpecError(
             f"{where}: no such file",
             hint=f"random, zero, a file or a value; a text as {name}:value:TEXT",
         )
     else:
         choice.draws[name] = draws.value(tensor, source, where)
+
+
+def _looks_like_a_file(text: str) -> bool:
+    return (
+        not any(map(str.isspace, text)) and Path(text).suffix.lower() in _FILE_SUFFIXES
+    )
 
 
 def _exists(text: str) -> bool:

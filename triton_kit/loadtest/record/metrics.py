@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 from triton_kit.errors import SpecError, TransportError
@@ -106,8 +107,10 @@ class MetricsWatch:
                 hint=_HINT,
             ) from error
         if not scrape.values:
+            has_path = urlsplit(self._url).path.strip("/")
             raise TransportError(
-                f"no metrics at {shown(self._url)}: the response has none"
+                f"no metrics at {shown(self._url)}: the response has none",
+                hint=_HINT if has_path else "Triton's have the path /metrics",
             )
         return scrape
 

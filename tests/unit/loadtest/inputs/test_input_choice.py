@@ -189,6 +189,7 @@ def test_a_long_text_is_a_value_and_no_file():
         (["ids:random:0:5000000000"], "does not fit INT32", None),
         (["text:random:0:5"], "BYTES has no range", "text:value:TEXT"),
         (["ids:tokens.npy"], "no such file", None),
+        (["text:images/cat.JPG"], "no such file", "text:value:TEXT"),
         (["ids:"], "no such file", None),
         (["ids:/tmp"], "not the values of one input", "--input-data /tmp"),
     ],

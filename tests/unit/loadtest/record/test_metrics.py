@@ -123,9 +123,10 @@ def test_a_failed_scrape_is_left_out_and_the_run_goes_on(bad, place):
 def test_a_page_without_metrics_is_refused():
     with (
         answering("<html>") as (host, port),
-        pytest.raises(TransportError, match="the response has none"),
+        pytest.raises(TransportError, match="the response has none") as caught,
     ):
         MetricsWatch(f"http://{host}:{port}").scrape()
+    assert "/metrics" in caught.value.hint
 
 
 def test_a_closed_port_is_an_error_with_a_hint():
