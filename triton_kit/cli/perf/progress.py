@@ -120,14 +120,20 @@ def _title(progress: Progress) -> str:
 
 
 def _figures(progress: Progress) -> str:
-    """Return rate, errors and latency so far."""
+    """Return the rate, and errors and latency so far.
+
+    The latter are not known while several processes are in their first window.
+    """
     from triton_kit.loadtest.results.units import duration, rate
 
-    status, latency = progress.status, progress.status.latency()
-    per_s = latency.count / status.elapsed_s if status.elapsed_s else 0.0
+    status = progress.status
+    latency, errors = status.latency(), status.errors()
+    per_s = (status.ended - errors) / status.elapsed_s if status.elapsed_s else 0.0
+    text = f" {rate(per_s)}/s, {status.in_flight} in flight"
+    if status.ended and not (latency.count or errors):
+        return text
     return (
-        f" {rate(per_s)}/s, {status.in_flight} in flight, {status.errors()} errors, "
-        f"p50 {duration(latency.quantile_ns(0.5))}, "
+        f"{text}, {errors} errors, p50 {duration(latency.quantile_ns(0.5))}, "
         f"p99 {duration(latency.quantile_ns(0.99))}"
     )
 

@@ -108,7 +108,8 @@ class CpuUse:
     @property
     def machine_share(self) -> float:
         """How much of the whole machine was busy, 0 to 1."""
-        return self._cores(self.machine_s) / self.cores
+        # Its clock ticks are those of the whole machine, counted a little later.
+        return min(self._cores(self.machine_s) / self.cores, 1.0)
 
     def _cores(self, spent_s: float) -> float:
         return spent_s / self.length_s if self.length_s else 0.0

@@ -72,7 +72,9 @@ def _variant(run: Run) -> dict[str, str]:
 
 
 def _level(run: Run) -> float:
-    level: float = run.load["concurrency" if "concurrency" in run.load else "rate"]
+    """Return the concurrency or the rate; a load of stages has a mean rate only."""
+    load = run.load
+    level: float = load.get("concurrency", load.get("rate", run.send_rate or 0.0))
     return level
 
 

@@ -157,7 +157,8 @@ def _client_is_busy(cpu: CpuUse) -> str | None:
 
 
 def _machine_is_busy(cpu: CpuUse) -> str | None:
-    if cpu.server_s is None or cpu.machine_share <= _BUSY_SHARE:
+    """Say that the CPU is used up, unless other processes took a good part of it."""
+    if cpu.server_s is None or cpu.machine_share <= _BUSY_SHARE or _lost(cpu):
         return None
     return f"{cpu.machine_share:.0%} of this machine's CPU is in use"
 

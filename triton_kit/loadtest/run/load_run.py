@@ -15,11 +15,11 @@ from triton_kit.loadtest.net.clock import NS_PER_S, now_ns, ns
 from triton_kit.loadtest.net.reactor import NEVER, Reactor, Timer
 from triton_kit.loadtest.record.backlog import BacklogHistory
 from triton_kit.loadtest.record.cpu import CpuSample, CpuWatch
-from triton_kit.loadtest.record.histogram import Histogram
 from triton_kit.loadtest.record.metrics import GPU_UTILIZATION, MetricsWatch
+from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.stability import Window, is_warm
 from triton_kit.loadtest.record.stats import StatsWatch
-from triton_kit.loadtest.request import TIMEOUT, Failure
+from triton_kit.loadtest.request import CANCELLED, TIMEOUT, Failure
 from triton_kit.loadtest.results.run import Run
 from triton_kit.loadtest.run.progress import LoadStatus
 from triton_kit.loadtest.run.summary import Measurement, summarize
@@ -73,6 +73,7 @@ class LoadRun:
         )
         self._stage_at = stage_finder(load.stages)
         self._before: CpuSample | None = None
+        self._warm_up_windows: list[Recording] = []
 
     def run(self) -> Run:
         """Warm up, measure, drain; Ctrl-C ends any of these phases."""
@@ -87,7 +88,7 @@ class LoadRun:
                     self._measured.server = self._stats.since(counters)
         except KeyboardInterrupt:
             self.was_interrupted = True
-            self._loop.abandon(Failure("interrupted"))
+            self._loop.abandon(Failure(CANCELLED))
         finally:
             tail = self._loop.take_snapshot()
         measured = self._measured
@@ -138,7 +139,7 @@ class LoadRun:
         A server that runs a shape for the first time may take a hundred times as long.
         """
         window_ns = ns(self._spec.warm_up_s / 2)
-        latencies: list[Histogram] = []
+        windows = self._warm_up_windows
         while not (self._measured.ended_early or self._loop.is_done):
             self._end_ns += window_ns
             self._run_until(self._end_ns)
@@ -146,9 +147,10 @@ class LoadRun:
             is_longest = elapsed_ns >= ns(_LONGEST_WARM_UP * self._spec.warm_up_s)
             if is_longest or self._measured.ended_early:
                 return
-            latencies.append(self._loop.take_snapshot().whole.latency)
+            windows.append(self._loop.take_snapshot().whole)
+            last_two = [window.latency for window in windows[-2:]]
             is_open = self._load.concurrency is None
-            if len(latencies) > 1 and is_warm(*latencies[-2:], may_grow=is_open):
+            if len(last_two) > 1 and is_warm(*last_two, may_grow=is_open):
                 return
 
     def _measure(self) -> None:
@@ -359,15 +361,15 @@ class LoadRun:
     def _status(self, start_ns: int) -> LoadStatus:
         elapsed_ns = now_ns() - start_ns
         is_warm_up = not self._start_ns
+        whole = [window.recording for window in self._measured.windows]
+        before = self._warm_up_windows if is_warm_up else whole
         return LoadStatus(
             is_warm_up=is_warm_up,
             done=0.0 if is_warm_up else self._done(elapsed_ns),
             elapsed_s=elapsed_ns / NS_PER_S,
             in_flight=self._loop.in_flight,
-            recordings=lambda: [
-                *(window.recording for window in self._measured.windows),
-                self._loop.peek(),
-            ],
+            ended=sum(window.total for window in before) + self._loop.ended,
+            recordings=lambda: [*before, self._loop.peek()],
             server_cores=self._server_cores,
             gpu=self._gpu,
         )
@@ -386,11 +388,9 @@ class LoadRun:
             return min(self._loop.ended / count, 1.0)
         if levels := self._load.levels:
             return len(self._measured.windows) / len(levels)
-        rule = self._rule
-        longest_ns = ns(rule.window_s * rule.most_windows)
-        if stages := self._load.stages:
-            longest_ns = ns(sum(stage.length_s for stage in stages))
-        return min(elapsed_ns / longest_ns, 1.0)
+        rule, stages_s = self._rule, sum(stage.length_s for stage in self._load.stages)
+        longest_s = stages_s or rule.window_s * rule.most_windows
+        return min(elapsed_ns / ns(longest_s), 1.0)
 
 
 def metrics_watch(spec: PerfSpec) -> MetricsWatch | None:

@@ -20,6 +20,7 @@ class LoadStatus:
         done: from 0 to 1; 0 in the warm-up.
         elapsed_s: since the warm-up or the measurement began.
         in_flight: requests without a response.
+        ended: requests that ended so far, successful or not.
         recordings: returns what was recorded so far; with several processes that of
             the windows that have ended.
         server_cores: returns the cores that the server has used since the measurement
@@ -32,6 +33,7 @@ class LoadStatus:
     done: float
     elapsed_s: float
     in_flight: int
+    ended: int
     recordings: Callable[[], Sequence[Recording]]
     server_cores: Callable[[], float | None] = lambda: None
     gpu: Callable[[], float | None] = lambda: None

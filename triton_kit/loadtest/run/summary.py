@@ -149,7 +149,8 @@ def _used_windows(
 
 
 def _why_unstable(spec: PerfSpec, load: Load, measured: Measurement) -> str | None:
-    if spec.request_count is not None or load.levels or measured.has_ended:
+    has_end = spec.request_count is not None or load.levels or load.stages
+    if has_end or measured.has_ended:
         return None
     return spec.stop.why_unstable(measured.windows)
 

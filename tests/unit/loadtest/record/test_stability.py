@@ -419,6 +419,16 @@ def test_a_verdict_lists_every_finding_worst_first():
     assert [row["kind"] for row in found.as_json()["findings"]] == kinds
 
 
+def test_a_busy_machine_limits_the_server_unless_other_processes_take_it():
+    alone = verdict(cpu=CpuUse(1.0, 2.02, 0.2, 1.8, cores=2))
+    shared = verdict(cpu=CpuUse(1.0, 2.0, 0.2, 0.4, cores=2))
+
+    assert str(alone) == "server-limited: 100% of this machine's CPU is in use"
+    assert [str(finding) for finding in shared.findings] == [
+        "disturbed: other processes used 1.40 cores"
+    ]
+
+
 def slower(latency_ns):
     recorder = Recorder()
     for index in range(100):

@@ -1,13 +1,23 @@
-"""Results as Prometheus text."""
+"""Results as Prometheus text, and as perf_analyzer's files."""
 
+import csv
+import json
 import re
 
 import pytest
 
-from triton_kit.loadtest.loops.load import rate_range
+from triton_kit.loadtest.loops.load import (
+    ClosedLoad,
+    PeriodicLoad,
+    RateLoad,
+    ScheduleLoad,
+    StagedLoad,
+    rate_range,
+)
+from triton_kit.loadtest.loops.stages import parse_stages
 from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recorder
-from triton_kit.loadtest.results.export import as_prometheus
+from triton_kit.loadtest.results.export import as_csv, as_profile, as_prometheus
 from triton_kit.loadtest.results.figures import Figures
 from triton_kit.loadtest.results.result import PerfResult
 from triton_kit.loadtest.results.run import Run
@@ -28,7 +38,7 @@ def run_of(load):
             recording=recorder.take(),
             inferences_per_request=1,
         ),
-        send_rate=None,
+        send_rate=None if load.concurrency else 74.5,
         total=1_234_567,
         windows=(),
         server=(),
@@ -68,3 +78,32 @@ def test_every_load_has_series_of_its_own(samples):
     loads = {re.search('load="([^"]*)"', series)[1] for series in samples}
 
     assert loads == {f"{rate}/s constant" for rate in ("100000", "100000.5", "100001")}
+
+
+@pytest.mark.parametrize(
+    ("load", "level"),
+    [
+        (ClosedLoad(4), "Concurrency 4"),
+        (PeriodicLoad(start=1, end=3), "Concurrency 3"),
+        (RateLoad(rate_hz=50), "Request Rate 50"),
+        (StagedLoad(stages=parse_stages("50/s:1s,99/s:1s")), "Request Rate 74.5"),
+        (ScheduleLoad(times_ns=(0, 10**7), is_repeated=False, name="t"), "Rate 100"),
+    ],
+    ids=str,
+)
+def test_every_load_has_a_level_in_perf_analyzers_files(load, level):
+    model = {"name": "m", "decoupled": False}
+    result = PerfResult(
+        runs=(run_of(load),),
+        spec={"stability": None, "transport": {"endpoint": "infer"}, "url": "h:1"},
+        server={},
+        model=model,
+        models=[model],
+        environment={"triton_kit": "1"},
+    )
+    [row] = csv.DictReader(as_csv(result).splitlines())
+    [experiment] = json.loads(as_profile(result))["experiments"]
+
+    name, value = next(iter(row.items()))
+    assert f"{name} {value}".endswith(level)
+    assert experiment["experiment"]["value"] == float(value)

@@ -7,9 +7,10 @@ from memory_transport import MemoryTransport
 
 from triton_kit.errors import TransportError
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
-from triton_kit.loadtest.loops.load import RateLoad, ScheduleLoad
+from triton_kit.loadtest.loops.load import RateLoad, ScheduleLoad, StagedLoad
 from triton_kit.loadtest.loops.loop_setup import LoopSetup
 from triton_kit.loadtest.loops.sequences import Sequences, SlotRequests
+from triton_kit.loadtest.loops.stages import parse_stages
 from triton_kit.loadtest.loops.tracker import RequestTracker
 from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import Reactor
@@ -69,12 +70,10 @@ def test_ctrl_c_at_the_end_of_the_warm_up_is_the_end_of_the_run():
     assert run.recording.total == 0
 
 
-def load_run_of(spec, reactor, loop, **more):
+def load_run_of(spec, reactor, loop, report=lambda _status: None, **more):
     stats = StatsWatch(NoStatistics(), ["m"])
     watch = CpuWatch([spec.address])
-    return LoadRun(
-        spec, spec.loads[0], reactor, loop, watch, stats, lambda _done: None, **more
-    )
+    return LoadRun(spec, spec.loads[0], reactor, loop, watch, stats, report, **more)
 
 
 def run_against_a_server(
@@ -82,6 +81,7 @@ def run_against_a_server(
     load=None,
     deadline_s=None,
     transport=MemoryTransport,
+    report=lambda _status: None,
     **changes,
 ):
     """Send a load to a server whose responses take this long; return the run."""
@@ -100,7 +100,7 @@ def run_against_a_server(
         )
         loop = spec.loads[0].loop(setup)
         more = {"deadline_ns": now_ns() + ns(deadline_s)} if deadline_s else {}
-        return load_run_of(spec, reactor, loop, **more).run()
+        return load_run_of(spec, reactor, loop, report, **more).run()
 
 
 @pytest.mark.parametrize("load", [ClosedLoad(2), RateLoad(rate_hz=100)], ids=str)
@@ -162,3 +162,40 @@ def test_a_warm_up_lasts_until_the_server_is_warm(transport, is_longer):
 
     assert (run.warm_up_s > 0.5) == is_longer
     assert run.warm_up_s <= 5 * 0.4 + 0.01
+
+
+def ctrl_c(status):
+    if status.elapsed_s > 0.2:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "load", [ClosedLoad(2), StagedLoad(stages=parse_stages("50/s:10s"))], ids=str
+)
+def test_requests_in_flight_at_ctrl_c_have_not_failed(load):
+    run = run_against_a_server(0.05, load, report=ctrl_c)
+
+    assert run.errors == 0
+    assert run.recording.cancelled > 0
+    assert run.recording.succeeded > 0
+    # Other processes of this machine may disturb it.
+    assert {finding.kind for finding in run.verdict.findings} <= {
+        *("disturbed", "server-limited", "client-limited")
+    }
+
+
+def test_the_progress_of_a_warm_up_has_all_of_its_requests():
+    warm_up = []
+
+    def note(status):
+        if status.is_warm_up:
+            warm_up.append((status.ended, status.latency().count))
+
+    run = run_against_a_server(
+        0.01, ClosedLoad(1), report=note, warm_up_s=1, measurement_interval_s=0.1
+    )
+
+    assert run.warm_up_s >= 1
+    assert warm_up == sorted(warm_up)
+    assert all(ended == count for ended, count in warm_up)
+    assert warm_up[-1][0] > warm_up[len(warm_up) // 2][0] > 0

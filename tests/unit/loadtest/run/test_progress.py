@@ -17,9 +17,10 @@ def progress(**changes):
     for index in range(1, 2001):
         recorder.times += (0, 0, 1, 1_000_000 + 2_000 * index)
     recorder.fail(Failure("timeout"))
-    facts = {"is_warm_up": False, "done": 0.4, "elapsed_s": 4.0, "in_flight": 4}
     recording = recorder.take()
-    status = LoadStatus(**facts | changes, recordings=lambda: [recording])
+    facts = {"is_warm_up": False, "done": 0.4, "elapsed_s": 4.0, "in_flight": 4}
+    facts |= {"ended": recording.total, "recordings": lambda: [recording]}
+    status = LoadStatus(**facts | changes)
     return Progress(load=ClosedLoad(4), index=1, loads=3, runs=(), status=status)
 
 
@@ -62,9 +63,18 @@ def test_a_log_has_a_line_with_the_figures():
 
 def test_before_the_first_response_there_is_nothing_to_divide():
     status = LoadStatus(
-        is_warm_up=True, done=0.0, elapsed_s=0.0, in_flight=1, recordings=list
+        is_warm_up=True, done=0.0, elapsed_s=0.0, in_flight=1, ended=0, recordings=list
     )
     before = Progress(load=ClosedLoad(1), index=0, loads=1, runs=(), status=status)
 
     assert status.left_s is None
     assert "0.00/s, 1 in flight" in status_line(before)
+
+
+def test_what_several_processes_have_not_reported_yet_is_not_shown_as_none():
+    first_window = {"ended": 2000, "recordings": list}
+
+    assert status_line(progress(**first_window)) == (
+        "concurrency 4 (2 of 3): 4 s, 500/s, 4 in flight"
+    )
+    assert drawn(80, **first_window)[1].strip() == "500/s, 4 in flight"
