@@ -207,7 +207,7 @@ def test_metadata_and_descriptions_stay(tmp_path, precision, fields):
     assert (made.doc_string, made.graph.doc_string) == ("of pets", "one layer")
 
 
-def forest(labels):
+def forest(labels, outputs=("maps",)):
     """One stump over two classes, with the ZipMap that scikit-learn's export adds."""
     ml = "ai.onnx.ml"
     stump = onnx.helper.make_node(
@@ -228,21 +228,24 @@ def forest(labels):
         class_weights=[0.9, 0.1, 0.2, 0.8],
         classlabels_strings=labels,
     )
-    maps = onnx.helper.make_node(
-        "ZipMap", ["scores"], ["maps"], domain=ml, classlabels_strings=labels
-    )
+    maps = [
+        onnx.helper.make_node(
+            "ZipMap", ["scores"], [name], domain=ml, classlabels_strings=labels
+        )
+        for name in outputs
+    ]
     kind = onnx.helper.make_sequence_type_proto(
         onnx.helper.make_map_type_proto(
             T.STRING, onnx.helper.make_tensor_type_proto(T.FLOAT, [])
         )
     )
     graph = onnx.helper.make_graph(
-        [stump, maps],
+        [stump, *maps],
         "forest",
         [onnx.helper.make_tensor_value_info("x", T.FLOAT, ["n", 2])],
         [
             onnx.helper.make_tensor_value_info("label", T.STRING, ["n"]),
-            onnx.helper.make_value_info("maps", kind),
+            *(onnx.helper.make_value_info(name, kind) for name in outputs),
         ],
     )
     opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid(ml, 3)]
@@ -259,3 +262,14 @@ def test_maps_of_probabilities_become_a_tensor(tmp_path):
     metadata = {m.key: m.value for m in onnx.load(result.artifact).metadata_props}
     assert metadata["class_labels"] == '["cat", "dog"]'
     assert any("was a list of maps" in note for note in result.notes)
+
+
+def test_each_of_several_maps_keeps_its_labels(tmp_path):
+    result = convert(spec_of(forest(["cat", "dog"], ("a", "b")), tmp_path))
+
+    made = onnx.load(result.artifact)
+    onnx.checker.check_model(made)
+    assert {m.key: m.value for m in made.metadata_props} == {
+        "class_labels.a": '["cat", "dog"]',
+        "class_labels.b": '["cat", "dog"]',
+    }

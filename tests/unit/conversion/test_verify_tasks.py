@@ -68,6 +68,63 @@ def test_boxes_and_scores_may_be_two_outputs():
     assert agreement("detection", [both], [both]) == 1
 
 
+def detections(images=2, count=40):
+    """Boxes as corners, one confident class of three for each of half of them."""
+    rng = np.random.default_rng(2)
+    low = rng.uniform(0, 500, (images, count, 2))
+    boxes = np.concatenate([low, low + rng.uniform(20, 60, low.shape)], axis=2)
+    scores = np.where(np.arange(count) % 2, 0.9, 0.1) * np.ones((images, count))
+    return f32(boxes), f32(scores), rng.integers(0, 3, (images, count))
+
+
+def of_classes(scores, kinds):
+    return f32(scores[..., None] * np.eye(3)[kinds])
+
+
+def one_output(boxes, *others):
+    return {"y": f32(np.concatenate([boxes, *others], axis=2))}
+
+
+# The outputs of two images, by form; whether they say the class of an object.
+FORMS = {
+    "scores": (lambda b, s, c: {"b": b, "s": s}, False),
+    "scores of one class": (lambda b, s, c: {"b": b, "s": s[..., None]}, False),
+    "classes": (lambda b, s, c: {"n": c[:, :1], "b": b, "s": s, "c": c}, True),
+    "scores by class": (lambda b, s, c: {"s": of_classes(s, c), "b": b}, True),
+    "scores by class, before boxes": (
+        lambda b, s, c: {"b": b, "s": of_classes(s, c).transpose(0, 2, 1)},
+        True,
+    ),
+    "no batch axis": (lambda b, s, c: {"b": b[0], "c": c[0], "s": s[0]}, True),
+    "one output": (lambda b, s, c: one_output(b, of_classes(s, c)), True),
+    "one output, final": (
+        lambda b, s, c: one_output(b, s[..., None], c[..., None]),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("form", "has_classes"), FORMS.values(), ids=FORMS)
+def test_every_form_of_detections_is_read(form, has_classes):
+    boxes, scores, kinds = detections()
+    original = form(boxes, scores.copy(), kinds.copy())
+    scores[0, 1] = 0  # lost
+    kinds[0, 3] = (kinds[0, 3] + 1) % 3  # another class: found by one side each
+    of = 40 if len(next(iter(original.values()))) == 2 else 20
+
+    found = agreement("detection", [original], [form(boxes, scores, kinds)])
+
+    expected = (of - 2) / (of + 1) if has_classes else (of - 1) / of
+    assert found == pytest.approx(expected)
+
+
+def test_boxes_without_scores_are_no_detections():
+    boxes, _, _ = detections()
+
+    with pytest.raises(VerifyError, match="task detection: no output has its form"):
+        share("detection", boxes, boxes)
+
+
 def test_nothing_found_proves_nothing():
     empty = np.zeros((1, 7, 40), np.float32)
 

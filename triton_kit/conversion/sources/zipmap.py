@@ -9,7 +9,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from triton_kit.conversion.onnx.onnx_file import load_onnx, save_onnx
 
-LABELS = "class_labels"  # the key of the metadata that keeps them, as JSON
+# The key of the metadata that keeps them, as JSON; of several outputs, the key of each
+# ends with its name.
+LABELS = "class_labels"
 
 
 def without_zipmap(path: Path, scratch: Path) -> tuple[Path, tuple[str, ...]] | None:
@@ -24,13 +26,16 @@ def without_zipmap(path: Path, scratch: Path) -> tuple[Path, tuple[str, ...]] | 
     maps = [node for node in model.graph.node if node.op_type == "ZipMap"]
     if not maps:
         return None
-    notes = tuple(_replace(model, node) for node in maps)
+    keys = [LABELS] if len(maps) == 1 else [f"{LABELS}.{m.output[0]}" for m in maps]
+    notes = tuple(
+        _replace(model, node, key) for node, key in zip(maps, keys, strict=True)
+    )
     rewritten = scratch / "without_zipmap.onnx"
     save_onnx(model, rewritten)
     return rewritten, notes
 
 
-def _replace(model: ModelProto, node: NodeProto) -> str:
+def _replace(model: ModelProto, node: NodeProto, key: str) -> str:
     labels = [
         label.decode() if isinstance(label, bytes) else label
         for attribute in node.attribute
@@ -44,8 +49,8 @@ def _replace(model: ModelProto, node: NodeProto) -> str:
             output.CopyFrom(
                 helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
             )
-    model.metadata_props.add(key=LABELS, value=json.dumps(labels))
+    model.metadata_props.add(key=key, value=json.dumps(labels))
     return (
         f"output {name!r} was a list of maps: now a tensor (batch, {len(labels)}), "
-        f"its columns are the {LABELS} of the metadata"
+        f"its columns are the {key} of the metadata"
     )

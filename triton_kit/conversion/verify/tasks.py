@@ -11,11 +11,16 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from triton_kit.conversion.verify.detections import (
+    Detections,
+    Floats,
+    is_final,
+    read_detections,
+)
 from triton_kit.conversion.workers.samples import Array, Outputs
 from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import Task
 
-Floats = NDArray[np.float64]
 MOST_BOXES = 300  # per image, as detectors keep after suppression
 CONFIDENT = 0.25
 SAME_BOX_IOU = 0.5
@@ -52,13 +57,17 @@ def _floats_of(outputs: Outputs, task: str, *ranks: int) -> dict[str, Floats]:
         if array.dtype.kind == "f" and array.ndim in ranks
     }
     if not found:
-        shapes = {name: array.shape for name, array in outputs.items()}
-        raise VerifyError(
-            f"task {task}: no output has its form, they are {shapes}",
-            hint="choose the task that the outputs are of, or compare them yourself "
-            "(--verify-function)",
-        )
+        raise _no_form(task, outputs)
     return found
+
+
+def _no_form(task: str, outputs: Outputs) -> VerifyError:
+    shapes = {name: array.shape for name, array in outputs.items()}
+    return VerifyError(
+        f"task {task}: no output has its form, they are {shapes}",
+        hint="choose the task that the outputs are of, or compare them yourself "
+        "(--verify-function)",
+    )
 
 
 def _classification(left: Outputs, right: Outputs) -> tuple[float, float]:
@@ -131,51 +140,35 @@ def edit_distance(left: Sequence[int], right: Sequence[int]) -> int:
 
 def _detection(left: Outputs, right: Outputs) -> tuple[float, float]:
     """Compare objects: the share that both find, of all that either finds."""
-    boxes, _ = _boxes_and_scores(left)
-    is_corners = bool((boxes[..., 2:] >= boxes[..., :2]).all())
+    final = is_final(left)
+    ours, theirs = (read_detections(found, final=final) for found in (left, right))
+    if ours is None or theirs is None:
+        raise _no_form("detection", left)
+    is_corners = bool((ours.boxes[..., 2:] >= ours.boxes[..., :2]).all())
     matched = found = 0
-    for ours, theirs in zip(
-        _objects(left, is_corners), _objects(right, is_corners), strict=True
+    for one, other in zip(
+        _objects(ours, is_corners), _objects(theirs, is_corners), strict=True
     ):
-        both = _matched(ours, theirs)
+        both = _matched(one, other)
         matched += both
-        found += len(ours) + len(theirs) - both
+        found += len(one) + len(other) - both
     return matched, found
 
 
-def _objects(outputs: Outputs, is_corners: bool) -> list[Floats]:
+def _objects(found: Detections, is_corners: bool) -> list[Floats]:
     """Return, by image, the confident boxes as rows of x1, y1, x2, y2, score, class."""
-    boxes, scores = _boxes_and_scores(outputs)
+    boxes = found.boxes
     if not is_corners:  # centre and size
         middle, half = boxes[..., :2], boxes[..., 2:] / 2
         boxes = np.concatenate([middle - half, middle + half], axis=-1)
-    return [_confident(*pair) for pair in zip(boxes, scores, strict=True)]
+    images = zip(boxes, found.scores, found.kinds, strict=True)
+    return [_confident(*image) for image in images]
 
 
-def _boxes_and_scores(outputs: Outputs) -> tuple[Floats, Floats]:
-    """Return boxes (batch, boxes, 4) and scores (batch, boxes, classes).
-
-    Of one output (batch, 4 + classes, boxes), or with the last two axes exchanged, as
-    YOLO has it; or of two outputs, boxes (batch, boxes, 4) and scores.
-    """
-    arrays = _floats_of(outputs, "detection", 2, 3)
-    boxes = next((a for a in arrays.values() if a.ndim == 3 and a.shape[2] == 4), None)
-    scores = next((a for a in arrays.values() if a is not boxes), None)
-    if boxes is None or scores is None:
-        (joined,) = list(_floats_of(outputs, "detection", 3).values())[:1]
-        if joined.shape[1] < joined.shape[2]:
-            joined = joined.transpose(0, 2, 1)
-        boxes, scores = joined[..., :4], joined[..., 4:]
-    if scores.ndim == 2:
-        scores = scores[..., np.newaxis]
-    return boxes, scores
-
-
-def _confident(boxes: Floats, scores: Floats) -> Floats:
-    best, kind = scores.max(axis=-1), scores.argmax(axis=-1)
-    order = np.argsort(-best, kind="stable")[:MOST_BOXES]
-    order = order[best[order] > CONFIDENT]
-    return np.column_stack([boxes[order], best[order], kind[order]])
+def _confident(boxes: Floats, scores: Floats, kinds: Floats) -> Floats:
+    order = np.argsort(-scores, kind="stable")[:MOST_BOXES]
+    order = order[scores[order] > CONFIDENT]
+    return np.column_stack([boxes[order], scores[order], kinds[order]])
 
 
 def _matched(ours: Floats, theirs: Floats) -> int:
