@@ -50,7 +50,6 @@ def _decorator(item: Setting) -> Decorator:
     if not given.get("is_flag"):
         given["type"] = _click_type(item)
         given["metavar"] = option.metavar
-    is_shown = item.default not in (MISSING, None, False, (), {})
     text = option.help
     if option.bounds != (None, None):
         text = f"{text.removesuffix('.')}, {bounds_text(option)}."
@@ -59,7 +58,7 @@ def _decorator(item: Setting) -> Decorator:
         item.parameter,
         former=option.aliases,
         help=text,
-        show_default=is_shown,
+        show_default=item.has_shown_default,
         **given,
     )
 

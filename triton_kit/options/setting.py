@@ -84,6 +84,11 @@ class Setting:
         """The words it may be; none where it is no choice."""
         return get_args(self.type) if get_origin(self.type) is Literal else ()
 
+    @property
+    def has_shown_default(self) -> bool:
+        """Whether its default says something: 0 does, a switch that is off does not."""
+        return self.default is not False and self.default not in (MISSING, None, (), {})
+
     def value_in(self, spec: object) -> Any:  # noqa: ANN401  of any type
         """Return its value in a spec; None where a part on the way is None."""
         for part in self.name.split("."):
@@ -227,6 +232,6 @@ def _value_text(item: Setting) -> str:
         text = ""
     if option.bounds != (None, None):
         text = f"{text} {bounds_text(option)}".strip()
-    is_shown = item.default not in (MISSING, None, (), {}, False)
-    default = f"default `{str(item.default).lower()}`" if is_shown else ""
+    text_of_default = f"default `{str(item.default).lower()}`"
+    default = text_of_default if item.has_shown_default else ""
     return "; ".join(part for part in (text, default) if part)

@@ -221,3 +221,11 @@ def test_gate_and_calibration_are_valid_or_do_not_exist():
         Gate(min_cosine=2)
     with pytest.raises(SpecError):
         Calibration(data=Path("c.npz"), method="median")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_shown"),
+    [("seed", True), ("timeout_s", True), ("bisect", False), ("opset", False)],
+)
+def test_a_default_is_shown_where_it_says_something(name, is_shown):
+    assert BY_NAME[name].has_shown_default is is_shown
