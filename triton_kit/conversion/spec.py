@@ -159,8 +159,9 @@ class TriedPrecision:
 
     Attributes:
         bytes: of its ONNX file; None where there is none.
-        seconds: median time of one inference at the first profile's opt, interleaved
-            with the others on this machine; None where it cannot run here.
+        seconds: median time of one inference, the mean over the opt shapes of all
+            profiles, interleaved with the others on this machine; None where it cannot
+            run here.
         spread_s: first and third quartile of that.
         snr_db: of its worst output.
         why_not: why it was not chosen; None of the one that was.

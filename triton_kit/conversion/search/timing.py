@@ -5,11 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from triton_kit.conversion.search.attempt import Attempt
 from triton_kit.conversion.search.work import Work
+from triton_kit.conversion.shapes import points_of
 from triton_kit.conversion.spec import TriedPrecision
 from triton_kit.conversion.workers.child import call_worker, conversion_failed
+from triton_kit.conversion.workers.models import FeedFiles
+from triton_kit.options.shapes import Profile
 
 ROUNDS = 15
 BUDGET_S = 10.0  # rounds end after that, at least one is run
@@ -21,19 +25,18 @@ def timed(
 ) -> list[TriedPrecision]:
     """Return the rows of attempts that passed, with their time of one inference.
 
-    The inputs are the first profile's opt.
+    It is the mean over the opt shapes of all profiles.
 
     Raises:
         ConvertError: a candidate that ran before does not run now.
     """
     feeds = work.reference.feeds
-    best = next((i for i, at in enumerate(feeds.labels) if at.endswith(" opt")), 0)
     response = call_worker(
         "workers.timing_worker",
         {
             "models": [str(one.path) for one in passed],
             "levels": [one.accuracy.runtime_level or "all" for one in passed],
-            "feed": str(feeds.paths[best]),
+            "feeds": [str(path) for path in opt_feeds(feeds, work.profiles)],
             "names": feeds.names,
             "rounds": ROUNDS,
             "budget_s": BUDGET_S,
@@ -46,6 +49,13 @@ def timed(
         replace(row, seconds=statistics.median(found), spread_s=_spread(found))
         for row, found in zip(rows, response["seconds"], strict=True)
     ]
+
+
+def opt_feeds(feeds: FeedFiles, profiles: Sequence[Profile]) -> list[Path]:
+    """Return the verification inputs that have the opt shapes of a profile."""
+    opts = [{name: r.opt for name, r in profile.items()} for profile in profiles]
+    labels = [label for label, shapes in points_of(profiles).items() if shapes in opts]
+    return [feeds.paths[feeds.labels.index(label)] for label in labels]
 
 
 def _spread(seconds: Sequence[float]) -> tuple[float, float]:

@@ -1,27 +1,30 @@
-"""The worker of `timing.time_models`: runs several models in turns and times them."""
+"""The worker of `search.timing`: runs several models in turns and times them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from onnxruntime import InferenceSession
+
 from triton_kit.conversion.workers.onnx_worker import open_session
-from triton_kit.conversion.workers.samples import read_feed
+from triton_kit.conversion.workers.samples import Feed, read_feed
 from triton_kit.conversion.workers.worker import Request
 
 
 def work(request: Request) -> dict[str, list[list[float]]]:
-    """Return the seconds of every run, by model.
+    """Return the seconds of an inference in every round, by model: the mean of feeds.
 
     The order changes every round: what runs next to what is not always the same.
     """
-    feed = read_feed(Path(request["feed"]), request["names"])
+    feeds = [read_feed(Path(path), request["names"]) for path in request["feeds"]]
     sessions = [
         open_session(path, level, on_gpu=request["on_gpu"])
         for path, level in zip(request["models"], request["levels"], strict=True)
     ]
     for session in sessions:
-        session.run(None, feed)
+        _run(session, feeds)
     seconds: list[list[float]] = [[] for _ in sessions]
     started_s = time.perf_counter()
     for number in range(request["rounds"]):
@@ -30,6 +33,11 @@ def work(request: Request) -> dict[str, list[list[float]]]:
         for place in range(len(sessions)):
             index = (place + number) % len(sessions)
             began_s = time.perf_counter()
-            sessions[index].run(None, feed)
-            seconds[index].append(time.perf_counter() - began_s)
+            _run(sessions[index], feeds)
+            seconds[index].append((time.perf_counter() - began_s) / len(feeds))
     return {"seconds": seconds}
+
+
+def _run(session: InferenceSession, feeds: Sequence[Feed]) -> None:
+    for feed in feeds:
+        session.run(None, feed)
