@@ -35,6 +35,7 @@ from triton_kit.conversion.tensorrt.prebuilt import (
     is_prebuilt,
 )
 from triton_kit.conversion.tensorrt.refusals import refuse_unsupported
+from triton_kit.conversion.verify.agreements import refuse_unknown_function
 from triton_kit.scratch import scratch_folder
 
 _log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ def _convert_source(
         result, files = found
         publish_files(files, spec.output.parent, copies=True)
         return replace(result, seconds=time.monotonic() - started_s)
+    refuse_unknown_function(spec.gate, root=spec.root, timeout_s=spec.timeout_s)
     _log.info("reading %s", spec.source)
     source = read_source(spec, scratch)
     _log.info("preparing the graph")

@@ -10,6 +10,7 @@ from triton_kit.conversion.onnx.source_model import SourceModel
 from triton_kit.conversion.precision.emulate import lowest_precision
 from triton_kit.conversion.shapes import check_profiles, full_profiles
 from triton_kit.conversion.spec import ConvertSpec
+from triton_kit.conversion.verify.agreements import refuse_unusable
 from triton_kit.conversion.verify.branches import one_sided_branches
 from triton_kit.conversion.verify.check import Reference
 from triton_kit.conversion.verify.data import choose_samples
@@ -65,6 +66,13 @@ def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
     with start_original(spec, source, feeds, scratch) as finish:
         prepared = prepare(spec, source, scratch)
         outputs = finish(prepared)
+    refuse_unusable(
+        spec.gate,
+        outputs,
+        root=spec.root,
+        scratch=scratch,
+        timeout_s=spec.timeout_s,
+    )
     return Work(
         spec=spec,
         source=source,

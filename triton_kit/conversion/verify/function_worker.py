@@ -8,11 +8,15 @@ from typing import Any
 from triton_kit.conversion.onnx.passes import load_callable
 from triton_kit.conversion.workers.samples import read_feed
 from triton_kit.conversion.workers.worker import Json, Request
+from triton_kit.errors import SpecError
 
 
 def work(request: Request) -> dict[str, Json]:
-    """Return the least agreement over all feeds."""
-    compare = load_callable(request["function"], "verify function", request["root"])
+    """Return the least agreement over all feeds; `refused` says why there is none."""
+    try:
+        compare = load_callable(request["function"], "verify function", request["root"])
+    except SpecError as error:
+        return {"refused": error.message}
     shares = []
     for index in range(request["count"]):
         left, right = (
@@ -21,4 +25,4 @@ def work(request: Request) -> dict[str, Json]:
         )
         share: Any = compare(left, right)  # what a user's function returns
         shares.append(float(share))
-    return {"agreement": min(shares)}
+    return {"agreement": min(shares, default=1.0), "refused": None}
