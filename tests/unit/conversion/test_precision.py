@@ -239,6 +239,18 @@ def test_a_failed_gate_names_the_nodes_that_lose_most(order):
     assert "--keep-fp32" in caught.value.hint
 
 
+def test_a_failed_agreement_names_nodes_and_keeps_its_own_hint(order, tmp_path):
+    (tmp_path / "strict.py").write_text(
+        "def same(a, b): return float((a['scores'] == b['scores']).all())"
+    )
+    gate = Gate(function="strict:same")
+
+    with pytest.raises(VerifyError, match="most is lost in") as caught:
+        convert(order("cnn", precision="int8", gate=gate, root=tmp_path))
+
+    assert "--min-agreement; or --keep-fp32 " in caught.value.hint
+
+
 def test_bisect_keeps_the_fewest_nodes_that_make_it_pass(order):
     spec = order("cnn", precision="int8", symmetric=True, gate=Gate(min_snr_db=43))
     with pytest.raises(VerifyError):
@@ -271,8 +283,12 @@ def test_no_single_node_can_leave_what_bisect_keeps(order):
 def test_bisect_never_keeps_all_nodes(order):
     gate = Gate(min_snr_db=140)
 
-    with pytest.raises(VerifyError, match="dB, needs 120"):
+    with pytest.raises(VerifyError, match="dB, needs 120") as caught:
         convert(order("cnn", precision="int8", gate=gate, bisect=True))
+
+    assert "cnn.onnx as int8: " in caught.value.message
+    assert "no set of nodes kept in fp32 (--bisect) passes" in caught.value.message
+    assert caught.value.hint.startswith("choose fp16 or auto (--precision)")
 
 
 @pytest.mark.parametrize("min_snr_db", [43, 45])

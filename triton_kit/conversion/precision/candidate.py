@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,15 +16,14 @@ from triton_kit.conversion.onnx.release_fit import check_release
 from triton_kit.conversion.precision.emulate import holds
 from triton_kit.conversion.precision.kernels import cuda_kernels, without_kernel
 from triton_kit.conversion.precision.lower import lower_floats
+from triton_kit.conversion.precision.observed import Observed
 from triton_kit.conversion.precision.overflow import bf16_obstacles, fp16_obstacles
 from triton_kit.conversion.precision.quantize import Limits, quantize_symmetric
-from triton_kit.conversion.precision.ranges import ValueRange, limits, observe
-from triton_kit.conversion.precision.share import LEAST_WORK, poor_nodes, share_of
+from triton_kit.conversion.precision.ranges import ValueRange, limits
+from triton_kit.conversion.precision.share import poor_nodes, share_of
 from triton_kit.conversion.spec import ConvertSpec
-from triton_kit.conversion.workers.samples import Feed
 from triton_kit.errors import ConvertError, SpecError, did_you_mean
 from triton_kit.options.conversion import QUANTIZED
-from triton_kit.tensors import Shape
 
 # The first opset whose operators take the type.
 BF16_OPSET = 22
@@ -49,8 +48,7 @@ def make_candidate(
     prepared: Prepared,
     spec: ConvertSpec,
     *,
-    feeds: Sequence[Feed],
-    shapes: Mapping[str, Shape],
+    observed: Observed,
     extra_kept: Mapping[str, str] | None = None,
     is_sparing: bool = False,
 ) -> Candidate:
@@ -59,9 +57,7 @@ def make_candidate(
     Args:
         prepared: the float32 graph.
         spec: its precision is not `auto`.
-        feeds: what activation ranges are taken from: all calibration samples, or the
-            feeds of the accuracy gate.
-        shapes: of the inputs, for which work is counted.
+        observed: what the float32 graph does with its inputs.
         extra_kept: nodes to keep in float32 besides the user's.
         is_sparing: whether int8 for CPUs is for large products alone.
 
@@ -74,15 +70,15 @@ def make_candidate(
     if precision == "fp32":
         return Candidate(model=model, file=prepared.file)
     if is_sparing:
-        kept = poor_nodes(model, shapes) | kept
+        kept = poor_nodes(model, observed.works) | kept
     if precision in QUANTIZED:
-        done = _quantized(model, spec, kept, feeds, shapes, is_sparing=is_sparing)
+        done = _quantized(model, spec, kept, observed, is_sparing=is_sparing)
     else:
-        done = _floats(model, spec, kept, feeds, shapes)
+        done = _floats(model, spec, kept, observed)
     keep_words(done.model, words_of(model))
     check_release(done.model, spec)
-    share = share_of(done.model, precision, shapes)
-    if not holds(done.model, precision) or (share.work < LEAST_WORK and share.of):
+    share = share_of(done.model, precision, observed.works)
+    if not holds(done.model, precision) or not share.is_enough:
         what = "nothing in it" if not share.nodes else f"no more than {share.text}"
         raise ConvertError(
             f"{what} became {precision}{_first_reasons(done.kept)}",
@@ -112,24 +108,17 @@ def _asked_to_keep(model: ModelProto, spec: ConvertSpec) -> dict[str, str]:
     return kept
 
 
-def _observed(
-    model: ModelProto, spec: ConvertSpec, feeds: Sequence[Feed], *, histograms: bool
-) -> dict[str, ValueRange]:
-    return observe(model, feeds, histograms=histograms, timeout_s=spec.timeout_s)
-
-
 def _floats(
     model: ModelProto,
     spec: ConvertSpec,
     kept: dict[str, str],
-    feeds: Sequence[Feed],
-    shapes: Mapping[str, Shape],
+    observed: Observed,
 ) -> Candidate:
     to = spec.precision
     model = _to_opset_of(model, BF16_OPSET if to == "bf16" else MIN_OPSET)
     is_observed = to == "fp16"
-    ranges = _observed(model, spec, feeds, histograms=False) if is_observed else {}
-    obstacles = _obstacles(model, spec, to, ranges, shapes)
+    ranges = observed.ranges(model, to, histograms=False) if is_observed else {}
+    obstacles = _obstacles(model, spec, to, ranges, observed)
     done = lower_floats(model, to=to, keep=obstacles | kept)
     return _checked(done.model, done.kept)
 
@@ -139,11 +128,11 @@ def _obstacles(
     spec: ConvertSpec,
     to: str,
     ranges: Mapping[str, ValueRange],
-    shapes: Mapping[str, Shape],
+    observed: Observed,
 ) -> dict[str, str]:
     """Return the nodes that must not become `to`, each with the reason."""
     if to == "fp16":
-        return fp16_obstacles(model, ranges, shapes)
+        return fp16_obstacles(model, ranges, observed.shapes)
     without = without_kernel(model, cuda_kernels(spec)) if spec.format == "onnx" else {}
     return bf16_obstacles(model) | without
 
@@ -152,8 +141,7 @@ def _quantized(
     model: ModelProto,
     spec: ConvertSpec,
     kept: dict[str, str],
-    feeds: Sequence[Feed],
-    shapes: Mapping[str, Shape],
+    observed: Observed,
     *,
     is_sparing: bool,
 ) -> Candidate:
@@ -169,16 +157,16 @@ def _quantized(
     needed = BF16_OPSET if spec.rest_precision == "bf16" else FP16_SCALE_OPSET
     model = _to_opset_of(model, needed)
     if spec.calibration.quantizer == "modelopt":
-        return _quantized_by_modelopt(model, spec, kept, feeds)
+        return _quantized_by_modelopt(model, spec, kept, observed)
     method, percentile = spec.calibration.method, spec.calibration.percentile
     if is_sparing and method == "minmax":
         method = "percentile"  # no worse on any network measured, up to 4 dB better
-    ranges = _observed(model, spec, feeds, histograms=method != "minmax")
+    ranges = observed.ranges(model, spec.precision, histograms=method != "minmax")
     kept_ranges = limits(ranges, method=method, percentile=percentile)
     if spec.precision == "int8" and not spec.is_symmetric:
         done = _quantized_for_cpu(model, kept_ranges, kept, not is_sparing)
         return replace(done, notes=_rest_notes(spec))
-    return _quantized_symmetric(model, spec, kept, ranges, kept_ranges, shapes)
+    return _quantized_symmetric(model, spec, kept, ranges, kept_ranges, observed)
 
 
 def _quantized_dynamically(model: ModelProto, kept: Mapping[str, str]) -> Candidate:
@@ -203,12 +191,12 @@ def _quantized_symmetric(
     kept: Mapping[str, str],
     ranges: Mapping[str, ValueRange],
     kept_ranges: Limits,
-    shapes: Mapping[str, Shape],
+    observed: Observed,
 ) -> Candidate:
     rest = spec.rest_precision
     lowered_kept: dict[str, str] = {}
     if rest != "fp32":
-        obstacles = _obstacles(model, spec, rest, ranges, shapes)
+        obstacles = _obstacles(model, spec, rest, ranges, observed)
         done = lower_floats(model, to=rest, keep=obstacles | dict(kept))
         model, lowered_kept = done.model, done.kept
     quantized = quantize_symmetric(model, kept_ranges, to=spec.precision, skip=kept)
@@ -225,7 +213,7 @@ def _rest_notes(spec: ConvertSpec) -> tuple[str, ...]:
 
 
 def _quantized_by_modelopt(
-    model: ModelProto, spec: ConvertSpec, kept: dict[str, str], feeds: Sequence[Feed]
+    model: ModelProto, spec: ConvertSpec, kept: dict[str, str], observed: Observed
 ) -> Candidate:
     from triton_kit.conversion.precision.modelopt import quantize_with_modelopt
 
@@ -237,7 +225,7 @@ def _quantized_by_modelopt(
         )
     done = quantize_with_modelopt(
         model,
-        feeds,
+        observed.feeds(spec.precision),
         to=spec.precision,
         rest=spec.rest_precision,
         method=spec.calibration.method,

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from triton_kit.conversion.onnx.onnx_file import value_shapes
 from triton_kit.conversion.precision.ranges import ValueRange
 from triton_kit.tensors import Shape
 
@@ -20,7 +19,7 @@ SMALLEST_NORMAL = 2.0**-14
 # float16 rounds a weight by 2^-11 at most; a tensor that loses more than this, all in
 # all, is one of subnormals.
 MAX_LOSS = 2.0**-10
-_MEANS = ("ReduceMean", "GlobalAveragePool")
+MEANS = ("ReduceMean", "GlobalAveragePool")
 _SINGULAR = ("Log", "Div", "Reciprocal", "Sqrt")
 MAX_LOSS_OF_ONE = 2.0**-6  # a lone value is an epsilon or a factor, not a sum's part
 
@@ -31,11 +30,11 @@ def fp16_obstacles(
     """Return the nodes that must stay float32, each with the value that says so.
 
     Both the node that makes a value and those that read it are named: in float16 the
-    value itself is what breaks. `shapes` are those of the inputs.
+    value itself is what breaks. `shapes` are those of all values, as far as known.
     """
     bad = _bad_weights(model, _weight_reason) | _bad_activations(ranges)
     found = _named(model, bad)
-    found = _long_sums(model, ranges, value_shapes(model, shapes)) | found
+    found = _long_sums(model, ranges, shapes) | found
     return _behind_epsilons(model) | found
 
 
@@ -61,7 +60,7 @@ def _long_sums(
     """Return the means whose sum, inside of the node, float16 does not hold."""
     found = {}
     for node in model.graph.node:
-        if node.op_type not in _MEANS or node.output[0] not in ranges:
+        if node.op_type not in MEANS or node.output[0] not in ranges:
             continue
         before = prod(shapes.get(node.input[0], ()))
         count = before / max(1, prod(shapes.get(node.output[0], (before,))))

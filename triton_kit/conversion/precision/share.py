@@ -4,35 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-from triton_kit.conversion.onnx.onnx_file import all_nodes, value_shapes, value_types
+from triton_kit.conversion.onnx.onnx_file import all_nodes, value_types
 from triton_kit.conversion.precision.emulate import INTEGER_OPS, lowest_precision
 from triton_kit.conversion.precision.quantize import QUANTIZED_OPS
 from triton_kit.options.conversion import QUANTIZED, Precision
-from triton_kit.tensors import Shape
 
 _LOW = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-_RECURRENT_OPS = ("GRU", "LSTM", "RNN")
+RECURRENT_OPS = ("GRU", "LSTM", "RNN")
 _INTEGER_OPS = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLSTM")
-_HEAVY_OPS = (*QUANTIZED_OPS, *_RECURRENT_OPS, *_INTEGER_OPS)
-_SAME_WEIGHT_OPS = ("Cast", "DequantizeLinear", "QuantizeLinear", "Transpose")
+HEAVY_OPS = (*QUANTIZED_OPS, *RECURRENT_OPS, *_INTEGER_OPS)
+# What ONNX Runtime's quantizer adds to the names of nodes that it replaces.
+_ADDED = ("_quant", "_MatMul")
 _LITTLE_WORK = 0.004
-LEAST_WORK = 0.5  # below this share of its work, a graph is not called by a precision
+LEAST = 0.5  # below this share of its work, a graph is not called by a precision
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """Nodes that multiply most: how many are in a precision, of how many.
 
-    `work` is the share of their multiplications at the first profile's opt, 0 to 1.
+    `work` is the share of their multiplications at the first profile's opt, 0 to 1;
+    None where the work of a node is not known.
     """
 
     nodes: int
     of: int
-    work: float
+    work: float | None
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether a graph may be called by the precision: half of its work is in it."""
+        share = self.nodes / max(1, self.of) if self.work is None else self.work
+        return not self.of or share >= LEAST
 
     def notes(self, precision: str) -> tuple[str, ...]:
         """Say so where it is not all of them."""
@@ -41,10 +47,10 @@ class Share:
     @property
     def text(self) -> str:
         """The figures in words."""
-        return (
-            f"{self.nodes} of {self.of} Conv, Gemm, MatMul and recurrent nodes, with "
-            f"{self.work:.0%} of their multiplications,"
-        )
+        nodes = f"{self.nodes} of {self.of} Conv, Gemm, MatMul and recurrent nodes"
+        if self.work is None:
+            return nodes
+        return f"{nodes}, with {self.work:.0%} of their multiplications,"
 
 
 def precision_of(model: ModelProto, asked: Precision) -> Precision:
@@ -57,40 +63,42 @@ def precision_of(model: ModelProto, asked: Precision) -> Precision:
     return lowest_precision(model)
 
 
-def share_of(model: ModelProto, precision: str, shapes: Mapping[str, Shape]) -> Share:
-    """Return the share of a graph that is in a precision, for inputs of shapes."""
+def share_of(
+    model: ModelProto, precision: str, works: Mapping[str, int | None]
+) -> Share:
+    """Return the share of a graph that is in a precision.
+
+    `works` are the multiplications of each node in the graph that it was made from.
+    """
     types = value_types(model)
     made = {name: node for node in model.graph.node for name in node.output}
-    heavy = works_of(model, shapes)
-    inside = [_is_in(node, precision, types, made) for node, _ in heavy]
-    low = sum(work for (_, work), yes in zip(heavy, inside, strict=True) if yes)
-    return Share(sum(inside), len(heavy), low / max(1, sum(work for _, work in heavy)))
+    heavy = [node for node in model.graph.node if node.op_type in HEAVY_OPS]
+    inside = [_is_in(node, precision, types, made) for node in heavy]
+    known = [w for node in heavy if (w := _work_of(node.name, works)) is not None]
+    if len(known) < len(heavy):
+        return Share(sum(inside), len(heavy), None)
+    low = sum(work for work, yes in zip(known, inside, strict=True) if yes)
+    return Share(sum(inside), len(heavy), low / max(1, sum(known)))
 
 
-def works_of(
-    model: ModelProto, shapes: Mapping[str, Shape]
-) -> list[tuple[NodeProto, int]]:
-    """Return the nodes that multiply most, with the number of multiplications."""
-    made = {name: node for node in model.graph.node for name in node.output}
-    dims = {t.name: tuple(t.dims) for t in model.graph.initializer}
-    known = value_shapes(model, shapes)
-    return [
-        (node, _work(node, _weight_shape(node, made, dims), known))
-        for node in model.graph.node
-        if node.op_type in _HEAVY_OPS
-    ]
+def _work_of(name: str, works: Mapping[str, int | None]) -> int | None:
+    for end in ("", *_ADDED):
+        name = name.removesuffix(end)
+        if name in works:
+            return works[name]
+    return None
 
 
-def poor_nodes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, str]:
+def poor_nodes(model: ModelProto, works: Mapping[str, int | None]) -> dict[str, str]:
     """Return the nodes that lose more in int8 than they gain on a CPU, and why."""
-    works = works_of(model, shapes)
-    total = sum(work for _, work in works)
+    total = sum(work or 0 for work in works.values())
     found = {}
-    for node, work in works:
+    for node in model.graph.node:
+        work = works.get(node.name)
         groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-        if groups > 1:
+        if node.op_type in HEAVY_OPS and groups > 1:
             found[node.name] = "its channels are apart: int8 loses much, gains little"
-        elif work < _LITTLE_WORK * total:
+        elif work is not None and work < _LITTLE_WORK * total:
             found[node.name] = "it has little work"
     return found
 
@@ -107,31 +115,3 @@ def _is_in(
             n and n.op_type.endswith("DequantizeLinear") for n in before
         )
     return all(types.get(name) == _LOW[precision] for name in node.output)
-
-
-def _weight_shape(
-    node: NodeProto, made: Mapping[str, NodeProto], dims: Mapping[str, Shape]
-) -> Shape:
-    """Return the shape of a node's weight, quantized or not; empty for none."""
-    for name in (*node.input[1:2], *node.input[:1]):
-        while name in made and made[name].op_type in _SAME_WEIGHT_OPS:
-            name = made[name].input[0]
-        if name in dims:
-            return dims[name]
-    return ()
-
-
-def _work(node: NodeProto, weight: Shape, shapes: Mapping[str, Shape]) -> int:
-    """Count the multiplications of a node; of unknown shapes, those of one position."""
-    out = prod(shapes.get(node.output[0], (0,)))
-    if node.op_type.endswith(_RECURRENT_OPS):  # once for inputs, once for the state
-        steps = prod(shapes.get(node.input[0], (0,))) // weight[-1] if weight else 0
-        return 2 * prod(weight) * max(1, steps)
-    if len(weight) < 2:  # of two values, or a vector
-        return out * shapes.get(node.input[0], (0,))[-1]
-    if "Conv" in node.op_type:  # (out, in, ...); transposed, (in, out, ...)
-        columns = weight["Transpose" in node.op_type]
-    else:
-        is_transposed = any(a.name == "transB" and a.i for a in node.attribute)
-        columns = weight[-2] if is_transposed else weight[-1]
-    return prod(weight) * max(1, out // columns)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnx import ModelProto
 
 from triton_kit.conversion.onnx.onnx_file import artifact_files, save_onnx
-from triton_kit.conversion.onnx.prepare import prepare
 from triton_kit.conversion.output_files import link_or_copy
 from triton_kit.conversion.precision.candidate import Candidate, make_candidate
 from triton_kit.conversion.search.work import Work
@@ -19,9 +18,7 @@ from triton_kit.conversion.spec import Accuracy, ConvertSpec, TriedPrecision
 from triton_kit.conversion.verify.gate import verify
 from triton_kit.conversion.verify.node_losses import NodeLoss, node_losses
 from triton_kit.conversion.workers.models import LEVELS
-from triton_kit.conversion.workers.samples import Feed, batches
 from triton_kit.errors import ConvertError, TritonKitError, VerifyError
-from triton_kit.options.conversion import SNR_FLOORS_DB
 
 NODES_NAMED = 5
 
@@ -95,39 +92,20 @@ def candidate_of(work: Work, extra_kept: Mapping[str, str] | None = None) -> Can
     return make_candidate(
         work.prepared,
         work.spec,
-        feeds=_range_feeds(work),
-        shapes=work.best_shapes,
+        observed=work.observed,
         extra_kept=extra_kept,
         is_sparing=work.is_sparing,
     )
 
 
-def _range_feeds(work: Work) -> Sequence[Feed]:
-    if work.calibration is None:
-        return work.verification_feeds
-    calibration = tuple(batches(work.calibration, work.best_shapes))
-    # fp16 must not overflow on what the gate sends, either.
-    return (
-        (*calibration, *work.verification_feeds)
-        if work.spec.precision == "fp16"
-        else calibration
-    )
-
-
-def _verify(
-    work: Work, path: Path, model: ModelProto, *, precision: str | None = None
-) -> Accuracy:
-    is_served_by_onnxruntime = work.spec.format == "onnx" and precision is None
+def _verify(work: Work, path: Path, model: ModelProto) -> Accuracy:
     return verify(
         path,
         model,
         work.reference,
         gate=work.spec.gate,
-        precision=min(
-            (precision or work.spec.precision, work.source_precision),
-            key=lambda name: SNR_FLOORS_DB[name]["values"],
-        ),
-        levels=LEVELS if is_served_by_onnxruntime else ("off",),
+        precision=work.floor_precision(work.spec.precision),
+        levels=LEVELS if work.spec.format == "onnx" else ("off",),
         scratch=work.scratch,
         root=work.spec.root,
     )
@@ -137,22 +115,14 @@ def _without_simplifying(
     work: Work, extra_kept: Mapping[str, str] | None
 ) -> Attempt | None:
     """Try without simplifying, where simplifying is what broke the graph."""
-    if not work.spec.simplify or work.spec.sparsity:
+    plain = work.unsimplified() if work.spec.simplify else None
+    if plain is None:
         return None
-    path = work.scratch / "simplified.onnx"
-    save_onnx(work.prepared.model, path)
-    exact = replace(work, spec=replace(work.spec, gate=type(work.spec.gate)()))
-    try:
-        _verify(exact, path, work.prepared.model, precision="fp32")
-    except VerifyError as error:
-        plain = replace(work.spec, simplify=False)
-        again = prepare(plain, work.source, work.scratch)
-        note = f"kept the graph as it was: simplified, {error.message}"
-        prepared = replace(again, notes=(*again.notes, note))
-        return attempt(
-            replace(work, spec=plain, prepared=prepared), extra_kept=extra_kept
-        )
-    return None
+    spec = replace(work.spec, simplify=False)
+    return attempt(
+        replace(work, spec=spec, prepared=plain.prepared, observed=plain.observed),
+        extra_kept=extra_kept,
+    )
 
 
 def losses_of(work: Work, candidate: Candidate) -> list[NodeLoss]:
@@ -180,8 +150,10 @@ def _with_nodes(work: Work, candidate: Candidate, error: VerifyError) -> VerifyE
         )
     if not found:
         return VerifyError(message, hint=error.hint)
+    before = f"{error.hint}; or " if error.hint else ""
     nodes = ", ".join(f"{s.node!r} ({s.op_type}, {s.snr_db:.0f} dB)" for s in found)
     return VerifyError(
         f"{message}; most is lost in {nodes}",
-        hint=f"--keep-fp32 {found[0].node}, or --bisect to find the fewest such nodes",
+        hint=f"{before}--keep-fp32 {found[0].node}, or --bisect to find the fewest "
+        "such nodes",
     )

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
+from onnx import ModelProto
+
+from triton_kit.conversion.onnx.onnx_file import save_onnx
 from triton_kit.conversion.onnx.prepare import Prepared, prepare
 from triton_kit.conversion.onnx.source_model import SourceModel
 from triton_kit.conversion.precision.emulate import lowest_precision
+from triton_kit.conversion.precision.observed import Observed
 from triton_kit.conversion.shapes import check_profiles, full_profiles
 from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.conversion.verify.agreements import refuse_unusable
 from triton_kit.conversion.verify.branches import one_sided_branches
 from triton_kit.conversion.verify.check import Reference
 from triton_kit.conversion.verify.data import choose_samples
-from triton_kit.conversion.verify.gate import make_reference
+from triton_kit.conversion.verify.gate import make_reference, verify
 from triton_kit.conversion.verify.inputs import make_inputs, write_inputs
 from triton_kit.conversion.verify.original import run_original, start_original
 from triton_kit.conversion.verify.own_noise import OwnNoise, has_random_nodes
-from triton_kit.conversion.workers.samples import Feed
+from triton_kit.errors import VerifyError
+from triton_kit.options.conversion import SNR_FLOORS_DB, Gate
 from triton_kit.options.shapes import Profile
-from triton_kit.tensors import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +34,8 @@ class Work:
     """What every attempt shares.
 
     `source_precision` is the lowest in the source, which no artifact can exceed;
-    `calibration` has all samples; `is_sparing` keeps int8 for CPUs to large products.
+    `is_sparing` keeps int8 for CPUs to large products. `unsimplified` returns the work
+    on the graph as it was, where simplifying broke it, else None.
     """
 
     spec: ConvertSpec
@@ -36,16 +43,18 @@ class Work:
     source_precision: str
     profiles: tuple[Profile, ...]
     prepared: Prepared
+    observed: Observed
     reference: Reference
-    calibration: Feed | None
-    verification_feeds: tuple[Feed, ...]
     scratch: Path
     is_sparing: bool = False
+    unsimplified: Callable[[], Work | None] = lambda: None
 
-    @property
-    def best_shapes(self) -> dict[str, Shape]:
-        """The shapes that the first profile is tuned for."""
-        return {name: bounds.opt for name, bounds in self.profiles[0].items()}
+    def floor_precision(self, precision: str) -> str:
+        """Return whose floor holds: a precision's, or the source's if it is lower."""
+        return min(
+            (precision, self.source_precision),
+            key=lambda name: SNR_FLOORS_DB[name]["values"],
+        )
 
 
 def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
@@ -73,12 +82,20 @@ def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
         scratch=scratch,
         timeout_s=spec.timeout_s,
     )
-    return Work(
+    observe = partial(
+        Observed,
+        calibration=samples.calibration,
+        verification=tuple(item.feed for item in inputs),
+        best={name: bounds.opt for name, bounds in profiles[0].items()},
+        timeout_s=spec.timeout_s,
+    )
+    work = Work(
         spec=spec,
         source=source,
         source_precision=lowest_precision(prepared.model),
         profiles=profiles,
         prepared=prepared,
+        observed=observe(prepared.model),
         reference=make_reference(
             feeds,
             outputs,
@@ -100,7 +117,35 @@ def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
                 timeout_s=spec.timeout_s,
             ),
         ),
-        calibration=samples.calibration,
-        verification_feeds=tuple(item.feed for item in inputs),
         scratch=scratch,
     )
+    if not spec.simplify or spec.sparsity:
+        return work
+    return replace(work, unsimplified=cache(partial(_unsimplified, work, observe)))
+
+
+def _unsimplified(work: Work, observe: Callable[[ModelProto], Observed]) -> Work | None:
+    """Return the work without simplifying, if that is what broke the graph."""
+    path = work.scratch / "simplified.onnx"
+    save_onnx(work.prepared.model, path)
+    try:
+        verify(
+            path,
+            work.prepared.model,
+            work.reference,
+            gate=Gate(),
+            precision=work.floor_precision("fp32"),
+            levels=("off",),
+            scratch=work.scratch,
+        )
+    except VerifyError as error:
+        spec = replace(work.spec, simplify=False)
+        again = prepare(spec, work.source, work.scratch)
+        note = f"kept the graph as it was: simplified, {error.message}"
+        return replace(
+            work,
+            spec=spec,
+            prepared=replace(again, notes=(*again.notes, note)),
+            observed=observe(again.model),
+        )
+    return None
