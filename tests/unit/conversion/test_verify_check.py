@@ -17,7 +17,6 @@ def check_of(*feeds, precision="int8", **limits):
     reference = Reference(
         feeds=FeedFiles(("x",), tuple(map(Path, labels)), labels),
         outputs=tuple({"y": feed} for feed in feeds),
-        rows_are_independent=False,
         timeout_s=1,
         data="",
     )

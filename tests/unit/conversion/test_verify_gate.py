@@ -13,7 +13,13 @@ from onnx import helper as h
 
 from triton_kit.artifact import inspect_onnx
 from triton_kit.conversion.shapes import full_profiles
-from triton_kit.conversion.verify.compare import Tally, missed, rows_differ_db, tally
+from triton_kit.conversion.verify.compare import (
+    Tally,
+    equal_rows,
+    missed,
+    rows_differ_db,
+    tally,
+)
 from triton_kit.conversion.verify.gate import make_reference, verify
 from triton_kit.conversion.verify.inputs import make_inputs, write_inputs
 from triton_kit.conversion.verify.own_noise import OwnNoise, has_random_nodes
@@ -60,6 +66,7 @@ def gate(tmp_path, original, candidate, precision="fp32", **limits):
         data="random",
         noise=OwnNoise(feeds, outputs, run_again, tmp_path / "noisy"),
         is_random=has_random_nodes(original),
+        identical_rows=verification[-1].rows,
     )
     return verify(
         artifact,
@@ -313,14 +320,21 @@ def test_rows_that_a_batch_treats_differently_are_told_apart():
     other = same.copy()
     other[2] += 0.01
 
-    assert rows_differ_db({"y": same}, 4) == np.inf
-    assert rows_differ_db({"y": other}, 4) == pytest.approx(40, abs=0.1)
+    assert equal_rows({"y": same, "z": other}, 4) == {"y": 0, "z": None}
+    assert rows_differ_db(other, 0) == pytest.approx(40, abs=0.1)
 
 
 def test_a_list_that_is_no_batch_has_no_rows():
     boxes = np.arange(12.0).reshape(6, 2)
 
-    assert rows_differ_db({"boxes": boxes}, 4) == np.inf
+    assert equal_rows({"boxes": boxes}, 4) == {}
+
+
+@pytest.mark.parametrize("rows", [2, 4])
+def test_rows_of_a_state_are_along_another_axis(rows):
+    state = np.arange(2 * 3, dtype=np.float32).reshape(2, 1, 3)
+
+    assert equal_rows({"state": state.repeat(rows, axis=1)}, rows) == {"state": 1}
 
 
 def test_a_tie_is_no_disagreement_and_a_flip_is():

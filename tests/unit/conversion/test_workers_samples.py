@@ -9,6 +9,7 @@ from triton_kit.conversion.workers.samples import (
     load_samples,
     random_feed,
 )
+from triton_kit.errors import SpecError
 from triton_kit.tensors import Tensor, data_type
 
 
@@ -28,6 +29,37 @@ def test_a_scalar_takes_one_value_of_its_samples(tmp_path):
     found = fit(samples, {"k": ()}, offset=7)["k"]
 
     assert (found.shape, float(found)) == ((), 2.0)
+
+
+def test_one_value_for_a_scalar_is_that_of_every_sample(tmp_path):
+    sound = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.savez(tmp_path / "s.npz", sr=np.int64(16000), sound=sound)
+    tensors = [tensor("sr", ()), tensor("sound", (-1, 4), "fp32")]
+
+    samples = load_samples(tmp_path / "s.npz", tensors)
+
+    assert samples["sr"].tolist() == [16000] * 3
+    feeds = list(batches(samples, {"sr": (), "sound": (1, 4)}))
+    assert [int(feed["sr"]) for feed in feeds] == [16000] * 3
+
+
+def test_a_model_of_scalars_takes_one_value(tmp_path):
+    np.savez(tmp_path / "s.npz", k=np.float32(2))
+
+    samples = load_samples(tmp_path / "s.npz", [tensor("k", (), "fp32")])
+
+    assert samples["k"].tolist() == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "words"),
+    [((-1, 4), 2.0, r"has shape \(\), the input is \(-1, 4\)"), ((), np.nan, "NaN")],
+)
+def test_one_value_that_does_not_fit_is_refused(tmp_path, shape, value, words):
+    np.savez(tmp_path / "s.npz", k=np.float32(value))
+
+    with pytest.raises(SpecError, match=words):
+        load_samples(tmp_path / "s.npz", [tensor("k", shape, "fp32")])
 
 
 def test_an_attention_mask_is_ones_and_then_zeros():

@@ -110,6 +110,7 @@ def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
                 scratch / "noisy",
             ),
             is_random=has_random_nodes(prepared.model),
+            identical_rows=inputs[-1].rows,
             notes=one_sided_branches(
                 prepared.model,
                 feeds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor, inf, isfinite
 
 from triton_kit.conversion.spec import OutputAccuracy
@@ -43,19 +43,18 @@ KEPT_ROWS = 16
 class Reference:
     """The original's outputs, computed once for every candidate.
 
-    `identical_rows` is the batch size of the feed of equal rows, 0 where there is none;
-    `random` are the outputs that the original itself does not repeat; `noise` is None
-    where the original cannot be run again; `notes` say what the inputs left out.
+    `row_axes` are those of `equal_rows`, for the feed of equal rows; `random` are the
+    outputs that the original itself does not repeat; `noise` is None where the original
+    cannot be run again; `notes` say what the inputs left out.
     """
 
     feeds: FeedFiles
     outputs: tuple[Outputs, ...]
-    rows_are_independent: bool
     timeout_s: float
     data: str  # what the inputs are, in words
     noise: OwnNoise | None = None
     random: frozenset[str] = frozenset()
-    identical_rows: int = 0
+    row_axes: Mapping[str, int | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -219,18 +218,20 @@ class Check:
 
     def _check_rows(self, outputs: Sequence[Outputs]) -> None:
         """Equal rows of a batch must have equal outputs (NVIDIA/TensorRT#4813)."""
-        if not self.reference.rows_are_independent:
-            return
         floor_db = self.gate.snr_floor_db(self._precision)
         for point, output in zip(self.reference.points, outputs, strict=True):
             if point != IDENTICAL:
                 continue
-            found = rows_differ_db(output, self.reference.identical_rows)
-            if found < floor_db:
-                raise VerifyError(
-                    "identical rows of one batch have different outputs: "
-                    f"{missed(found, floor_db, 1)} dB, needs {floor_db:g} dB"
-                )
+            for name, axis in self.reference.row_axes.items():
+                if axis is None:
+                    continue
+                found = rows_differ_db(output[name], axis)
+                if found < floor_db:
+                    raise VerifyError(
+                        f"output {name!r}: identical rows of one batch have different "
+                        f"outputs: {missed(found, floor_db, 1)} dB, needs "
+                        f"{floor_db:g} dB"
+                    )
 
 
 def _lowered(floor_db: float, allowance_db: float) -> float:

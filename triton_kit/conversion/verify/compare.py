@@ -14,6 +14,7 @@ from triton_kit.conversion.spec import OutputAccuracy
 from triton_kit.conversion.verify.slices import SliceSums, sums_of
 from triton_kit.conversion.workers.samples import Array, Outputs
 
+EQUAL_ROWS_DB = 90.0  # rows this close are the same, but for rounding
 _WEAKEST = 0.01
 _SCORES = re.compile("logit|prob", re.IGNORECASE)
 
@@ -228,18 +229,27 @@ def _top1(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[int, i
     return agrees.size, int(agrees.sum())
 
 
-def rows_differ_db(outputs: Outputs, rows: int) -> float:
-    """Return the SNR between row 0 and the other rows, for the worst output.
+def equal_rows(outputs: Outputs, rows: int) -> dict[str, int | None]:
+    """Return, by output, the axis along which all of so many rows are equal.
 
-    For the outputs of a feed of so many identical rows, which should be identical too.
-    Outputs of another length along axis 0, such as a list of boxes, have no rows.
+    None where axis 0 has them and they differ. Outputs with no axis of that length,
+    such as a list of boxes, have no rows.
     """
-    found = [float("inf")]
-    for array in outputs.values():
-        if array.ndim and array.shape[0] == rows > 1 and array.dtype.kind == "f":
-            first = np.broadcast_to(array[:1], array.shape)
-            found.append(tally(first, array).worst_row_db)
-    return min(found)
+    found: dict[str, int | None] = {}
+    for name, array in outputs.items():
+        axes = [axis for axis, size in enumerate(array.shape) if size == rows > 1]
+        if array.dtype.kind != "f":
+            continue
+        equal = [a for a in axes if rows_differ_db(array, a) > EQUAL_ROWS_DB]
+        if equal or 0 in axes:
+            found[name] = equal[0] if equal else None
+    return found
+
+
+def rows_differ_db(array: Array, axis: int) -> float:
+    """Return the worst SNR between row 0 along an axis and the other rows."""
+    rows = np.moveaxis(array, axis, 0)
+    return tally(np.broadcast_to(rows[:1], rows.shape), rows).worst_row_db
 
 
 def missed(found: float, needed: float, digits: int) -> str:

@@ -16,7 +16,7 @@ from triton_kit.conversion.precision.kernels import has_cuda_provider
 from triton_kit.conversion.spec import Accuracy, OutputAccuracy
 from triton_kit.conversion.verify.agreements import required_agreements
 from triton_kit.conversion.verify.check import Check, Reference
-from triton_kit.conversion.verify.compare import rows_differ_db
+from triton_kit.conversion.verify.compare import equal_rows
 from triton_kit.conversion.verify.inputs import IDENTICAL
 from triton_kit.conversion.verify.own_noise import OwnNoise
 from triton_kit.conversion.workers.child import NoKernelError
@@ -26,7 +26,7 @@ from triton_kit.conversion.workers.models import (
     run_onnx,
     run_plan,
 )
-from triton_kit.conversion.workers.samples import Outputs, read_feed
+from triton_kit.conversion.workers.samples import Outputs
 from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import Gate
 
@@ -44,6 +44,7 @@ def make_reference(
     data: str,
     noise: OwnNoise | None = None,
     is_random: bool = False,
+    identical_rows: int = 0,
     notes: tuple[str, ...] = (),
 ) -> Reference:
     """Make the original's outputs to `write_inputs` the reference.
@@ -55,6 +56,7 @@ def make_reference(
         data: what the inputs are, in words.
         noise: runs the original again.
         is_random: whether the original may draw values.
+        identical_rows: how many rows the feed of equal rows has; 0 without one.
         notes: what the inputs left out.
 
     Raises:
@@ -63,33 +65,19 @@ def make_reference(
     """
     random = noise.random if noise and is_random else frozenset[str]()
     _check_proves_something(outputs, random)
-    rows = _identical_rows(feeds)
-    independent = [
-        rows_differ_db(output, rows) > 90
-        for point, output in zip(feeds.labels, outputs, strict=True)
-        if point == IDENTICAL
-    ]
+    row_axes = dict[str, int | None]()
+    if identical_rows:
+        row_axes = equal_rows(outputs[feeds.labels.index(IDENTICAL)], identical_rows)
     return Reference(
         feeds=feeds,
         outputs=tuple(outputs),
-        rows_are_independent=all(independent) and bool(independent),
         timeout_s=timeout_s,
         data=data,
         noise=noise,
         random=random,
-        identical_rows=rows,
+        row_axes=row_axes,
         notes=notes,
     )
-
-
-def _identical_rows(feeds: FeedFiles) -> int:
-    for path, label in zip(feeds.paths, feeds.labels, strict=True):
-        if label == IDENTICAL:
-            return max(
-                (len(a) for a in read_feed(path, feeds.names).values() if a.ndim),
-                default=0,
-            )
-    return 0
 
 
 def _check_proves_something(outputs: Sequence[Outputs], random: frozenset[str]) -> None:
@@ -308,6 +296,6 @@ def _doubts(reference: Reference, outputs: Sequence[OutputAccuracy]) -> tuple[st
         "differ: only its shape and type are judged"
         for name in sorted(reference.random)
     ]
-    if IDENTICAL in reference.points and not reference.rows_are_independent:
+    if None in reference.row_axes.values():
         notes.append("the original itself has different outputs for identical rows")
     return tuple(notes)

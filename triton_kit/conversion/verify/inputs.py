@@ -12,17 +12,21 @@ from triton_kit.conversion.shapes import points_of
 from triton_kit.conversion.workers.models import FeedFiles, write_feeds
 from triton_kit.conversion.workers.samples import Feed, batches, fit, random_feed
 from triton_kit.options.shapes import Profile
-from triton_kit.tensors import Tensor
+from triton_kit.tensors import DYNAMIC, Tensor
 
 IDENTICAL = "identical rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationInput:
-    """One feed, and the point it belongs to: a shape, or the user's samples."""
+    """One feed, and the point it belongs to: a shape, or the user's samples.
+
+    `rows` is the number of equal rows in `IDENTICAL`, 0 in others.
+    """
 
     point: str
     feed: Feed
+    rows: int = 0
 
 
 def make_inputs(
@@ -55,18 +59,37 @@ def make_inputs(
             VerificationInput(point="samples", feed=feed)
             for feed in batches(samples, best)
         ]
-    if repeated := _repeat_first_row(inputs[-1].feed, profiles):
-        inputs.append(VerificationInput(point=IDENTICAL, feed=repeated))
-    return inputs
+    return [*inputs, *_repeat_first_row(inputs[-1].feed, tensors, profiles[-1])]
 
 
-def _repeat_first_row(feed: Feed, profiles: Sequence[Profile]) -> Feed | None:
-    """Return a feed of equal rows, as many as fit; None where that is but one."""
-    shapes = {name: bounds.max for name, bounds in profiles[-1].items()}
-    if not all(shape and shape[0] > 1 for shape in shapes.values()):
-        return None
-    rows = {name: array[:1] for name, array in feed.items()}
-    return fit(rows, shapes)
+def _repeat_first_row(
+    feed: Feed, tensors: Sequence[Tensor], profile: Profile
+) -> list[VerificationInput]:
+    """Return a feed of equal rows, as many as fit; none where that is but one.
+
+    The batch is axis 0. Where that is fixed and other inputs' is not, as in the state
+    of a recurrent network, it is the first free axis of the same size.
+    """
+    shapes = {name: bounds.max for name, bounds in profile.items()}
+    shaped = [tensor for tensor in tensors if tensor.shape]
+    free = [tensor for tensor in shaped if tensor.shape[0] == DYNAMIC] or shaped
+    sizes = {shapes[tensor.name][0] for tensor in free}
+    batch = sizes.pop() if len(sizes) == 1 else 1
+    if batch < 2:
+        return []
+    first = dict(feed)
+    for tensor in shaped:
+        axes = [
+            axis
+            for axis, size in enumerate(tensor.shape)
+            if size == DYNAMIC and shapes[tensor.name][axis] == batch
+        ]
+        if tensor in free:
+            axes = [0]
+        if axes:
+            first[tensor.name] = feed[tensor.name].take([0], axis=axes[0])
+    repeated = fit(first, shapes)
+    return [VerificationInput(point=IDENTICAL, feed=repeated, rows=batch)]
 
 
 def write_inputs(inputs: Sequence[VerificationInput], folder: Path) -> FeedFiles:

@@ -25,9 +25,10 @@ def load_samples(path: Path, inputs: Sequence[Tensor]) -> Feed:
     """Read an .npz file: for every input all its samples, joined along axis 0.
 
     Arrays are named like inputs; others (labels) are left alone. An array has the rank
-    of its input, or one more where each sample is a whole input. Such samples stay
-    apart where the input's axis 0 has a fixed size: the batch is another axis then, as
-    in the state of a recurrent network.
+    of its input, or one more where each sample is a whole input. Samples of whole
+    inputs stay apart where the input's axis 0 has a fixed size: the batch is another
+    axis then, as in the state of a recurrent network. One value for a scalar input is
+    that of every sample.
 
     Raises:
         SpecError: not an .npz file, an input without array, a shape or type that does
@@ -35,7 +36,9 @@ def load_samples(path: Path, inputs: Sequence[Tensor]) -> Feed:
     """
     arrays = read_npz(path)
     samples = {t.name: _checked(path, t, arrays) for t in inputs}
-    counts = {name: len(array) for name, array in samples.items()}
+    counts = {name: len(array) for name, array in samples.items() if array.ndim}
+    for name in samples.keys() - counts.keys():
+        samples[name] = np.repeat(samples[name], max(counts.values(), default=1))
     if len(set(counts.values())) > 1:
         raise SpecError(f"{path}: inputs differ in their number of samples: {counts}")
     if 0 in counts.values():
@@ -61,7 +64,7 @@ def _checked(path: Path, tensor: Tensor, arrays: Feed) -> Array:
         )
     array = array.astype(dtype)
     if dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int(np.argwhere(~np.isfinite(array))[0][0])
+        bad = int(np.argwhere(~np.isfinite(np.atleast_1d(array)))[0][0])
         raise SpecError(
             f"{path}: {tensor.name!r} has NaN or Inf, first in sample {bad}"
         )
@@ -70,7 +73,7 @@ def _checked(path: Path, tensor: Tensor, arrays: Feed) -> Array:
 
 def _joined(path: Path, tensor: Tensor, array: Array) -> Array:
     rank = len(tensor.shape)
-    if _is_whole(tensor, array):
+    if _is_whole(tensor, array) or array.ndim == rank == 0:
         return array
     if array.ndim == rank + 1:
         found = array.shape[1:]
@@ -113,7 +116,7 @@ def fit(samples: Feed, shapes: Mapping[str, Shape], *, offset: int = 0) -> Feed:
     for name, shape in shapes.items():
         array = samples[name]
         if not shape:  # a scalar: one value for the whole batch
-            fitted[name] = np.asarray(array[offset % len(array)])
+            fitted[name] = np.asarray(array.flat[offset % array.size])
             continue
         is_whole = array.ndim > len(shape)
         if is_whole:
