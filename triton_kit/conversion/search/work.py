@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -21,9 +21,15 @@ from triton_kit.conversion.verify.branches import one_sided_branches
 from triton_kit.conversion.verify.check import Reference
 from triton_kit.conversion.verify.data import choose_samples
 from triton_kit.conversion.verify.gate import make_reference, verify
-from triton_kit.conversion.verify.inputs import make_inputs, write_inputs
+from triton_kit.conversion.verify.inputs import (
+    VerificationInput,
+    make_inputs,
+    write_inputs,
+)
 from triton_kit.conversion.verify.original import run_original, start_original
 from triton_kit.conversion.verify.own_noise import OwnNoise, has_random_nodes
+from triton_kit.conversion.workers.models import FeedFiles
+from triton_kit.conversion.workers.samples import Outputs
 from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import SNR_FLOORS_DB, Gate
 from triton_kit.options.shapes import Profile
@@ -71,17 +77,7 @@ def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
         ranges=spec.ranges,
         seed=spec.seed,
     )
-    feeds = write_inputs(inputs, scratch / "feeds")
-    with start_original(spec, source, feeds, scratch) as finish:
-        prepared = prepare(spec, source, scratch)
-        outputs = finish(prepared)
-    refuse_unusable(
-        spec.gate,
-        outputs,
-        root=spec.root,
-        scratch=scratch,
-        timeout_s=spec.timeout_s,
-    )
+    prepared, reference = _run_original(spec, source, inputs, samples.about, scratch)
     observe = partial(
         Observed,
         calibration=samples.calibration,
@@ -96,33 +92,55 @@ def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
         profiles=profiles,
         prepared=prepared,
         observed=observe(prepared.model),
-        reference=make_reference(
-            feeds,
-            outputs,
-            timeout_s=spec.timeout_s,
-            data=samples.about,
-            noise=OwnNoise(
-                feeds,
-                outputs,
-                lambda inputs: run_original(
-                    spec, source, inputs, prepared, scratch, folder=scratch / "again"
-                ),
-                scratch / "noisy",
-            ),
-            is_random=has_random_nodes(prepared.model),
-            identical_rows=inputs[-1].rows,
-            notes=one_sided_branches(
-                prepared.model,
-                feeds,
-                folder=scratch / "branches",
-                timeout_s=spec.timeout_s,
-            ),
-        ),
+        reference=reference,
         scratch=scratch,
     )
     if not spec.simplify or spec.sparsity:
         return work
     return replace(work, unsimplified=cache(partial(_unsimplified, work, observe)))
+
+
+def _run_original(
+    spec: ConvertSpec,
+    source: SourceModel,
+    inputs: Sequence[VerificationInput],
+    data: str,
+    scratch: Path,
+) -> tuple[Prepared, Reference]:
+    """Run the original, beside the passes.
+
+    Raises:
+        SpecError: the gate's task or function is not for such outputs.
+        VerifyError: it does not run, or proves nothing.
+    """
+    feeds = write_inputs(inputs, scratch / "feeds")
+    with start_original(spec, source, feeds, scratch) as finish:
+        prepared = prepare(spec, source, scratch)
+        outputs = finish(prepared)
+    refuse_unusable(
+        spec.gate, outputs, root=spec.root, scratch=scratch, timeout_s=spec.timeout_s
+    )
+
+    def run_again(others: FeedFiles) -> list[Outputs]:
+        folder = scratch / "again"
+        return run_original(spec, source, others, prepared, scratch, folder=folder)
+
+    reference = make_reference(
+        feeds,
+        outputs,
+        timeout_s=spec.timeout_s,
+        data=data,
+        noise=OwnNoise(feeds, outputs, run_again, scratch / "noisy"),
+        is_random=has_random_nodes(prepared.model),
+        identical_rows=inputs[-1].rows,
+        notes=one_sided_branches(
+            prepared.model,
+            feeds,
+            folder=scratch / "branches",
+            timeout_s=spec.timeout_s,
+        ),
+    )
+    return prepared, reference
 
 
 def _unsimplified(work: Work, observe: Callable[[ModelProto], Observed]) -> Work | None:
