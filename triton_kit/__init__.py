@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     from triton_kit.repository.check.findings import CheckReport as CheckReport
     from triton_kit.repository.check.findings import Finding as Finding
     from triton_kit.repository.difference import Change as Change
-    from triton_kit.serving.embedded import Server as Server
+    from triton_kit.serving.access import Access as Access
+    from triton_kit.serving.features import Features as Features
+    from triton_kit.serving.server import Server as Server
     from triton_kit.serving.spec import ServeSpec as ServeSpec
     from triton_kit.triton.schema import ModelConfig as ModelConfig
 
@@ -64,11 +66,13 @@ _PUBLIC = {
     **dict.fromkeys(_FUNCTIONS.split(), "triton_kit.api"),
     **dict.fromkeys(_ERRORS.split(), "triton_kit.errors"),
     **dict.fromkeys(_CONVERSION.split(), "triton_kit.conversion.spec"),
+    "Access": "triton_kit.serving.access",
     "BuildResult": "triton_kit.build_project",
     "Calibration": "triton_kit.options.conversion",
     "Change": "triton_kit.repository.difference",
     "CheckReport": "triton_kit.repository.check.findings",
     "ClosedLoad": "triton_kit.loadtest.loops.load",
+    "Features": "triton_kit.serving.features",
     "Finding": "triton_kit.repository.check.findings",
     "Gate": "triton_kit.options.conversion",
     "GenerationSpec": "triton_kit.loadtest.generation_spec",
@@ -79,7 +83,7 @@ _PUBLIC = {
     "RateLoad": "triton_kit.loadtest.loops.load",
     "Run": "triton_kit.loadtest.results.run",
     "ServeSpec": "triton_kit.serving.spec",
-    "Server": "triton_kit.serving.embedded",
+    "Server": "triton_kit.serving.server",
     "ShapeRange": "triton_kit.options.shapes",
     "TransportSpec": "triton_kit.loadtest.transport_spec",
     "Variant": "triton_kit.loadtest.sweep_spec",

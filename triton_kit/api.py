@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from triton_kit.options.conversion import Precision
     from triton_kit.repository.check.findings import CheckReport
     from triton_kit.repository.difference import Change
-    from triton_kit.serving.embedded import Server
+    from triton_kit.serving.server import Server
     from triton_kit.serving.spec import ServeSpec
 
 AnyPath = str | os.PathLike[str]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from triton_kit.errors import ServerError, TransportError
 from triton_kit.process import describe_exit
 from triton_kit.repository.check.findings import CheckReport
-from triton_kit.serving.embedded import Server, running
+from triton_kit.serving.embedded import running
 from triton_kit.serving.readiness import reasons_in_log, tidy
+from triton_kit.serving.server import Server
 from triton_kit.serving.spec import ServeSpec
-from triton_kit.triton.control_http import HttpControl
 
 LOAD_WITHIN_S = 60.0
 _HTTP = re.compile(r" \(HTTP \d+\)$")
@@ -100,7 +100,7 @@ def _not_judged(report: CheckReport, verdict: ServerVerdict) -> ServerVerdict | 
 
 
 def _ask(server: Server, model: str, load_within_s: float) -> ServerVerdict:
-    control = HttpControl(server.http_url)
+    control = server.control
     try:
         control.load(model, within_s=load_within_s)
     except ServerError as error:

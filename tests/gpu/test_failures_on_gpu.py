@@ -8,7 +8,6 @@ from onnx_models import affine, large
 from triton_kit.errors import ServerError
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
-from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 
@@ -48,6 +47,6 @@ def spec_of(repository):
 def test_a_model_that_exceeds_the_memory_does_not_load_and_others_serve(repository):
     with running(spec_of(repository)) as server:
         with pytest.raises(ServerError, match=r"(?i)memory|alloc"):
-            HttpControl(server.http_url).load("hungry")
+            server.control.load("hungry")
 
         assert serves(server)

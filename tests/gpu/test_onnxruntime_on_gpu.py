@@ -12,9 +12,9 @@ from onnx_models import accumulate, affine, convolve, identity, lookup, mix
 from tritonclient.utils import InferenceServerException
 
 from triton_kit.errors import ServerError
+from triton_kit.serving.access import Access
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
-from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 
@@ -73,7 +73,8 @@ def server(tmp_path_factory):
         group = ON_GPU.replace("COUNT", str(count))
         text = 'backend: "onnxruntime"\n' + group + config
         (repository / name / "config.pbtxt").write_text(text)
-    spec = ServeSpec(repository=repository, onnxruntime_backend="native")
+    access = Access(client_shared_memory=True)
+    spec = ServeSpec(repository=repository, onnxruntime_backend="native", access=access)
     with running(spec) as started:
         yield started
 
@@ -119,7 +120,7 @@ def test_requests_that_come_together_share_runs(server, client):
 
     for x, y in zip(requests, answers, strict=True):
         np.testing.assert_allclose(y, 2 * x + 1, rtol=1e-6)
-    (stats,) = HttpControl(server.http_url).statistics("two")
+    (stats,) = server.control.statistics("two")
     assert stats["execution_count"] < len(requests)
 
 

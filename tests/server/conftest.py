@@ -8,11 +8,11 @@ from onnx_models import affine
 from real_core import real_core
 
 from triton_kit.errors import ServerError
+from triton_kit.serving.access import Access
 from triton_kit.serving.backend_directory import cache_folder
 from triton_kit.serving.embedded import running
 from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.serving.spec import ServeSpec
-from triton_kit.triton.control_http import HttpControl
 
 PYTHON_IDENTITY = """
 import triton_python_backend_utils as pb_utils
@@ -118,10 +118,11 @@ def loaded():
         models=good,
         # Only for clients that say that they can read it.
         flags=("--grpc-infer-response-compression-level=medium",),
+        access=Access(client_shared_memory=True, open_control=True),
     )
     with running(spec) as started:
         with suppress(ServerError):
-            HttpControl(started.http_url).load("broken")
+            started.control.load("broken")
         yield started
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from triton_kit.serving.embedded import running
+from triton_kit.serving.keys import GRPC_KEY_HEADER, KEY_HEADER
 from triton_kit.serving.spec import ServeSpec
 
 
@@ -19,8 +20,12 @@ def explicit(small_repository):
         yield started
 
 
+def asking(server):
+    return ["-u", server.http_url, "--key-file", str(server.key_file)]
+
+
 def test_status_shows_every_model_and_its_state(kit, explicit):
-    result = kit("status", "-u", explicit.http_url)
+    result = kit("status", *asking(explicit))
 
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -31,9 +36,9 @@ def test_status_shows_every_model_and_its_state(kit, explicit):
 
 
 def test_status_of_a_named_model_that_is_not_ready_is_negative(kit, explicit):
-    ready = kit("status", "affine", "-u", explicit.http_url)
-    unloaded = kit("status", "identity", "-u", explicit.http_url)
-    missing = kit("status", "nope", "-u", explicit.http_url, "--json")
+    ready = kit("status", "affine", *asking(explicit))
+    unloaded = kit("status", "identity", *asking(explicit))
+    missing = kit("status", "nope", *asking(explicit), "--json")
 
     assert (ready.exit_code, unloaded.exit_code, missing.exit_code) == (0, 1, 1)
     assert json.loads(missing.stdout)["missing"] == ["nope"]
@@ -47,16 +52,24 @@ def test_status_explains_a_model_that_failed(kit, loaded):
 
 
 def test_a_model_is_loaded_and_unloaded(kit, explicit):
-    url = explicit.http_url
+    words = asking(explicit)
 
-    assert kit("load", "identity", "-u", url).exit_code == 0
-    assert kit("status", "identity", "-u", url).exit_code == 0
-    assert kit("unload", "identity", "-u", url).exit_code == 0
-    assert kit("status", "identity", "-u", url).exit_code == 1
+    assert kit("load", "identity", *words).exit_code == 0
+    assert kit("status", "identity", *words).exit_code == 0
+    assert kit("unload", "identity", *words).exit_code == 0
+    assert kit("status", "identity", *words).exit_code == 1
+
+
+def test_a_server_whose_models_change_demands_the_key(kit, explicit):
+    result = kit("load", "identity", "-u", explicit.http_url)
+
+    assert result.exit_code == 5
+    assert "restricted" in result.stderr
+    assert "hint: give the server's key: --key-file FILE" in result.stderr
 
 
 def test_a_mistyped_model_gets_a_suggestion(kit, explicit):
-    result = kit("load", "identty", "-u", explicit.http_url)
+    result = kit("load", "identty", *asking(explicit))
 
     assert result.exit_code == 2
     assert "did you mean 'identity'?" in result.stderr
@@ -67,6 +80,9 @@ def test_infer_shows_what_the_model_returns(kit, explicit, tmp_path, protocol):
     np.savez(tmp_path / "x.npz", x=np.array([[0, 1, 2, 3]], np.float32))
     url = explicit.http_url if protocol == "http" else explicit.grpc_url
     words = ["infer", "-u", url, "-i", protocol, "--input-data", tmp_path / "x.npz"]
+    # Which models there are is known with the key only.
+    header = KEY_HEADER if protocol == "http" else GRPC_KEY_HEADER
+    words += ["-H", f"{header}: {explicit.key}"]
 
     text = kit(*words)
     document = json.loads(kit(*words, "--json").stdout)

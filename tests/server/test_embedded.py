@@ -338,16 +338,16 @@ def test_explicit_control_loads_what_was_named_and_the_rest_on_demand(
     spec = ServeSpec(repository=tmp_path, model_control="explicit", models=("one",))
 
     with running(spec) as server:
-        url = server.http_url
-        assert HttpControl(url).is_model_ready("one")
-        assert not HttpControl(url).is_model_ready("two")
+        control = server.control
+        assert control.is_model_ready("one")
+        assert not control.is_model_ready("two")
 
-        HttpControl(url).load("two")
-        assert HttpControl(url).is_model_ready("two")
+        control.load("two")
+        assert control.is_model_ready("two")
 
-        HttpControl(url).unload("one")
+        control.unload("one")
         with pytest.raises(ServerError, match="'absent'"):
-            HttpControl(url).load("absent")
+            control.load("absent")
 
 
 def test_a_named_model_that_is_absent_is_an_error(tmp_path, write_identity):
@@ -426,15 +426,6 @@ def test_an_ensemble_names_the_step_that_failed(tmp_path, write_model):
         pass
 
     assert "ZeroDivisionError" in str(caught.value)
-
-
-def test_an_unknown_flag_is_named_without_the_usage(identity_repository):
-    spec = ServeSpec(repository=identity_repository, flags=("--no-such-flag=1",))
-
-    with pytest.raises(ServerError, match="--no-such-flag") as caught, running(spec):
-        pass
-
-    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_what_keeps_the_server_from_starting_is_its_reason(identity_repository):

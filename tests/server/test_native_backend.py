@@ -15,7 +15,6 @@ from triton_kit.serving.backend_directory import cache_folder
 from triton_kit.serving.embedded import running
 from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.serving.spec import ServeSpec
-from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 
@@ -109,7 +108,7 @@ def infer(server):
 
 
 def statistics(server, model):
-    (found,) = HttpControl(server.http_url).statistics(model)
+    (found,) = server.control.statistics(model)
     return found
 
 
@@ -219,10 +218,10 @@ def test_a_cancelled_request_ends_and_the_model_stays(server, infer):
 
 def test_instances_share_one_session_and_its_threads(server, infer):
     process = psutil.Process(server.pid)
-    HttpControl(server.http_url).unload("threads")
+    server.control.unload("threads")
     before = process.num_threads()
 
-    HttpControl(server.http_url).load("threads")
+    server.control.load("threads")
 
     # Four instances, two threads of one session's pool, and a few of the server's;
     # sessions of their own would have eight.
@@ -235,8 +234,8 @@ def test_loading_and_unloading_leaves_nothing_behind(server):
     process = psutil.Process(server.pid)
     sizes = []
     for round_ in range(30):
-        HttpControl(server.http_url).unload("large")
-        HttpControl(server.http_url).load("large")
+        server.control.unload("large")
+        server.control.load("large")
         if round_ >= 10:
             sizes.append(process.memory_info().rss)
 

@@ -19,7 +19,6 @@ from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
-from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 
@@ -173,8 +172,8 @@ def test_a_model_whose_process_is_gone_is_reported_with_what_to_do(protocol):
         for process in psutil.Process(server.pid).children():
             process.kill()
         [dead] = measure(load).runs
-        HttpControl(server.http_url).unload("mlp")
-        HttpControl(server.http_url).load("mlp")
+        server.control.unload("mlp")
+        server.control.load("mlp")
         [alive] = measure(load).runs
 
     assert dead.errors == 2

@@ -145,7 +145,7 @@ def test_inside_a_project_its_repository_is_the_default(kit, tmp_path, monkeypat
     empty = kit("serve", tmp_path)
 
     assert missing.exit_code == 2
-    assert "Missing argument '[REPOSITORY]'" in missing.stderr
+    assert "Missing argument '[REPOSITORIES]...'" in missing.stderr
     assert unbuilt.exit_code == 2
     assert "hint: triton-kit build ." in unbuilt.stderr
     assert empty.exit_code == 7
@@ -180,7 +180,7 @@ def test_the_endpoints_are_printed_for_people_too(tmp_path, write_identity):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        lines = [process.stdout.readline() for _ in range(8)]
+        lines = [process.stdout.readline() for _ in range(9)]
         process.terminate()
         process.communicate(timeout=WITHIN_S)
 
@@ -188,4 +188,5 @@ def test_the_endpoints_are_printed_for_people_too(tmp_path, write_identity):
     assert lines[1].split()[0] == "http"
     assert lines[4].split() == ["models", "identity"]
     assert lines[5].split()[:2] in (["onnx", "native"], ["onnx", "python"])
-    assert lines[7] == "Ctrl-C stops it.\n"
+    assert lines[7].split()[0] == "key"
+    assert lines[8] == "Ctrl-C stops it.\n"

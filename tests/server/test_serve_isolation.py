@@ -14,7 +14,6 @@ from triton_kit.errors import SpecError
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.serving.tritonserver import find_tritonserver
-from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
 LOOPBACK_ONLY = "127.0.0.1 only"
@@ -169,7 +168,7 @@ def test_memory_of_a_model_loaded_later_is_private_too(tmp_path, write_identity)
 
     with running(ServeSpec(repository=tmp_path, model_control="explicit")) as server:
         assert not modes_of_memory(others)
-        HttpControl(server.http_url).load("identity")
+        server.control.load("identity")
         deadline_s = time.monotonic() + 60
         while set(modes := modes_of_memory(others)) != {0o600}:
             assert time.monotonic() < deadline_s, modes

@@ -17,6 +17,35 @@ def make_certificate(folder, *, host="localhost"):
     return certificate, key
 
 
+_CA = """[ca]
+default_ca = own
+[own]
+database = {folder}/index
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+"""
+
+
+def make_expired_certificate(folder):
+    """Return the paths of a certificate that was valid in January 2020, and its key."""
+    _, key = make_certificate(folder, host="expired")
+    config, request = folder / "ca.cnf", folder / "expired.csr"
+    config.write_text(_CA.format(folder=folder))
+    (folder / "index").touch()
+    argv = ["openssl", "req", "-new", "-key", str(key), "-subj", "/CN=expired"]
+    subprocess.run([*argv, "-out", str(request)], check=True, capture_output=True)
+    certificate = folder / "expired-2020.pem"
+    argv = ["openssl", "ca", "-config", str(config), "-selfsign", "-batch", "-notext"]
+    argv += ["-keyfile", str(key), "-in", str(request), "-out", str(certificate)]
+    argv += ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"]
+    subprocess.run(argv, check=True, capture_output=True)
+    return certificate, key
+
+
 @contextmanager
 def tls_proxy(certificate, key, *, to_port):
     """Speak TLS on a free port of localhost, in front of `to_port`; yields the port."""

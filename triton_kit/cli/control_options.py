@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any  # Any: what click hands over
 
 import cloup
 
 from triton_kit.cli.command import kit_option
+from triton_kit.cli.options import FILE_TO_READ
 from triton_kit.cli.perf.target import HEADER
 from triton_kit.errors import SpecError
 
@@ -24,6 +26,12 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="HTTP address of the server; https://HOST:PORT for TLS.",
     ),
     HEADER,
+    kit_option(
+        "--key-file",
+        type=FILE_TO_READ,
+        metavar="FILE",
+        help="File with the key of the control APIs, as 'serve' prints it.",
+    ),
     *(
         kit_option(
             name,
@@ -63,21 +71,26 @@ def with_control(command: Callable[..., None]) -> Callable[..., None]:
         *,
         url: str,
         headers: tuple[str, ...],
+        key_file: Path | None,
         authorities: str,
         certificate: str,
         key: str,
         **rest: Any,  # noqa: ANN401
     ) -> None:
         files = (authorities, certificate, key)
-        command(control=_control(url, headers, files), **rest)
+        command(control=_control(url, headers, files, key_file), **rest)
 
     return wrapped
 
 
 def _control(
-    url: str, headers: tuple[str, ...], files: tuple[str, str, str]
+    url: str,
+    headers: tuple[str, ...],
+    files: tuple[str, str, str],
+    key_file: Path | None,
 ) -> HttpControl:
     from triton_kit.loadtest.option_texts import parse_header
+    from triton_kit.serving.keys import key_headers, read_key
     from triton_kit.triton.address import parse_address
     from triton_kit.triton.control_http import HttpControl
     from triton_kit.triton.tls import Tls
@@ -91,4 +104,5 @@ def _control(
     authorities, certificate, key = files
     tls = Tls(authorities=authorities, certificate=certificate, key=key)
     address = parse_address(url, default_port=8000, tls=tls if is_https else None)
-    return HttpControl(address, headers=dict(parse_header(text) for text in headers))
+    own = key_headers(read_key(key_file)) if key_file else {}
+    return HttpControl(address, headers=own | dict(map(parse_header, headers)))

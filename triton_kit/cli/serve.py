@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn  # Any: what click hands over
 
 import click
-import cloup
 
 from triton_kit.cli.command import kit_command, kit_option
-from triton_kit.cli.options import (
-    PATH_TO_WRITE,
-    PORT,
-    json_option,
-    repository_argument,
-    timeout_option,
-)
+from triton_kit.cli.options import PATH_TO_WRITE, json_option, repositories_argument
 from triton_kit.cli.output import echo, echo_json_line, notice, warn
+from triton_kit.cli.server_options import server_spec, with_server_options
 
 if TYPE_CHECKING:
-    from triton_kit.serving.embedded import Server
+    from triton_kit.serving.server import Server
     from triton_kit.serving.spec import ServeSpec
-
-
-def _port(kind: str) -> Any:  # noqa: ANN401  a decorator
-    return kit_option(
-        f"--{kind}-port",
-        type=PORT,
-        default=0,
-        metavar="PORT",
-        help=f"{kind} port on 127.0.0.1; 0: a free one.",
-    )
 
 
 @kit_command(
@@ -40,48 +25,8 @@ def _port(kind: str) -> Any:  # noqa: ANN401  a decorator
         "triton-kit serve --model-control-mode explicit --load-model digits",
     )
 )
-@repository_argument("The model repository to serve.")
-@cloup.option_group("Addresses", _port("http"), _port("grpc"), _port("metrics"))
-@cloup.option_group(
-    "Models",
-    kit_option(
-        "--model-control-mode",
-        "model_control",
-        type=click.Choice(["none", "explicit", "poll"]),
-        default="none",
-        help="none: load all models. explicit: load models on request. poll: follow "
-        "changes in the repository.",
-    ),
-    kit_option(
-        "--load-model",
-        "models",
-        metavar="MODEL",
-        multiple=True,
-        help="With explicit: load this model at the start; '*' loads all. Repeatable.",
-    ),
-    kit_option(
-        "--strict-model-config",
-        is_flag=True,
-        help="Use each config.pbtxt as written; complete nothing from the model.",
-    ),
-)
-@cloup.option_group(
-    "Server",
-    timeout_option(
-        "Stop if the models are not ready after this time.",
-        name="ready_within_s",
-        default=120.0,
-        former=("--ready-within",),
-    ),
-    kit_option(
-        "--stop-timeout",
-        "stop_within_s",
-        type=click.FloatRange(min=0),
-        default=30.0,
-        metavar="SECONDS",
-        former=("--stop-within",),
-        help="Time for requests in flight when the server stops.",
-    ),
+@repositories_argument("The model repositories to serve.")
+@with_server_options(
     kit_option(
         "--allocator",
         type=click.Choice(["system", "tcmalloc", "jemalloc"]),
@@ -101,34 +46,15 @@ def _port(kind: str) -> Any:  # noqa: ANN401  a decorator
         metavar="FILE",
         help="Write the server's log to this file. Default: a temporary file.",
     ),
-    kit_option(
-        "--flag",
-        "flags",
-        metavar="--NAME=VALUE",
-        multiple=True,
-        help="Any other flag of tritonserver, as --flag=--NAME=VALUE. Repeatable.",
-    ),
-    kit_option(
-        "--env",
-        "variables",
-        metavar="NAME[=VALUE]",
-        multiple=True,
-        help="Environment variable for the server and its Python models, which get "
-        "few by default. Repeatable.",
-    ),
     json_option("Print one line of JSON with the addresses when the server is ready."),
 )
-def command(*, as_json: bool, **fields: Any) -> None:  # noqa: ANN401
-    """Serve REPOSITORY on this machine until Ctrl-C.
+def command(*, repositories: tuple[Path, ...], as_json: bool, **fields: Any) -> None:  # noqa: ANN401
+    """Serve REPOSITORIES on this machine until Ctrl-C.
 
     Starts the embedded tritonserver on 127.0.0.1. Prints its addresses once every model
     is ready, and keeps this terminal until Ctrl-C.
     """
-    from triton_kit.serving.spec import ServeSpec
-
-    for kind in ("http", "grpc", "metrics"):
-        fields[f"{kind}_port"] = fields[f"{kind}_port"] or None
-    _serve_until_stopped(ServeSpec(**fields), as_json=as_json)
+    _serve_until_stopped(server_spec(repositories, fields), as_json=as_json)
 
 
 class _StoppedError(KeyboardInterrupt):
@@ -150,7 +76,10 @@ def _serve_until_stopped(spec: ServeSpec, *, as_json: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     is_ready = False
-    notice(f"starting tritonserver with the models in {spec.repository}")
+    notice(
+        f"starting tritonserver with the models in "
+        f"{', '.join(map(str, spec.repositories))}"
+    )
     try:
         with running(spec) as server:
             warn(
@@ -185,10 +114,12 @@ def _facts(server: Server) -> dict[str, Any]:
         "onnxruntime_backend": server.onnxruntime_backend,
         "ready_after_s": round(server.ready_after_s, 3),
         "log": str(server.log),
+        "key_file": server.key_file and str(server.key_file),
     }
 
 
 def _as_text(server: Server) -> str:
+    key = [f"  key      {server.key_file}"] if server.key_file else []
     return "\n".join(
         [
             f"tritonserver {server.version}, ready after {server.ready_after_s:.1f} s",
@@ -198,6 +129,7 @@ def _as_text(server: Server) -> str:
             f"  models   {', '.join(server.models) or 'none loaded yet'}",
             f"  onnx     {server.onnxruntime_backend}",
             f"  log      {server.log}",
+            *key,
             "Ctrl-C stops it.",
         ]
     )

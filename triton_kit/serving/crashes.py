@@ -30,10 +30,6 @@ def server_died(process: subprocess.Popen[bytes], log: Path, when: str) -> Serve
     """Return the error of a server that ended: how, and the end of its log."""
     ending = describe_exit(process.wait())
     text = log.read_text(errors="replace")
-    for line in text.splitlines():
-        if ": unrecognized option '" in line:  # 400 lines of usage follow it
-            flag = line.split("'")[1]
-            return ServerError(f"tritonserver does not know the flag {flag}")
     hint = BACKEND_CRASH if _IS_BACKEND_CRASH.search(text) else None
     if model := _CRASHED_MODEL.search(text):
         ending, hint = f"{ending}; the onnxruntime backend {model[1]}", _MODEL_CRASH

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 from triton_kit.errors import ServerError
+from triton_kit.serving.access import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
 _LOWEST = 10_000
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 

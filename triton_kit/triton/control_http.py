@@ -28,6 +28,10 @@ _WITHIN_S = 10.0
 _LOAD_WITHIN_S = 600.0
 _HTTP_PORT = 8000
 _SHOWN = 200
+_KEY_HINT = (
+    "give the server's key: --key-file FILE, or -H 'x-triton-key: KEY'; for tensors in "
+    "shared memory, start it with --client-shared-memory"
+)
 
 
 class HttpControl:
@@ -244,7 +248,9 @@ def _region_path(kind: str, name: str, what: str) -> str:
 
 
 def _failed(response: Response) -> ServerError:
-    return ServerError(f"{_reason(response)} (HTTP {response.status})")
+    reason = _reason(response)
+    hint = _KEY_HINT if "API is restricted" in reason else None
+    return ServerError(f"{reason} (HTTP {response.status})", hint=hint)
 
 
 def _reason(response: Response) -> str:

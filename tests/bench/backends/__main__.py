@@ -27,7 +27,6 @@ from target import CONFIG, MODEL, mlp  # the model of `scripts/bench perf`
 
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
-from triton_kit.triton.control_http import HttpControl
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[2] / "triton_kit/serving/backends/onnxruntime/native"
@@ -79,7 +78,7 @@ def measure(server, model, load, interval_ms, out):
 
 def reload_times(server, cycles):
     """Return the median seconds of an unload and of a load."""
-    control, unloads, loads = HttpControl(server.http_url), [], []
+    control, unloads, loads = server.control, [], []
     for _ in range(cycles):
         began_s = time.perf_counter()
         control.unload(MODEL)

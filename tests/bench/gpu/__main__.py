@@ -20,6 +20,7 @@ import onnxruntime as ort
 from converted import compare
 from resnet50 import BLOCKS, SIZE, resnet50
 
+from triton_kit.serving.access import Access
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
 
@@ -202,6 +203,7 @@ def measure(repository, name, backend, options):
         onnxruntime_backend=backend,
         ready_within_s=400,
         log=log,
+        access=Access(client_shared_memory=True),
     )
     with running(spec) as server:
         ready_s = f"{server.ready_after_s:.1f} s"

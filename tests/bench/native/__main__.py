@@ -27,7 +27,6 @@ from test_native_backend import RAGGED, STATE
 
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
-from triton_kit.triton.control_http import HttpControl
 
 JOIN = "max_batch_size: 8\ndynamic_batching { }\n"
 TWO = JOIN + "instance_group { count: 2 kind: KIND_CPU }\n"
@@ -140,7 +139,7 @@ def send(soak, number):
 def come_and_go(soak):
     """Load a model, ask it, unload it, without end."""
     rng = np.random.default_rng([soak.seed, 99])
-    control = HttpControl(soak.server.http_url)
+    control = soak.server.control
     with client_library.InferenceServerClient(
         soak.server.http_url.removeprefix("http://")
     ) as client:
@@ -173,7 +172,7 @@ def guarded(soak, work, *arguments):
 
 def compare_counts(soak):
     """Compare the server's counts with the clients'."""
-    control = HttpControl(soak.server.http_url)
+    control = soak.server.control
     deadline_s = time.monotonic() + 10
     for model, counts in soak.counts.items():
         wanted = (counts["succeeded"], counts["failed"])

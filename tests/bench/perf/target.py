@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from triton_kit.serving.access import Access
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
 
@@ -62,7 +63,10 @@ def served(folder, *, allocator, backend="python", instances=1, batcher=""):
     config = CONFIG.format(instances=instances, batcher=batcher)
     (folder / MODEL / "config.pbtxt").write_text(config)
     spec = ServeSpec(
-        repository=folder, allocator=allocator, onnxruntime_backend=backend
+        repository=folder,
+        allocator=allocator,
+        onnxruntime_backend=backend,
+        access=Access(client_shared_memory=True),
     )
     with running(spec) as server:
         yield server

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from triton_kit.process import describe_exit, tail
+from triton_kit.serving.access import Access
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
 
@@ -74,7 +75,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         log = Path(folder) / "server.log"
         spec = ServeSpec(
-            repository=MODELS, model_control="explicit", models=names, log=log
+            repository=MODELS,
+            model_control="explicit",
+            models=names,
+            log=log,
+            access=Access(client_shared_memory=True),
         )
         server = stack.enter_context(running(spec))
         for seed in seeds_of(asked):
