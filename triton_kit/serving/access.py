@@ -1,4 +1,4 @@
-"""Who can reach a server, and what they may ask of it: nobody and little by default."""
+"""Which addresses a server has, and what its clients may ask of it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def key_headers(key: str) -> dict[str, str]:
 
 
 def new_key() -> str:
-    """Return a key that nobody guesses: 32 random bytes, as text."""
+    """Return a new key: 32 random bytes, as text."""
     return secrets.token_urlsafe(32)
 
 
