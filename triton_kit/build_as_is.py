@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any  # JSON values
 
 from triton_kit.built import Built, declared_tensors, max_batch_size, no_source
-from triton_kit.errors import SpecError
+from triton_kit.errors import RepositoryError, SpecError
 from triton_kit.project.fields import config_fields
 from triton_kit.project.spec import ModelSpec, Project
 from triton_kit.repository.check.normalize import default_filename
 from triton_kit.repository.generate.config import model_config
-from triton_kit.repository.publish.layout import ARTIFACT_NAMES
-from triton_kit.repository.publish.manifest import sha256
+from triton_kit.repository.publish.layout import ARTIFACT_NAMES, MANIFEST_FILE
+from triton_kit.repository.publish.manifest import read_manifest, sha256
 
 _MODEL_FILE = ARTIFACT_NAMES["python"]
 _SKIPPED = ("__pycache__",)
@@ -35,14 +35,9 @@ def build_as_is(project: Project, name: str, spec: ModelSpec) -> Built:
             declared.
     """
     source = project.path(spec.source)
-    if not source.exists():
-        raise no_source(name, source)
     backend = spec.backend or "python"
     fields = config_fields(spec)
-    files = dict(_files(source))
-    expected = fields.get("default_model_filename") or default_filename(backend)
-    if source.is_file() and expected:
-        files = {expected: source}
+    files = source_files(project, name, spec)
     if backend == "python":
         for path in files.values():
             _check_python(name, path)
@@ -61,6 +56,40 @@ def build_as_is(project: Project, name: str, spec: ModelSpec) -> Built:
     )
 
 
+def source_files(project: Project, name: str, spec: ModelSpec) -> dict[str, Path]:
+    """Return the files of a model that is published as it is, by their published names.
+
+    Raises:
+        SpecError: there is no such file, or one has the name of the manifest.
+    """
+    source = project.path(spec.source)
+    if not source.exists():
+        raise no_source(name, source)
+    expected = config_fields(spec).get("default_model_filename") or default_filename(
+        spec.backend or "python"
+    )
+    if source.is_file():
+        return {expected or source.name: source}
+    files = dict(_files(source))
+    manifest = files.get(MANIFEST_FILE)
+    if manifest is not None:
+        try:
+            read_manifest(source)
+        except RepositoryError:
+            raise used_for_manifest(name, manifest) from None
+        del files[MANIFEST_FILE]  # of a version that the kit published
+    return files
+
+
+def used_for_manifest(name: str, path: Path) -> SpecError:
+    """Return the error for a file that would take the place of the manifest."""
+    return SpecError(
+        f"model {name!r}: {path}: {MANIFEST_FILE!r} is the name of the manifest that "
+        "each version has",
+        hint="rename it, or put it into a folder",
+    )
+
+
 def _described(source: Path) -> dict[str, Any]:
     if source.is_dir():
         return {"folder": source.name}
@@ -68,10 +97,7 @@ def _described(source: Path) -> dict[str, Any]:
 
 
 def _files(source: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files of a source by their names in the version's folder."""
-    if source.is_file():
-        yield source.name, source
-        return
+    """Yield the files of a folder by their names in the version's folder."""
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)
         if path.is_file() and not set(_SKIPPED) & set(relative.parts):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from triton_kit.artifact import inspect_onnx
 from triton_kit.build_as_is import build_as_is, is_as_is
-from triton_kit.build_files import check_files
+from triton_kit.build_files import check_files, check_tensors
 from triton_kit.built import declared_tensors, no_source, target_of
 from triton_kit.errors import SpecError, TritonKitError
+from triton_kit.files import cache_folder
 from triton_kit.locate import locate_error
 from triton_kit.project.fields import config_fields
 from triton_kit.project.spec import EMBEDDED, ModelSpec, PipelineSpec, Project
 from triton_kit.repository.check.embedded import unsupported_features
 from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.repository.generate.pipeline import NEWEST, Step, ensemble_config
-from triton_kit.serving.backend_directory import cache_folder
 from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.triton.schema import ModelConfig
 
@@ -32,7 +33,9 @@ def check_project(project: Project) -> None:
     for name, spec in project.spec.models.items():
         try:
             check_files(project, name, spec)
-            configs[name] = _names_of(project, name, spec)
+            names = configs[name] = _names_of(project, name, spec)
+            if names is not None:
+                check_tensors(project, spec, names)
         except SpecError as error:
             locate_error(project, error, "models", name)
             raise
@@ -107,17 +110,28 @@ def _names_of(project: Project, name: str, spec: ModelSpec) -> ModelConfig | Non
         known = _onnx_names(source, config)
     else:
         return None
+    names = _with_names(name, spec, config, known or {})
+    return names if names.input and names.output else None
+
+
+def _with_names(
+    name: str,
+    spec: ModelSpec,
+    config: ModelConfig,
+    known: Mapping[str, Sequence[str]],
+) -> ModelConfig:
     names = ModelConfig(name=name)
-    for kind, tensors in (known or {}).items():
-        written = [entry.name for entry in getattr(config, kind)]
+    for kind, tensors in known.items():
+        written = {entry.name: entry for entry in getattr(config, kind)}
         given = getattr(spec, f"{kind}s")
-        optional = {entry.name for entry in config.input if entry.optional}
         for tensor in written or tensors:
             entry = getattr(names, kind).add(name=tensor)
             if kind == "input":
                 is_optional = tensor in given and given[tensor].optional
-                entry.optional = is_optional or tensor in optional
-    return names if names.input and names.output else None
+                entry.optional = is_optional or written.get(tensor, entry).optional
+            elif tensor in written:
+                entry.label_filename = written[tensor].label_filename
+    return names
 
 
 def _onnx_names(source: Path, config: ModelConfig) -> dict[str, list[str]] | None:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from triton_kit.build_as_is import is_as_is, source_files, used_for_manifest
 from triton_kit.build_environment import (
     ENVIRONMENT,
     MODEL_DIRECTORY,
     check_environment,
     environment_of,
 )
-from triton_kit.built import Built
+from triton_kit.built import Built, target_of
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.project.spec import ModelSpec, Project
-from triton_kit.repository.publish.layout import MANIFEST_FILE
+from triton_kit.repository.generate.warmup import (
+    GENERATED,
+    Warmup,
+    add_warmup,
+    read_samples,
+)
+from triton_kit.repository.publish.layout import CONFIG_FILE, MANIFEST_FILE
 from triton_kit.triton.schema import ModelConfig
 
 _GLOB = re.compile(r"[*?\[]")
@@ -39,24 +46,21 @@ def add_files(
     config = built.config
     name = config.name
     _set_optional(name, spec, config)
-    files: dict[str, bytes | Path] = dict(_labels(project, spec, config))
+    files: dict[str, bytes | Path] = {}
+    _add(name, files, dict(_labels(project, spec, config)))
     environment = environment_of(project, name, spec, scratch, cache)
     if environment.name:
         value = f"{MODEL_DIRECTORY}/{environment.name}"
         config.parameters[ENVIRONMENT].string_value = value
-    files |= environment.files
+    _add(name, files, environment.files)
     version_files = dict(built.version_files)
     for relative, path in _listed(project, name, spec):
         if f"{MODEL_DIRECTORY}/{relative}" == _environment_path(config):
-            files[relative] = path
-        elif relative in version_files:
-            raise SpecError(
-                f"model {name!r}: files: {relative!r} is a file of the model already",
-                hint="rename one of the two",
-            )
+            _add(name, files, {relative: path})
         else:
+            _require_new(name, relative, version_files)
             version_files[relative] = path
-    files |= _warmup(project, spec, config)
+    _add(name, files, _warmup(project, spec, config))
     facts = {"environment": environment.facts} if environment.facts else {}
     return replace(
         built,
@@ -68,28 +72,83 @@ def add_files(
 
 
 def check_files(project: Project, name: str, spec: ModelSpec) -> None:
-    """Refuse a file that a model needs and that is not there.
+    """Refuse a file that a model needs and that is not there, or is in the way.
 
     Raises:
         SpecError: the file, and the key that names it.
     """
-    for _ in _listed(project, name, spec):
-        pass
+    model_files: dict[str, Path] = {f"model.{target_of(project).format}": Path()}
+    if is_as_is(project, spec):
+        model_files = source_files(project, name, spec)
+    for relative, path in _listed(project, name, spec):
+        _require_new(name, relative, model_files)
+        model_files[relative] = path
     for tensor in spec.outputs.values():
         if tensor.labels is not None:
             _require_labels(name, project.path(tensor.labels))
     check_environment(project, name, spec)
 
 
+def check_tensors(project: Project, spec: ModelSpec, names: ModelConfig) -> None:
+    """Refuse labels, warm-up data and optional inputs of tensors that are not there.
+
+    Args:
+        project: where the files are.
+        spec: of the model.
+        names: a config with the names of its tensors, if no more is known yet.
+
+    Raises:
+        SpecError: the tensor, or the file.
+    """
+    config = ModelConfig()
+    config.CopyFrom(names)
+    _set_optional(config.name, spec, config)
+    files: dict[str, bytes | Path] = {}
+    _add(config.name, files, dict(_labels(project, spec, config)))
+    if spec.environment is not None:
+        path = project.path(spec.environment)
+        _add(config.name, files, {path.name: path})
+    for warmup in _warmups(project, spec):
+        read_samples(config, warmup)
+
+
+def _add(
+    name: str, files: dict[str, bytes | Path], more: Mapping[str, bytes | Path]
+) -> None:
+    """Add files beside the versions; none may take another's place, or the kit's own.
+
+    Raises:
+        SpecError: it does.
+    """
+    for relative, content in more.items():
+        first, *_ = parts = Path(relative).parts
+        if relative == CONFIG_FILE or first.isdecimal():
+            reason = "is a name that Triton or the kit uses"
+        elif Path(relative).is_absolute() or ".." in parts:
+            reason = "is outside of the model's folder"
+        elif files.setdefault(relative, content) != content:
+            reason = "would be there twice"
+        else:
+            continue
+        raise SpecError(
+            f"model {name!r}: {relative!r}, beside its versions, {reason}",
+            hint="rename it",
+        )
+
+
+def _require_new(name: str, relative: str, there: Mapping[str, Path]) -> None:
+    if relative in there:
+        raise SpecError(
+            f"model {name!r}: files: {relative!r} is a file of the model already",
+            hint="rename one of the two",
+        )
+
+
 def _listed(project: Project, name: str, spec: ModelSpec) -> Iterator[tuple[str, Path]]:
     """Yield the files of `files`; those of a folder keep their path from it on."""
     for relative, path in _files(project, name, spec):
         if relative == MANIFEST_FILE:
-            raise SpecError(
-                f"model {name!r}: files: {relative!r} is the name of the manifest that "
-                "each version has",
-                hint="rename it, or put it into a folder",
-            )
+            raise used_for_manifest(name, path)
         yield relative, path
 
 
@@ -185,20 +244,20 @@ def _environment_path(config: ModelConfig) -> str:
 
 
 def _warmup(project: Project, spec: ModelSpec, config: ModelConfig) -> dict[str, bytes]:
-    if not spec.warmup:
-        return {}
-    from triton_kit.repository.generate.warmup import GENERATED, Warmup, add_warmup
-
     batch = 1 if config.max_batch_size else 0
     sizes = {n: t.opt[batch:] for n, t in spec.inputs.items() if t.opt is not None}
     files: dict[str, bytes] = {}
+    for warmup in _warmups(project, spec):
+        files |= add_warmup(config, warmup, sizes=sizes)
+    return files
+
+
+def _warmups(project: Project, spec: ModelSpec) -> Iterator[Warmup]:
     for request in spec.warmup:
         is_file = request.data not in GENERATED
-        warmup = Warmup(
+        yield Warmup(
             name=request.name,
             source=project.path(request.data) if is_file else request.data,
             batch_sizes=request.sizes(spec.batching),
             count=request.count,
         )
-        files |= add_warmup(config, warmup, sizes=sizes)
-    return files

@@ -13,6 +13,7 @@ from triton_kit.build_check import check_project, pipeline_order, pipeline_steps
 from triton_kit.build_files import add_files
 from triton_kit.built import Built, target_of
 from triton_kit.errors import SpecError, TritonKitError, did_you_mean
+from triton_kit.files import cache_folder, require_folder
 from triton_kit.locate import locate_error
 from triton_kit.project.load import REPOSITORY_NAME
 from triton_kit.project.spec import Project
@@ -74,8 +75,12 @@ def build(
             plans are missing, which a machine with a GPU builds, it has all else.
     """
     repository = output or project.path(REPOSITORY_NAME)
-    if use_cache and cache is None:
-        cache = default_cache()
+    require_folder(repository, "the repository")
+    if not use_cache:
+        cache = None
+    else:
+        cache = cache or default_cache()
+        require_folder(cache, "the cache")
     hidden = project.without_values
 
     def report(line: str) -> None:
@@ -87,9 +92,7 @@ def build(
         # Only now: what follows takes longer to import than the checks before it.
         from triton_kit.build_publish import publish_models
 
-        models, missing = _build_models(
-            project, wanted, folder, cache if use_cache else None, report
-        )
+        models, missing = _build_models(project, wanted, folder, cache, report)
         built = [*models, *_build_pipelines(project, wanted, models, repository)]
         warnings, published = publish_models(
             project, repository, built, missing, folder / "check", report
@@ -146,10 +149,7 @@ def _wanted(project: Project, only: Iterable[str]) -> set[str]:
 def default_cache() -> Path:
     """Return the user's folder of finished conversions; $TRITON_KIT_CACHE sets it."""
     given = os.environ.get("TRITON_KIT_CACHE")
-    if given:
-        return Path(given)
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "triton-kit" / "conversions"
+    return Path(given) if given else cache_folder() / "conversions"
 
 
 def _build_models(

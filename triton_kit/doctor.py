@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from triton_kit.errors import MissingExtraError, TritonKitError
+from triton_kit.files import cache_folder
 from triton_kit.process import run_child
-from triton_kit.serving.backend_directory import cache_folder
 from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.serving.tritonserver import find_tritonserver
 

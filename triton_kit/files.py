@@ -194,6 +194,40 @@ def _keep_owner_and_mode(
     os.fchmod(descriptor, mode)
 
 
+def cache_folder() -> Path:
+    """Return the kit's own folder for what can be made again at any time.
+
+    Raises:
+        SpecError: this user has no home folder.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    # An XDG path that is not absolute is to be ignored, says its specification.
+    root = Path(base) if base and Path(base).is_absolute() else Path("~/.cache")
+    try:
+        return root.expanduser() / "triton-kit"
+    except RuntimeError as error:
+        raise SpecError(
+            f"no folder for the cache: user {os.geteuid()} has no home folder",
+            hint="set HOME, or XDG_CACHE_HOME to a folder",
+        ) from error
+
+
+def require_folder(path: Path, what: str) -> None:
+    """Refuse a folder that cannot be made, as a file is in its place or above it.
+
+    Raises:
+        SpecError: `what` (`the cache`) would be there.
+    """
+    for part in (path, *path.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise SpecError(
+                    f"{part}: expected a folder for {what}, found a file",
+                    hint="name another folder",
+                )
+            return
+
+
 def make_cache(folder: Path) -> None:
     """Create a cache folder for this user only, where there is none.
 

@@ -8,8 +8,8 @@ from onnx_models import affine
 from real_core import real_core
 
 from triton_kit.errors import ServerError
+from triton_kit.files import cache_folder
 from triton_kit.serving.access import Access
-from triton_kit.serving.backend_directory import cache_folder
 from triton_kit.serving.embedded import running
 from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.serving.spec import ServeSpec

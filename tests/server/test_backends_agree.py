@@ -11,7 +11,7 @@ from onnx import TensorProto
 from onnx_models import affine, every_type, identity, lookup, mix, unique
 
 from triton_kit.errors import ServerError
-from triton_kit.serving.backend_directory import cache_folder
+from triton_kit.files import cache_folder
 from triton_kit.serving.embedded import running
 from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.serving.spec import ServeSpec

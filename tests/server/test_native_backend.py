@@ -11,7 +11,7 @@ from onnx_models import accumulate, affine, large, lookup, ragged, with_default
 from tritonclient.utils import InferenceServerException
 
 from triton_kit.errors import ServerError
-from triton_kit.serving.backend_directory import cache_folder
+from triton_kit.files import cache_folder
 from triton_kit.serving.embedded import running
 from triton_kit.serving.onnxruntime_backend import choose_onnxruntime_backend
 from triton_kit.serving.spec import ServeSpec

@@ -46,7 +46,8 @@ MAY_IMPORT = {
         *("project", "built", "build_as_is"),
         *("python_environment", "python_requirements", "requirements_file"),
     },
-    "build_files": GROUND | {"project", "repository", "built", "build_environment"},
+    "build_files": GROUND
+    | {"project", "repository", "built", "build_as_is", "build_environment"},
     "init_project": GROUND | {"project", "repository"},
     "run_tests": GROUND | {"project", "serving", "loadtest"},
     "locate": GROUND | {"project", "repository"},

@@ -218,3 +218,26 @@ def test_the_models_to_build_may_come_from_a_generator(digits):
     steps = planned_steps(load_project(digits), only=(n for n in ("decode",)))
 
     assert [step.partition(":")[0] for step in steps] == ["decode"]
+
+
+@pytest.mark.parametrize("words", ["--cache", "-o"])
+def test_a_file_in_place_of_a_folder_is_refused_before_the_conversion(
+    kit, digits, words
+):
+    for path in (digits / "decode.py", digits / "decode.py" / "deeper"):
+        result = kit("build", digits, words, path)
+
+        assert result.exit_code == 2, result.output
+        assert f"{digits / 'decode.py'}: expected a folder for the" in result.output
+        assert "building" not in result.output
+
+
+def test_a_user_without_a_home_is_told_what_to_set(kit, digits, monkeypatch):
+    for name in ("TRITON_KIT_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+
+    result = kit("build", digits)
+
+    assert result.exit_code == 2, result.output
+    assert "has no home folder" in result.output

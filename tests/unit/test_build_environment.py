@@ -284,8 +284,8 @@ def test_a_cache_that_is_a_file_is_refused(kit, project, tmp_path):
     result = kit("build", folder, "-t", "new", "--cache", tmp_path / "cache")
 
     assert result.exit_code == 2, result.output
-    assert "cache: cannot write the cache: Not a directory" in result.output
-    assert "hint: choose another folder (--cache)" in result.output
+    assert "cache: expected a folder for the cache, found a file" in result.output
+    assert "hint: name another folder" in result.output
 
 
 @pytest.mark.parametrize("key", ["environment", "requirements", "python"])

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from onnx import helper
 
@@ -218,7 +219,7 @@ def test_requirements_are_checked_for_the_embedded_server(
         ("    files: ['*.none']\n", "'*.none' is not there"),
         (
             "    files: [manifest.json]\n",
-            "yaml:7: model 'py': files: 'manifest.json' is",
+            "manifest.json: 'manifest.json' is the name",
         ),
         ("    files: [m.py, sub/m.py]\n", "'m.py' is a file of the model already"),
         ("    environment: absent.tar.gz\n", "triton-kit.yaml:7: model 'py': the env"),
@@ -406,3 +407,71 @@ models:
     assert result.exit_code == 0, result.output
     version = folder / "model_repository" / "net" / "1"
     assert (version / name).read_text() == "the network"
+
+
+def test_a_manifest_in_the_folder_of_a_model_stays_as_it_is(kit, project):
+    folder = project(
+        python_project(source="net"),
+        {"net/model.py": PYTHON, "net/manifest.json": '{"name": "web"}'},
+    )
+
+    refused = kit("build", folder)
+
+    assert refused.exit_code == 2, refused.output
+    assert "is the name of the manifest" in refused.output
+    assert (folder / "net" / "manifest.json").read_text() == '{"name": "web"}'
+
+    # One of the kit is that of the version which the folder is.
+    (folder / "net" / "manifest.json").write_text('{"schema": 1, "files": {}}')
+    assert kit("build", folder).exit_code == 0
+    assert (folder / "net" / "manifest.json").read_text().endswith("{}}")
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("    warmup: [{data: absent.npz}]", "7: {folder}/absent.npz: cannot read it"),
+        ("    warmup: [{data: other.npz}]", "7: model 'net': {folder}/other.npz has"),
+        ("    outputs: {w: {labels: l.txt}}", "7: model 'net': it has no output 'w'"),
+        ("    inputs: {w: {optional: true}}", "7: model 'net': it has no input 'w'"),
+        ("    files: [model.onnx]", "7: model 'net': files: 'model.onnx' is a file of"),
+        (
+            "    outputs: {y: {labels: config.pbtxt}}",
+            "7: model 'net': 'config.pbtxt', beside its versions, is a name that",
+        ),
+        (
+            "    config: {output: [{name: y, data_type: TYPE_FP32, dims: [4], "
+            "label_filename: 1/l.txt}]}",
+            "7: model 'net': '1/l.txt', beside its versions, is a name that",
+        ),
+    ],
+)
+def test_tensors_and_files_are_compared_before_the_conversion(
+    kit, project, more, words
+):
+    folder = project(
+        f"models:\n  net:\n    source: net.onnx\n\n\n{more}\n",
+        {"l.txt": "a", "config.pbtxt": "a", "model.onnx": "", "1/l.txt": "a"},
+    )
+    (folder / "net.onnx").write_bytes(onnx_bytes({"x": [4]}, {"y": [4]}))
+    np.savez(folder / "other.npz", z=np.zeros(4, np.float32))
+
+    result = kit("build", folder, "--dry-run")
+
+    assert result.exit_code == 2, result.output
+    assert f"triton-kit.yaml:{words.format(folder=folder)}" in result.output
+
+
+def test_a_warm_up_writes_nothing_outside_of_its_model(kit, project):
+    folder = project(
+        python_project(more="    warmup: [{name: ../../../x, data: a.npz}]\n"),
+        {"m.py": PYTHON},
+    )
+    arrays = {name: np.zeros((1, 4), np.float32) for name in "ab"}
+    np.savez(folder / "a.npz", **arrays)
+
+    result = kit("build", folder)
+
+    assert result.exit_code == 2, result.output
+    assert "is outside of the model's folder" in result.output
+    assert not list(folder.rglob("x.*"))

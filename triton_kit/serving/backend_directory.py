@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,14 +12,6 @@ from triton_kit.files import make_cache, refuse_shared_cache
 from triton_kit.serving.tritonserver import Tritonserver
 
 _OURS = Path(__file__).parent / "backends"
-
-
-def cache_folder() -> Path:
-    """Return the kit's own folder for what can be made again at any time."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    # An XDG path that is not absolute is to be ignored, says its specification.
-    root = Path(base) if base and Path(base).is_absolute() else Path("~/.cache")
-    return root.expanduser() / "triton-kit"
 
 
 def compose_backend_directory(

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from triton_kit.errors import ServerError, SpecError
+from triton_kit.files import cache_folder
 from triton_kit.process import start_service, tail
 from triton_kit.serving.access import LOOPBACK
 from triton_kit.serving.allocator import preload
-from triton_kit.serving.backend_directory import cache_folder, compose_backend_directory
+from triton_kit.serving.backend_directory import compose_backend_directory
 from triton_kit.serving.crashes import BACKEND_CRASH, server_died
 from triton_kit.serving.flags import ENDPOINTS, Place, server_flags
 from triton_kit.serving.memory import new_prefix, private_memory, remove_regions

@@ -1,6 +1,8 @@
 """Publishing: a reader sees all of a version or none; versions never change."""
 
 import multiprocessing
+import os
+import signal
 import stat
 
 import pytest
@@ -131,6 +133,32 @@ def test_a_file_in_the_repositorys_place_is_refused(tmp_path):
 
     with pytest.raises(SpecError, match="found a file"):
         publish(tmp_path / "models", [draft()])
+
+
+def publish_and_hang(root):
+    def hang(folder):
+        (folder / "half").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    publish(root, [Draft(name="b", config="", write_version=hang)])
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path):
+    root = tmp_path / "models"
+    writer = multiprocessing.get_context("spawn").Process(
+        target=publish_and_hang, args=(root,)
+    )
+    writer.start()
+    writer.join()
+    others = [tmp_path / ".models.stage-of.stage-abcdefgh", tmp_path / ".models.stage-"]
+    for folder in others:
+        folder.mkdir()
+    [left] = set(tmp_path.glob(".models.stage-*")) - set(others)
+    assert (left / "b" / "new" / "half").is_file()
+
+    publish(root, [draft()])
+
+    assert set(tmp_path.glob(".models.stage-*")) == set(others)
 
 
 def publish_ten(root, writer):

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from triton_kit.errors import ServerError, SpecError
-from triton_kit.serving.backend_directory import cache_folder, compose_backend_directory
+from triton_kit.files import cache_folder
+from triton_kit.serving.backend_directory import compose_backend_directory
 from triton_kit.serving.tritonserver import (
     check_numpy,
     check_stub,

@@ -51,7 +51,7 @@ def add_warmup(
             f"model {config.name!r}: warm-up {warmup.name!r} has batch size "
             f"{largest}, the model takes {config.max_batch_size}"
         )
-    samples = _samples(config, warmup)
+    samples = read_samples(config, warmup)
     files: dict[str, bytes] = {}
     for batch_size in warmup.batch_sizes:
         is_one = len(warmup.batch_sizes) == 1
@@ -108,7 +108,12 @@ def _size(config: ModelConfig, tensor: ModelInput, sizes: Mapping[str, Shape]) -
     return sizes[tensor.name]
 
 
-def _samples(config: ModelConfig, warmup: Warmup) -> dict[str, NDArray[Any]]:
+def read_samples(config: ModelConfig, warmup: Warmup) -> dict[str, NDArray[Any]]:
+    """Return the samples of a warm-up by input; none if the server generates them.
+
+    Raises:
+        SpecError: the file cannot be read, or lacks an input.
+    """
     if not isinstance(warmup.source, Path):
         return {}
     found = read_npz(warmup.source)

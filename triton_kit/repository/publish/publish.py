@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,12 +94,26 @@ def _staging(root: Path) -> Iterator[Path]:
             f"{root}: another process is publishing to it",
             hint=f"waited {LOCK_WITHIN_S:g} s; try again when it is done",
         ) from error
-    stage = Path(tempfile.mkdtemp(prefix=f".{root.name}.stage-", dir=beside))
+    _sweep(root)
+    stage = Path(tempfile.mkdtemp(prefix=_stage_prefix(root), dir=beside))
     try:
         yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         lock.release()
+
+
+def _stage_prefix(root: Path) -> str:
+    return f".{root.name}.stage-"
+
+
+def _sweep(root: Path) -> None:
+    """Remove what killed writers left; the holder of the lock is the only writer."""
+    left = re.compile(re.escape(_stage_prefix(root)) + r"[a-z0-9_]{8}")
+    with suppress(OSError):  # a folder that may be written need not be readable
+        for path in root.absolute().parent.iterdir():
+            if left.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _write(folder: Path, draft: Draft) -> None:
