@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import psutil
 
+from triton_kit.errors import SpecError
 from triton_kit.loadtest.net.clock import NS_PER_S, now_ns
 from triton_kit.triton.address import Address
 
@@ -92,9 +93,11 @@ class CpuUse:
 
         A process that used far less may be a proxy in front of the server, if other
         processes used about as much CPU as the work takes. Else the work was done by
-        a GPU.
+        a GPU. A server without counters (`work_s` is 0) is taken as it is.
         """
-        if self.server_s is None or self.server_s > _PROXY_SHARE * work_s:
+        if not work_s or self.server_s is None:
+            return self
+        if self.server_s > _PROXY_SHARE * work_s:
             return self
         if self.foreign_cores * self.length_s < _PROXY_SHARE * work_s:
             return self
@@ -116,7 +119,11 @@ class CpuUse:
 
 
 class CpuWatch:
-    """Samples the CPU time of this machine, this process and its local servers."""
+    """Samples the CPU time of this machine, this process and its local servers.
+
+    Raises:
+        SpecError: there is no process `server_pid`.
+    """
 
     def __init__(
         self,
@@ -125,6 +132,12 @@ class CpuWatch:
         *,
         server_pid: int | None = None,
     ) -> None:
+        if server_pid is not None and not psutil.pid_exists(server_pid):
+            raise SpecError(
+                f"server process {server_pid}: this machine has no such process",
+                hint="leave --server-pid out if the server runs on another machine, or "
+                "as you on this one: its port tells its process",
+            )
         self._addresses = addresses
         self._server_pid = server_pid
         self._servers = self._find_servers()

@@ -15,6 +15,8 @@ from triton_kit.loadtest.results.slo import RATES
 from triton_kit.loadtest.results.units import duration, rate
 
 _LONGEST_EXAMPLE = 200
+# Chunks that one read returned have the same time.
+_TOGETHER_NS = 1_000
 _BAR = 40  # characters of a bar that is all requests
 # Metric -> how it is shown: its name, which level of it, scale, unit.
 _METRICS = {
@@ -126,9 +128,16 @@ def _tokens(figures: GenerationFigures) -> Iterator[str]:
         text = f"{tokens.mean():.4g} output tokens per request"
         if len(figures.input_tokens):
             text += f", {figures.input_tokens.mean():.4g} input tokens"
-        counted = f"counted by {' and '.join(figures.counted_by)}"
-        gap = duration(figures.icl.quantile_ns(0.5))
-        yield f"{text} ({counted}); a chunk every {gap} (p50)"
+        text += f" (counted by {' and '.join(figures.counted_by)})"
+        gap_ns = figures.icl.quantile_ns(0.5)
+        if gap_ns >= _TOGETHER_NS:
+            text += f"; a chunk every {duration(gap_ns)} (p50)"
+        yield text
+        if figures.icl.count and gap_ns < _TOGETHER_NS:
+            yield (
+                "most chunks arrive together with the one before, so ITL says little: "
+                "the server or a proxy buffers the stream"
+            )
     if figures.good_share is not None and figures.good_per_s is not None:
         yield (
             f"goodput {rate(figures.good_per_s)} requests/s: "

@@ -579,6 +579,20 @@ def test_a_proxy_is_not_taken_for_the_server():
     assert not replace(used, server_s=2.9).with_server_work(3.0).is_server_hidden
 
 
+def test_a_server_without_counters_is_seen_even_if_it_used_no_cpu():
+    used = CpuUse(0.5, 1.0, 0.1, 0.0, cores=2)
+
+    assert used.with_server_work(0.0).server_s == 0
+
+
+def test_a_server_process_that_is_not_there_is_refused():
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+
+    with pytest.raises(SpecError, match=f"server process {ended.pid}: this machine"):
+        CpuWatch([], server_pid=ended.pid)
+
+
 def test_a_server_whose_work_is_done_by_a_gpu_is_known():
     """Nobody else used the CPU that the work would have taken."""
     used = CpuUse(2.0, 0.5, 0.2, 0.2, cores=2)

@@ -2,16 +2,19 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad
 from triton_kit.loadtest.record.cpu import CpuUse
+from triton_kit.loadtest.record.histogram import Histogram
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.request import Failure
 from triton_kit.loadtest.results import slo, table
 from triton_kit.loadtest.results.figures import Figures
-from triton_kit.loadtest.results.remarks import histogram_lines, remarks
+from triton_kit.loadtest.results.generation import GenerationFigures
+from triton_kit.loadtest.results.remarks import _tokens, histogram_lines, remarks
 from triton_kit.loadtest.results.result import PerfResult
 from triton_kit.loadtest.results.run import Run
 from triton_kit.loadtest.results.units import duration, rate
@@ -192,3 +195,31 @@ def test_durations_have_three_digits_and_a_unit(ns, text):
 )
 def test_rates_are_short(per_s, text):
     assert rate(per_s) == text
+
+
+@pytest.mark.parametrize(
+    ("gap_ns", "remark"),
+    [(1, "most chunks arrive together"), (2_000_000, "a chunk every 2.00 ms (p50)")],
+)
+def test_a_stream_that_is_buffered_is_reported(gap_ns, remark):
+    gaps, none = Histogram(), Histogram()
+    gaps.add(np.full(10, gap_ns))
+    figures = GenerationFigures(
+        ttft=none,
+        itl=gaps,
+        icl=gaps,
+        output_tokens=np.array([4]),
+        input_tokens=np.array([], np.int64),
+        tokens_per_s=1.0,
+        tokens_per_s_of_request=np.array([1.0]),
+        counted_by=["usage"],
+        good_per_s=None,
+        good_share=None,
+        cancelled=0,
+    )
+
+    lines = [*_tokens(figures)]
+
+    assert lines[0].startswith("4 output tokens per request (counted by usage)")
+    assert remark in lines[-1]
+    assert not any("ns (p50)" in line for line in lines)
