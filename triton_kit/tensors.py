@@ -60,10 +60,10 @@ def data_type(name: str) -> DataType:
     """
     found = _BY_NAME.get(name.upper())
     if found is None:
+        by_numpy = {dtype.numpy: dtype.name for dtype in reversed(DATA_TYPES)}
         known = [dtype.name for dtype in DATA_TYPES]
-        raise SpecError(
-            f"unknown data type {name!r}", hint=did_you_mean(name.upper(), known)
-        )
+        hint = did_you_mean(by_numpy.get(name.lower(), name.upper()), known)
+        raise SpecError(f"unknown data type {name!r}", hint=hint)
     return found
 
 

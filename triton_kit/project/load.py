@@ -13,10 +13,44 @@ from pydantic_core import ErrorDetails
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.project.document import Document, Key, Plain, read_document
-from triton_kit.project.spec import ENVIRONMENT_KEYS, Project, ProjectSpec
+from triton_kit.project.spec import (
+    ENVIRONMENT_KEYS,
+    NAME_PATTERN,
+    OWN_KEYS,
+    Project,
+    ProjectSpec,
+)
 
 FILE_NAME = "triton-kit.yaml"
 REPOSITORY_NAME = "model_repository"
+# pydantic's words for types are Python's.
+_EXPECTED = {
+    "tuple_type": "a list, such as [a, b]",
+    "list_type": "a list, such as [a, b]",
+    "dict_type": "a mapping, such as {key: value}",
+    "model_type": "a mapping, such as {key: value}",
+    "model_attributes_type": "a mapping, such as {key: value}",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+# What Triton and others call a key.
+_OTHER_NAMES = {
+    "ensembles": "pipelines",
+    "ensemble_scheduling": "pipelines",
+    "dynamic_batching": "batching",
+    "instance_group": "instances",
+    "version_policy": "versions",
+    "sequence_batching": "sequence",
+    "model_warmup": "warmup",
+    "path": "source",
+    "file": "source",
+}
 
 
 def load_project(
@@ -45,14 +79,16 @@ def check_text(text: str, file: Path) -> None:
 
 def _project(document: Document, file: Path, target: str | None) -> Project:
     chosen = _choose_target(document, target)
-    data = copy.deepcopy(document.data)
+    data = copy.deepcopy(
+        {k: v for k, v in document.data.items() if not k.startswith(OWN_KEYS)}
+    )
     overrides = _overrides(data, chosen)
     for name, fields in overrides.items():
         _merge(data, name, fields, document, chosen)
     try:
         spec = ProjectSpec.model_validate(data)
     except ValidationError as error:
-        raise _explain(error, document, chosen) from error
+        raise _explain(error, document, chosen, data) from error
     return Project(root=file.parent, target=chosen, spec=spec, document=document)
 
 
@@ -61,8 +97,8 @@ def _project_file(path: Path) -> Path:
     if not file.is_file():
         raise SpecError(
             f"{file}: no such file",
-            hint=f"name a folder with a {FILE_NAME}, "
-            "or start one with `triton-kit new digits DIR`",
+            hint=f"name a folder with a {FILE_NAME}, or write one for your models with "
+            "`triton-kit init MODEL...`; an example: `triton-kit new digits DIR`",
         )
     return file
 
@@ -107,29 +143,58 @@ def _merge(
     model.update(fields)
 
 
-def _explain(error: ValidationError, document: Document, target: str) -> SpecError:
+def _explain(
+    error: ValidationError, document: Document, target: str, data: Plain
+) -> SpecError:
     """Turn the first of pydantic's errors into a place, a reason and a hint."""
     # A misspelt key is also a missing one: the misspelling is what helps.
-    details = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    keys = _yaml_keys(details["loc"])
+    found = error.errors()
+    details = min(found, key=lambda e: e["type"] != "extra_forbidden")
+    keys = _yaml_keys(details, data)
     place = document.place(_where_set(keys, document, target))
     where = ".".join(str(key) for key in keys)
     if details["type"] == "extra_forbidden":
-        known = _fields_at(keys[:-1])
         inside = ".".join(str(key) for key in keys[:-1]) or "the file"
         return SpecError(
             f"{place}: unknown key {str(keys[-1])!r} in {inside}",
-            hint=did_you_mean(str(keys[-1]), known),
+            hint=_key_meant(keys),
         )
     if details["type"] == "missing":
         return SpecError(f"{place}: {where} is missing")
-    # An error of the whole file has no key.
-    return SpecError(": ".join(filter(None, (place, where, _reason(details)))))
+    # Of a value that may be of several types there is an error for each.
+    first, *more = dict.fromkeys(
+        _reason(each) for each in found if _yaml_keys(each, data) == keys
+    )
+    text = " or ".join([first, *(one.removeprefix("expected ") for one in more)])
+    text += _found(details)
+    return SpecError(f"{place}: {where}: {text}" if where else f"{place}: {text}")
 
 
-def _yaml_keys(loc: tuple[Key, ...]) -> tuple[Key, ...]:
-    """Drop pydantic's own marker for a bad mapping key."""
-    return tuple(key for key in loc if key != "[key]")
+def _yaml_keys(details: ErrorDetails, data: Plain) -> tuple[Key, ...]:
+    """Return where an error is; pydantic's own markers for types are left out."""
+    keys: list[Key] = []
+    value = data
+    for key in details.get("ctx", {}).get("at") or details["loc"]:
+        if isinstance(value, dict) and key in value:
+            value = value[str(key)]
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        elif details["type"] != "missing" or key != details["loc"][-1]:
+            continue
+        keys.append(key)
+    return tuple(keys)
+
+
+def _key_meant(keys: tuple[Key, ...]) -> str:
+    """Return the hint for an unknown key."""
+    name, known = str(keys[-1]), _fields_at(keys[:-1])
+    for field in known:
+        inside = (*keys[:-1], field)
+        is_plain = get_origin(_annotation_at(inside)) not in (dict, tuple)
+        if is_plain and name in _fields_at(inside):
+            return f"did you mean {field}: {{{name}: ...}}?"
+    other = _OTHER_NAMES.get(name)
+    return f"did you mean {other!r}?" if other in known else did_you_mean(name, known)
 
 
 def _where_set(
@@ -142,22 +207,44 @@ def _where_set(
 
 
 def _reason(details: ErrorDetails) -> str:
-    if details["type"] == "value_error":
+    kind = details["type"]
+    if kind == "value_error":
         return details["msg"].removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch" and details["ctx"]["pattern"] == NAME_PATTERN:
+        return (
+            "expected a name of letters, digits, '_', '.' and '-', at most 128, the "
+            "first one a letter or digit"
+        )
+    if kind == "string_pattern_mismatch":
+        return f"expected text of the pattern {details['ctx']['pattern']}"
+    if kind == "literal_error":
+        return f"expected {details['ctx']['expected']}"
+    if kind == "string_type" and isinstance(details["input"], int | float):
+        return 'expected text in quotes, such as "26.06"'
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}"
+    return details["msg"][0].lower() + details["msg"][1:]
+
+
+def _found(details: ErrorDetails) -> str:
+    """Return what was found, if a reason does not say it, and is short."""
     found = details["input"]
-    text = details["msg"][0].lower() + details["msg"][1:]
-    if isinstance(found, dict | list):
-        return text
-    return f"{text}, got {found!r}"
+    if details["type"] == "value_error" or isinstance(found, dict | list):
+        return ""
+    return ", got nothing" if found is None else f", got {found!r}"
 
 
 def _fields_at(keys: tuple[Key, ...]) -> list[str]:
     """Return the keys that the schema knows inside of `keys`."""
+    model = _model_in(_annotation_at(keys))
+    return list(model.model_fields) if model else []
+
+
+def _annotation_at(keys: tuple[Key, ...]) -> object:
     found: object = ProjectSpec
     for key in keys:
         found = _annotation_inside(found, key)
-    model = _model_in(found)
-    return list(model.model_fields) if model else []
+    return found
 
 
 def _annotation_inside(annotation: object, key: Key) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any  # JSON has no type of its own
 
-from triton_kit.project.spec import ProjectSpec
+from triton_kit.project.spec import OWN_KEYS, ProjectSpec
 
 
 def project_schema() -> dict[str, Any]:
@@ -12,5 +12,6 @@ def project_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **ProjectSpec.model_json_schema(by_alias=True),
+        "patternProperties": {f"^{OWN_KEYS}": {}},
         "title": "triton-kit.yaml",
     }

@@ -13,6 +13,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from triton_kit.errors import SpecError
 from triton_kit.project.conversion import ConversionSpec
@@ -22,10 +23,13 @@ from triton_kit.project.serving import ServingSpec, Spec
 from triton_kit.triton.releases import find_release
 
 # A model's name is a folder's name and part of URLs: no separators, no leading dot.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Axes = tuple[Annotated[int, Field(ge=-1)], ...]
 
 EMBEDDED = "embedded"
+# How keys of the file begin that only hold anchors for others, as those of Compose do.
+OWN_KEYS = "x-"
 # Three ways to say what a Python model imports: a target's replaces an inherited one.
 ENVIRONMENT_KEYS = ("environment", "requirements", "python")
 
@@ -187,9 +191,14 @@ class ProjectSpec(Spec):
         ]
         for kind, name, model in named:
             if model not in known:
-                raise ValueError(
-                    f"{kind} {name!r} is for {model!r}, which is not there: "
-                    f"{', '.join(sorted(known))}"
+                raise PydanticCustomError(
+                    "value_error",
+                    "{text}",
+                    {
+                        "at": (f"{kind}s", name, "model"),
+                        "text": f"{kind} {name!r} is for {model!r}, which is not "
+                        f"there: {', '.join(sorted(known))}",
+                    },
                 )
         return self
 

@@ -134,7 +134,7 @@ def test_a_load_that_cannot_be_is_refused_with_its_line(project, line, words):
 def test_a_load_for_a_model_that_is_not_there_is_refused(project):
     text = PROJECT.replace("steps: {model: digits", "steps: {model: letters")
 
-    with pytest.raises(SpecError, match="yaml: load 'steps' is for 'letters'"):
+    with pytest.raises(SpecError, match=r"yaml:20: .*load 'steps' is for 'letters'"):
         load_project(project(text))
 
 

@@ -9,6 +9,7 @@ import pytest
 from triton_kit.errors import SpecError
 from triton_kit.project.fields import config_fields
 from triton_kit.project.load import load_project
+from triton_kit.project.schema import project_schema
 from triton_kit.project.spec import ModelSpec
 
 
@@ -80,7 +81,7 @@ def test_a_file_that_is_nested_too_deeply_is_refused(project):
         (MODEL + "    instances:\n    - knd: cpu\n", 6, "did you mean 'kind'?"),
         (MODEL + "\tinputs: {}\n", 5, "replace the tab by spaces"),
         (MODEL + "    source: n.onnx\n", 5, "'source' is there twice"),
-        (MODEL.replace("m:", "a/b:"), 3, "pattern"),
+        (MODEL.replace("m:", "a/b:"), 3, "models.a/b: expected a name of letters"),
         (MODEL + "    inputs: {x: {min: [1]}}\n", 5, "needed together"),
         (
             MODEL + "    inputs: {x: {min: [2], opt: [1], max: [3]}}\n",
@@ -113,6 +114,24 @@ def test_a_file_that_is_nested_too_deeply_is_refused(project):
             "tests.t.outputs: expected arrays by tensor",
         ),
         ("name: p\nmodels: {m: {}}\n", 2, "models.m.source is missing"),
+        (MODEL + "    instances: 2\n", 5, "instances: expected a list, such as [a, b]"),
+        (MODEL + "    batching: 8\n", 5, "batching: expected a mapping, such as {key"),
+        (MODEL + "    max_batch_size: 8\n", 5, "mean batching: {max_batch_size: ...}?"),
+        (MODEL + "    dynamic_batching: {}\n", 5, "did you mean 'batching'?"),
+        (MODEL + "    versions: 3\n", 5, "versions: expected 'all' or a mapping"),
+        (MODEL + "    parameters: {a: {}}\n", 5, "parameters.a: expected text or a"),
+        (MODEL + "targets: {t: {triton: 26.06}}\n", 5, "text in quotes, such as"),
+        (
+            MODEL + "loads: {l: {model: m, batch_size: x}}\n",
+            5,
+            "batch_size: expected a",
+        ),
+        (MODEL + "  n:\n", 5, "models.n: expected a mapping, such as {key: value}"),
+        (
+            MODEL + "tests:\n  t:\n    inputs: a\n    outputs: a\n    model: mm\n",
+            9,
+            "test 't' is for 'mm', which is not there: m",
+        ),
         ("name: p\nmodels: {}\n", 2, "at least 1 item"),
     ],
 )
@@ -243,6 +262,25 @@ def test_aliases_that_multiply_are_refused_with_their_line(project):
         r"triton-kit.yaml:\d+: more than 100000 values, each alias", refusal(folder)
     )
     assert time.monotonic() - began_s < 10
+
+
+def test_anchors_may_stand_in_keys_of_their_own(project):
+    folder = project(
+        "name: p\n"
+        "x-common: &common\n"
+        "  batching: {max_batch_size: 4}\n"
+        "models:\n"
+        "  a: &a {<<: *common, source: a.onnx}\n"
+        "  b: {<<: *a, batching: {max_batch_size: 8}}\n"
+    )
+
+    models = load_project(folder).spec.models
+
+    assert [(m.source, m.batching.max_batch_size) for m in models.values()] == [
+        ("a.onnx", 4),
+        ("a.onnx", 8),
+    ]
+    assert "^x-" in project_schema()["patternProperties"]
 
 
 def test_merge_keys_that_multiply_are_refused(project):
