@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from triton_kit.api import render as render
     from triton_kit.api import serve as serve
     from triton_kit.build_project import BuildResult as BuildResult
+    from triton_kit.comparison.compare import compare as compare
+    from triton_kit.comparison.differences import Comparison as Comparison
     from triton_kit.conversion.spec import Accuracy as Accuracy
     from triton_kit.conversion.spec import ConvertResult as ConvertResult
     from triton_kit.conversion.spec import ConvertSpec as ConvertSpec
@@ -70,6 +72,8 @@ _PUBLIC = {
     "BuildResult": "triton_kit.build_project",
     "Calibration": "triton_kit.options.conversion",
     "Change": "triton_kit.repository.difference",
+    "Comparison": "triton_kit.comparison.differences",
+    "compare": "triton_kit.comparison.compare",
     "CheckReport": "triton_kit.repository.check.findings",
     "ClosedLoad": "triton_kit.loadtest.loops.load",
     "Features": "triton_kit.serving.features",

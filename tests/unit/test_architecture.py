@@ -22,7 +22,7 @@ GROUND = {
 }
 PILLARS = {"project", "conversion", "repository", "loadtest", "serving"}
 MAY_IMPORT = {
-    "__init__": GROUND | PILLARS | {"build_project", "api"},
+    "__init__": GROUND | PILLARS | {"build_project", "comparison", "api"},
     "__main__": {"cli"},
     "errors": set(),
     "tensors": {"errors"},
@@ -65,15 +65,16 @@ MAY_IMPORT = {
     "build_publish": GROUND
     | {"project", "repository", "locate", "built", "build_model"},
     "tune": GROUND | PILLARS,
+    "comparison": GROUND,
     "report": GROUND | {"loadtest"},
     "doctor": GROUND | {"serving"},
-    "api": GROUND | PILLARS | {"build_project"},
+    "api": GROUND | PILLARS | {"build_project", "comparison"},
     "demo": GROUND | PILLARS | {"build_project", "report"},
     "cli": GROUND
     | PILLARS
     | {
         *("build_project", "server_verdict", "init_project", "run_tests"),
-        *("tune", "report", "demo", "doctor"),
+        *("tune", "report", "demo", "doctor", "comparison"),
     },
 }
 # Each part of a pillar imports those before it.

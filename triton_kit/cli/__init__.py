@@ -50,6 +50,7 @@ _SECTIONS = {
         "metrics": "Show the metrics of a server.",
         "test": "Run the tests of a project on a server.",
         "perf": "Load-test a served model.",
+        "compare": "Compare two results of perf.",
     },
     "Shell": {"completion": "Print a completion script for bash, zsh or fish."},
 }

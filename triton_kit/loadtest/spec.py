@@ -56,6 +56,7 @@ class PerfSpec:
         samples: input -> values to send in place of random ones, taken in turn: an
             array whose first axis counts the samples, of which each request takes
             `batch_size` (one, and without that axis, where the model does not batch).
+        repeats: measure all loads this many times, one round after the other.
         measurement_interval_s: how long each load is measured; None is until the
             figures are known well enough (`stability.confident`).
         stability: measure windows of `measurement_interval_s` until they agree.
@@ -108,6 +109,7 @@ class PerfSpec:
     input_data: str | Sequence[str] = "random"
     string_data: StringData = field(default_factory=StringData)
     samples: Mapping[str, Array] = field(default_factory=dict)
+    repeats: int = 1
     measurement_interval_s: float | None = 5.0
     stability: StopRule | None = None
     request_count: int | None = None
@@ -164,6 +166,12 @@ class PerfSpec:
                 f"a search ({self.search}) needs an objective to search for",
                 hint="--latency-threshold MS, or --slo 'p99<20ms'; a range whose END "
                 "is 0 is a search, too",
+            )
+        if self.search != "every" and self.repeats > 1:
+            raise SpecError(
+                f"a search ({self.search}) ends with one load: it cannot be repeated "
+                f"{self.repeats} times",
+                hint="search first, then repeat the load that was found",
             )
         self._check_numbers()
 

@@ -6,12 +6,13 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any  # what click hands over, and a callable
+from typing import TYPE_CHECKING, Any  # Any: what click hands over, and a callable
 
 import click
 import cloup
 
 from triton_kit.cli.command import kit_command
+from triton_kit.cli.output import echo, notice
 from triton_kit.cli.perf import (
     data,
     duration,
@@ -26,8 +27,12 @@ from triton_kit.cli.perf import (
     target,
     transport,
 )
+from triton_kit.cli.perf.baseline import Baseline, read_baseline
 from triton_kit.cli.perf.group import from_options
 from triton_kit.cli.perf.located import located
+
+if TYPE_CHECKING:
+    from triton_kit.loadtest.results.result import PerfResult
 
 _INTERRUPTED = 128 + signal.SIGINT  # what a shell reports for Ctrl-C
 _TERMINATED = 128 + signal.SIGTERM
@@ -84,6 +89,7 @@ def command(ctx: click.Context, /, **_: Any) -> None:  # noqa: ANN401
             files = from_options(output.OutputOptions, ctx.params)
             spec = perf_spec(ctx.params, keep_times=files.keep_times)
             files.check(output.files_read(ctx))
+            baseline = read_baseline(ctx.params["baseline"], ctx.params["fail_if"])
         with _interrupted_by_sigterm() as was_terminated, showing_progress() as show:
             result = measure(spec, show)
     try:
@@ -93,7 +99,17 @@ def command(ctx: click.Context, /, **_: Any) -> None:  # noqa: ANN401
         print_result(result, stderr=files.is_json_on_stdout, histogram=files.histogram)
     if result.was_interrupted:
         ctx.exit(_TERMINATED if was_terminated() else _INTERRUPTED)
-    ctx.exit(0 if result.meets_slo and not result.is_failing else 1)
+    is_worse = baseline is not None and _print_changes(baseline, result, files)
+    ctx.exit(1 if is_worse or result.is_failing or not result.meets_slo else 0)
+
+
+def _print_changes(
+    baseline: Baseline, result: PerfResult, files: output.OutputOptions
+) -> bool:
+    """Print what differs from the baseline; return whether that fails."""
+    text, is_worse = baseline.report(result)
+    (notice if files.is_json_on_stdout else echo)(f"\n{text}")
+    return is_worse
 
 
 @contextmanager

@@ -32,6 +32,15 @@ REQUEST_COUNT = option(
 )
 OPTIONS = (
     option(
+        "--repeat",
+        "repeats",
+        type=click.IntRange(min=1, max=1000),
+        default=1,
+        show_default=False,
+        metavar="N",
+        help="Measure all loads N times in turn, and show the medians.",
+    ),
+    option(
         "--warm-up",
         "warm_up_s",
         type=click.FloatRange(min=0),
@@ -115,6 +124,7 @@ class DurationOptions:
 
     interval_ms: int | None
     request_count: int | None
+    repeats: int
     warm_up_s: float
     warm_up_requests: int
     stability: float | None
@@ -199,6 +209,7 @@ class DurationOptions:
             else interval_ms / 1e3,
             "stability": windows,
             "request_count": self.request_count or None,  # 0 is perf_analyzer's none
+            "repeats": self.repeats,
             "warm_up_s": self.warm_up_s,
             "warm_up_requests": self.warm_up_requests or None,
             "request_timeout_s": self.timeout_s,

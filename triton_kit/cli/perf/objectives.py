@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any  # the fields of a PerfSpec
+
+import click
 
 from triton_kit.cli.perf.group import option
 from triton_kit.errors import SpecError
@@ -16,6 +19,17 @@ SLO = option(
     help="Objectives such as 'p99<20ms,errors<0.1%'.",
 )
 OPTIONS = (
+    option(
+        "--baseline",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Compare with this JSON result, as `triton-kit compare` does.",
+    ),
+    option(
+        "--fail-if",
+        metavar="FIGURE>+N%,...",
+        help="With --baseline: changes to fail at, such as p99>+5%,throughput<-3%.",
+    ),
     option(
         "-l",
         "--latency-threshold",

@@ -10,6 +10,7 @@ import numpy as np
 from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.generation import GenerationFigures
+from triton_kit.loadtest.results.repeats import medians
 from triton_kit.loadtest.results.run import Run, Runs
 from triton_kit.loadtest.results.slo import RATES
 from triton_kit.loadtest.results.units import duration, rate
@@ -27,7 +28,7 @@ _METRICS = {
 
 def remarks(result: Runs) -> list[str]:
     """Return errors, objectives, findings, and what the server itself counted."""
-    lines = []
+    lines = medians(result.runs)
     for kind in (_errors, _findings, _server, _responses, _gpus, _metrics):
         lines += [f"{run.name}: {text}" for run in result.runs for text in kind(run)]
     lines += [

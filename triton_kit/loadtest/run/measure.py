@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from triton_kit.loadtest.inputs.shapes import input_shapes
@@ -164,7 +165,8 @@ def _runs(
         server_pid=spec.server_pid,
     )
     stats = StatsWatch(models, models.names)
-    plan = SEARCHES[spec.search](spec.loads, spec.slo)
+    # Round by round, so that a slow drift of the machine is in all loads.
+    plan = SEARCHES[spec.search](spec.loads * spec.repeats, spec.slo)
     load = next(plan, None)
     runs: list[Run] = []
     while load is not None:
@@ -210,7 +212,8 @@ def _report(
     """Report progress; `before` are the runs of earlier variants."""
     if on_progress is None:
         return
-    count = len(spec.loads) * len(spec.variants) if spec.search == "every" else None
+    rounds = len(spec.variants) * spec.repeats
+    count = len(spec.loads) * rounds if spec.search == "every" else None
     done = (*before, *runs)
     on_progress(
         Progress(load=load, index=len(done), loads=count, runs=done, status=status)
@@ -265,5 +268,16 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "kernel": platform.release(),
         "cpus": len(os.sched_getaffinity(0)),
+        "cpu": _cpu_model(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _cpu_model() -> str | None:
+    """Return the name of this machine's processor; None where Linux does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    names = (line.partition(":")[2] for line in lines if line.startswith("model name"))
+    return next((name.strip() for name in names), None)
