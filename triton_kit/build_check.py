@@ -8,8 +8,8 @@ from pathlib import Path
 from triton_kit.artifact import inspect_onnx
 from triton_kit.build_as_is import build_as_is, is_as_is
 from triton_kit.build_files import check_files, check_tensors
-from triton_kit.built import declared_tensors, no_source, target_of
-from triton_kit.errors import SpecError, TritonKitError
+from triton_kit.built import check_shapes, declared_tensors, no_source, target_of
+from triton_kit.errors import SpecError, TritonKitError, did_you_mean
 from triton_kit.files import cache_folder
 from triton_kit.locate import locate_error
 from triton_kit.project.fields import config_fields
@@ -107,7 +107,8 @@ def _names_of(project: Project, name: str, spec: ModelSpec) -> ModelConfig | Non
             for kind, given in (("input", spec.inputs), ("output", spec.outputs))
         }
     elif source.suffix == ".onnx" and is_file:
-        known = _onnx_names(source, config)
+        check_shapes(name, spec)
+        known = _onnx_names(name, spec, source, config)
     else:
         return None
     names = _with_names(name, spec, config, known or {})
@@ -134,11 +135,20 @@ def _with_names(
     return names
 
 
-def _onnx_names(source: Path, config: ModelConfig) -> dict[str, list[str]] | None:
+def _onnx_names(
+    name: str, spec: ModelSpec, source: Path, config: ModelConfig
+) -> dict[str, list[str]] | None:
     try:
         model = inspect_onnx(source)
     except TritonKitError:
         return None  # the conversion reports it
+    known = [tensor.name for tensor in model.inputs]
+    for tensor in spec.inputs:
+        if tensor not in known:
+            raise SpecError(
+                f"model {name!r}: it has no input {tensor!r}",
+                hint=did_you_mean(tensor, known),
+            )
     batching = config.sequence_batching
     filled_in = {control.name for control in batching.control_input}
     filled_in |= {state.input_name for state in batching.state}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from triton_kit.built import (
     Built,
+    check_shapes,
     declared_tensors,
     max_batch_size,
     no_source,
+    shape_profiles,
     target_of,
 )
 from triton_kit.conversion.onnx.onnx_file import artifact_files
@@ -24,19 +26,16 @@ from triton_kit.conversion.tensorrt.prebuilt import (
     is_prebuilt,
 )
 from triton_kit.conversion.tensorrt.prebuilt import MissingPlan as MissingPlan
-from triton_kit.errors import ConvertError, SpecError
+from triton_kit.errors import ConvertError
 from triton_kit.options.setting import nested
-from triton_kit.options.shapes import ShapeRange
 from triton_kit.project.conversion import ConversionSpec, conversion_settings
 from triton_kit.project.fields import config_fields
 from triton_kit.project.spec import (
     EMBEDDED,
     ModelSpec,
     Project,
-    TensorSpec,
 )
 from triton_kit.repository.check.incomplete import MISSING
-from triton_kit.repository.generate.batch_axis import check_batch_axis
 from triton_kit.repository.generate.config import model_config
 from triton_kit.repository.publish.layout import ARTIFACT_NAMES
 from triton_kit.repository.publish.manifest import sha256
@@ -116,11 +115,7 @@ def _build_prebuilt(
 def _build_converted(
     project: Project, name: str, spec: ModelSpec, scratch: Path, cache: Path | None
 ) -> tuple[Built, MissingPlan | None]:
-    if declared := [n for n, t in (spec.inputs | spec.outputs).items() if t.dtype]:
-        raise SpecError(
-            f"model {name!r}: {declared[0]!r} declares a dtype, but its own file does",
-            hint="dtype and shape are for Python models; give min, opt and max here",
-        )
+    check_shapes(name, spec)
     target = target_of(project)
     # Where TensorRT is absent the container's command reads its ONNX file from here.
     folder = project.path(PLANS) / name if target.format == "plan" else scratch / name
@@ -129,7 +124,6 @@ def _build_converted(
     order = _convert_spec(project, name, spec, folder, cache)
     if target.format == "plan" and (batch := max_batch_size(name, fields)):
         order = replace(order, max_batch_size=batch)
-    _check_batch(name, fields, order)
     missing = None
     try:
         result = convert(order)
@@ -173,14 +167,6 @@ def _release(project: Project) -> str | None:
     return None if triton == EMBEDDED else triton
 
 
-def _check_batch(name: str, fields: Mapping[str, Any], order: ConvertSpec) -> None:
-    bounds = [
-        {tensor: (r.min[0], r.max[0]) for tensor, r in profile.items() if r.min}
-        for profile in order.profiles
-    ]
-    check_batch_axis(name, max_batch_size(name, fields), bounds)
-
-
 def _check_gpu(project: Project, name: str, result: ConvertResult) -> None:
     """A plan runs on the kind of GPU that it was built on, and on no other."""
     target = target_of(project)
@@ -215,7 +201,7 @@ def _convert_spec(
             ConvertSpec,
             settings
             | {
-                "profiles": _profiles(spec),
+                "profiles": shape_profiles(spec),
                 "format": target.format,
                 "release": _release(project),
                 "device": "gpu" if _is_on_gpu(spec) else "cpu",
@@ -252,21 +238,6 @@ def _source(project: Project, name: str, spec: ModelSpec) -> Path | str:
     if ":" in spec.source:
         return spec.source  # package.module:function
     raise no_source(name, source)
-
-
-def _profiles(spec: ModelSpec) -> tuple[dict[str, ShapeRange], ...]:
-    first = {n: r for n, t in spec.inputs.items() if (r := _range(t))}
-    more = [
-        {n: ShapeRange(min=p.min, opt=p.opt, max=p.max) for n, p in profile.items()}
-        for profile in spec.profiles
-    ]
-    return (first, *(first | profile for profile in more))
-
-
-def _range(spec: TensorSpec) -> ShapeRange | None:
-    if spec.min is None or spec.opt is None or spec.max is None:
-        return None
-    return ShapeRange(min=spec.min, opt=spec.opt, max=spec.max)
 
 
 def _facts(name: str, order: ConvertSpec) -> dict[str, Any]:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.errors import SpecError
-from triton_kit.project.spec import Project, TargetSpec, TensorSpec
+from triton_kit.options.shapes import ShapeRange
+from triton_kit.project.fields import config_fields
+from triton_kit.project.spec import ModelSpec, Project, TargetSpec, TensorSpec
+from triton_kit.repository.generate.batch_axis import check_batch_axis
 from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
 from triton_kit.triton.schema import ModelConfig
@@ -64,3 +67,37 @@ def declared_tensors(
         shape = (*batch, *spec.shape)
         tensors.append(Tensor(name=tensor, dtype=data_type(spec.dtype), shape=shape))
     return tensors
+
+
+def check_shapes(name: str, spec: ModelSpec) -> None:
+    """Refuse shapes that a model which is converted cannot have.
+
+    Raises:
+        SpecError: one is declared, or the bounds do not hold the largest batch.
+    """
+    if declared := [n for n, t in (spec.inputs | spec.outputs).items() if t.dtype]:
+        raise SpecError(
+            f"model {name!r}: {declared[0]!r} declares a dtype, but its own file does",
+            hint="dtype and shape are for Python models; give min, opt and max here",
+        )
+    bounds = [
+        {tensor: (r.min[0], r.max[0]) for tensor, r in profile.items() if r.min}
+        for profile in shape_profiles(spec)
+    ]
+    check_batch_axis(name, max_batch_size(name, config_fields(spec)), bounds)
+
+
+def shape_profiles(spec: ModelSpec) -> tuple[dict[str, ShapeRange], ...]:
+    """Return the bounds of a model's inputs, those of each profile."""
+    first = {n: r for n, t in spec.inputs.items() if (r := _range(t))}
+    more = [
+        {n: ShapeRange(min=p.min, opt=p.opt, max=p.max) for n, p in profile.items()}
+        for profile in spec.profiles
+    ]
+    return (first, *(first | profile for profile in more))
+
+
+def _range(spec: TensorSpec) -> ShapeRange | None:
+    if spec.min is None or spec.opt is None or spec.max is None:
+        return None
+    return ShapeRange(min=spec.min, opt=spec.opt, max=spec.max)

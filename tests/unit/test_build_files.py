@@ -434,6 +434,16 @@ def test_a_manifest_in_the_folder_of_a_model_stays_as_it_is(kit, project):
         ("    warmup: [{data: other.npz}]", "7: model 'net': {folder}/other.npz has"),
         ("    outputs: {w: {labels: l.txt}}", "7: model 'net': it has no output 'w'"),
         ("    inputs: {w: {optional: true}}", "7: model 'net': it has no input 'w'"),
+        (
+            "    inputs: {w: {min: [1], opt: [1], max: [1]}}",
+            "7: model 'net': it has no",
+        ),
+        ("    inputs: {x: {dtype: fp32, shape: [4]}}", "7: model 'net': 'x' declares"),
+        (
+            "    inputs: {x: {min: [1], opt: [2], max: [4]}}\n"
+            "    batching: {max_batch_size: 8}",
+            "8: model 'net': max_batch_size is 8, but no profile takes a batch",
+        ),
         ("    files: [model.onnx]", "7: model 'net': files: 'model.onnx' is a file of"),
         (
             "    outputs: {y: {labels: config.pbtxt}}",

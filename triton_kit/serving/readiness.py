@@ -34,7 +34,10 @@ def models_in(repository: Path) -> tuple[str, ...]:
         RepositoryError: it is not there, is no folder, or has no model in it.
     """
     if not repository.exists():
-        raise RepositoryError(f"no model repository at {repository}: it does not exist")
+        raise RepositoryError(
+            f"no model repository at {repository}: it does not exist",
+            hint="`triton-kit build` writes one",
+        )
     if not repository.is_dir():
         raise RepositoryError(
             f"no model repository at {repository}: it is a file",
