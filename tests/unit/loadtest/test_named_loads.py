@@ -138,6 +138,18 @@ def test_a_load_for_a_model_that_is_not_there_is_refused(project):
         load_project(project(text))
 
 
+def test_a_project_without_a_load_is_refused(project, monkeypatch):
+    folder = str(project())
+
+    with pytest.raises(SpecError, match=r"--project .* has no effect without --load"):
+        command.make_context("perf", ["--project", folder, "-m", "digits"])
+
+    # The variable may be there for other commands.
+    monkeypatch.setenv("TRITON_KIT_PROJECT", folder)
+    with command.make_context("perf", ["-m", "digits"]) as ctx:
+        assert perf_spec(ctx.params).model == "digits"
+
+
 def test_an_unknown_load_is_named(project, tmp_path):
     with pytest.raises(SpecError, match="no load 'peek'") as caught:
         spec(project(), "--load", "peek")

@@ -88,6 +88,14 @@ def _note(
         from triton_kit.project.load import load_project
 
         _take_load(ctx, noted["named_load"], load_project(noted["project"] or Path()))
+    elif (
+        len(noted) == 2
+        and noted["project"]
+        and not noted["named_load"]
+        # TRITON_KIT_PROJECT may be for other commands.
+        and ctx.get_parameter_source("project") is ParameterSource.COMMANDLINE
+    ):
+        raise SpecError(f"--project {noted['project']} has no effect without --load")
     return value
 
 

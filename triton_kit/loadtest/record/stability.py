@@ -16,6 +16,8 @@ _NORMAL95 = 1.96
 # Mean latencies of a server that is warm differ by less than this factor.
 _WARM = 1.5
 _FEWEST_TO_COMPARE = 3
+# A warm-up may take this many times as long as asked for.
+LONGEST_WARM_UP = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

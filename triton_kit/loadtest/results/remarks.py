@@ -8,6 +8,7 @@ from typing import Any  # JSON rows of objectives and metrics
 import numpy as np
 
 from triton_kit.loadtest.record.recorder import Recording
+from triton_kit.loadtest.record.stability import LONGEST_WARM_UP
 from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.generation import GenerationFigures
 from triton_kit.loadtest.results.repeats import medians
@@ -39,8 +40,12 @@ def remarks(result: Runs) -> list[str]:
     is_counted = result.spec.get("warm_up_requests")
     asked_s = 0.0 if is_counted else result.spec.get("warm_up_s", 0.0)
     lines += [
-        f"{run.name}: warm-up of {run.warm_up_s:.3g} s instead of {asked_s:g} s, until "
-        "two windows agreed"
+        f"{run.name}: warm-up of {run.warm_up_s:.3g} s instead of {asked_s:g} s, "
+        + (
+            "until two windows agreed"
+            if run.warm_up_s < 0.99 * LONGEST_WARM_UP * asked_s
+            else "in which no two windows agreed: a longer --warm-up may help"
+        )
         for run in result.runs
         if asked_s and run.warm_up_s > 1.2 * asked_s
     ]

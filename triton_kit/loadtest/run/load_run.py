@@ -17,7 +17,7 @@ from triton_kit.loadtest.record.backlog import BacklogHistory
 from triton_kit.loadtest.record.cpu import CpuSample, CpuWatch
 from triton_kit.loadtest.record.metrics import GPU_UTILIZATION, MetricsWatch
 from triton_kit.loadtest.record.recorder import Recording
-from triton_kit.loadtest.record.stability import Window, is_warm
+from triton_kit.loadtest.record.stability import LONGEST_WARM_UP, Window, is_warm
 from triton_kit.loadtest.record.stats import StatsWatch
 from triton_kit.loadtest.request import CANCELLED, TIMEOUT, Failure
 from triton_kit.loadtest.results.run import Run
@@ -27,8 +27,6 @@ from triton_kit.loadtest.spec import PerfSpec
 
 # How often overdue requests are failed and progress is reported, at least.
 _TICK_NS = 100_000_000
-# A warm-up may take this many times as long as asked for.
-_LONGEST_WARM_UP = 5
 # How often a window of a number of requests is checked for its end.
 _POLL_NS = 5_000_000
 # After this long without an ended request, requests may wait for the server's places
@@ -144,7 +142,7 @@ class LoadRun:
             self._end_ns += window_ns
             self._run_until(self._end_ns)
             elapsed_ns = self._end_ns - start_ns
-            is_longest = elapsed_ns >= ns(_LONGEST_WARM_UP * self._spec.warm_up_s)
+            is_longest = elapsed_ns >= ns(LONGEST_WARM_UP * self._spec.warm_up_s)
             if is_longest or self._measured.ended_early:
                 return
             windows.append(self._loop.take_snapshot().whole)

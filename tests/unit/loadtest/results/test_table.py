@@ -1,6 +1,7 @@
 """The table at every width of a terminal: no number is cut."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -195,6 +196,22 @@ def test_durations_have_three_digits_and_a_unit(ns, text):
 )
 def test_rates_are_short(per_s, text):
     assert rate(per_s) == text
+
+
+@pytest.mark.parametrize(
+    ("warm_up_s", "said"),
+    [
+        (0.5, None),
+        (0.75, "warm-up of 0.75 s instead of 0.5 s, until two windows agreed"),
+        (2.5, "warm-up of 2.5 s instead of 0.5 s, in which no two windows agreed: a "),
+    ],
+)
+def test_a_longer_warm_up_is_explained(warm_up_s, said):
+    result = result_of(replace(run_of(ClosedLoad(1)), warm_up_s=warm_up_s))
+
+    lines = remarks(replace(result, spec={"search": "every", "warm_up_s": 0.5}))
+
+    assert [said in line for line in lines if "warm-up" in line] == [True] * bool(said)
 
 
 @pytest.mark.parametrize(
