@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from triton_kit.api import build as build
     from triton_kit.api import check as check
     from triton_kit.api import convert as convert
+    from triton_kit.api import deploy as deploy
     from triton_kit.api import diff as diff
     from triton_kit.api import inspect as inspect
     from triton_kit.api import parse as parse
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from triton_kit.conversion.spec import Accuracy as Accuracy
     from triton_kit.conversion.spec import ConvertResult as ConvertResult
     from triton_kit.conversion.spec import ConvertSpec as ConvertSpec
+    from triton_kit.deployment.deploy import Deployment as Deployment
+    from triton_kit.deployment.spec import DeploySpec as DeploySpec
     from triton_kit.errors import ConvertError as ConvertError
     from triton_kit.errors import MissingExtraError as MissingExtraError
     from triton_kit.errors import RepositoryError as RepositoryError
@@ -57,7 +60,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_FUNCTIONS = "build check convert diff inspect parse perf render serve"
+_FUNCTIONS = "build check convert deploy diff inspect parse perf render serve"
 _ERRORS = (
     "ConvertError MissingExtraError RepositoryError ServerError SpecError "
     "TransportError TritonKitError VerifyError"
@@ -76,6 +79,8 @@ _PUBLIC = {
     "compare": "triton_kit.comparison.compare",
     "CheckReport": "triton_kit.repository.check.findings",
     "ClosedLoad": "triton_kit.loadtest.loops.load",
+    "DeploySpec": "triton_kit.deployment.spec",
+    "Deployment": "triton_kit.deployment.deploy",
     "Features": "triton_kit.serving.features",
     "Finding": "triton_kit.repository.check.findings",
     "Gate": "triton_kit.options.conversion",

@@ -18,6 +18,8 @@ from triton_kit.errors import SpecError
 if TYPE_CHECKING:
     from triton_kit.build_project import BuildResult
     from triton_kit.conversion.spec import ConvertResult, ConvertSpec
+    from triton_kit.deployment.deploy import Deployment
+    from triton_kit.deployment.spec import DeploySpec, Target
     from triton_kit.loadtest.results.result import PerfResult
     from triton_kit.loadtest.run.progress import Progress
     from triton_kit.loadtest.spec import Load, PerfSpec
@@ -267,6 +269,25 @@ def serve(
         )
     with running(spec) as server:
         yield server
+
+
+def deploy(repository: AnyPath | DeploySpec, to: Target, output: AnyPath) -> Deployment:
+    """Write the files that start a server for a repository elsewhere.
+
+    Args:
+        repository: the folder of model folders; or a DeploySpec, which has every
+            setting, and the server's as a ServeSpec.
+        to: where the server runs: `kubernetes`.
+        output: the folder to write: new, empty, or from an earlier call.
+    """
+    from triton_kit.deployment.deploy import deploy as write
+    from triton_kit.deployment.spec import DeploySpec
+    from triton_kit.serving.spec import ServeSpec
+
+    if isinstance(repository, DeploySpec):
+        return write(repository, to, Path(output))
+    server = ServeSpec(repository=Path(repository))
+    return write(DeploySpec(server=server), to, Path(output))
 
 
 def perf(

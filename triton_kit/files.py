@@ -14,8 +14,8 @@ import secrets
 import select
 import shutil
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TextIO
 
@@ -124,6 +124,40 @@ def write_whole(path: Path, content: str | bytes, *, executable: bool = False) -
         else:
             file.buffer.write(content)
         commit()
+
+
+def write_all(files: Mapping[Path, str]) -> None:
+    """Write several files, and their folders: all of them, or none.
+
+    Every text is on the disk before the first file gets its name.
+
+    Raises:
+        OSError: one of them cannot be written; what was there is still there.
+    """
+    made: list[Path] = []
+    try:
+        with ExitStack() as stack:
+            commits = []
+            for path, text in files.items():
+                _make_folders(path.parent, made)
+                file, commit = stack.enter_context(_staged(path))
+                file.write(text)
+                file.flush()
+                commits.append(commit)
+            for commit in commits:
+                commit()
+    except BaseException:
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    """Make a folder and those above it; add the new ones, the outermost first."""
+    for each in [f for f in (folder, *folder.parents) if not f.exists()][::-1]:
+        each.mkdir()
+        made.append(each)
 
 
 def check_writable(path: Path) -> None:

@@ -22,7 +22,7 @@ GROUND = {
 }
 PILLARS = {"project", "conversion", "repository", "loadtest", "serving"}
 MAY_IMPORT = {
-    "__init__": GROUND | PILLARS | {"build_project", "comparison", "api"},
+    "__init__": GROUND | PILLARS | {"build_project", "comparison", "deployment", "api"},
     "__main__": {"cli"},
     "errors": set(),
     "tensors": {"errors"},
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "built": GROUND | {"project", "repository"},
     "build_model": GROUND | {"project", "conversion", "repository", "built"},
     "server_verdict": GROUND | {"repository", "serving"},
+    "deployment": GROUND | {"repository", "serving"},
     "build_as_is": GROUND | {"project", "repository", "built"},
     "python_environment": GROUND | {"serving"},
     "requirements_file": GROUND,
@@ -68,13 +69,13 @@ MAY_IMPORT = {
     "comparison": GROUND,
     "report": GROUND | {"loadtest"},
     "doctor": GROUND | {"serving"},
-    "api": GROUND | PILLARS | {"build_project", "comparison"},
+    "api": GROUND | PILLARS | {"build_project", "comparison", "deployment"},
     "demo": GROUND | PILLARS | {"build_project", "report"},
     "cli": GROUND
     | PILLARS
     | {
         *("build_project", "server_verdict", "init_project", "run_tests"),
-        *("tune", "report", "demo", "doctor", "comparison"),
+        *("tune", "report", "demo", "doctor", "comparison", "deployment"),
     },
 }
 # Each part of a pillar imports those before it.

@@ -43,6 +43,7 @@ _SECTIONS = {
     "Servers": {
         "releases": "Show Triton's releases and their open vulnerabilities.",
         "serve": "Serve a model repository on this machine.",
+        "deploy": "Write the files that start a server elsewhere.",
         "status": "Show a server and the state of its models.",
         "load": "Load a model on a server, or load it again.",
         "unload": "Unload a model on a server.",

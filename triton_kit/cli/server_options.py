@@ -14,6 +14,8 @@ from triton_kit.cli.command import kit_option
 from triton_kit.cli.options import FILE_TO_READ, PATH_TO_WRITE, PORT, timeout_option
 
 if TYPE_CHECKING:
+    from triton_kit.serving.access import Access
+    from triton_kit.serving.features import Features
     from triton_kit.serving.spec import ServeSpec
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -116,7 +118,7 @@ _MODELS = (
         help="Number of retries for a model that failed to load. Default: 0.",
     ),
 )
-_ACCESS = (
+_KEY = (
     kit_option(
         "--key-file",
         type=PATH_TO_WRITE,
@@ -124,6 +126,8 @@ _ACCESS = (
         help="File with the key of the control APIs; created with a new key if "
         "missing. Default: a temporary file.",
     ),
+)
+_ACCESS = (
     kit_option(
         "--open-control",
         is_flag=True,
@@ -254,16 +258,17 @@ _SERVER = (
 )
 
 
-def with_server_options(*more: Any) -> Callable[[F], F]:  # noqa: ANN401
+def with_server_options(*more: Any, is_local: bool = True) -> Callable[[F], F]:  # noqa: ANN401
     """Add the options of a server; `server_spec` makes a ServeSpec of their values.
 
     Args:
         more: options of the command that belong to the group `Server`.
+        is_local: whether the command starts it: with addresses and a file for the key.
     """
     groups = {
-        "Addresses": _ADDRESSES,
+        **({"Addresses": _ADDRESSES} if is_local else {}),
         "Models": _MODELS,
-        "Access": _ACCESS,
+        "Access": (*(_KEY if is_local else ()), *_ACCESS),
         "Features": _FEATURES,
         "Server": (*_SERVER, *more),
     }
@@ -288,11 +293,9 @@ def server_spec(repositories: tuple[Path, ...], fields: Mapping[str, Any]) -> Se
     from triton_kit.serving.features import Features
     from triton_kit.serving.spec import ServeSpec
 
-    rest = dict(fields)
-    for kind in ("http", "grpc", "metrics"):
-        rest[f"{kind}_port"] = rest[f"{kind}_port"] or None
-    access = Access(**{f.name: rest.pop(f.name) for f in fields_of(Access)})
-    features = Features(**{f.name: rest.pop(f.name) for f in fields_of(Features)})
+    rest = {name: _port_or(name, value) for name, value in fields.items()}
+    access = Access(**_take(rest, Access))
+    features = Features(**_take(rest, Features))
     return ServeSpec(
         repository=repositories[0],
         more_repositories=repositories[1:],
@@ -300,3 +303,14 @@ def server_spec(repositories: tuple[Path, ...], fields: Mapping[str, Any]) -> Se
         features=features,
         **rest,
     )
+
+
+def _port_or(name: str, value: Any) -> Any:  # noqa: ANN401  as click has it
+    """Return None for a port of 0: a free one."""
+    return value or None if name.endswith("_port") else value
+
+
+def _take(values: dict[str, Any], owner: type[Access | Features]) -> dict[str, Any]:
+    """Remove the values of a class's fields from all values, and return them."""
+    names = [field.name for field in fields_of(owner) if field.name in values]
+    return {name: values.pop(name) for name in names}
