@@ -10,9 +10,11 @@ from triton_kit.comparison.statistics import Sample
 
 # What a quantile of perf's histograms can be wrong by.
 RESOLUTION = 0.002
-# How much two runs of one load differ, as a standard deviation; docs/compare.md says
-# how it was measured. One run cannot show it, repeated runs do.
+# By how much runs of one load differ beyond what their windows show, as a standard
+# deviation; docs/compare.md says how it was measured. Repeated runs show it themselves.
 BETWEEN_RUNS = 0.03
+BETWEEN_TAILS = 0.2
+_TAILS = ("p90", "p95", "p99", "p99.9")
 LATENCIES = ("mean", "p50", "p90", "p95", "p99", "p99.9")
 RATES = ("throughput", "tokens")
 ERRORS = "errors"
@@ -46,7 +48,11 @@ class Figure:
         [run] = runs
         of_window = self.of_window
         values = [of_window(run, window) for window in run.windows] if of_window else []
-        return Sample(point=self.of_run(run), values=tuple(values), noise=BETWEEN_RUNS)
+        return Sample(
+            point=self.of_run(run),
+            values=tuple(values),
+            noise=BETWEEN_TAILS if self.name in _TAILS else BETWEEN_RUNS,
+        )
 
 
 def figures_of(

@@ -119,8 +119,8 @@ def _remarks(comparison: Comparison, judgements: Sequence[Judgement]) -> list[st
     ]
     if any(min(load.runs) == 1 for load in comparison.loads):
         lines.append(
-            "one run cannot show how much runs differ: 3 % is assumed. perf --repeat 5 "
-            "measures it, and finds smaller changes"
+            "one run cannot show how much runs differ: 3 % is assumed, 20 % of p90 and "
+            "above. perf --repeat 5 measures it, and finds smaller changes"
         )
     lines += [
         f"{load.load}: perf calls a run {', '.join(load.unstable)}"
