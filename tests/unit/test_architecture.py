@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "build_files": GROUND
     | {"project", "repository", "built", "build_as_is", "build_environment"},
     "init_project": GROUND | {"project", "repository"},
+    "launch": GROUND | {"repository", "serving"},
     "run_tests": GROUND | {"project", "serving", "loadtest"},
     "locate": GROUND | {"project", "repository"},
     "build_check": GROUND
@@ -74,7 +75,7 @@ MAY_IMPORT = {
     "cli": GROUND
     | PILLARS
     | {
-        *("build_project", "server_verdict", "init_project", "run_tests"),
+        *("build_project", "server_verdict", "init_project", "run_tests", "launch"),
         *("tune", "report", "demo", "doctor", "comparison", "deployment"),
     },
 }

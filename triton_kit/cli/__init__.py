@@ -43,6 +43,9 @@ _SECTIONS = {
     "Servers": {
         "releases": "Show Triton's releases and their open vulnerabilities.",
         "serve": "Serve a model repository on this machine.",
+        "ps": "List the servers in containers.",
+        "logs": "Show the log of a server in a container.",
+        "stop": "Stop a server in a container.",
         "deploy": "Write the files that start a server elsewhere.",
         "status": "Show a server and the state of its models.",
         "load": "Load a model on a server, or load it again.",

@@ -1,20 +1,32 @@
-"""`triton-kit serve`: a repository on the embedded server until Ctrl-C."""
+"""`triton-kit serve`: a repository on a server of this machine until Ctrl-C."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn  # Any: what click hands over
 
 import click
+import cloup
 
 from triton_kit.cli.command import kit_command, kit_option
+from triton_kit.cli.container_options import (
+    OWN_FIELDS,
+    container_options,
+    refuse_other_options,
+    with_container_options,
+)
 from triton_kit.cli.options import PATH_TO_WRITE, json_option, repositories_argument
 from triton_kit.cli.output import echo, echo_json_line, notice, warn
 from triton_kit.cli.server_options import server_spec, with_server_options
+from triton_kit.errors import SpecError
 
 if TYPE_CHECKING:
+    from triton_kit.serving.containers.launcher import ContainerOptions
     from triton_kit.serving.server import Server
     from triton_kit.serving.spec import ServeSpec
 
@@ -23,10 +35,21 @@ if TYPE_CHECKING:
     examples=(
         "triton-kit serve my-project --http-port 8000 --grpc-port 8001",
         "triton-kit serve --model-control-mode explicit --load-model digits",
+        "triton-kit serve --launcher docker --release 26.07 --gpus all",
     )
 )
 @repositories_argument("The model repositories to serve.")
 @with_server_options(
+    kit_option(
+        "--log",
+        type=PATH_TO_WRITE,
+        metavar="FILE",
+        help="Write the server's log to this file. Default: a temporary file.",
+    ),
+    json_option("Print one line of JSON with the addresses when the server is ready."),
+)
+@cloup.option_group(
+    "Embedded server",
     kit_option(
         "--allocator",
         type=click.Choice(["system", "tcmalloc", "jemalloc"]),
@@ -40,21 +63,86 @@ if TYPE_CHECKING:
         help="native: in C, compiled once by cc. auto: native if that works, else "
         "python.",
     ),
-    kit_option(
-        "--log",
-        type=PATH_TO_WRITE,
-        metavar="FILE",
-        help="Write the server's log to this file. Default: a temporary file.",
-    ),
-    json_option("Print one line of JSON with the addresses when the server is ready."),
 )
-def command(*, repositories: tuple[Path, ...], as_json: bool, **fields: Any) -> None:  # noqa: ANN401
+@with_container_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    repositories: tuple[Path, ...],
+    as_json: bool,
+    launcher: str,
+    detach: bool,
+    only_print: bool,
+    **fields: Any,  # noqa: ANN401
+) -> None:
     """Serve REPOSITORIES on this machine until Ctrl-C.
 
-    Starts the embedded tritonserver on 127.0.0.1. Prints its addresses once every model
-    is ready, and keeps this terminal until Ctrl-C.
+    Starts the embedded tritonserver, or a container with one, on 127.0.0.1. Prints its
+    addresses once every model is ready, and keeps this terminal until Ctrl-C.
     """
-    _serve_until_stopped(server_spec(repositories, fields), as_json=as_json)
+    refuse_other_options(ctx, launcher)
+    options = container_options(**{name: fields.pop(name) for name in OWN_FIELDS})
+    spec = server_spec(repositories, fields)
+    if only_print:
+        _print_command(spec, options)
+    elif detach:
+        _detach(spec, options, as_json=as_json)
+    else:
+        _serve_until_stopped(_opener(spec, options, launcher), spec, as_json=as_json)
+
+
+def _opener(
+    spec: ServeSpec, options: ContainerOptions, launcher: str
+) -> Callable[[], AbstractContextManager[Server]]:
+    """Return what starts the server."""
+    if launcher == "embedded":
+        from triton_kit.serving.embedded import running
+
+        return lambda: running(spec)
+    from triton_kit.launch import repository_check
+    from triton_kit.serving.containers.launcher import running_container
+
+    check = repository_check(spec, gpus=len(options.gpus))
+    return lambda: running_container(spec, options, check=check)
+
+
+def _print_command(spec: ServeSpec, options: ContainerOptions) -> None:
+    from triton_kit.serving.containers.container import (
+        KEY_VARIABLE,
+        as_shell,
+        run_command,
+    )
+    from triton_kit.serving.containers.launcher import describe_container
+    from triton_kit.serving.ports import choose_ports
+    from triton_kit.serving.startup import wanted_models
+
+    container = describe_container(spec, options)
+    ports = choose_ports(spec.ports)
+    argv = run_command(spec, container, ports, models=wanted_models(spec))
+    if KEY_VARIABLE in argv:
+        notice(f"set {KEY_VARIABLE} to the key of the control APIs")
+    echo(as_shell(argv, container.image))
+
+
+def _detach(spec: ServeSpec, options: ContainerOptions, *, as_json: bool) -> None:
+    from triton_kit.launch import repository_check
+    from triton_kit.serving.containers.detached import start_detached
+
+    notice(f"starting a container with the models in {_places(spec)}")
+    check = repository_check(spec, gpus=len(options.gpus))
+    server = start_detached(spec, options, check=check)
+    if as_json:
+        echo_json_line(asdict(server))
+        return
+    key = f"\n  key      {server.key_file}" if server.key_file else ""
+    echo(
+        f"tritonserver of {server.release} in container {server.name}\n"
+        f"  http     {server.http_url}\n  grpc     {server.grpc_url}\n"
+        f"  metrics  {server.metrics_url}\n  models   {', '.join(server.models)}{key}\n"
+        f"'triton-kit stop {server.name}' stops it."
+    )
 
 
 class _StoppedError(KeyboardInterrupt):
@@ -69,23 +157,20 @@ def _stop(number: int, _: FrameType | None) -> NoReturn:
     raise _StoppedError(number)
 
 
-def _serve_until_stopped(spec: ServeSpec, *, as_json: bool) -> None:
+def _serve_until_stopped(
+    start: Callable[[], AbstractContextManager[Server]],
+    spec: ServeSpec,
+    *,
+    as_json: bool,
+) -> None:
     """Serve until a signal: exit code 0 if the server was ready by then."""
-    from triton_kit.serving.embedded import running
-
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     is_ready = False
-    notice(
-        f"starting tritonserver with the models in "
-        f"{', '.join(map(str, spec.repositories))}"
-    )
+    notice(f"starting tritonserver with the models in {_places(spec)}")
     try:
-        with running(spec) as server:
-            warn(
-                "the embedded server is Triton 24.10, which has published CVEs: use it "
-                "for development only"
-            )
+        with start() as server:
+            _warn_of_cves(server)
             is_ready = True
             # Last: a client that reads the addresses may use or stop the server now.
             if as_json:
@@ -100,6 +185,30 @@ def _serve_until_stopped(spec: ServeSpec, *, as_json: bool) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _places(spec: ServeSpec) -> str:
+    return ", ".join(map(str, spec.repositories))
+
+
+def _warn_of_cves(server: Server) -> None:
+    from triton_kit.triton.releases import find_release, open_cves
+
+    if not server.container:
+        warn(
+            "the embedded server is Triton 24.10, which has published CVEs: use it "
+            "for development only"
+        )
+        return
+    try:
+        release = find_release(server.version)
+    except SpecError:
+        return
+    if cves := open_cves(release):
+        warn(
+            f"Triton {release.release} has {len(cves)} published CVEs that later "
+            f"releases fix; see 'triton-kit releases {release.release}'"
+        )
+
+
 def _facts(server: Server) -> dict[str, Any]:
     """Return the addresses as URLs, and as `tritonclient` takes them."""
     return {
@@ -112,6 +221,7 @@ def _facts(server: Server) -> dict[str, Any]:
         "pid": server.pid,
         "models": server.models,
         "onnxruntime_backend": server.onnxruntime_backend,
+        "container": server.container,
         "ready_after_s": round(server.ready_after_s, 3),
         "log": str(server.log),
         "key_file": server.key_file and str(server.key_file),
@@ -127,7 +237,8 @@ def _as_text(server: Server) -> str:
             f"  grpc     {server.grpc_url}",
             f"  metrics  {server.metrics_url}",
             f"  models   {', '.join(server.models) or 'none loaded yet'}",
-            f"  onnx     {server.onnxruntime_backend}",
+            f"  {'image' if server.container else 'onnx':7}  "
+            f"{server.onnxruntime_backend}",
             f"  log      {server.log}",
             *key,
             "Ctrl-C stops it.",

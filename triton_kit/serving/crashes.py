@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 from triton_kit.errors import ServerError
@@ -26,9 +25,9 @@ _MODEL_CRASH = (
 )
 
 
-def server_died(process: subprocess.Popen[bytes], log: Path, when: str) -> ServerError:
+def server_died(code: int, log: Path, when: str) -> ServerError:
     """Return the error of a server that ended: how, and the end of its log."""
-    ending = describe_exit(process.wait())
+    ending = describe_exit(code)
     text = log.read_text(errors="replace")
     hint = BACKEND_CRASH if _IS_BACKEND_CRASH.search(text) else None
     if model := _CRASHED_MODEL.search(text):

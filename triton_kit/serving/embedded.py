@@ -95,7 +95,7 @@ def running(
     has_crashed = False
     with workspace() as folder:
         log = (spec.log and spec.log.absolute()) or folder / "tritonserver.log"
-        key, key_file = control_key(spec, release, folder)
+        key, key_file = control_key(spec, release, folder / "control-key")
         while True:
             ports = choose(spec.ports)
             prefix = new_prefix()
@@ -176,7 +176,7 @@ def _explain_end(process: subprocess.Popen[bytes], launch: Launch) -> Exception:
     for name, port in launch.ports.items():
         if f":{port}' already in use" in text:
             return _PortLostError(name, port)
-    died = server_died(process, launch.log, "before it was ready")
+    died = server_died(process.wait(), launch.log, "before it was ready")
     return _StartCrashedError(died) if died.hint == BACKEND_CRASH else died
 
 

@@ -65,7 +65,7 @@ class Server:
             ServerError: it ended, which it should not do by itself.
         """
         self.process.wait()
-        raise server_died(self.process, self.log, "while it was in use")
+        raise _died(self)
 
 
 def in_use(server: Server) -> Iterator[Server]:
@@ -75,16 +75,20 @@ def in_use(server: Server) -> Iterator[Server]:
     except TransportError as error:
         if not _ends(server.process):
             raise
-        raise server_died(server.process, server.log, "while it was in use") from error
+        raise _died(server) from error
     except ServerError:
         raise
     except Exception as error:
         if server.process.poll() is not None:
-            died = server_died(server.process, server.log, "while it was in use")
+            died = _died(server)
             error.add_note(str(died))
         raise
     if server.process.poll() is not None:
-        raise server_died(server.process, server.log, "while it was in use")
+        raise _died(server)
+
+
+def _died(server: Server) -> ServerError:
+    return server_died(server.process.wait(), server.log, "while it was in use")
 
 
 def _ends(process: subprocess.Popen[bytes]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -30,6 +31,10 @@ from triton_kit.triton.control_http import HttpControl
 from triton_kit.triton.releases import Release
 
 _POLL_S = 0.02
+# What a Python model's process says if /dev/shm is full.
+_FULL_MEMORY = re.compile(
+    "No space left on device|Failed to increase the shared memory pool size|Bus error"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,7 @@ class Launch:
         backend: what serves ONNX models, in words.
         key: of the control APIs; "" where they need none.
         container: its name; "" for a process of this machine.
+        shm_bytes: size of the container's /dev/shm.
     """
 
     spec: ServeSpec
@@ -52,6 +58,7 @@ class Launch:
     key: str
     key_file: Path | None
     container: str = ""
+    shm_bytes: int = 0
     began_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -64,14 +71,23 @@ class Launch:
         """Its control API, with the key."""
         return HttpControl(self.http_url, headers=key_headers(self.key))
 
+    @property
+    def grpc_url(self) -> str:
+        """Where its gRPC endpoint responds, as gRPC writes it."""
+        return f"{_reachable(self.spec.access.address)}:{self._port('grpc')}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus reads its metrics."""
+        address = _reachable(self.spec.access.metrics_address)
+        return f"http://{address}:{self._port('metrics')}/metrics"
+
     def server(self, process: subprocess.Popen[bytes]) -> Server:
         """Return the server that it became."""
-        access = self.spec.access
-        metrics = _reachable(access.metrics_address)
         return Server(
             http_url=self.http_url,
-            grpc_url=f"{_reachable(access.address)}:{self._port('grpc')}",
-            metrics_url=f"http://{metrics}:{self._port('metrics')}/metrics",
+            grpc_url=self.grpc_url,
+            metrics_url=self.metrics_url,
             version=self.control.server().version,
             models=self.models,
             onnxruntime_backend=self.backend,
@@ -95,15 +111,15 @@ def _reachable(address: str) -> str:
 
 
 def control_key(
-    spec: ServeSpec, release: Release, folder: Path
+    spec: ServeSpec, release: Release, default: Path
 ) -> tuple[str, Path | None]:
     """Return the key of the control APIs and its file; ("", None) if none needs one.
 
-    `folder` is where a new key is written if the spec names no file.
+    `default` is where a new key is written if the spec names no file.
     """
     if not restricted_apis(spec, release):
         return "", None
-    path = spec.access.key_file or folder / "control-key"
+    path = spec.access.key_file or default
     return read_or_make_key(path), path.absolute()
 
 
@@ -192,10 +208,19 @@ def _models_are_ready(launch: Launch) -> bool:
         for name, entry in hopeless.items()
     }
     lines = [f"model {name!r} did not load: {why}" for name, why in reasons.items()]
-    raise ServerError("\n".join(lines), hint=_hint(launch, " ".join(reasons.values())))
+    raise ServerError(
+        "\n".join(lines), hint=hint_for(launch, " ".join(reasons.values()))
+    )
 
 
-def _hint(launch: Launch, reasons: str) -> str | None:
+def hint_for(launch: Launch, reasons: str) -> str | None:
+    """Return what to do about the reasons of models that did not load."""
+    if launch.container and _FULL_MEMORY.search(reasons):
+        size = max(1, launch.shm_bytes >> 20)
+        return (
+            f"/dev/shm of the container has {size} MB, and each instance of a Python "
+            f"model can take 64 MB or more: --shm-size {max(256, 2 * size)}m"
+        )
     if "unable to find backend library" in reasons and not launch.container:
         return (
             "the embedded server has the backends onnxruntime and python; others "

@@ -24,7 +24,7 @@ TABLE = {
     "timeout": (["--timeout"], False, "SECONDS"),
     "release": (["--release"], False, None),
     "dry-run": (["--dry-run"], True, None),
-    "gpus": (["--gpus"], False, "N"),
+    "gpus": (["--gpus"], False, None),
     "cache": (["--cache"], False, None),
 }
 # Names that one of the table replaced.

@@ -1,0 +1,1 @@
+"""A model repository becomes endpoints of a container."""
