@@ -50,60 +50,61 @@ class _Size(click.ParamType[int]):
         return int(match[1]) * _UNITS[match[2]]
 
 
+_CONTAINER = (
+    kit_option(
+        "--launcher",
+        type=click.Choice(["embedded", "docker"]),
+        default="embedded",
+        help="embedded: the server of this installation. docker: a container.",
+    ),
+    release_option("Triton release. Default: that of the image, or the newest."),
+    kit_option(
+        "--image",
+        default="",
+        metavar="NAME",
+        show_default=False,
+        help="Image with a tag or digest. Default: NVIDIA's of the release.",
+    ),
+    kit_option(
+        "--gpus",
+        default="",
+        metavar="all|ID,...",
+        show_default=False,
+        help="GPUs of the container: all, numbers, UUIDs or MIG UUIDs. Default: none.",
+    ),
+    kit_option(
+        "--shm-size",
+        "shm_bytes",
+        type=_Size(),
+        metavar="BYTES",
+        help="Size of /dev/shm, such as 2g. Default: 64m for each instance of a "
+        "Python model, at least 256m.",
+    ),
+    kit_option(
+        "--name",
+        default="",
+        metavar="NAME",
+        show_default=False,
+        help="Name of the container. Default: a new one.",
+    ),
+    ENGINE,
+    kit_option(
+        "--detach",
+        is_flag=True,
+        help="Return when every model is ready; see 'ps', 'logs' and 'stop'.",
+    ),
+    kit_option(
+        "--print",
+        "only_print",
+        is_flag=True,
+        help="Print the command that starts the container, and start nothing.",
+    ),
+)
+
+
 def with_container_options(command: Any) -> Any:  # noqa: ANN401
     """Add the options of `--launcher docker`."""
-    return cloup.option_group(
-        "Container",
-        kit_option(
-            "--launcher",
-            type=click.Choice(["embedded", "docker"]),
-            default="embedded",
-            help="embedded: the server of this installation. docker: a container.",
-        ),
-        release_option("Triton release. Default: that of the image, or the newest."),
-        kit_option(
-            "--image",
-            default="",
-            metavar="NAME",
-            show_default=False,
-            help="Image with a tag or digest. Default: NVIDIA's of the release.",
-        ),
-        kit_option(
-            "--gpus",
-            default="",
-            metavar="all|ID,...",
-            show_default=False,
-            help="GPUs of the container: all, numbers, UUIDs or MIG UUIDs. Default: "
-            "none.",
-        ),
-        kit_option(
-            "--shm-size",
-            "shm_bytes",
-            type=_Size(),
-            metavar="BYTES",
-            help="Size of /dev/shm, such as 2g. Default: 64m for each instance of a "
-            "Python model, at least 256m.",
-        ),
-        kit_option(
-            "--name",
-            default="",
-            metavar="NAME",
-            show_default=False,
-            help="Name of the container. Default: a new one.",
-        ),
-        ENGINE,
-        kit_option(
-            "--detach",
-            is_flag=True,
-            help="Return when every model is ready; see 'ps', 'logs' and 'stop'.",
-        ),
-        kit_option(
-            "--print",
-            "only_print",
-            is_flag=True,
-            help="Print the command that starts the container, and start nothing.",
-        ),
-    )(command)
+    return cloup.option_group("Container", *_CONTAINER)(command)
 
 
 def with_engine(command: Any) -> Any:  # noqa: ANN401

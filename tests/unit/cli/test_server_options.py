@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from triton_kit.cli import main
+from triton_kit.cli.container_options import OWN_FIELDS
 from triton_kit.cli.server_options import server_spec
 from triton_kit.serving.access import Access
 from triton_kit.serving.features import Features
@@ -25,7 +26,8 @@ def spec_of(*words):
     command = main.get_command(None, "serve")
     fields = command.make_context("serve", list(words)).params
     repositories = fields.pop("repositories")
-    del fields["as_json"]
+    for name in (*OWN_FIELDS, "as_json", "launcher", "detach", "only_print"):
+        del fields[name]
     return server_spec(repositories, fields)
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any  # Any: JSON of the engine
 
 from triton_kit.errors import ServerError, SpecError, did_you_mean
-from triton_kit.files import make_cache
+from triton_kit.files import cache_folder, make_cache
 from triton_kit.process import run_child, start_service
-from triton_kit.serving.backend_directory import cache_folder
 from triton_kit.serving.containers.container import (
     EXIT_MARGIN_S,
     Container,
