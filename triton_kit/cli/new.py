@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import cloup
 
-from triton_kit.cli.command import kit_command
-from triton_kit.cli.options import PATH_TO_WRITE
-from triton_kit.cli.output import echo, notice
+from triton_kit.cli.command import kit_command, kit_option
+from triton_kit.cli.options import PATH_TO_WRITE, json_option
+from triton_kit.cli.output import echo, echo_json, notice
 
 
 def _recipes(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
@@ -20,17 +20,45 @@ def _recipes(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     return [name for name in recipes() if name.startswith(typed)]
 
 
-@kit_command(examples=["triton-kit new digits my-project"])
+@kit_command(examples=("triton-kit new --list", "triton-kit new digits my-project"))
 @cloup.argument(
     "recipe",
+    required=False,
     shell_complete=_recipes,
     help="The example to start from, such as digits.",
 )
-@cloup.argument("folder", type=PATH_TO_WRITE, help="A new or empty folder.")
-def command(recipe: str, folder: Path) -> None:
-    """Write the project RECIPE into the new FOLDER."""
-    from triton_kit.project.scaffold import scaffold
+@cloup.argument(
+    "folder", required=False, type=PATH_TO_WRITE, help="A new or empty folder."
+)
+@kit_option("--list", "is_list", is_flag=True, help="List the recipes.")
+@json_option("Print the list of recipes as JSON.")
+def command(
+    recipe: str | None, folder: Path | None, *, is_list: bool, as_json: bool
+) -> None:
+    """Write the project RECIPE into the new FOLDER.
 
+    The README.md of the project says what it shows and how to run it.
+    """
+    from triton_kit.project.scaffold import recipes, scaffold
+
+    if as_json and not is_list:
+        raise click.UsageError("--json goes with --list")
+    if is_list:
+        if recipe is not None:
+            raise click.UsageError("--list takes no recipe and no folder")
+        _list(recipes(), as_json=as_json)
+        return
+    if recipe is None or folder is None:
+        raise click.UsageError("name a recipe and a new folder, or --list")
     scaffold(recipe, folder)
     echo(f"{folder} is ready.")
     notice(f"Next: triton-kit build {shlex.quote(str(folder))}")
+
+
+def _list(known: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        echo_json([{"name": name, "shows": shows} for name, shows in known.items()])
+        return
+    width = max(map(len, known))
+    for name, shows in known.items():
+        echo(f"{name:{width}}  {shows}")
