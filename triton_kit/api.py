@@ -277,7 +277,7 @@ def deploy(repository: AnyPath | DeploySpec, to: Target, output: AnyPath) -> Dep
     Args:
         repository: the folder of model folders; or a DeploySpec, which has every
             setting, and the server's as a ServeSpec.
-        to: where the server runs: `kubernetes`.
+        to: where the server runs: `kubernetes`, `compose`, `kserve` or `quadlet`.
         output: the folder to write: new, empty, or from an earlier call.
     """
     from triton_kit.deployment.deploy import deploy as write

@@ -161,7 +161,7 @@ def test_shared_memory_grows_with_the_python_instances(kit, tmp_path, built):
         memory = container(deployment)["resources"]["requests"]["memory"]
         assert int(memory.removesuffix("Mi")) > sizes[count]
 
-    assert sizes == {1: 256, 20: 21 * 80}
+    assert sizes == {1: 256, 20: 21 * 64}
 
 
 def test_secrets_are_only_named(kit, tmp_path, built, monkeypatch):
@@ -254,6 +254,42 @@ def run_plan_script(deployment, project, tmp_path):
         subprocess.run(["sh", "-ec", script], check=True, cwd=cwd, env=env)
 
     assert (places["models"] / "digits" / "1" / "model.plan").read_text() == "plan"
+
+
+def test_kserve_gets_a_runtime_of_the_release(kit, tmp_path, validators):
+    """Its own fields by name, as the types of KServe have them; the rest as a pod's."""
+    repository, out = gpu_repository(tmp_path / "models", "m"), tmp_path / "out"
+
+    result = kit(
+        *("deploy", repository, "--to", "kserve", "-o", out),
+        *("--gpus", 1, "--release", "25.10", "--name", "reader"),
+    )
+
+    assert result.exit_code == 0, result.output
+    (runtime,) = documents((out / "servingruntime.yaml").read_text())
+    (service,) = documents((out / "inferenceservice.yaml").read_text())
+    spec, predictor = runtime["spec"], service["spec"]["predictor"]
+    pod = {key: spec.pop(key) for key in ("containers", "volumes")}
+    for key in ("automountServiceAccountToken", "terminationGracePeriodSeconds"):
+        pod[key] = predictor.pop(key)
+    whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": pod}
+    checked = subprocess.run(
+        [validators, "-c", VALIDATE],
+        input=yaml.safe_dump(whole),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr[-1500:]
+    assert {*spec} == {"supportedModelFormats", "protocolVersions", "multiModel"}
+    assert {*predictor} == {"minReplicas", "maxReplicas", "model"}
+    model = predictor["model"]
+    assert {*model} == {"modelFormat", "protocolVersion", "runtime", "storageUri"}
+    assert model["runtime"] == runtime["metadata"]["name"] == "reader"
+    (server,) = pod["containers"]
+    assert server["image"].endswith(":25.10-py3")
+    assert server["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert "--model-repository=/mnt/models" in server["args"]
 
 
 def test_a_namespace_is_in_every_object(kit, tmp_path, built):

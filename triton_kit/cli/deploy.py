@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @kit_command(
     examples=(
         "triton-kit deploy my-project --to kubernetes -o manifests --gpus 1",
-        "triton-kit deploy model_repository --to kubernetes -o manifests --mig 1g.10gb",
+        "triton-kit deploy model_repository --to compose -o stack",
     )
 )
 @repository_argument("The model repository to serve.")
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         "--to",
         "target",
         required=True,
-        type=click.Choice(["kubernetes"]),
+        type=click.Choice(["kubernetes", "compose", "kserve", "quadlet"]),
         help="Where the server runs.",
     ),
     output_option(

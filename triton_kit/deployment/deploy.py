@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from triton_kit.deployment.compose import compose_files
 from triton_kit.deployment.folder import write_folder
+from triton_kit.deployment.kserve import kserve_files
 from triton_kit.deployment.kubernetes import kubernetes_files
-from triton_kit.deployment.needs import Needs, read_needs
+from triton_kit.deployment.needs import Needs, read_needs, refuse_missing_plans
+from triton_kit.deployment.quadlet import quadlet_files
 from triton_kit.deployment.spec import DeploySpec, Target
 from triton_kit.deployment.workload import Workload, container_workload
 from triton_kit.errors import SpecError, did_you_mean
 
 _FILES: dict[str, Callable[[Workload], dict[str, str]]] = {
     "kubernetes": kubernetes_files,
+    "compose": compose_files,
+    "kserve": kserve_files,
+    "quadlet": quadlet_files,
 }
 
 
@@ -60,4 +66,6 @@ def deploy(spec: DeploySpec, target: Target, folder: Path) -> Deployment:
 
 def deployment_files(spec: DeploySpec, needs: Needs, target: Target) -> dict[str, str]:
     """Return the texts of a deployment by their path in its folder."""
+    if target != "kubernetes":
+        refuse_missing_plans(needs, target)
     return _FILES[target](container_workload(spec, needs))

@@ -24,7 +24,7 @@ _BASE = (
 )
 _MONITORING = ("servicemonitor.yaml", "prometheusrule.yaml")
 # Settings of the spec that the manifests decide.
-_DECIDED = (
+DECIDED = (
     *("http_port", "grpc_port", "metrics_port", "address", "metrics_address"),
     "key_file",
 )
@@ -37,7 +37,7 @@ def kubernetes_files(work: Workload) -> dict[str, str]:
     Raises:
         SpecError: the server follows changes in a repository that never changes.
     """
-    refuse_settings(work.spec.server, _DECIDED, "Kubernetes")
+    refuse_settings(work.spec.server, DECIDED, "Kubernetes")
     if work.server.model_control == "poll":
         raise SpecError(
             "model control is 'poll', but each pod has a copy of the repository that "

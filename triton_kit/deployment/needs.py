@@ -50,8 +50,7 @@ class Needs:
 
     Attributes:
         models: that the server loads at its start.
-        python_models, python_instances: of the Python backend, which shares memory
-            with a process for each instance.
+        python_instances: of the Python backend, which shares memory with each.
         runs_on_cpu: whether the server accepts all models without a GPU.
         runs_on_gpu: whether a model uses a GPU where there is one.
         repository_bytes: size of all files.
@@ -59,7 +58,6 @@ class Needs:
     """
 
     models: tuple[str, ...]
-    python_models: int
     python_instances: int
     runs_on_cpu: bool
     runs_on_gpu: bool
@@ -90,7 +88,6 @@ def read_needs(spec: DeploySpec) -> Needs:
     on_cpu = report if not spec.visible_gpus else _check(spec, 0)
     return Needs(
         models=models,
-        python_models=on_gpu.python_models,
         python_instances=on_gpu.python_instances,
         runs_on_cpu=not _rejected(on_cpu, models),
         runs_on_gpu=bool(on_gpu.gpu_models),
@@ -158,7 +155,6 @@ def _refuse_rejected(
 
 @dataclass(slots=True)
 class _Counts:
-    python_models: int = 0
     python_instances: int = 0
     gpu_models: int = 0
 
@@ -173,7 +169,6 @@ def _count_instances(root: Path, models: Iterable[str], target: Target) -> _Coun
         groups = case.config.instance_group
         counts.gpu_models += any(group.kind in _ON_GPU for group in groups)
         if case.config.backend == "python":
-            counts.python_models += 1
             counts.python_instances += sum(
                 max(1, group.count) * max(1, len(group.gpus)) for group in groups
             )

@@ -25,8 +25,11 @@ PROBE_PERIOD_S = 5
 # Other machines learn in this time that a server stops; it responds until then.
 DRAIN_S = 15
 _MIB = 1 << 20
-# The Python backend maps this for each process, and grows it with the tensors.
-_PYTHON_SHM_MIB, _LEAST_SHM_MIB, _LEAST_MEMORY_MIB = 80, 256, 1024
+# Each instance of a Python model has a region, which grows in steps of 64 MiB.
+_PYTHON_SHM_MIB, _LEAST_SHM_MIB, _LEAST_MEMORY_MIB = 64, 256, 1024
+_ASK = (
+    "import sys, urllib.request as r; [r.urlopen(u, timeout=4) for u in sys.argv[1:]]"
+)
 _HERE_ONLY = ("log", "allocator", "onnxruntime_backend")
 
 
@@ -93,7 +96,7 @@ class Workload:
         """The command in the container that succeeds once the server can serve."""
         base = f"http://127.0.0.1:{PORTS['http']}"
         urls = [f"{base}{path}" for path in self.ready_paths]
-        return ["curl", "-fsS", "--fail-early", "--max-time", "4", *urls]
+        return ["python3", "-c", _ASK, *urls]
 
     @property
     def start_checks(self) -> int:
@@ -108,8 +111,8 @@ class Workload:
     @property
     def shm_mib(self) -> int:
         """Size of /dev/shm: where Python models keep tensors, for each process."""
-        processes = self.needs.python_models + self.needs.python_instances
-        return max(_LEAST_SHM_MIB, _PYTHON_SHM_MIB * processes)
+        regions = self.needs.python_instances + 1
+        return max(_LEAST_SHM_MIB, _PYTHON_SHM_MIB * regions)
 
     @property
     def memory_mib(self) -> int:
@@ -141,6 +144,17 @@ def container_workload(
     # A container that cannot serve every model ends, and its reason is in its log.
     server = replace(spec.server, exit_on_error=True)
     return Workload(spec=spec, needs=needs, server=server, repository=repository)
+
+
+def refuse_fields(spec: DeploySpec, names: tuple[str, ...], where: str) -> None:
+    """Refuse settings of a deployment that have no effect there."""
+    standard = DeploySpec(server=spec.server)
+    for name in names:
+        if (given := getattr(spec, name)) != getattr(standard, name):
+            raise SpecError(
+                f"{name} is {str(given)!r}, which has no effect in {where}",
+                hint="leave it out",
+            )
 
 
 def refuse_settings(server: ServeSpec, names: tuple[str, ...], where: str) -> None:
