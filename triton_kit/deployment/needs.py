@@ -19,6 +19,7 @@ from triton_kit.repository.check.examine import examine
 from triton_kit.repository.check.findings import ERROR, CheckReport, Finding
 from triton_kit.repository.check.incomplete import WAITS, missing_files
 from triton_kit.repository.check.target import Target
+from triton_kit.serving.containers.shared_memory import shared_memory_bytes
 from triton_kit.serving.startup import wanted_models
 
 PLANS = ".triton-kit/plans"  # beside the repository, in its project
@@ -50,7 +51,7 @@ class Needs:
 
     Attributes:
         models: that the server loads at its start.
-        python_instances: of the Python backend, which shares memory with each.
+        shm_bytes: size of /dev/shm, through which Python models exchange tensors.
         runs_on_cpu: whether the server accepts all models without a GPU.
         runs_on_gpu: whether a model uses a GPU where there is one.
         repository_bytes: size of all files.
@@ -58,7 +59,7 @@ class Needs:
     """
 
     models: tuple[str, ...]
-    python_instances: int
+    shm_bytes: int
     runs_on_cpu: bool
     runs_on_gpu: bool
     repository_bytes: int
@@ -77,8 +78,8 @@ def read_needs(spec: DeploySpec) -> Needs:
     report = _check(spec, spec.visible_gpus)
     waiting = _refuse_rejected(spec, report, models)
     gpus = max(1, spec.visible_gpus)
-    on_gpu = _count_instances(root, report.models, _target(spec, gpus))
-    if spec.visible_gpus and not on_gpu.gpu_models:
+    uses_gpu = _uses_gpu(root, report.models, _target(spec, gpus))
+    if spec.visible_gpus and not uses_gpu:
         asked = f"--mig {spec.mig}" if spec.mig else f"--gpus {spec.gpus}"
         raise SpecError(
             f"{asked}: no model of {root} runs on a GPU",
@@ -88,9 +89,9 @@ def read_needs(spec: DeploySpec) -> Needs:
     on_cpu = report if not spec.visible_gpus else _check(spec, 0)
     return Needs(
         models=models,
-        python_instances=on_gpu.python_instances,
+        shm_bytes=shared_memory_bytes([root], gpus=spec.visible_gpus),
         runs_on_cpu=not _rejected(on_cpu, models),
-        runs_on_gpu=bool(on_gpu.gpu_models),
+        runs_on_gpu=uses_gpu,
         repository_bytes=sum(f.stat().st_size for f in root.rglob("*") if f.is_file()),
         plans=tuple(_plan_step(root, finding, spec) for finding in waiting),
     )
@@ -153,26 +154,15 @@ def _refuse_rejected(
     return waiting
 
 
-@dataclass(slots=True)
-class _Counts:
-    python_instances: int = 0
-    gpu_models: int = 0
-
-
-def _count_instances(root: Path, models: Iterable[str], target: Target) -> _Counts:
-    """Count the instances as the server completes each config."""
-    counts = _Counts()
-    for name in models:
-        case = examine(root / name, target).case
-        if case is None or case.is_ensemble:
-            continue
-        groups = case.config.instance_group
-        counts.gpu_models += any(group.kind in _ON_GPU for group in groups)
-        if case.config.backend == "python":
-            counts.python_instances += sum(
-                max(1, group.count) * max(1, len(group.gpus)) for group in groups
-            )
-    return counts
+def _uses_gpu(root: Path, models: Iterable[str], target: Target) -> bool:
+    """Whether an instance is on a GPU, as the server completes each config."""
+    cases = (examine(root / name, target).case for name in models)
+    return any(
+        group.kind in _ON_GPU
+        for case in cases
+        if case is not None and not case.is_ensemble
+        for group in case.config.instance_group
+    )
 
 
 def _plan_step(root: Path, finding: Finding, spec: DeploySpec) -> PlanStep:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from triton_kit.errors import SpecError
+from triton_kit.serving.containers.container import check_image
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.triton.releases import Release, find_release
 
@@ -15,9 +16,6 @@ DEFAULT_RELEASE = "26.06"
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _MIG = re.compile(r"\d+g\.\d+gb(\.me)?")
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|[KMGT]i?)?")
-_IMAGE = re.compile(
-    r"[a-z0-9][\w./-]*(:\d+/[\w./-]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +62,8 @@ class DeploySpec:
         self._check_names()
         self._check_sizes()
         for image in (self.image, self.triton_image):
-            _check_image(image)
+            if image:
+                check_image(image)
         if self.image and self.claim:
             raise SpecError(
                 f"the repository is in the image {self.image} and in the claim "
@@ -142,17 +141,3 @@ class DeploySpec:
     def visible_gpus(self) -> int:
         """How many GPUs each server sees: a MIG slice is one."""
         return 1 if self.mig else self.gpus
-
-
-def _check_image(image: str) -> None:
-    if image and not _IMAGE.fullmatch(image):
-        raise SpecError(
-            f"{image!r} is no name of an image",
-            hint="write REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:...",
-        )
-    last = image.rpartition("/")[2]
-    if image and (last.endswith(":latest") or not {":", "@"} & {*last}):
-        raise SpecError(
-            f"image {image}: without a fixed tag, servers of one deployment differ",
-            hint="name a tag or, better, a digest: NAME:TAG or NAME@sha256:...",
-        )

@@ -11,9 +11,8 @@ from urllib.parse import quote
 from triton_kit.deployment.needs import Needs
 from triton_kit.deployment.spec import DeploySpec
 from triton_kit.errors import SpecError
-from triton_kit.serving.access import ANY_ADDRESS
-from triton_kit.serving.embedded import EXIT_MARGIN_S
-from triton_kit.serving.flags import ENDPOINTS, Place, restricted_apis, server_flags
+from triton_kit.serving.containers.container import EXIT_MARGIN_S, place_in_container
+from triton_kit.serving.flags import restricted_apis, server_flags
 from triton_kit.serving.spec import ServeSpec
 
 PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
@@ -25,8 +24,7 @@ PROBE_PERIOD_S = 5
 # Other machines learn in this time that a server stops; it responds until then.
 DRAIN_S = 15
 _MIB = 1 << 20
-# Each instance of a Python model has a region, which grows in steps of 64 MiB.
-_PYTHON_SHM_MIB, _LEAST_SHM_MIB, _LEAST_MEMORY_MIB = 64, 256, 1024
+_LEAST_MEMORY_MIB = 1024
 _ASK = (
     "import sys, urllib.request as r; [r.urlopen(u, timeout=4) for u in sys.argv[1:]]"
 )
@@ -72,12 +70,8 @@ class Workload:
             key: how the target writes the variable with the key.
         """
         paths = {path: f"{TLS}/{name}" for name, path in self.tls_files.items()}
-        place = Place(
-            ports=PORTS,
-            key=KEY_SLOT,
-            addresses=dict.fromkeys(ENDPOINTS, ANY_ADDRESS),
-            paths={self.spec.server.repository: self.repository, **paths},
-        )
+        paths[self.server.repository] = self.repository
+        place = replace(place_in_container(self.server), key=KEY_SLOT, paths=paths)
         flags = server_flags(self.server, self.spec.triton, place)
         return [escape(w).replace(KEY_SLOT, key) for w in ("tritonserver", *flags)]
 
@@ -111,8 +105,7 @@ class Workload:
     @property
     def shm_mib(self) -> int:
         """Size of /dev/shm: where Python models keep tensors, for each process."""
-        regions = self.needs.python_instances + 1
-        return max(_LEAST_SHM_MIB, _PYTHON_SHM_MIB * regions)
+        return math.ceil(self.needs.shm_bytes / _MIB)
 
     @property
     def memory_mib(self) -> int:

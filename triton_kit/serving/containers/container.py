@@ -74,7 +74,10 @@ def check_image(image: str) -> None:
         SpecError: its tag is `latest`, or it has neither tag nor digest.
     """
     if not _IMAGE.fullmatch(image):
-        raise SpecError(f"{image!r} is no name of an image")
+        raise SpecError(
+            f"{image!r} is no name of an image",
+            hint="write NAME:TAG or NAME@sha256:DIGEST",
+        )
     if "@" in image:
         return
     tag = image.rpartition("/")[2].partition(":")[2]
