@@ -29,7 +29,7 @@ from triton_kit.cli.output import echo
 )
 @kit_option(
     "--confidence",
-    type=click.FloatRange(min=50, max=100, max_open=True),
+    type=click.FloatRange(min=50, max=99.999),
     default=95.0,
     metavar="PERCENT",
     help="That no figure at all is called a change by chance.",
@@ -66,7 +66,7 @@ def command(
     from triton_kit.comparison.report import FORMATS
     from triton_kit.comparison.result_file import read_result
 
-    conditions = parse_conditions(fail_if) if fail_if else ()
+    conditions = parse_conditions(fail_if) if fail_if is not None else ()
     comparison = compare_results(
         read_result(before),
         read_result(after),

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
 from triton_kit.comparison.differences import Comparison, Difference
-from triton_kit.comparison.figures import ERRORS, LATENCIES, RATES
+from triton_kit.comparison.figures import ERRORS, FIGURES, RATES
 from triton_kit.errors import SpecError, did_you_mean
 
 _TERM = re.compile(
     r"\s*(?P<figure>[a-z_]+[\d.]*)\s*(?P<sign>[<>])\s*(?P<bound>[+-]?\d+(\.\d+)?)\s*%\s*"
 )
-_OF_TOKENS = tuple(f"{of}_{p}" for of in ("ttft", "itl") for p in ("p50", "p95", "p99"))
-FIGURES = (*RATES, *LATENCIES, *_OF_TOKENS, ERRORS)
 _HINT = "for example 'p99>+5%,throughput<-3%,errors>+0.1%'"
 
 
@@ -58,12 +55,13 @@ def _condition(text: str) -> Condition:
         raise SpecError(
             f"condition {text!r}: no such figure", hint=did_you_mean(figure, FIGURES)
         )
-    return Condition(
-        text=text.strip(),
-        figure=figure,
-        bound=float(match["bound"]) / 100,
-        is_above=match["sign"] == ">",
-    )
+    bound, is_above = float(match["bound"]) / 100, match["sign"] == ">"
+    if (bound < 0) if is_above else (bound > 0):
+        raise SpecError(
+            f"condition {text!r}: a figure that did not change meets it",
+            hint="give the change: 'throughput<-10%' fails a loss of more than 10 %",
+        )
+    return Condition(text=text.strip(), figure=figure, bound=bound, is_above=is_above)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +102,7 @@ def judge(
             Judgement(
                 load=load,
                 condition=condition.text,
-                failure=f"{comparison.after} does not have this load",
+                failure=f"{comparison.after} has no complete run of this load",
             )
             for load in comparison.only_before
             for condition in conditions
@@ -116,6 +114,9 @@ def _failure(condition: Condition, differences: tuple[Difference, ...]) -> str:
     difference = next((d for d in differences if d.figure == condition.figure), None)
     if difference is None:
         return f"{condition.figure} is not in both results"
+    is_time = condition.figure not in (*RATES, ERRORS)
+    if is_time and not min(difference.before, difference.after):
+        return f"{condition.figure} is 0 in a run: no response was measured"
     if not condition.is_beyond(difference):
         return ""
     words = f"{condition.figure} changed by {percent(difference.change)}"
@@ -126,6 +127,6 @@ def _failure(condition: Condition, differences: tuple[Difference, ...]) -> str:
 
 def percent(share: float) -> str:
     """Return a change as a person reads it, such as `+3.2 %`."""
-    if not math.isfinite(share):
-        return "from 0"
-    return f"{100 * share:+.1f} %" if abs(share) < 10 else f"{100 * share:+,.0f} %"
+    if abs(share) < 10:
+        return f"{100 * share:+.1f} %"
+    return f"{100 * share:+,.0f} %" if abs(share) < 1e4 else f"{100 * share:+.1e} %"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from triton_kit.comparison.figures import ERRORS, RESOLUTION, Figure, figures_of
+from triton_kit.comparison.figures import (
+    ERRORS,
+    FIGURES,
+    RESOLUTION,
+    Figure,
+    figures_of,
+)
 from triton_kit.comparison.result_file import MeasuredRun, ResultFile
 from triton_kit.comparison.statistics import (
     Interval,
@@ -14,9 +21,10 @@ from triton_kit.comparison.statistics import (
     change_interval,
     share_interval,
 )
-from triton_kit.errors import SpecError
+from triton_kit.errors import SpecError, did_you_mean
 
 STABLE = "stable"
+LEAST_CONFIDENCE, MOST_CONFIDENCE = 0.5, 0.99999
 Outcome = Literal["better", "worse", "no difference found", "not known"]
 
 
@@ -79,7 +87,16 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON object."""
-        return {"schema": "triton-kit.compare/1", **asdict(self)}
+        content = asdict(self, dict_factory=_without_infinity)
+        return {"schema": "triton-kit.compare/1", **content}
+
+
+def _without_infinity(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object with null for each infinite number: JSON has none."""
+    return {
+        key: None if isinstance(value, float) and math.isinf(value) else value
+        for key, value in pairs
+    }
 
 
 def compare_results(
@@ -99,21 +116,24 @@ def compare_results(
         allow_differences: compare results of different models, loads or machines too.
 
     Raises:
-        SpecError: the results are not alike, or have no load in common.
+        SpecError: the results are not alike or have no load in common, or there is no
+            such figure or confidence.
     """
+    _check(figures, confidence)
     unlike = _unlike(before, after)
     if unlike and not allow_differences:
         raise SpecError(
             f"{before.path} and {after.path} are not alike: {'; '.join(unlike)}",
-            hint="--allow-differences compares them all the same",
+            hint="`triton-kit compare --allow-differences` compares them all the same",
         )
     first, second = before.runs_by_name(), after.runs_by_name()
     common = [name for name in first if name in second]
     if not common:
         raise SpecError(
-            f"{before.path} and {after.path} have no load in common: "
+            f"{before.path} and {after.path} have no load in common that ran to its "
+            "end: "
             f"{'; '.join(first) or 'none'} and {'; '.join(second) or 'none'}",
-            hint="measure both with the same loads",
+            hint="measure both with the same loads, to their end",
         )
     pairs = [(name, first[name], second[name]) for name in common]
     count = sum(len(figures_of(*sides, named=figures)) + 1 for _, *sides in pairs)
@@ -128,6 +148,18 @@ def compare_results(
         only_before=tuple(name for name in first if name not in second),
         only_after=tuple(name for name in second if name not in first),
     )
+
+
+def _check(figures: Collection[str], confidence: float) -> None:
+    for figure in figures:
+        if figure not in FIGURES:
+            hint = did_you_mean(figure, FIGURES)
+            raise SpecError(f"figure {figure!r}: no such figure", hint=hint)
+    if not LEAST_CONFIDENCE <= confidence <= MOST_CONFIDENCE:
+        raise SpecError(
+            f"confidence is {confidence}",
+            hint=f"expected {LEAST_CONFIDENCE} to {MOST_CONFIDENCE}",
+        )
 
 
 def _unlike(before: ResultFile, after: ResultFile) -> list[str]:

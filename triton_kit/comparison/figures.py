@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from triton_kit.comparison.result_file import MeasuredRun, Window
+from triton_kit.comparison.result_file import Latency, MeasuredRun, Window
 from triton_kit.comparison.statistics import Sample
 
 # What a quantile of perf's histograms can be wrong by.
@@ -18,6 +18,8 @@ _TAILS = ("p90", "p95", "p99", "p99.9")
 LATENCIES = ("mean", "p50", "p90", "p95", "p99", "p99.9")
 RATES = ("throughput", "tokens")
 ERRORS = "errors"
+_OF_TOKENS = tuple(f"{of}_{p}" for of in ("ttft", "itl") for p in ("p50", "p95", "p99"))
+FIGURES = (*RATES, *LATENCIES, *_OF_TOKENS, ERRORS)
 # What is compared where no figure is named: fewer figures, narrower intervals.
 _USUAL = ("throughput", "p50", "p95", "p99", "tokens", "ttft_p50", "ttft_p99", ERRORS)
 
@@ -67,7 +69,7 @@ def figures_of(
     latencies = [n for n in LATENCIES if all(n in run.latency_us for run in runs)]
     figures = [_throughput(), *map(_latency, latencies)]
     if all(run.generation for run in runs):
-        figures += _of_tokens()
+        figures += _of_tokens(runs)
     return tuple(figure for figure in figures if figure.name in (named or _USUAL))
 
 
@@ -89,25 +91,28 @@ def _latency(name: str) -> Figure:
     )
 
 
-def _of_tokens() -> list[Figure]:
-    def of(name: str, read: Callable[[MeasuredRun], float]) -> Figure:
-        return Figure(name=name, of_run=read)
-
-    def ttft(share: str) -> Callable[[MeasuredRun], float]:
-        return lambda run: (
-            run.generation.time_to_first_token_us[share] if run.generation else 0.0
-        )
-
-    def itl(share: str) -> Callable[[MeasuredRun], float]:
-        return lambda run: (
-            run.generation.inter_token_latency_us[share] if run.generation else 0.0
-        )
+def _of_tokens(runs: Sequence[MeasuredRun]) -> list[Figure]:
+    def tokens(run: MeasuredRun) -> float:
+        return run.generation.output_tokens_per_s if run.generation else 0.0
 
     return [
-        of(
-            "tokens",
-            lambda run: run.generation.output_tokens_per_s if run.generation else 0.0,
+        Figure(name="tokens", of_run=tokens),
+        *(
+            _token_time(of, share)
+            for of in ("ttft", "itl")
+            for share in ("p50", "p95", "p99")
+            if all(share in _token_times(run, of) for run in runs)
         ),
-        *(of(f"ttft_{share}", ttft(share)) for share in ("p50", "p95", "p99")),
-        *(of(f"itl_{share}", itl(share)) for share in ("p50", "p95", "p99")),
     ]
+
+
+def _token_time(of: str, share: str) -> Figure:
+    return Figure(name=f"{of}_{share}", of_run=lambda run: _token_times(run, of)[share])
+
+
+def _token_times(run: MeasuredRun, of: str) -> Latency:
+    if run.generation is None:
+        return {}
+    if of == "ttft":
+        return run.generation.time_to_first_token_us
+    return run.generation.inter_token_latency_us

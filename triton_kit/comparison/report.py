@@ -117,6 +117,11 @@ def _remarks(comparison: Comparison, judgements: Sequence[Judgement]) -> list[st
         f"{'; '.join(changed) or 'no difference found'}; with "
         f"{100 * comparison.confidence:.10g} % confidence for all figures at once"
     ]
+    lines += [
+        f"not known whether the change is noise: {figures} ({load.load})"
+        for load in comparison.loads
+        if (figures := ", ".join(_unknown(load)))
+    ]
     if any(min(load.runs) == 1 for load in comparison.loads):
         lines.append(
             "one run cannot show how much runs differ: 3 % is assumed, 20 % of p90 and "
@@ -139,6 +144,10 @@ def _remarks(comparison: Comparison, judgements: Sequence[Judgement]) -> list[st
         if judgement.failure
     ]
     return lines
+
+
+def _unknown(load: LoadDifferences) -> list[str]:
+    return [d.figure for d in load.differences if d.outcome == "not known"]
 
 
 FORMATS: dict[str, Render] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from triton_kit.errors import SpecError
 from triton_kit.files import read_json
@@ -19,14 +19,20 @@ _HINT = "perf writes one with --json FILE"
 Latency = Mapping[str, float]
 
 
-class Window(BaseModel):
+class _Part(BaseModel):
+    """A part of the file; its numbers are finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class Window(_Part):
     """A part of a run."""
 
     requests_per_s: float
     latency_us: Latency
 
 
-class Generation(BaseModel):
+class Generation(_Part):
     """Tokens of a load on a language model."""
 
     time_to_first_token_us: Latency
@@ -34,7 +40,7 @@ class Generation(BaseModel):
     output_tokens_per_s: float
 
 
-class MeasuredRun(BaseModel):
+class MeasuredRun(_Part):
     """One load and its figures."""
 
     load: dict[str, Any]
@@ -42,8 +48,8 @@ class MeasuredRun(BaseModel):
     shapes: dict[str, list[int]] = Field(default_factory=dict)
     throughput: float
     requests_per_s: float
-    requests: int
-    errors: int
+    requests: NonNegativeInt
+    errors: NonNegativeInt
     latency_us: Latency
     windows: list[Window] = Field(default_factory=list)
     generation: Generation | None = None
@@ -70,12 +76,29 @@ class MeasuredRun(BaseModel):
         return ", ".join(words)
 
 
-class _Document(BaseModel):
+class _Tensor(_Part):
+    name: str | None = None
+    datatype: str | None = None
+    shape: list[int] | None = None
+
+
+class _Model(_Part):
+    name: str | None = None
+    inputs: list[_Tensor] | None = None
+
+
+class _Spec(_Part):
+    protocol: str | None = None
+    transport: dict[str, Any] | None = None
+    input_data: Any = None
+
+
+class _Document(_Part):
     """The parts of the file that are compared."""
 
     document_schema: str = Field(alias="schema")
-    spec: dict[str, Any]
-    model: dict[str, Any]
+    spec: _Spec
+    model: _Model
     environment: dict[str, Any]
     runs: list[MeasuredRun]
 
@@ -136,29 +159,28 @@ def result_from_json(content: object, path: Path) -> ResultFile:
             f"{path}: {place}: {first['msg'].lower()}", hint="measure again"
         ) from error
     spec, environment = document.spec, document.environment
-    transport = spec.get("transport") or {}
+    transport = spec.transport or {}
     return ResultFile(
         path=path,
         model={
-            "model": document.model.get("name"),
-            "inputs": _tensors(document.model.get("inputs") or ()),
+            "model": document.model.name,
+            "inputs": _tensors(document.model.inputs or ()),
         },
         load={
-            "protocol": spec.get("protocol"),
+            "protocol": spec.protocol,
             "endpoint": transport.get("endpoint"),
             "shared memory": transport.get("shared_memory"),
             "compression": transport.get("compression"),
-            "input data": spec.get("input_data"),
+            "input data": spec.input_data,
         },
         machine={key: environment.get(key) for key in ("cpu", "cpus")},
         runs=tuple(document.runs),
     )
 
 
-def _tensors(described: Sequence[Mapping[str, Any]]) -> str:
+def _tensors(described: Sequence[_Tensor]) -> str:
     """Return tensors in words: `x FP32[3,224,224]`."""
     return ", ".join(
-        f"{tensor.get('name')} {tensor.get('datatype')}"
-        f"[{','.join(map(str, tensor.get('shape') or ()))}]"
+        f"{tensor.name} {tensor.datatype}[{','.join(map(str, tensor.shape or ()))}]"
         for tensor in described
     )

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, geometric_mean, stdev
 
+# Of expm1: a float has no larger power of e.
+_MOST = 709.0
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -90,7 +93,12 @@ def change_interval(
     normal = NormalDist().inv_cdf(0.5 + confidence / 2)
     half = math.sqrt(within * quantile**2 + known * normal**2) + 2 * resolution
     middle = math.log(after.point / before.point)
-    return Interval(math.expm1(middle - half), math.expm1(middle + half))
+    return Interval(_share(middle - half), _share(middle + half))
+
+
+def _share(logarithm: float) -> float:
+    """Return a change of a logarithm as a share; infinite beyond a float's range."""
+    return math.expm1(logarithm) if logarithm < _MOST else math.inf
 
 
 def share_interval(

@@ -87,7 +87,7 @@ def test_what_is_not_alike_is_refused_unless_told_to(other, message):
 
 
 def test_no_load_in_common_is_refused():
-    with pytest.raises(SpecError, match="no load in common"):
+    with pytest.raises(SpecError, match="no load in common that ran to its end"):
         compare(
             result_json(run_json(concurrency=1)), result_json(run_json(concurrency=2))
         )
@@ -129,8 +129,8 @@ def test_a_gate_that_cannot_see_is_not_green():
         "p50 changed by +30.0 %; how much of it is noise is not known "
         "(perf --repeat 5)",
         "ttft_p50 is not in both results",
-        "after.json does not have this load",
-        "after.json does not have this load",
+        "after.json has no complete run of this load",
+        "after.json has no complete run of this load",
     ]
 
 

@@ -49,11 +49,11 @@ def read_baseline(path: Path | None, fail_if: str | None) -> Baseline | None:
         SpecError: it is no result, or a condition cannot be read.
     """
     if path is None:
-        if fail_if:
+        if fail_if is not None:
             raise SpecError("--fail-if has no effect without --baseline")
         return None
     from triton_kit.comparison.conditions import parse_conditions
     from triton_kit.comparison.result_file import read_result
 
-    conditions = parse_conditions(fail_if) if fail_if else ()
+    conditions = parse_conditions(fail_if) if fail_if is not None else ()
     return Baseline(result=read_result(path), conditions=conditions)
