@@ -41,8 +41,8 @@ def command(source: str, output: Path, as_json: bool, **given: Any) -> None:  # 
     """Convert SOURCE into a verified artifact and its manifest.
 
     SOURCE is an .onnx, .pt2 or TorchScript .pt file, a SavedModel folder,
-    package.module:function that returns a torch module and example inputs, or a
-    prebuilt plan.
+    package.module:function that returns a torch module and example inputs or a fitted
+    estimator, or a prebuilt plan.
     """
     from triton_kit.conversion.pipeline import convert
     from triton_kit.conversion.results.manifest import as_text

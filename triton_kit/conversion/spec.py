@@ -23,8 +23,8 @@ class ConvertSpec(ConversionSettings):
     """One model, where its artifact goes, and every setting of the conversion.
 
     Attributes:
-        source: an .onnx, .pt2 or .pt file, a SavedModel folder, a torch module as
-            `package.module:function`, or a prebuilt plan or engine.
+        source: an .onnx, .pt2 or .pt file, a SavedModel folder, a torch module or an
+            estimator as `package.module:function`, or a prebuilt plan or engine.
         output: path of the artifact; its folder is made at the end.
         root: folder that the user's modules are imported from; the current one
             where None.

@@ -15,23 +15,33 @@ from triton_kit.conversion.onnx.onnx_file import load_onnx
 class SourceModel:
     """An ONNX file whose inputs and outputs were read once.
 
-    `runs_torch`: its outputs come from the torch module that it was exported from.
-    `notes` say how it differs from the user's file.
+    `framework` runs what it was exported from, for the outputs of the original; None
+    for an ONNX file. `estimator` is a pickled one of scikit-learn's, `example` an .npz
+    of rows for it. `notes` say how it differs from the user's file.
     """
 
     path: Path
     facts: OnnxModel
-    runs_torch: bool = False
+    framework: str | None = None
+    estimator: Path | None = None
+    example: Path | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, path: Path, *, runs_torch: bool = False) -> SourceModel:
+    def read(
+        cls,
+        path: Path,
+        *,
+        framework: str | None = None,
+        estimator: Path | None = None,
+        example: Path | None = None,
+    ) -> SourceModel:
         """Read what a file says of itself.
 
         Raises:
             ConvertError: it is no ONNX model, or is cut short.
         """
-        return cls(path, inspect_onnx(path), runs_torch)
+        return cls(path, inspect_onnx(path), framework, estimator, example)
 
     def load(self) -> ModelProto:
         """Return the graph with all its weights."""

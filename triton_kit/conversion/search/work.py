@@ -68,12 +68,12 @@ def begin_work(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Work:
     tensors = source.facts.inputs
     check_profiles(spec.profiles, tensors, spec.source)
     profiles = full_profiles(spec.profiles, tensors, max_batch_size=spec.max_batch_size)
-    samples = choose_samples(spec, tensors)
+    samples = choose_samples(spec, tensors, example=source.example)
     inputs = make_inputs(
         tensors,
         profiles,
         samples=samples.verification,
-        run_all=spec.verify_data is not None,
+        run_all=bool(spec.verify_data or source.example),
         ranges=spec.ranges,
         seed=spec.seed,
     )

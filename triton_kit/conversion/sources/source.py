@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from triton_kit.conversion.onnx.source_model import SourceModel
+from triton_kit.conversion.sources.function import source_from_function
 from triton_kit.conversion.sources.tensorflow import onnx_from_tensorflow
-from triton_kit.conversion.sources.torch import onnx_from_torch
+from triton_kit.conversion.sources.torch import source_from_torch
 from triton_kit.conversion.sources.zipmap import without_zipmap
 from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.errors import ConvertError, SpecError
 
-Kind = Literal["onnx", "torch", "tensorflow"]
+Kind = Literal["onnx", "torch", "tensorflow", "function"]
 _KINDS: dict[str, Kind] = {
     ".onnx": "onnx",
     ".pt2": "torch",
@@ -31,11 +32,11 @@ def source_kind(source: Path | str) -> Kind:
         SpecError: it is not there, or of none.
     """
     if isinstance(source, str):
-        return "torch"  # package.module:function
+        return "function"  # package.module:function
     if not source.exists():
         raise SpecError(
             f"{source}: no such file or folder",
-            hint="a torch module is named package.module:function",
+            hint="a function that returns a model is named package.module:function",
         )
     if source.is_dir():
         if (source / "saved_model.pb").is_file():
@@ -59,8 +60,10 @@ def read_source(spec: ConvertSpec, scratch: Path) -> SourceModel:
         MissingExtraError: the framework is not installed.
     """
     kind = source_kind(spec.source)
+    if kind == "function":
+        return source_from_function(spec, scratch)
     if kind == "torch":
-        return SourceModel.read(onnx_from_torch(spec, scratch), runs_torch=True)
+        return source_from_torch(spec, scratch)
     if kind == "tensorflow":
         return SourceModel.read(onnx_from_tensorflow(spec, scratch))
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from onnx import ModelProto
 
@@ -21,8 +22,8 @@ from triton_kit.options.shapes import Profile
 DEFAULT_OPSET = 18
 
 
-def onnx_from_torch(spec: ConvertSpec, scratch: Path) -> Path:
-    """Export a torch module with named axes that vary as the profiles say.
+def source_from_torch(spec: ConvertSpec, scratch: Path) -> SourceModel:
+    """Export a file of torch's with named axes that vary as the profiles say.
 
     Raises:
         ConvertError: torch does not export it.
@@ -31,34 +32,44 @@ def onnx_from_torch(spec: ConvertSpec, scratch: Path) -> Path:
     if find_spec("torch") is None or find_spec("onnxscript") is None:
         raise MissingExtraError("torch, with onnxscript", extra="torch")
     path = scratch / "exported.onnx"
-    request = {
-        "what": "export",
-        "source": str(spec.source),
-        "root": user_folder(spec.root),
-        "onnx": str(path),
-        "shapes": {n: list(r.opt) for n, r in _first(spec.profiles).items()},
-        "varying": varying_axes(spec.profiles),
-        "opset": spec.opset or DEFAULT_OPSET,
-    }
     call_worker(
         "sources.torch_worker",
-        request,
+        export_request(spec, path),
         timeout_s=spec.timeout_s,
         failed=lambda done: ConvertError(
             f"{spec.source}: torch does not export it: {reason(done)}",
-            hint="the function returns (module, inputs); inputs that vary are named in "
-            "--shape",
+            hint="inputs that vary are named in --shape",
         ),
     )
+    return finish_export(path)
+
+
+def export_request(spec: ConvertSpec, path: Path) -> dict[str, Any]:
+    """Return what a worker needs to export a source to an ONNX file."""
+    return _request(spec, "export") | {
+        "onnx": str(path),
+        "varying": varying_axes(spec.profiles),
+        "opset": spec.opset or DEFAULT_OPSET,
+    }
+
+
+def _request(spec: ConvertSpec, what: str) -> dict[str, Any]:
+    first = spec.profiles[0] if spec.profiles else {}
+    return {
+        "what": what,
+        "source": str(spec.source),
+        "root": user_folder(spec.root),
+        "shapes": {name: list(bounds.opt) for name, bounds in first.items()},
+    }
+
+
+def finish_export(path: Path) -> SourceModel:
+    """Name the axes of what torch exported, and read it."""
     model = load_onnx(path)
     name_axes(model)
     del model.metadata_props[:]  # the exporter's, of this run
     save_onnx(model, path)
-    return path
-
-
-def _first(profiles: Sequence[Profile]) -> Profile:
-    return profiles[0] if profiles else {}
+    return SourceModel.read(path, framework="torch")
 
 
 def varying_axes(profiles: Sequence[Profile]) -> dict[str, list[int]]:
@@ -91,32 +102,35 @@ def name_axes(model: ModelProto) -> None:
                 dim.dim_param = text or f"{value.name}_{axis}"
 
 
-def run_torch(
+def run_source(
     spec: ConvertSpec, source: SourceModel, feeds: FeedFiles, *, folder: Path
 ) -> list[Outputs]:
-    """Return the outputs of the torch module itself, under the export's names.
+    """Return the outputs of the source itself, under the export's names.
 
     Raises:
         VerifyError: it does not run on a feed, or has another number of outputs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    request = {
-        "what": "run",
-        "source": str(spec.source),
-        "root": user_folder(spec.root),
-        "shapes": {n: list(r.opt) for n, r in _first(spec.profiles).items()},
+    request = _request(spec, "run") | {
         "names": feeds.names,
         "inputs": [tensor.name for tensor in source.facts.inputs],
         "feeds": [str(path) for path in feeds.paths],
         "folder": str(folder),
+        "estimator": str(source.estimator or ""),
+        "ranks": [len(tensor.shape) for tensor in source.facts.outputs],
     }
+    is_function = isinstance(spec.source, str)
     response = call_worker(
-        "sources.torch_worker",
+        "sources.function_worker" if is_function else "sources.torch_worker",
         request,
         timeout_s=spec.timeout_s,
-        failed=lambda done: VerifyError(f"torch does not run it: {reason(done)}"),
+        failed=lambda done: VerifyError(
+            f"{source.framework} does not run it: {reason(done)}"
+        ),
     )
     names = [tensor.name for tensor in source.facts.outputs]
     if (count := response["outputs"]) != len(names):
-        raise VerifyError(f"torch gives {count} outputs, its export {len(names)}")
+        raise VerifyError(
+            f"{source.framework} gives {count} outputs, its export {len(names)}"
+        )
     return read_outputs(folder, names, len(feeds.paths))

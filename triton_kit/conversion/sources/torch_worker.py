@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from triton_kit.conversion.onnx.passes import load_callable
 from triton_kit.conversion.workers.samples import read_feed, write_arrays
 from triton_kit.conversion.workers.worker import Request
 
@@ -40,9 +39,8 @@ class Source:
             self.module = self.program.module()
             args, kwargs = self.program.example_inputs
             self.inputs = _named(self.module, args) | dict(kwargs)
-        elif ":" in text and not is_file:
-            made: Any = load_callable(text, "function", request["root"])()
-            self.module, inputs = made
+        elif "made" in request:  # by the user's function
+            self.module, inputs = request["made"]
             self.inputs = (
                 dict(inputs)
                 if isinstance(inputs, Mapping)

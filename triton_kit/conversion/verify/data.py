@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -26,8 +27,12 @@ class ChosenSamples:
     about: str
 
 
-def choose_samples(spec: ConvertSpec, tensors: Sequence[Tensor]) -> ChosenSamples:
+def choose_samples(
+    spec: ConvertSpec, tensors: Sequence[Tensor], *, example: Path | None = None
+) -> ChosenSamples:
     """Read the samples that are given; without verification data hold some out.
+
+    `example` are rows that a function returned with its model, which verify.
 
     Raises:
         SpecError: a file cannot be used, or its values cannot be what the model takes.
@@ -43,6 +48,13 @@ def choose_samples(spec: ConvertSpec, tensors: Sequence[Tensor]) -> ChosenSample
         about = f"{count} samples of {spec.verify_data.name}"
         return ChosenSamples(
             calibration=calibration, verification=verification, about=about
+        )
+    if example:
+        verification = load_samples(example, tensors)
+        return ChosenSamples(
+            calibration=calibration,
+            verification=verification,
+            about=f"{_count(verification)} example rows of the source",
         )
     if calibration is None or _count(calibration) < HELD_OUT:
         return ChosenSamples(calibration=calibration, verification=None, about=RANDOM)

@@ -12,7 +12,7 @@ from triton_kit.conversion.onnx.passes import apply_user_passes
 from triton_kit.conversion.onnx.prepare import Prepared
 from triton_kit.conversion.onnx.source_model import SourceModel
 from triton_kit.conversion.precision.emulate import emulated, lowest_precision
-from triton_kit.conversion.sources.torch import run_torch
+from triton_kit.conversion.sources.torch import run_source
 from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.conversion.workers.child import NoKernelError
 from triton_kit.conversion.workers.models import FeedFiles, run_onnx, start_onnx
@@ -48,7 +48,7 @@ def start_original(
         VerifyError: what is yielded raises it where the original does not run.
     """
     folder = scratch / "original"
-    if source.runs_torch or spec.passes or source.bytes > _BESIDE_UP_TO_BYTES:
+    if source.framework or spec.passes or source.bytes > _BESIDE_UP_TO_BYTES:
         yield lambda prepared: run_original(
             spec, source, feeds, prepared, scratch, folder=folder
         )
@@ -73,8 +73,8 @@ def run_original(
     Raises:
         VerifyError: it does not run.
     """
-    if source.runs_torch and not spec.passes:
-        return _run(spec, lambda: run_torch(spec, source, feeds, folder=folder))
+    if source.framework and not spec.passes:
+        return _run(spec, lambda: run_source(spec, source, feeds, folder=folder))
     path = _reference_model(spec, source, prepared, scratch)
 
     def run() -> list[Outputs]:
