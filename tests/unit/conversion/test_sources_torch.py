@@ -150,8 +150,8 @@ def test_an_exported_program_and_a_script_are_read_from_their_files(project):
     ("source", "error", "words"),
     [
         ("torch_networks:broken", ConvertError, "no weights here"),
-        ("torch_networks:absent", ConvertError, "absent"),
-        ("no_such_networks:f", ConvertError, "no_such_networks"),
+        ("torch_networks:absent", SpecError, "absent"),
+        ("no_such_networks:f", SpecError, "no_such_networks"),
     ],
 )
 def test_what_torch_cannot_load_is_reported(project, source, error, words):
