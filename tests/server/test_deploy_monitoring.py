@@ -43,7 +43,9 @@ def promtool():
     with FileLock(CACHE / "prometheus.lock"):
         if not binary.exists():
             folder.mkdir(exist_ok=True)
-            script = "apt-get download prometheus && dpkg -x prometheus_*.deb ."
+            get = "apt-get download prometheus"
+            script = f"{get} || {{ apt-get update && {get}; }}"
+            script += " && dpkg -x prometheus_*.deb ."
             got = subprocess.run(
                 ["sh", "-c", script],
                 cwd=folder,
