@@ -43,6 +43,7 @@ _SECTIONS = {
     "Servers": {
         "releases": "Show Triton's releases and their open vulnerabilities.",
         "serve": "Serve a model repository on this machine.",
+        "image": "Build an image that serves a repository.",
         "ps": "List the servers in containers.",
         "logs": "Show the log of a server in a container.",
         "stop": "Stop a server in a container.",

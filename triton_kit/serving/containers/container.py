@@ -22,7 +22,7 @@ from triton_kit.triton.releases import Release
 _HEALTH_INTERVAL_S = 30
 _HEALTH = "import sys, urllib.request as r; [r.urlopen(u) for u in sys.argv[1:]]"
 KEY_VARIABLE = "TRITON_KIT_KEY"
-_PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
+PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 _MODELS = "/models"
 _FILES = "/run/triton-kit"
 USER_ID = 1000  # triton-server in NVIDIA's image
@@ -98,7 +98,7 @@ def place_in_container(spec: ServeSpec) -> Place:
         path: f"{_FILES}/{name}.pem" for name, path in spec.access.tls_files.items()
     }
     return Place(
-        ports=_PORTS,
+        ports=PORTS,
         addresses=dict.fromkeys(ENDPOINTS, ANY_ADDRESS),
         paths=paths,
         key=f"${KEY_VARIABLE}",
@@ -152,7 +152,7 @@ def run_command(
         *("--pids-limit", "4096", "--ulimit", "stack=67108864"),
         *("--shm-size", str(container.shm_bytes)),
         *("--stop-timeout", str(math.ceil(spec.stop_within_s + EXIT_MARGIN_S))),
-        *("--health-cmd", _health_command(spec, models)),
+        *("--health-cmd", shlex.join(health_command(spec, models))),
         *("--health-interval", f"{_HEALTH_INTERVAL_S}s"),
         *("--health-start-period", f"{math.ceil(spec.ready_within_s)}s"),
         *_gpu_words(container),
@@ -164,7 +164,7 @@ def run_command(
     ]
 
 
-def _health_command(spec: ServeSpec, models: tuple[str, ...]) -> str:
+def health_command(spec: ServeSpec, models: tuple[str, ...]) -> list[str]:
     """Return what the engine runs in the container: every model must be ready.
 
     Which models are loaded can change unless the control mode is `none`. The server's
@@ -173,8 +173,8 @@ def _health_command(spec: ServeSpec, models: tuple[str, ...]) -> str:
     paths = [f"/v2/models/{name}/ready" for name in models]
     if spec.model_control != "none":
         paths = ["/v2/health/live"]
-    urls = [f"http://127.0.0.1:{_PORTS['http']}{quote(path)}" for path in paths]
-    return shlex.join(["python3", "-c", _HEALTH, *urls])
+    urls = [f"http://127.0.0.1:{PORTS['http']}{quote(path)}" for path in paths]
+    return ["python3", "-c", _HEALTH, *urls]
 
 
 def container_environment(spec: ServeSpec, key: str) -> dict[str, str]:
@@ -192,7 +192,7 @@ def _publish(spec: ServeSpec, kind: str, ports: Mapping[str, int]) -> str:
     access = spec.access
     address = access.metrics_address if kind == "metrics" else access.address
     host = f"[{address}]" if ":" in address else address
-    return f"{host}:{ports[f'{kind}-port']}:{_PORTS[kind]}"
+    return f"{host}:{ports[f'{kind}-port']}:{PORTS[kind]}"
 
 
 def _mount(path: Path, to: str) -> str:

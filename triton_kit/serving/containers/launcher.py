@@ -156,6 +156,20 @@ def prepare(
             f"--name {container.name}: there is a container of this name",
             hint=f"triton-kit stop {container.name}, or choose another name",
         )
+    container = settle_release(engine, container, options)
+    check(container.release)
+    return engine, container
+
+
+def settle_release(
+    engine: Engine, container: Container, options: ContainerOptions
+) -> Container:
+    """Return the container with the release that its image says it is.
+
+    Raises:
+        SpecError: another release was given.
+        ServerError: the image is not here, and cannot be pulled.
+    """
     stated = image_release(engine.require_image(container.image))
     if stated and options.release and stated != container.release.release:
         raise SpecError(
@@ -165,8 +179,7 @@ def prepare(
         )
     if stated and not options.release:
         container = replace(container, release=find_release(stated))
-    check(container.release)
-    return engine, container
+    return container
 
 
 @contextmanager
