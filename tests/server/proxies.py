@@ -84,7 +84,8 @@ def _program(name, package):
     """Return a program's path; install its package where this process may."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if path is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        install = ["apt-get", "install", "-y", "-qq", package]
+        words = ["-y", "-qq", "-o", "DPkg::Lock::Timeout=300", package]
+        install = ["apt-get", "install", *words]
         subprocess.run(["apt-get", "update", "-qq"], check=False)
         subprocess.run(install, check=False, stdout=subprocess.DEVNULL)
         path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
