@@ -5,13 +5,12 @@ test, client.py, perf. The recipe's class adds its accuracy and a request that f
 """
 
 import json
-import os
 import re
 import shlex
 import subprocess
 import sys
 from contextlib import chdir
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,9 @@ from triton_kit.cli import main
 from triton_kit.cli.serve import command as serve_command
 from triton_kit.cli.server_options import server_spec
 from triton_kit.project.load import load_project
+from triton_kit.serving.access import Access
+from triton_kit.serving.features import Features
+from triton_kit.serving.spec import ServeSpec
 
 HTTP, GRPC = "127.0.0.1:8000", "127.0.0.1:8001"
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -63,11 +65,13 @@ class RecipeTests:
         for words in before:
             kit(folder, *words, TRITON_KIT_CACHE=cache)
         with chdir(folder), serve_command.make_context("serve", serve[1:]) as context:
-            fields = dict(context.params)
-            del fields["as_json"]
-            spec = server_spec(fields.pop("repositories"), fields)
+            known = {
+                f.name for kind in (ServeSpec, Access, Features) for f in fields(kind)
+            }
+            given = {n: v for n, v in context.params.items() if n in known}
+            spec = server_spec((folder / "model_repository",), given)
             ports = {"http_port": None, "grpc_port": None, "metrics_port": None}
-            spec = replace(spec, repository=folder / spec.repository, **ports)
+            spec = replace(spec, **ports)
         with (
             triton_kit.serve(spec) as server,
             InferenceServerClient(server.http_url.removeprefix("http://")) as client,
@@ -80,7 +84,7 @@ class RecipeTests:
         for words in after:
             addressed = [addresses(served.server, word) for word in words]
             if words[0] == "python":
-                run_client(served, addressed)
+                assert run_client(served.folder, served.server, addressed)
             elif words[0] == "perf":
                 url = load_url(served, addressed)
                 shown = kit(served.folder, *addressed, "--url", url, "--json")
@@ -125,20 +129,17 @@ def load_url(served, words):
     return addresses(served.server, GRPC if load.protocol == "grpc" else HTTP)
 
 
-def run_client(served, words):
+def run_client(folder, server, words):
     """Run client.py, which asks the default port unless it is given another."""
-    script = served.folder / words[1]
-    is_grpc = GRPC in script.read_text()
-    url = addresses(served.server, GRPC if is_grpc else HTTP)
-    argv = [sys.executable, *words[1:], "--url", url]
+    is_grpc = GRPC in (folder / words[1]).read_text()
+    url = addresses(server, GRPC if is_grpc else HTTP)
     done = subprocess.run(
-        argv,
-        cwd=served.folder,
-        env=os.environ,
+        [sys.executable, *words[1:], "--url", url],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout
+    return done.stdout
