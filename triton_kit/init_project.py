@@ -20,7 +20,8 @@ from triton_kit.tensors import DYNAMIC, Shape
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 _NUMBERED = re.compile(r"\d+")
 # Sizes for an axis that varies and whose bounds no file tells.
-_SIZES = {"min": 1, "opt": 32, "max": 128}
+TYPICAL_SIZE = 32
+_SIZES = {"min": 1, "opt": TYPICAL_SIZE, "max": 128}
 _HEAD = """\
 # What triton-kit found in the models. Check what is marked; then: triton-kit build
 # Every key: docs/build.md, or `triton-kit schema` for your editor.
@@ -42,11 +43,11 @@ def init_project(models: Sequence[Path], folder: Path) -> Path:
     found: dict[str, dict[str, Any]] = {}
     notes: dict[str, str] = {}
     for model in models:
-        name = _name(model)
+        name = model_name(model)
         if name in found:
             raise SpecError(f"two models would be named {name!r}", hint="rename one")
         found[name], notes[name] = _entry(model, folder)
-    text = _HEAD + f"name: {_plain(_name(folder.absolute()))}\nmodels:\n"
+    text = _HEAD + f"name: {_plain(model_name(folder.absolute()))}\nmodels:\n"
     for name, entry in found.items():
         text += (
             f"  {_plain(name)}:" + (f"  # {notes[name]}" if notes[name] else "") + "\n"
@@ -67,7 +68,7 @@ def _plain(name: str) -> str:
     return yaml.safe_dump(name).partition("\n")[0]
 
 
-def _name(model: Path) -> str:
+def model_name(model: Path) -> str:
     """Return a model's name: that of its file, or of `NAME/1/model.onnx`."""
     path = model.absolute()
     name = path.stem if path.is_file() else path.name

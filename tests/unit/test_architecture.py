@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "build_files": GROUND
     | {"project", "repository", "built", "build_as_is", "build_environment"},
     "init_project": GROUND | {"project", "repository"},
+    "model_project": GROUND | {"project", "repository", "init_project"},
     "launch": GROUND | {"repository", "serving"},
     "run_tests": GROUND | {"project", "serving", "loadtest"},
     "locate": GROUND | {"project", "repository"},
@@ -76,6 +77,7 @@ MAY_IMPORT = {
     | PILLARS
     | {
         *("build_project", "server_verdict", "init_project", "run_tests", "launch"),
+        "model_project",
         *("tune", "report", "demo", "doctor", "comparison", "deployment"),
     },
 }

@@ -91,7 +91,7 @@ def _add_inputs(
 
 def _choice(tensor: ModelInput, source: str) -> str:
     """Return the field that makes the values; strings can only be empty ones."""
-    is_text = _dtype(tensor).item_bytes is None
+    is_text = tensor_dtype(tensor).item_bytes is None
     return "random_data" if source == "random" and not is_text else "zero_data"
 
 
@@ -129,7 +129,7 @@ def read_samples(config: ModelConfig, warmup: Warmup) -> dict[str, NDArray[Any]]
 def _sample(
     config: ModelConfig, tensor: ModelInput, rows: NDArray[Any], source: Path
 ) -> NDArray[Any]:
-    dtype = _dtype(tensor)
+    dtype = tensor_dtype(tensor)
     sample = rows[0] if rows.ndim and len(rows) else rows
     dims = tuple(tensor.dims)
     fits = len(dims) == sample.ndim and all(
@@ -152,6 +152,7 @@ def _raw(values: NDArray[Any]) -> bytes:
     return np.ascontiguousarray(values).tobytes()
 
 
-def _dtype(tensor: ModelInput) -> DataType:
+def tensor_dtype(tensor: ModelInput) -> DataType:
+    """Return the type of an input or output of a config."""
     kinds = ModelInput.DESCRIPTOR.fields_by_name["data_type"].enum_type
     return data_type(kinds.values_by_number[tensor.data_type].name)
