@@ -116,7 +116,9 @@ class DeploySpec:
                 hint="expected 1 ms or more",
             )
         for quantity in (self.cpus, self.memory):
-            if quantity and not _QUANTITY.fullmatch(quantity):
+            if quantity and not (
+                _QUANTITY.fullmatch(quantity) and re.search(r"[1-9]", quantity)
+            ):
                 raise SpecError(
                     f"{quantity!r} is no quantity of Kubernetes",
                     hint="write it as 2, 500m or 4Gi",

@@ -19,6 +19,8 @@ _FORMS = {
     "backend_configs": (r"[^,\s]*,[^=\s]+=.+", "BACKEND,SETTING=VALUE"),
 }
 
+_TRACE_URL = (r"https?://[^\s/]\S*", "http://HOST:PORT/v1/traces")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
@@ -65,6 +67,9 @@ class Features:
             _check_forms(name, getattr(self, name), form, words)
         for name, kinds in (("log_format", LogFormat), ("trace_level", TraceLevel)):
             check_choice(name, getattr(self, name), get_args(kinds))
+        if self.trace_url:
+            form, words = _TRACE_URL
+            _check_forms("trace_url", (self.trace_url,), form, words)
         if re.search(r"[\s/]", self.config_name):
             raise SpecError(f"{self.config_name!r} is no name of a configuration")
         for name in ("poll_interval_s", "load_threads", "trace_rate"):

@@ -46,6 +46,7 @@ _PUBLIC_FLAGS = (
     "--allow-vertex-ai",
     "--vertex-ai-port",
 )
+_VARIABLE = re.compile(r"[A-Za-z_.-][\w.-]*", re.ASCII)
 # Vertex AI's variables: they open its endpoint, without any flag.
 _PUBLIC_VARIABLES = "AIP_"
 
@@ -125,7 +126,7 @@ def check_variables(variables: tuple[str, ...]) -> None:
     """Refuse what is no environment variable, and those that open an endpoint."""
     for variable in variables:
         name = variable.partition("=")[0]
-        if not name or "\0" in variable:
+        if not _VARIABLE.fullmatch(name) or "\0" in variable:
             raise SpecError(
                 f"{variable!r} is not an environment variable",
                 hint="write NAME or NAME=VALUE",

@@ -42,6 +42,8 @@ def refusal(tmp_path):
         ({"image": "a:1 -v /:/host"}, "is no name of an image"),
         ({"image": "m:1", "claim": "c"}, "in the image m:1 and in the claim c"),
         ({"memory": "much"}, "'much' is no quantity"),
+        ({"memory": "0"}, "'0' is no quantity"),
+        ({"cpus": "0m"}, "'0m' is no quantity"),
         ({"queue_target_ms": 0}, "queue_target_ms"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",

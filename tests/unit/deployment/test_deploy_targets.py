@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,37 @@ def test_a_path_that_quadlet_cannot_mount_is_refused(tmp_path):
 
     with pytest.raises(SpecError, match="cannot mount a path"):
         tk.deploy(spec, "quadlet", tmp_path / "out")
+
+
+def test_servers_without_a_gpu_see_none():
+    spec = tk.DeploySpec(server=tk.ServeSpec(repository=Path("/repository")))
+    files = deployment_files(spec, NEEDS, "kubernetes")
+
+    [patch] = yaml.safe_load(files["overlays/cpu/kustomization.yaml"])["patches"]
+
+    [operation] = yaml.safe_load(patch["patch"])
+    assert operation["value"] == {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}
+
+
+def test_a_port_with_tls_is_not_announced_as_plain_text(tmp_path):
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    words = f"req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=t -keyout {key}"
+    subprocess.run(
+        ["openssl", *words.split(), "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    with_tls = tk.Access(grpc_certificate=certificate, grpc_key=key)
+    announced = []
+    for access in (tk.Access(), with_tls):
+        server = tk.ServeSpec(repository=Path("/repository"), access=access)
+        files = deployment_files(tk.DeploySpec(server=server), NEEDS, "kubernetes")
+        service = yaml.safe_load(files["base/service.yaml"])
+        announced.append(service["spec"]["ports"][1].get("appProtocol"))
+
+    assert announced == ["kubernetes.io/h2c", None]
+
+
+def test_a_name_with_a_blank_is_no_environment_variable():
+    with pytest.raises(SpecError, match="'A B=1' is not an environment variable"):
+        tk.ServeSpec(repository=Path("/repository"), variables=("A B=1",))

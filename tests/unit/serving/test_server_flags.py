@@ -161,6 +161,7 @@ def test_every_flag_of_the_table_has_a_release_that_is_known():
     ("fields", "words"),
     [
         ({"rate_resources": ("R1",)}, "NAME:COUNT"),
+        ({"trace_url": "collector:4318"}, "http://HOST"),
         ({"cuda_memory": ("64",)}, "GPU:BYTES"),
         ({"backend_configs": ("version=1",)}, "BACKEND,SETTING=VALUE"),
         ({"log_format": "iso"}, "log_format"),
