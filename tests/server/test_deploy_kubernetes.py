@@ -179,7 +179,7 @@ def test_secrets_are_only_named(kit, tmp_path, built, monkeypatch):
     found = built(out, "cpu")
     server = container(found["Deployment"])
     values = {entry["name"]: entry for entry in server["env"]}
-    assert values["TRITON_CONTROL_KEY"]["valueFrom"]["secretKeyRef"] == {
+    assert values["TRITON_KIT_KEY"]["valueFrom"]["secretKeyRef"] == {
         "name": "triton-control-key",
         "key": "key",
     }
@@ -187,7 +187,7 @@ def test_secrets_are_only_named(kit, tmp_path, built, monkeypatch):
     assert values["PRICE"]["value"] == "$$(HOME)"
     assert (
         "--http-restricted-api=trace,logging,model-repository:"
-        "x-triton-key=$(TRITON_CONTROL_KEY)" in server["args"]
+        "x-triton-key=$(TRITON_KIT_KEY)" in server["args"]
     )
     assert server["readinessProbe"]["httpGet"]["path"] == "/v2/models/digits/ready"
     egress = found["NetworkPolicy"]["spec"]["egress"]

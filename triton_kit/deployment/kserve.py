@@ -8,13 +8,13 @@ from triton_kit.deployment.kubernetes import DECIDED, kubernetes_word
 from triton_kit.deployment.render import render
 from triton_kit.deployment.workload import (
     DRAIN_S,
-    KEY_VARIABLE,
     PROBE_PERIOD_S,
     Workload,
     refuse_fields,
     refuse_settings,
 )
 from triton_kit.errors import SpecError
+from triton_kit.serving.containers.container import KEY_VARIABLE
 
 # KServe's storage initializer puts the repository there.
 _MOUNTED = "/mnt/models"

@@ -10,13 +10,13 @@ from triton_kit.deployment.monitoring import QUEUE_METRIC, QUEUE_RULE, dashboard
 from triton_kit.deployment.render import render
 from triton_kit.deployment.workload import (
     DRAIN_S,
-    KEY_VARIABLE,
     PROBE_PERIOD_S,
     TLS,
     Workload,
     refuse_settings,
 )
 from triton_kit.errors import SpecError
+from triton_kit.serving.containers.container import KEY_VARIABLE
 
 _BASE = (
     *("serviceaccount.yaml", "deployment.yaml", "service.yaml"),

@@ -8,7 +8,6 @@ import shlex
 from triton_kit.deployment.compose import CLUSTER_ONLY
 from triton_kit.deployment.render import render
 from triton_kit.deployment.workload import (
-    KEY_VARIABLE,
     PORTS,
     REPOSITORY,
     TLS,
@@ -17,6 +16,7 @@ from triton_kit.deployment.workload import (
     refuse_settings,
 )
 from triton_kit.errors import SpecError
+from triton_kit.serving.containers.container import KEY_VARIABLE
 
 _PLAIN = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)
 

@@ -11,13 +11,15 @@ from urllib.parse import quote
 from triton_kit.deployment.needs import Needs
 from triton_kit.deployment.spec import DeploySpec
 from triton_kit.errors import SpecError
-from triton_kit.serving.containers.container import EXIT_MARGIN_S, place_in_container
+from triton_kit.serving.containers.container import (
+    EXIT_MARGIN_S,
+    place_in_container,
+)
 from triton_kit.serving.flags import restricted_apis, server_flags
 from triton_kit.serving.spec import ServeSpec
 
 PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 REPOSITORY, TLS = "/models", "/run/secrets/triton-tls"
-KEY_VARIABLE = "TRITON_CONTROL_KEY"
 # Where each target writes the name of that variable, in its own way.
 KEY_SLOT = "@control-key@"
 PROBE_PERIOD_S = 5

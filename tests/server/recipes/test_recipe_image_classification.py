@@ -1,9 +1,13 @@
 """The recipe image-classification: photos to the labels of surfaces."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+from project_builds import ask
 from recipe_tests import RecipeTests
-from tritonclient.http import InferRequestedOutput
+from tritonclient.http import InferenceServerClient, InferRequestedOutput
+from tritonclient.utils import InferenceServerException
 
 pytestmark = pytest.mark.server
 
@@ -32,14 +36,23 @@ class TestImageClassification(RecipeTests):
         config = served.client.get_model_config("classify")
         assert config["output"][0]["label_filename"]
 
-    def test_a_damaged_jpeg_fails_alone_in_a_batch_of_requests(self, served):
+    def test_a_damaged_jpeg_fails_alone_beside_other_requests(self, served):
         photo = (served.folder / "samples" / "moon.jpg").read_bytes()
-        whole = {"picture": [[photo]]}
+        pictures = [photo, photo[: len(photo) // 2], photo, b"GIF89a", photo, photo]
 
-        cut = served.refusal("name_surface", {"picture": [[photo[: len(photo) // 2]]]})
-        other = served.refusal("name_surface", {"picture": [[b"GIF89a"]]})
-        surface = served.ask("name_surface", whole).as_numpy("surface")
+        address = served.server.http_url.removeprefix("http://")
+
+        def send(picture):
+            with InferenceServerClient(address) as client:
+                try:
+                    return ask(client, "name_surface", {"picture": [[picture]]})
+                except InferenceServerException as error:
+                    return str(error)
+
+        with ThreadPoolExecutor(len(pictures)) as pool:
+            whole, cut, again, other, *more = pool.map(send, pictures)
 
         assert "picture: the picture is damaged" in cut
         assert "picture: the bytes are neither a JPEG nor a PNG" in other
-        assert surface.argmax() == 4
+        for answer in (whole, again, *more):
+            assert answer.as_numpy("surface").argmax() == 4

@@ -66,19 +66,19 @@ def argv(target, files):
     """Return the argv that the container gets from the files, the key as `@`."""
     if target == "kubernetes":
         words = container(yaml.safe_load(files["base/deployment.yaml"]))["args"]
-        return [literal(word, "$(TRITON_CONTROL_KEY)") for word in words]
+        return [literal(word, "$(TRITON_KIT_KEY)") for word in words]
     if target == "kserve":
         runtime = yaml.safe_load(files["servingruntime.yaml"])
         words = runtime["spec"]["containers"][0]["args"]
-        words = [literal(word, "$(TRITON_CONTROL_KEY)") for word in words]
+        words = [literal(word, "$(TRITON_KIT_KEY)") for word in words]
         return [w.replace("=/mnt/models", "=/models") for w in words]
     if target == "compose":
         services = yaml.safe_load(files["compose.yaml"])["services"]
-        key = re.compile(r"\$\{TRITON_CONTROL_KEY:\?[^}]*\}")
+        key = re.compile(r"\$\{TRITON_KIT_KEY:\?[^}]*\}")
         words = [key.sub("@KEY@", w) for w in services["triton"]["command"]]
         return [literal(word, "@KEY@") for word in words]
     (line,) = re.findall(r"^Exec=(.*)$", files["triton.container"], re.MULTILINE)
-    words = [literal(w, "${TRITON_CONTROL_KEY}") for w in shlex.split(line)]
+    words = [literal(w, "${TRITON_KIT_KEY}") for w in shlex.split(line)]
     return [word.replace("%%", "%") for word in words]
 
 
