@@ -62,7 +62,9 @@ def test_a_command_imports_nothing_from_the_current_folder(words, downloads):
 
 def test_serve_and_the_workers_of_perf_import_nothing_from_there(downloads):
     with subprocess.Popen(
-        [KIT, "serve", "repository", "--json"], cwd=downloads, stdout=subprocess.PIPE
+        [KIT, "serve", "repository", "--json", "--client-shared-memory"],
+        cwd=downloads,
+        stdout=subprocess.PIPE,
     ) as server:
         try:
             url = json.loads(server.stdout.readline())["http_url"]
