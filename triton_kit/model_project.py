@@ -66,6 +66,7 @@ def _write(model: Path, stage: Path, facts: OnnxModel, config: Message) -> None:
     source = stage / f"{name}.onnx"
     shutil.copyfile(model, source)
     for weights in facts.external_files:
+        _refuse_outside(model, weights)
         (stage / weights).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(model.parent / weights, stage / weights)
     project = init_project([source], stage)
@@ -79,6 +80,20 @@ def _write(model: Path, stage: Path, facts: OnnxModel, config: Message) -> None:
         write_whole(stage / file, text)
     (stage / "samples").mkdir()
     np.savez_compressed(stage / "samples" / "sample.npz", **sample(config))
+
+
+def _refuse_outside(model: Path, weights: str) -> None:
+    """Refuse weights that are not there, or whose path leads out of a folder."""
+    if Path(weights).is_absolute() or ".." in Path(weights).parts:
+        raise SpecError(
+            f"{model}: its weights are in {weights}, outside of its folder",
+            hint="save the model with its weights beside it, or in one file",
+        )
+    if not (model.parent / weights).is_file():
+        raise SpecError(
+            f"{model}: its weights are in {weights}, which is not there",
+            hint="copy it beside the model",
+        )
 
 
 def sample(config: Message) -> dict[str, NDArray[Any]]:

@@ -1,13 +1,12 @@
 """The real server accepts the flags that the kit makes, and keeps to them."""
 
 import http.client
-import re
-import subprocess
 from urllib.parse import urlsplit
 
 import grpc
 import psutil
 import pytest
+from test_serve_isolation import known_flags
 from tls_fixtures import make_certificate, make_expired_certificate
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
@@ -18,7 +17,6 @@ from triton_kit.serving.features import Features
 from triton_kit.serving.flags import ENDPOINTS, Place, server_flags
 from triton_kit.serving.keys import GRPC_KEY_HEADER, KEY_HEADER
 from triton_kit.serving.spec import ServeSpec
-from triton_kit.serving.tritonserver import find_tritonserver
 from triton_kit.triton.releases import find_release
 from triton_kit.triton.server_flags import all_flags
 
@@ -42,15 +40,7 @@ EVERY_FEATURE = Features(
 
 
 def test_the_table_of_flags_is_that_of_the_real_server():
-    server = find_tritonserver()
-    said = subprocess.run(
-        [server.binary, "--help"],
-        env=server.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    listed = dict(re.findall(r"^  (--[\w-]+)(?: <(.*)>)?$", said.stderr, re.MULTILINE))
+    listed = known_flags()
     listed.pop("--help")
     release = find_release("24.10")
     table = {f.name: f.value for f in all_flags().values() if f.is_in(release)}

@@ -222,6 +222,7 @@ def _facts(server: Server) -> dict[str, Any]:
         "models": server.models,
         "onnxruntime_backend": server.onnxruntime_backend,
         "container": server.container,
+        "image": server.image,
         "ready_after_s": round(server.ready_after_s, 3),
         "log": str(server.log),
         "key_file": server.key_file and str(server.key_file),
@@ -237,8 +238,9 @@ def _as_text(server: Server) -> str:
             f"  grpc     {server.grpc_url}",
             f"  metrics  {server.metrics_url}",
             f"  models   {', '.join(server.models) or 'none loaded yet'}",
-            f"  {'image' if server.container else 'onnx':7}  "
-            f"{server.onnxruntime_backend}",
+            f"  image    {server.image}"
+            if server.image
+            else f"  onnx     {server.onnxruntime_backend}",
             f"  log      {server.log}",
             *key,
             "Ctrl-C stops it.",

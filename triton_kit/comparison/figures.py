@@ -21,7 +21,7 @@ ERRORS = "errors"
 _OF_TOKENS = tuple(f"{of}_{p}" for of in ("ttft", "itl") for p in ("p50", "p95", "p99"))
 FIGURES = (*RATES, *LATENCIES, *_OF_TOKENS, ERRORS)
 # What is compared where no figure is named: fewer figures, narrower intervals.
-_USUAL = ("throughput", "p50", "p95", "p99", "tokens", "ttft_p50", "ttft_p99", ERRORS)
+_USUAL = ("throughput", "p50", "p95", "p99", "tokens", "ttft_p50", "ttft_p99")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,12 @@ from typing import Any  # what a template shows
 from triton_kit.deployment.monitoring import dashboard, rules
 from triton_kit.deployment.render import render
 from triton_kit.deployment.workload import (
-    PORTS,
     TLS,
     Workload,
     refuse_fields,
     refuse_settings,
 )
-from triton_kit.serving.containers.container import KEY_VARIABLE
+from triton_kit.serving.containers.container import KEY_VARIABLE, PORTS
 
 # What only a cluster has.
 CLUSTER_ONLY = (

@@ -8,15 +8,13 @@ import shlex
 from triton_kit.deployment.compose import CLUSTER_ONLY
 from triton_kit.deployment.render import render
 from triton_kit.deployment.workload import (
-    PORTS,
-    REPOSITORY,
     TLS,
     Workload,
     refuse_fields,
     refuse_settings,
 )
 from triton_kit.errors import SpecError
-from triton_kit.serving.containers.container import KEY_VARIABLE
+from triton_kit.serving.containers.container import KEY_VARIABLE, MODELS, PORTS
 
 _PLAIN = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)
 
@@ -30,7 +28,7 @@ def quadlet_files(work: Workload) -> dict[str, str]:
     spec = work.spec
     refuse_fields(spec, (*CLUSTER_ONLY, "image"), "a quadlet")
     refuse_settings(spec.server, ("key_file",), "a quadlet")
-    sources = {REPOSITORY: spec.server.repository}
+    sources = {MODELS: spec.server.repository}
     sources |= {f"{TLS}/{name}": path for name, path in work.tls_files.items()}
     for path in sources.values():
         if not _PLAIN.fullmatch(str(path.resolve())) or ":" in str(path.resolve()):

@@ -12,24 +12,23 @@ from triton_kit.deployment.needs import Needs
 from triton_kit.deployment.spec import DeploySpec
 from triton_kit.errors import SpecError
 from triton_kit.serving.containers.container import (
+    ASK_URLS,
     EXIT_MARGIN_S,
+    MODELS,
+    PORTS,
     place_in_container,
 )
 from triton_kit.serving.flags import restricted_apis, server_flags
 from triton_kit.serving.spec import ServeSpec
 
-PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
-REPOSITORY, TLS = "/models", "/run/secrets/triton-tls"
-# Where each target writes the name of that variable, in its own way.
+TLS = "/run/secrets/triton-tls"
+# Stands for the key in the flags, until each target writes its variable there.
 KEY_SLOT = "@control-key@"
 PROBE_PERIOD_S = 5
 # Other machines learn in this time that a server stops; it responds until then.
 DRAIN_S = 15
 _MIB = 1 << 20
 _LEAST_MEMORY_MIB = 1024
-_ASK = (
-    "import sys, urllib.request as r; [r.urlopen(u, timeout=4) for u in sys.argv[1:]]"
-)
 _HERE_ONLY = ("log", "allocator", "onnxruntime_backend")
 
 
@@ -47,7 +46,7 @@ class Workload:
     spec: DeploySpec
     needs: Needs
     server: ServeSpec
-    repository: str = REPOSITORY
+    repository: str = MODELS
 
     @property
     def needs_key(self) -> bool:
@@ -92,7 +91,7 @@ class Workload:
         """The command in the container that succeeds once the server can serve."""
         base = f"http://127.0.0.1:{PORTS['http']}"
         urls = [f"{base}{path}" for path in self.ready_paths]
-        return ["python3", "-c", _ASK, *urls]
+        return ["python3", "-c", ASK_URLS, *urls]
 
     @property
     def start_checks(self) -> int:
@@ -128,7 +127,7 @@ class Workload:
 
 
 def container_workload(
-    spec: DeploySpec, needs: Needs, *, repository: str = REPOSITORY
+    spec: DeploySpec, needs: Needs, *, repository: str = MODELS
 ) -> Workload:
     """Return the server as a container runs it.
 

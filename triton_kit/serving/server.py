@@ -27,12 +27,14 @@ class Server:
         metrics_url: `http://127.0.0.1:PORT/metrics`.
         version: what the server says it is (`2.51.0`).
         models: the models it was asked to load.
-        onnxruntime_backend: native, or python and why; of a container, its image.
+        onnxruntime_backend: native, or python and why; "" in a container, whose image
+            has its own.
         ready_after_s: from its start to the last model ready.
         log: its output.
         key_file: holds the key of the control APIs; None where they need none.
         key: that key.
-        container: the name of its container; "" for a process of this machine.
+        container, image: the name of its container, and its image; "" for a process of
+            this machine.
     """
 
     http_url: str
@@ -47,6 +49,7 @@ class Server:
     key_file: Path | None = None
     key: str = field(default="", repr=False)
     container: str = ""
+    image: str = ""
 
     @property
     def pid(self) -> int:

@@ -43,9 +43,9 @@ class Launch:
 
     Attributes:
         ports: by the name of their flag, without dashes.
-        backend: what serves ONNX models, in words.
+        backend: what serves ONNX models, in words; "" in a container.
         key: of the control APIs; "" where they need none.
-        container: its name; "" for a process of this machine.
+        container, image: its name and image; "" for a process of this machine.
         shm_bytes: size of the container's /dev/shm.
     """
 
@@ -53,11 +53,12 @@ class Launch:
     models: tuple[str, ...]
     ports: dict[str, int]
     argv: list[str]
-    backend: str
     log: Path
     key: str
     key_file: Path | None
+    backend: str = ""
     container: str = ""
+    image: str = ""
     shm_bytes: int = 0
     began_s: float = field(default_factory=time.monotonic)
 
@@ -97,6 +98,7 @@ class Launch:
             key_file=self.key_file,
             key=self.key,
             container=self.container,
+            image=self.image,
         )
 
     def _port(self, kind: str) -> int:

@@ -20,10 +20,13 @@ from triton_kit.serving.spec import ServeSpec
 from triton_kit.triton.releases import Release
 
 _HEALTH_INTERVAL_S = 30
-_HEALTH = "import sys, urllib.request as r; [r.urlopen(u) for u in sys.argv[1:]]"
+# Succeeds once every URL among its arguments responds with 200.
+ASK_URLS = (
+    "import sys, urllib.request as r; [r.urlopen(u, timeout=4) for u in sys.argv[1:]]"
+)
 KEY_VARIABLE = "TRITON_KIT_KEY"
 PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
-_MODELS = "/models"
+MODELS = "/models"  # where the first repository is
 _FILES = "/run/triton-kit"
 USER_ID = 1000  # triton-server in NVIDIA's image
 # Between Triton's own limit and the engine's SIGKILL.
@@ -91,7 +94,7 @@ def check_image(image: str) -> None:
 def place_in_container(spec: ServeSpec) -> Place:
     """Return where the server of a spec is in any container of its own."""
     paths = {
-        path: f"{_MODELS}-{number}" if number else _MODELS
+        path: f"{MODELS}-{number}" if number else MODELS
         for number, path in enumerate(spec.repositories)
     }
     paths |= {
@@ -174,7 +177,7 @@ def health_command(spec: ServeSpec, models: tuple[str, ...]) -> list[str]:
     if spec.model_control != "none":
         paths = ["/v2/health/live"]
     urls = [f"http://127.0.0.1:{PORTS['http']}{quote(path)}" for path in paths]
-    return ["python3", "-c", _HEALTH, *urls]
+    return ["python3", "-c", ASK_URLS, *urls]
 
 
 def container_environment(spec: ServeSpec, key: str) -> dict[str, str]:

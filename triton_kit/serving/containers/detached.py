@@ -92,7 +92,7 @@ def start_detached(
             models=models,
             ports=ports,
             argv=[],
-            backend=container.image,
+            image=container.image,
             log=folder / "tritonserver.log",
             key=key,
             key_file=key_file,

@@ -125,7 +125,7 @@ def running_container(
             models=models,
             ports=ports,
             argv=run_command(spec, container, ports, models=models),
-            backend=container.image,
+            image=container.image,
             log=(spec.log and spec.log.absolute()) or folder / "tritonserver.log",
             key=key,
             key_file=key_file,
