@@ -93,7 +93,8 @@ class Histogram:
         Both int64 of shape (n,), values ascending, none beyond minimum and maximum.
         """
         used = np.flatnonzero(self.counts)
-        values = np.array([_middle(int(index)) for index in used], np.int64)
+        starts = _starts(np.stack([used, used + 1]))
+        values = starts.mean(axis=0).astype(np.int64)
         return np.clip(values, self.min_ns, self.max_ns), self.counts[used]
 
     @property
@@ -123,6 +124,11 @@ def bucket_start(index: int) -> float:
     """Return the lowest value of a bucket, in ns."""
     exponent, mantissa = divmod(index, 1 << _MANTISSA_BITS)
     return float(2.0**exponent * (1 + mantissa / (1 << _MANTISSA_BITS)))
+
+
+def _starts(indexes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the lowest values of buckets, in ns; the same shape."""
+    return ((indexes + _OFFSET) << _SHIFT).view(np.float64)
 
 
 def _middle(index: int) -> float:

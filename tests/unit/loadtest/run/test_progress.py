@@ -1,11 +1,13 @@
 """What is shown while a load runs, at every width of a terminal."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 
-from triton_kit.cli.perf.progress import live_view, status_line
+from triton_kit.cli.perf.live_view import live_view
+from triton_kit.cli.perf.progress import status_line, throttled
 from triton_kit.loadtest.loops.load import ClosedLoad
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.request import Failure
@@ -78,3 +80,19 @@ def test_what_several_processes_have_not_reported_yet_is_not_shown_as_none():
         "concurrency 4 (2 of 3): 4 s, 500/s, 4 in flight"
     )
     assert drawn(80, **first_window)[1].strip() == "500/s, 4 in flight"
+
+
+def test_a_view_that_takes_long_is_drawn_less_often():
+    drawn_at = []
+
+    def draw_slowly(progress):
+        drawn_at.append(progress)
+        before = time.thread_time()
+        while time.thread_time() - before < 0.01:
+            pass
+
+    show = throttled(0.0, draw_slowly, at_once=True)
+    for _ in range(100):
+        show(progress())
+
+    assert len(drawn_at) == 1
