@@ -67,7 +67,7 @@ MAY_IMPORT = {
     },
     "build_publish": GROUND
     | {"project", "repository", "locate", "built", "build_model"},
-    "tune": GROUND | PILLARS,
+    "tuning": GROUND | PILLARS | {"comparison"},
     "comparison": GROUND,
     "report": GROUND | {"loadtest"},
     "doctor": GROUND | {"serving"},
@@ -78,7 +78,7 @@ MAY_IMPORT = {
     | {
         *("build_project", "server_verdict", "init_project", "run_tests", "launch"),
         "model_project",
-        *("tune", "report", "demo", "doctor", "comparison", "deployment"),
+        *("tuning", "report", "demo", "doctor", "comparison", "deployment"),
     },
 }
 # Each part of a pillar imports those before it.

@@ -1,0 +1,172 @@
+"""The search on simulated servers: it finds the optimum, and nothing where none is."""
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from queueing import Server, Simulation, run, space, truth
+
+from triton_kit.tuning.budget import FEWEST_TRIALS, Budget
+from triton_kit.tuning.search import Told, search
+from triton_kit.tuning.space import Space, SpaceField
+
+# An execution has a large fixed part; and one whose bound on p95 excludes some points.
+BATCHES_PAY = (Server(0.004, 0.0001), 0.02)
+COMPUTES = (Server(0.0005, 0.002), None)
+
+
+@pytest.mark.parametrize(("server", "within_s"), [BATCHES_PAY, COMPUTES])
+def test_the_best_is_within_five_percent_of_the_optimum_in_95_of_100(server, within_s):
+    probe = Simulation(server, 0, within_s)
+    optimum = max(map(probe.true_value, truth(server)))
+    most = len(truth(server)) // 10
+    good = 0
+    for seed in range(100):
+        simulation = Simulation(server, seed, within_s)
+        decision = run(search(space(), Budget(trials=most), seed=seed), simulation)
+        good += simulation.true_value(decision.best) >= 0.95 * optimum
+        assert len(simulation.asked) <= most
+
+    assert good >= 95, good
+
+
+@pytest.mark.parametrize("trials", [40, 100])
+def test_no_winner_where_all_points_are_the_same(trials):
+    false = 0
+    for seed in range(100):
+        simulation = Simulation(None, seed)
+        decision = run(search(space(), Budget(trials=trials), seed=seed), simulation)
+        false += decision.outcome != "no difference found"
+
+    assert false <= 5, false
+
+
+def test_what_a_search_promises_holds():
+    """The lower end of the interval is a bound of the true gain, selection included."""
+    server, within_s = BATCHES_PAY
+    kept = 0
+    for seed in range(40):
+        simulation = Simulation(server, seed, within_s)
+        decision = run(search(space(), Budget(trials=80), seed=seed), simulation)
+        before, _ = truth(server)[decision.baseline]
+        after, _ = truth(server)[decision.best]
+        kept += after / before - 1 >= decision.gain_interval.low
+
+    assert kept >= 38, kept
+
+
+def test_the_default_comes_first_and_the_last_rounds_are_in_turn_at_one_load():
+    simulation = Simulation(BATCHES_PAY[0], 3)
+    run(search(space(), Budget(trials=100), seed=3), simulation)
+    stages = [ask.stage for ask in simulation.asked]
+    last = [ask.point for ask in simulation.asked if ask.stage == "final"]
+    count = len(set(last))
+
+    assert simulation.asked[0].point == space().default
+    assert stages[-len(last) :] == ["final"] * len(last)
+    assert len(last) == 6 * count
+    assert all(set(last[i : i + count]) == set(last) for i in range(0, 30, count))
+    others = {point[3] for point in last if point[:3] != (1, 8, 0)}
+    assert len(others) == 1
+
+
+def test_a_small_space_is_measured_whole():
+    fields = (SpaceField(name="a", values=(1, 2, 3), default=1),)
+    small = Space(fields=fields)
+    asked = []
+
+    def answer(ask):
+        asked.append(ask.point)
+        return Told(value=100.0 + 50 * ask.point[0] + len(asked) / 100)
+
+    decision = answered(search(small, Budget(trials=40)), answer)
+
+    assert {point[0] for point in asked} == {1, 2, 3}
+    assert decision.outcome == "winner"
+    assert decision.best == (3,)
+    assert decision.runner_up == (2,)
+
+
+def test_a_bound_that_nothing_keeps_gives_the_closest():
+    fields = (SpaceField(name="a", values=(1, 2, 3, 4), default=1),)
+
+    def answer(ask):
+        return Told(value=100.0, margins=(0.5 - 0.1 * ask.point[0],))
+
+    decision = answered(search(Space(fields=fields), Budget(trials=40)), answer)
+
+    assert decision.outcome == "nothing meets the SLO"
+    assert decision.best == (4,)
+
+
+def test_the_same_seed_and_responses_ask_the_same():
+    first, second = Simulation(BATCHES_PAY[0], 7), Simulation(BATCHES_PAY[0], 7)
+    run(search(space(), Budget(trials=60), seed=1), first)
+    run(search(space(), Budget(trials=60), seed=1), second)
+
+    assert first.asked == second.asked
+
+
+def answered(asks, answer):
+    ask = next(asks)
+    while True:
+        try:
+            ask = asks.send(answer(ask))
+        except StopIteration as end:
+            return end.value
+
+
+@st.composite
+def spaces(draw):
+    fields = tuple(
+        SpaceField(
+            name=f"f{number}",
+            values=tuple(range(draw(st.integers(1, 6)))),
+            default=draw(st.integers(0, 7)),
+            is_load=draw(st.booleans()),
+        )
+        for number in range(draw(st.integers(1, 4)))
+    )
+    refused = draw(st.integers(0, 5))
+    return Space(
+        fields=fields,
+        why_illegal=lambda s: "no" if sum(s.values()) % 6 < refused else "",
+    )
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    space=spaces(),
+    budget=st.one_of(
+        st.integers(FEWEST_TRIALS, 90).map(lambda n: Budget(trials=n)),
+        st.floats(20, 400).map(lambda s: Budget(seconds=s)),
+    ),
+    method=st.sampled_from(["auto", "grid", "climb"]),
+    seed=st.integers(0, 99),
+)
+def test_a_search_ends_within_its_budget_and_tries_nothing_illegal(
+    space, budget, method, seed
+):
+    rng = random.Random(seed)
+    asked = []
+
+    def answer(ask):
+        asked.append(ask)
+        has_failed = rng.random() < 0.1
+        value = 0.0 if has_failed else rng.lognormvariate(5, 1)
+        margins = () if has_failed else (rng.gauss(0, 1),)
+        return Told(value=value, margins=margins, cost_s=rng.uniform(0.5, 5))
+
+    answered(search(space, budget, method=method, seed=seed), answer)
+
+    assert len(asked) <= (budget.trials or 2_000)
+    default = dict(enumerate(space.default))
+    for ask in asked:
+        changed = [
+            not field.is_load and value != default[index]
+            for index, (field, value) in enumerate(
+                zip(space.fields, ask.point, strict=True)
+            )
+        ]
+        assert not any(changed) or space.is_legal(ask.point)

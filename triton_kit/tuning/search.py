@@ -1,0 +1,262 @@
+"""Which point to measure next, and when to stop. Knows no server: it asks and is told.
+
+A search is a generator: it yields an `Ask`, is sent the `Told` of it, and returns its
+`Decision`. With the same seed and the same responses it asks the same again, which is
+how an interrupted search goes on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Iterable
+from itertools import islice
+from typing import Literal
+
+from triton_kit.tuning.budget import Budget
+from triton_kit.tuning.decision import Decision, Finalist, decide
+from triton_kit.tuning.evidence import Ask as Ask
+from triton_kit.tuning.evidence import Evidence
+from triton_kit.tuning.evidence import Told as Told
+from triton_kit.tuning.space import Point, Space
+
+Method = Literal["auto", "grid", "climb"]
+Search = Generator[Ask, Told, Decision]
+Step = Generator[Ask, Told, None]
+
+FINALISTS = 3  # beside the default, at one load or two
+_DEFAULTS = 2
+ROUNDS = 6
+FEWEST_ROUNDS = 3
+# Of the trials before the last rounds, what goes into points spread over the space.
+_SPREAD = 0.15
+_KEEP = 3  # one in so many is measured again, and for longer
+_AGAIN_EFFORT = 2.0
+_FINAL_EFFORT = 2.0
+# Climbs that found nothing better, one after the other, end the search.
+_FRUITLESS = 3
+_PAIRS = 12
+_STEP = 1.02
+
+
+def search(
+    space: Space, budget: Budget, *, method: Method = "auto", seed: int = 0
+) -> Search:
+    """Measure the default, look for better points, compare the best with it.
+
+    Always ends: within the budget, or once no point is left that promises more.
+
+    Args:
+        space: what may be tried.
+        budget: counts every measurement, those of the last rounds included.
+        method: `grid` measures every point; `climb` goes up from the default step by
+            step; `auto` measures all of a small space, and climbs from the best of
+            points that are spread over a larger one.
+        seed: of the points that are drawn.
+    """
+    state = _Searching(space, budget, seed)
+    yield from state.measure(space.default, "default", 1.0)
+    yield from state.climb_load()
+    if method == "grid" or (method == "auto" and state.fits_all()):
+        yield from state.spread(space.points())
+    else:
+        if method == "auto":
+            count = int(_SPREAD * state.left())
+            yield from state.spread(space.sample(count, state.rng))
+        yield from state.climbs()
+    return (yield from state.finals())
+
+
+class _Searching:
+    """What one search knows and has spent."""
+
+    def __init__(self, space: Space, budget: Budget, seed: int) -> None:
+        self.space = space
+        self.rng = random.Random(seed)
+        self._budget = budget
+        self._known: dict[Point, Evidence] = {}
+        self._trials, self._seconds = 0, 0.0
+
+    def left(self) -> int:
+        """How many trials are left, beside those of the last rounds."""
+        left = self._budget.left(self._trials, self._seconds)
+        total = self._trials + left
+        rounds = max(FEWEST_ROUNDS, min(ROUNDS, total // 3 // (FINALISTS + _DEFAULTS)))
+        return left - rounds * (FINALISTS + _DEFAULTS)
+
+    def fits_all(self) -> bool:
+        """Whether every point can be measured, and the best ones again."""
+        most = int(self.left() / (1 + 1 / _KEEP))
+        return len([*islice(self.space.points(), most + 1)]) <= most
+
+    def measure(
+        self, point: Point, stage: str, effort: float
+    ) -> Generator[Ask, Told, Evidence]:
+        """Measure a point, and return all that is known of it."""
+        told = yield Ask(point=point, stage=stage, effort=effort)
+        self._trials += 1
+        self._seconds += told.cost_s
+        evidence = self._known.setdefault(point, Evidence())
+        evidence.add(effort, told)
+        return evidence
+
+    def spread(self, points: Iterable[Point]) -> Step:
+        """Measure points shortly, and the best of them again, by halves."""
+        measured = []
+        for point in points:
+            if self.left() <= 0:
+                return
+            if point not in self._known:
+                yield from self.measure(point, "sample", 1.0)
+            measured.append(point)
+        kept, effort = measured, _AGAIN_EFFORT
+        while len(kept) > FINALISTS:
+            count = max(FINALISTS, len(kept) // _KEEP)
+            kept = sorted(kept, key=self._rank, reverse=True)[:count]
+            for point in kept:
+                if self.left() <= 0:
+                    return
+                yield from self.measure(point, "halving", effort)
+            effort *= 2
+
+    def climb_load(self) -> Step:
+        """Find the load at which the default does best: that is what counts."""
+        loads = [i for i, field in enumerate(self.space.fields) if field.is_load]
+        if loads:
+            yield from self._climb(self.space.default, set(), only=loads)
+
+    def climbs(self) -> Step:
+        """Climb from the best points, until nothing better is found any more."""
+        visited: set[Point] = set()
+        fruitless = 0
+        while self.left() > 0 and fruitless < _FRUITLESS:
+            start = self._start(visited)
+            if start is None:
+                return
+            before = max(map(self._rank, self._known))
+            if start not in self._known:
+                yield from self.measure(start, "climb", 1.0)
+            yield from self._climb(start, visited)
+            is_better = max(map(self._rank, self._known)) > before
+            fruitless = 0 if is_better else fruitless + 1
+
+    def _start(self, visited: set[Point]) -> Point | None:
+        """Return the best point that no climb has come by; else a new one."""
+        start = self.space.start()
+        if start is not None and start not in self._known:
+            return start
+        inside = [
+            point
+            for point in self._known
+            if point not in visited
+            and not self._known[point].has_failed
+            and self.space.neighbours(point)
+            and self._known[point].effort > 1
+        ]
+        if inside:
+            return max(inside, key=self._rank)
+        drawn = self.space.sample(1, self.rng)
+        return next((p for p in drawn if p not in visited), None)
+
+    def _climb(
+        self, start: Point, visited: set[Point], only: list[int] | None = None
+    ) -> Step:
+        """Go from a point to a better neighbour, until there is none."""
+        best, before = start, start
+        while True:
+            visited.add(best)
+            steps = self._steps(best, visited, only)
+            steps.sort(key=lambda step: not self.space.goes_on(before, best, step))
+            for point in steps:
+                if self.left() <= 0:
+                    return
+                if point not in self._known:
+                    yield from self.measure(point, "climb", 1.0)
+                if not self._promises_more(point, best):
+                    continue
+                yield from self._measure_again(point, best)
+                if self._promises_more(point, best):
+                    best, before = point, best
+                    break
+            else:
+                return
+
+    def _measure_again(self, *points: Point) -> Step:
+        """Measure for longer: what is the best of many is likely a lucky one."""
+        for point in points:
+            if self._known[point].effort < 1 + _AGAIN_EFFORT and self.left() > 0:
+                yield from self.measure(point, "climb", _AGAIN_EFFORT)
+
+    def _steps(
+        self, point: Point, visited: set[Point], only: list[int] | None
+    ) -> list[Point]:
+        found = [
+            other
+            for other in self.space.neighbours(point)
+            if other not in visited
+            and (only is None or any(point[i] != other[i] for i in only))
+        ]
+        self.rng.shuffle(found)
+        if only is not None:
+            return found
+        # Two fields may have to change together: fewer in a batch, more instances.
+        singles = self.space.neighbours(point)
+        pairs = {
+            pair
+            for single in singles
+            for pair in self.space.neighbours(single)
+            if pair != point and pair not in singles and pair not in visited
+        }
+        drawn = self.rng.sample(sorted(pairs, key=repr), min(_PAIRS, len(pairs)))
+        return found + drawn
+
+    def _rank(self, point: Point) -> tuple[bool, float, float]:
+        return self._known[point].cautious_rank
+
+    def _promises_more(self, point: Point, best: Point) -> bool:
+        """Whether a point is better by more than a little: plateaus are wide."""
+        (*first, value), (*second, best_value) = self._rank(point), self._rank(best)
+        return first > second or (first == second and value > best_value * _STEP)
+
+    def finals(self) -> Generator[Ask, Told, Decision]:
+        """Measure the best points and the default again, in turn."""
+        points = self._finalists()
+        evidence = {point: Evidence() for point in points}
+        left = self._budget.left(self._trials, self._seconds)
+        rounds = max(2, min(ROUNDS, left // len(points)))
+        order = list(points)
+        for _ in range(rounds):
+            for point in order:
+                told = yield Ask(point=point, stage="final", effort=_FINAL_EFFORT)
+                evidence[point].add(_FINAL_EFFORT, told)
+            order = [*order[1:], order[0]]
+        return decide(
+            [
+                Finalist(point=point, evidence=evidence[point], is_default=is_default)
+                for point, is_default in points.items()
+            ]
+        )
+
+    def _finalists(self) -> dict[Point, bool]:
+        """Return the points of the last rounds, and whether each is the default."""
+        ranked = sorted(self._known, key=self._rank, reverse=True)
+        default = self.space.default
+        defaults = [p for p in ranked if self._with_load(default, p) == p]
+        leader = ranked[0]
+        found = {defaults[0]: True}
+        at_same_load = self._with_load(default, leader)
+        if self.space.is_legal(at_same_load):
+            found[at_same_load] = True
+        for point in ranked:
+            same = self._with_load(point, leader)
+            if sum(not is_default for is_default in found.values()) == FINALISTS:
+                break
+            if self.space.is_legal(same) and same not in found:
+                found[same] = False
+        return found
+
+    def _with_load(self, point: Point, load: Point) -> Point:
+        """Return a point's settings of the model with the load of another."""
+        return tuple(
+            theirs if field.is_load else own
+            for field, own, theirs in zip(self.space.fields, point, load, strict=True)
+        )
