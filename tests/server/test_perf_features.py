@@ -78,6 +78,18 @@ def test_sequences_that_are_cut_short_do_not_hold_up_the_next_load(
         assert sum(stats.requests for stats in measured.server) == 40
 
 
+def test_the_ends_of_sequences_are_awaited_however_short_the_drain(loaded):
+    def run(first_id):
+        changes = {"loads": (RateLoad(rate_hz=1000),), "drain_within_s": 1e-6}
+        changes["sequences"] = Sequences(length=1000, first_id=first_id, at_a_time=4)
+        changes |= {"request_count": 8, "request_timeout_s": 5}
+        [run] = measure(spec(loaded, "grpc", model="counter", **changes)).runs
+        return run.recording.errors.keys()
+
+    # What is left when the drain is over counts as unanswered, and nothing else does.
+    assert run(4000) | run(5000) | run(6000) <= {"no response"}
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize(
     ("load", "request_count"),

@@ -34,6 +34,8 @@ _POLL_NS = 5_000_000
 _STILL_NS = 200_000_000
 # A server that sends nothing for this long is not expected to recover.
 _STALL_S = 30.0
+# However short the drain may be: an end that is given up leaves its sequence behind.
+_ENDS_WITHIN_S = 5.0
 
 
 class LoadRun:
@@ -250,13 +252,13 @@ class LoadRun:
     def _drain(self) -> None:
         """Wait for outstanding responses, up to a limit."""
         self._loop.finish(self._end_ns)
-        self._await_responses()
+        self._await_responses(self._drain_limit_s())
 
-    def _await_responses(self) -> None:
+    def _await_responses(self, limit_s: float) -> None:
         def why_early() -> str | None:
             return self._measured.ended_early
 
-        end_ns = now_ns() + ns(self._drain_limit_s())
+        end_ns = now_ns() + ns(limit_s)
         while not self._loop.is_done and now_ns() < end_ns and not why_early():
             self._run_until(min(end_ns, now_ns() + self._tick_ns))
             self._expire()
@@ -299,7 +301,7 @@ class LoadRun:
         if self._spec.sequences is None:
             return
         self._loop.end_sequences()
-        self._await_responses()
+        self._await_responses(max(self._drain_limit_s(), _ENDS_WITHIN_S))
         self._loop.take_snapshot()
 
     @contextmanager
