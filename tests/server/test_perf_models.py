@@ -81,3 +81,10 @@ def test_the_command_shows_every_model(loaded, tmp_path):
     assert float(row["Server Compute Infer"]) == round(mean_us)
     assert "\n  mlp " in result.output
     assert "\n  varying " in result.output
+
+
+def test_a_pipeline_with_a_stateful_step_gets_sequences(loaded):
+    result = measure(spec(loaded, "grpc", model="tally", models=(), request_count=60))
+
+    assert result.runs[0].recording.errors == {}
+    assert result.runs[0].figures.succeeded == 60

@@ -49,6 +49,18 @@ PLANTED = {
     "a step twice": ("model: digits\n", "model: decode\n", 22, "image"),
     "a missing source": ("digits.onnx", "digit.onnx", 9, "found nothing"),
     "a missing Python source": ("decode.py", "decod.py", 4, "found nothing"),
+    "a missing package": (
+        "source: digits",
+        "source: no_such_package:digits",
+        9,
+        "pip install no-such-package",
+    ),
+    "a file that a package lacks": (
+        "source: digits",
+        "source: numpy:digits",
+        9,
+        "the package 'numpy' has no digits.onnx",
+    ),
     "an unknown key of a model": ("source: digits", "sorce: digits", 9, "'source'?"),
     "an unknown key of a step": (
         "      - model: decode",
@@ -106,7 +118,7 @@ def test_every_mistake_has_its_line(planted, name):
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("name", list(PLANTED)[:19])
+@pytest.mark.parametrize("name", list(PLANTED)[:21])
 def test_a_mistake_is_found_before_any_conversion(planted, name):
     old, new, *_ = PLANTED[name]
     folder = planted(old, new)
@@ -130,6 +142,20 @@ def test_a_dry_run_lists_what_would_be_built(kit, planted):
         "read: wire decode -> digits",
     ]
     assert not (folder / "model_repository").exists()
+
+
+def test_a_source_is_a_file_that_a_package_ships(kit, planted, tmp_path, monkeypatch):
+    folder = planted("source: digits.onnx", "source: shipped:models/digits.onnx")
+    (tmp_path / "packages" / "shipped" / "models").mkdir(parents=True)
+    package = tmp_path / "packages" / "shipped"
+    (package / "__init__.py").write_text("raise RuntimeError('nothing imports it')")
+    (folder / "digits.onnx").rename(package / "models" / "digits.onnx")
+    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
+
+    result = kit("build", folder, "--only", "digits")
+
+    assert result.exit_code == 0, result.output
+    assert list((folder / "model_repository" / "digits" / "1").glob("*.onnx"))
 
 
 def test_one_model_is_built_alone(kit, digits):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -241,3 +242,30 @@ class Project:
     def path(self, relative: str) -> Path:
         """Return a file of the project by its path in triton-kit.yaml."""
         return self.root / relative
+
+    def source(self, spec: ModelSpec) -> Path:
+        """Return where the source of a model is, or would be.
+
+        `PACKAGE:FILE` is a file that an installed Python package ships.
+        """
+        path = self.path(spec.source)
+        package, _, file = spec.source.partition(":")
+        if path.exists() or not is_package_file(spec.source):
+            return path
+        found = find_spec(package)
+        folders = (found and found.submodule_search_locations) or ()
+        return next(
+            (Path(f) / file for f in folders if (Path(f) / file).exists()), path
+        )
+
+
+def is_function(source: str) -> bool:
+    """Whether a source is `package.module:function`."""
+    _, colon, name = source.rpartition(":")
+    return bool(colon) and name.isidentifier()
+
+
+def is_package_file(source: str) -> bool:
+    """Whether a source is `PACKAGE:FILE`, a file that a Python package ships."""
+    package, colon, _ = source.partition(":")
+    return bool(colon) and package.isidentifier() and not is_function(source)

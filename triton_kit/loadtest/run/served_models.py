@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -172,11 +172,28 @@ def _fetch(spec: PerfSpec, control: Control) -> tuple[ServerInfo, list[ModelInfo
         server = control.server()
     except NotServerError as error:
         try:
-            models = [control.model(part.model, part.version) for part in spec.parts]
+            models = [
+                _described(control, part.model, part.version) for part in spec.parts
+            ]
         except TritonKitError:
             raise error from None
         return ServerInfo(name="", version=""), models
-    return server, [control.model(part.model, part.version) for part in spec.parts]
+    return server, [
+        _described(control, part.model, part.version) for part in spec.parts
+    ]
+
+
+def _described(control: Control, name: str, version: str = "") -> ModelInfo:
+    """Ask for a model; a pipeline takes sequences if one of its steps does.
+
+    A gateway may not forward questions about the steps: they count as stateless.
+    """
+    model = control.model(name, version)
+    for step in model.steps:
+        with suppress(TritonKitError):
+            if _described(control, step).is_sequence:
+                return replace(model, is_sequence=True)
+    return model
 
 
 def _with_sequences(spec: PerfSpec, models: Sequence[ModelInfo]) -> PerfSpec:
