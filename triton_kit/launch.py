@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from triton_kit.errors import RepositoryError
 from triton_kit.repository.check.check import check_repository
+from triton_kit.repository.check.request_size import largest_request_bytes
+from triton_kit.repository.check.target import Target
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.serving.spec_checks import ALL_MODELS
+from triton_kit.serving.startup import wanted_models
 from triton_kit.triton.releases import Release
 
 _MOST_REASONS = 5
@@ -56,3 +60,22 @@ def repository_check(spec: ServeSpec, *, gpus: int) -> Callable[[Release], None]
         )
 
     return check
+
+
+def with_request_limit(spec: ServeSpec, release: Release) -> ServeSpec:
+    """Return the spec with the largest request that its models take.
+
+    Models that are loaded later may have other shapes, so there is no limit then.
+
+    Raises:
+        RepositoryError: a repository has no model.
+    """
+    if spec.access.max_request_bytes or spec.model_control != "none":
+        return spec
+    target = Target(
+        server=release.release,
+        strict=spec.strict_model_config,
+        config_name=spec.features.config_name,
+    )
+    size = largest_request_bytes(spec.repositories, wanted_models(spec), target)
+    return replace(spec, access=replace(spec.access, models_request_bytes=size))

@@ -59,9 +59,14 @@ def built(validators):
         versions = {v.rpartition(".")[0] for v in checked.stdout.split()}
         assert versions == {f"1.{minor}" for minor in range(25, 38)}
         check_monitor(next(d for d in found if d["kind"] == "ServiceMonitor"))
-        return {document["kind"]: document for document in found}
+        return {kind_of(document): document for document in found}
 
     return run
+
+
+def kind_of(document):
+    is_headless = document["spec"].get("clusterIP") if "spec" in document else None
+    return "HeadlessService" if is_headless == "None" else document["kind"]
 
 
 def check_monitor(monitor):
@@ -78,14 +83,18 @@ def test_a_deployment_without_gpus(kit, tmp_path, built):
     assert result.exit_code == 0, result.output
     found = built(out, "cpu")
     assert sorted(found) == [
-        *("ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy"),
-        *("PodDisruptionBudget", "PrometheusRule", "Service", "ServiceAccount"),
-        "ServiceMonitor",
+        *("ConfigMap", "Deployment", "HeadlessService", "HorizontalPodAutoscaler"),
+        *("NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "Service"),
+        *("ServiceAccount", "ServiceMonitor"),
     ]
     pod = found["Deployment"]["spec"]["template"]
     server = container(found["Deployment"])
     assert "replicas" not in found["Deployment"]["spec"]
-    assert found["Service"]["spec"]["selector"] == pod["metadata"]["labels"]
+    for kind in ("Service", "HeadlessService"):
+        assert found[kind]["spec"]["selector"] == pod["metadata"]["labels"]
+    assert [p["name"] for p in found["HeadlessService"]["spec"]["ports"]] == ["grpc"]
+    for each in pod["spec"]["containers"] + pod["spec"]["initContainers"]:
+        assert "memory" in each["resources"]["limits"]
     assert found["ServiceAccount"]["automountServiceAccountToken"] is False
     assert found["Deployment"]["spec"]["strategy"]["rollingUpdate"] == {
         "maxUnavailable": 0,
@@ -215,7 +224,7 @@ def test_missing_plans_are_built_on_each_node(kit, digits, tmp_path, built):
     assert names == ["repository", "plan-0"]
     plan = container(deployment, "plan-0")
     assert plan["image"] == "nvcr.io/nvidia/tensorrt:25.10-py3"
-    assert plan["resources"]["limits"] == {"nvidia.com/gpu": 1}
+    assert plan["resources"]["limits"].keys() == {"memory", "nvidia.com/gpu"}
     assert container(deployment, "repository")["image"] == "registry.local/digits:1"
     run_plan_script(deployment, project, tmp_path)
 
@@ -238,6 +247,9 @@ def run_plan_script(deployment, project, tmp_path):
     }
     for step in ("repository", "plan-0"):
         script = container(deployment, step)["command"][2]
+        if step != "repository":
+            assert "$" not in script.replace("$$", "")  # Kubernetes replaces each pair
+            script = script.replace("$$", "$")
         if step == "repository":
             script = script.replace(
                 "cp -R /models/", f"cp -R {project}/model_repository/"

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "built": GROUND | {"project", "repository"},
     "build_model": GROUND | {"project", "conversion", "repository", "built"},
     "server_verdict": GROUND | {"repository", "serving"},
-    "deployment": GROUND | {"repository", "serving"},
+    "deployment": GROUND | {"repository", "serving", "launch"},
     "build_as_is": GROUND | {"project", "repository", "built"},
     "python_environment": GROUND | {"serving"},
     "requirements_file": GROUND,

@@ -1,11 +1,20 @@
 """Releases as data: found by either name, in order, with what they carry."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.triton.releases import all_releases, find_release, open_cves
+from triton_kit.triton.releases import (
+    all_releases,
+    find_release,
+    known_release,
+    open_cves,
+)
+from triton_kit.triton.server_flags import require_flag
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", ["24.10", "2.51", "2.51.0"])
@@ -67,3 +76,46 @@ def test_the_python_of_every_release_is_one_that_packages_are_packed_for():
     assert {release.python for release in all_releases()} == {"3.10", "3.12"}
     assert find_release("24.10").python == "3.10"
     assert find_release("24.12").python == "3.12"
+
+
+@pytest.mark.parametrize("name", ["29.12", "2.173", "2.173.1", "3.0"])
+def test_a_newer_release_has_the_rules_of_the_newest_known_one(name, caplog):
+    newest = all_releases()[-1]
+
+    release = find_release(name)
+
+    assert not release.is_known
+    assert (release.release, release.server) == (name, newest.server)
+    assert (release.tensorrt, open_cves(release)) == (None, [])
+    require_flag("--http-max-input-size", release)
+    with pytest.raises(SpecError, match="unknown Triton release"):
+        known_release(name)
+
+
+@pytest.mark.parametrize("name", ["23.10", "2.39", "1.99", "2.59.2", "24.13", "newest"])
+def test_other_unknown_releases_are_refused(name):
+    with pytest.raises(SpecError, match="unknown Triton release"):
+        find_release(name)
+
+
+def test_only_the_version_of_a_newer_server_names_no_container():
+    assert find_release("29.11").image.endswith(":29.11-py3")
+    with pytest.raises(SpecError, match="which container"):
+        find_release("2.172").image  # noqa: B018
+
+
+def test_every_command_that_takes_a_release_warns_of_a_newer_one(kit, tmp_path):
+    repository = ROOT / "model_repository"
+    image = ("--triton-image", "registry.example/tritonserver:new")
+    for number, words in enumerate(
+        (
+            ("validate", repository),
+            ("serve", repository, "--launcher", "docker", "--print"),
+            ("image", repository, "-t", "digits:1", "--print"),
+            ("deploy", repository, "--to", "compose", "-o", tmp_path / "out", *image),
+        )
+    ):
+        name = f"30.{number + 1:02}"
+        result = kit(*words, "--release", name)
+        assert result.exit_code == 0, result.output
+        assert f"Triton {name} is newer than this kit knows" in result.stderr

@@ -129,6 +129,14 @@ if TYPE_CHECKING:
         help="Memory of each server, such as 4Gi.  [default: from the models' size]",
     ),
     kit_option(
+        "--drain",
+        "drain_s",
+        type=click.IntRange(min=1),
+        default=15,
+        metavar="SECONDS",
+        help="Time in which a server still responds before SIGTERM.",
+    ),
+    kit_option(
         "--monitoring-namespace",
         default="monitoring",
         metavar="NAME",

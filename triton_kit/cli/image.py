@@ -57,7 +57,7 @@ def command(
     The server runs as user 1000. Each container needs the key of the control APIs in
     the variable TRITON_KIT_KEY.
     """
-    from triton_kit.launch import repository_check
+    from triton_kit.launch import repository_check, with_request_limit
     from triton_kit.serving.containers.engine import find_engine
     from triton_kit.serving.containers.image import build_image, dockerfile
     from triton_kit.serving.containers.launcher import (
@@ -70,6 +70,7 @@ def command(
     spec = ServeSpec(repository=repository, flags=flags)
     options = ContainerOptions(engine=engine, release=release or "", image=image)
     container = describe_container(spec, options)
+    spec = with_request_limit(spec, container.release)
     if only_print:
         echo(dockerfile(spec, container.release, container.image).rstrip("\n"))
         return

@@ -27,9 +27,9 @@ def command(release: str | None, *, as_json: bool) -> None:
 
     The CVEs are those of NVIDIA's bulletins that a later release fixes.
     """
-    from triton_kit.triton.releases import all_releases, find_release
+    from triton_kit.triton.releases import all_releases, known_release
 
-    chosen = all_releases() if release is None else (find_release(release),)
+    chosen = all_releases() if release is None else (known_release(release),)
     if as_json:
         echo_json([_document(one) for one in chosen])
     elif release is None:

@@ -85,12 +85,22 @@ def command(
     refuse_other_options(ctx, launcher)
     options = container_options(**{name: fields.pop(name) for name in OWN_FIELDS})
     spec = server_spec(repositories, fields)
+    if launcher == "docker":
+        spec = _limited(spec, options)
     if only_print:
         _print_command(spec, options)
     elif detach:
         _detach(spec, options, as_json=as_json)
     else:
         _serve_until_stopped(_opener(spec, options, launcher), spec, as_json=as_json)
+
+
+def _limited(spec: ServeSpec, options: ContainerOptions) -> ServeSpec:
+    """Return the spec with the limit of requests that its models' shapes give."""
+    from triton_kit.launch import with_request_limit
+    from triton_kit.serving.containers.launcher import describe_container
+
+    return with_request_limit(spec, describe_container(spec, options).release)
 
 
 def _opener(
@@ -190,7 +200,7 @@ def _places(spec: ServeSpec) -> str:
 
 
 def _warn_of_cves(server: Server) -> None:
-    from triton_kit.triton.releases import find_release, open_cves
+    from triton_kit.triton.releases import known_release, open_cves
 
     if not server.container:
         warn(
@@ -199,7 +209,7 @@ def _warn_of_cves(server: Server) -> None:
         )
         return
     try:
-        release = find_release(server.version)
+        release = known_release(server.version)
     except SpecError:
         return
     if cves := open_cves(release):

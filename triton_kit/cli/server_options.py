@@ -143,7 +143,8 @@ _ACCESS = (
         "max_request_bytes",
         type=_BYTES,
         metavar="BYTES",
-        help="Largest HTTP request body. Default: 64 MB, from release 25.06.",
+        help="Largest HTTP request body, from release 25.06. Default: what the "
+        "models take at most, by their shapes; 64 MB if a shape varies.",
     ),
     _pem("--grpc-server-cert", "grpc_certificate", "Certificate for TLS on gRPC"),
     _pem("--grpc-server-key", "grpc_key", "Private key of that certificate"),

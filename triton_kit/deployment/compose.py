@@ -17,7 +17,7 @@ from triton_kit.serving.containers.container import KEY_VARIABLE, PORTS
 # What only a cluster has.
 CLUSTER_ONLY = (
     *("claim", "mig", "namespace", "max_replicas", "replicas", "cpus", "memory"),
-    "monitoring_namespace",
+    *("monitoring_namespace", "drain_s"),
 )
 _KEY = f"${{{KEY_VARIABLE}:?README.md says how to make it}}"
 

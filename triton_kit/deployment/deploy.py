@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +16,7 @@ from triton_kit.deployment.quadlet import quadlet_files
 from triton_kit.deployment.spec import DeploySpec, Target
 from triton_kit.deployment.workload import Workload, container_workload
 from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.launch import with_request_limit
 
 _FILES: dict[str, Callable[[Workload], dict[str, str]]] = {
     "kubernetes": kubernetes_files,
@@ -59,6 +60,7 @@ def deploy(spec: DeploySpec, target: Target, folder: Path) -> Deployment:
         hint = did_you_mean(target, get_args(Target))
         raise SpecError(f"unknown target {target!r}", hint=hint)
     needs = read_needs(spec)
+    spec = replace(spec, server=with_request_limit(spec.server, spec.triton))
     files = deployment_files(spec, needs, target)
     write_folder(folder, target, files)
     return Deployment(folder, target, tuple(sorted(files)), needs.models)

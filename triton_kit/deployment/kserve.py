@@ -7,7 +7,6 @@ from dataclasses import replace
 from triton_kit.deployment.kubernetes import DECIDED, kubernetes_word
 from triton_kit.deployment.render import render
 from triton_kit.deployment.workload import (
-    DRAIN_S,
     PROBE_PERIOD_S,
     Workload,
     refuse_fields,
@@ -43,7 +42,6 @@ def kserve_files(work: Workload) -> dict[str, str]:
         "name": spec.name,
         "argv": work.argv(kubernetes_word, f"$({KEY_VARIABLE})"),
         "key_variable": KEY_VARIABLE,
-        "drain_s": DRAIN_S,
         "period_s": PROBE_PERIOD_S,
         "resource": resource,
         "storage": f"oci://{spec.image}" if spec.image else f"pvc://{claim}/models",

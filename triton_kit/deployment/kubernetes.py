@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from triton_kit.deployment.monitoring import QUEUE_METRIC, QUEUE_RULE, dashboard, rules
 from triton_kit.deployment.render import render
 from triton_kit.deployment.workload import (
-    DRAIN_S,
     PROBE_PERIOD_S,
     TLS,
     Workload,
@@ -19,7 +18,7 @@ from triton_kit.errors import SpecError
 from triton_kit.serving.containers.container import KEY_VARIABLE
 
 _BASE = (
-    *("serviceaccount.yaml", "deployment.yaml", "service.yaml"),
+    *("serviceaccount.yaml", "deployment.yaml", "service.yaml", "headless.yaml"),
     *("hpa.yaml", "pdb.yaml", "networkpolicy.yaml"),
 )
 _MONITORING = ("servicemonitor.yaml", "prometheusrule.yaml")
@@ -66,7 +65,7 @@ def kubernetes_files(work: Workload) -> dict[str, str]:
 
 
 def kubernetes_word(word: str) -> str:
-    """Return a word that Kubernetes takes literally: it replaces `$(NAME)`."""
+    """Return a word that Kubernetes takes literally: it replaces `$(NAME)` and `$$`."""
     return word.replace("$", "$$")
 
 
@@ -102,7 +101,6 @@ def _values(work: Workload) -> dict[str, Any]:
             models, source if plans else ""
         ),
         "deadline_s": round(600 + work.server.ready_within_s) + build_s,
-        "drain_s": DRAIN_S,
         "period_s": PROBE_PERIOD_S,
         "memory": spec.memory or f"{work.memory_mib}Mi",
         "memory_limit": spec.memory or f"{2 * work.memory_mib}Mi",

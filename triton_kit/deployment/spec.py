@@ -38,6 +38,8 @@ class DeploySpec:
         queue_target_ms: more servers start while requests wait longer than this.
         cpus: that each server gets at least, as Kubernetes writes it: `1`, `500m`.
         memory: the same of memory: `4Gi`; "" is computed from the models.
+        drain_s: for how long a server that is to stop still responds, before SIGTERM:
+            other machines learn in this time to send to the others.
         monitoring_namespace: where Prometheus runs, the only one that reads metrics.
     """
 
@@ -55,6 +57,7 @@ class DeploySpec:
     queue_target_ms: float = 10.0
     cpus: str = "1"
     memory: str = ""
+    drain_s: int = 15
     monitoring_namespace: str = "monitoring"
 
     def __post_init__(self) -> None:
@@ -110,11 +113,12 @@ class DeploySpec:
                 f"{least} to {most} replicas: expected at least 1, and at most as many",
                 hint="raise --max-replicas, or leave it out",
             )
-        if self.queue_target_ms < 1:
-            raise SpecError(
-                f"queue_target_ms is {self.queue_target_ms}",
-                hint="expected 1 ms or more",
-            )
+        for name, unit in (("queue_target_ms", "ms"), ("drain_s", "s")):
+            if (time := getattr(self, name)) < 1:
+                raise SpecError(f"{name} is {time}", hint=f"expected 1 {unit} or more")
+        self._check_quantities()
+
+    def _check_quantities(self) -> None:
         for quantity in (self.cpus, self.memory):
             if quantity and not (
                 _QUANTITY.fullmatch(quantity) and re.search(r"[1-9]", quantity)

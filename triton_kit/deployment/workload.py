@@ -25,8 +25,6 @@ TLS = "/run/secrets/triton-tls"
 # Stands for the key in the flags, until each target writes its variable there.
 KEY_SLOT = "@control-key@"
 PROBE_PERIOD_S = 5
-# Other machines learn in this time that a server stops; it responds until then.
-DRAIN_S = 15
 _MIB = 1 << 20
 _LEAST_MEMORY_MIB = 1024
 _HERE_ONLY = ("log", "allocator", "onnxruntime_backend")
@@ -135,6 +133,12 @@ def container_workload(
         SpecError: the spec has a setting that only a server on this machine has.
     """
     refuse_settings(spec.server, _HERE_ONLY, "a container")
+    if spec.server.access.client_shared_memory:
+        raise SpecError(
+            "--client-shared-memory: clients of a deployment are in other containers, "
+            "which share no memory with the server's",
+            hint="leave it out",
+        )
     # A container that cannot serve every model ends, and its reason is in its log.
     server = replace(spec.server, exit_on_error=True)
     return Workload(spec=spec, needs=needs, server=server, repository=repository)

@@ -26,7 +26,9 @@ class Access:
         client_shared_memory: let clients on the same machine pass tensors in shared
             memory.
         max_request_bytes: largest HTTP request body, after decompression too; None is
-            Triton's limit. Releases before 25.06 have none.
+            `models_request_bytes`. Releases before 25.06 have no limit.
+        models_request_bytes: largest request that the models take, where the shapes of
+            their inputs tell it; None is Triton's limit, 64 MB.
         grpc_certificate, grpc_key: PEM files; gRPC speaks TLS with them.
         grpc_authorities: PEM file; gRPC demands a client certificate that leads to one
             of these.
@@ -38,6 +40,7 @@ class Access:
     open_control: bool = False
     client_shared_memory: bool = False
     max_request_bytes: int | None = None
+    models_request_bytes: int | None = None
     grpc_certificate: Path | None = None
     grpc_key: Path | None = None
     grpc_authorities: Path | None = None
@@ -45,8 +48,9 @@ class Access:
     def __post_init__(self) -> None:
         for name in ("address", "metrics_address"):
             _check_address(name, getattr(self, name))
-        if self.max_request_bytes is not None and self.max_request_bytes <= 0:
-            raise SpecError(f"max_request_bytes must be > 0: {self.max_request_bytes}")
+        for name in ("max_request_bytes", "models_request_bytes"):
+            if (size := getattr(self, name)) is not None and size <= 0:
+                raise SpecError(f"{name} must be > 0: {size}")
         if (self.grpc_certificate is None) != (self.grpc_key is None):
             raise SpecError(
                 "TLS for gRPC needs a certificate and its key; one of them is missing",

@@ -15,6 +15,7 @@ from triton_kit.triton.server_flags import find_flag, require_flag
 
 ENDPOINTS = ("http", "grpc", "metrics")
 _SHARED_MEMORY_FLAG = "--allow-client-shm"
+_REQUEST_FLAG = "--http-max-input-size"
 _RESTRICTIONS = {
     "--http-restricted-api": KEY_HEADER,
     "--grpc-restricted-protocol": GRPC_KEY_HEADER.removeprefix("triton-grpc-protocol-"),
@@ -76,7 +77,9 @@ def server_flags(spec: ServeSpec, release: Release, place: Place) -> tuple[str, 
         setting = f"python,shm-region-prefix-name={place.memory_prefix}"
         flags.append(f"--backend-config={setting}")
     if access.max_request_bytes is not None:
-        flags.append(f"--http-max-input-size={access.max_request_bytes}")
+        flags.append(f"{_REQUEST_FLAG}={access.max_request_bytes}")
+    elif access.models_request_bytes and find_flag(_REQUEST_FLAG).is_in(release):
+        flags.append(f"{_REQUEST_FLAG}={access.models_request_bytes}")
     if find_flag(_SHARED_MEMORY_FLAG).is_in(release):
         flags.append(f"{_SHARED_MEMORY_FLAG}={_word(access.client_shared_memory)}")
     if access.tls_files:

@@ -30,7 +30,9 @@ class ServerFlag:
     def is_in(self, release: Release) -> bool:
         """Whether tritonserver of that release has it."""
         order = [known.release for known in all_releases()]
-        return not self.since or order.index(self.since) <= order.index(release.release)
+        if not self.since or not release.is_known:
+            return True
+        return order.index(self.since) <= order.index(release.release)
 
 
 @cache

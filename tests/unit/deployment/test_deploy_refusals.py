@@ -45,6 +45,7 @@ def refusal(tmp_path):
         ({"memory": "0"}, "'0' is no quantity"),
         ({"cpus": "0m"}, "'0m' is no quantity"),
         ({"queue_target_ms": 0}, "queue_target_ms"),
+        ({"drain_s": 0}, "drain_s is 0"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -60,6 +61,10 @@ def test_a_deployment_that_cannot_be(refusal, tmp_path, fields, words):
         ({"http_port": 80}, "http_port is '80', which has no effect in Kubernetes"),
         ({"access": tk.Access(address="0.0.0.0")}, "address is '0.0.0.0'"),
         ({"allocator": "tcmalloc"}, "no effect in a container"),
+        (
+            {"access": tk.Access(client_shared_memory=True)},
+            "clients of a deployment are in other containers",
+        ),
         ({"model_control": "poll"}, "a copy of the repository that never changes"),
         ({"flags": ("--model-config-name=x",)}, "came in 24.05"),
     ],

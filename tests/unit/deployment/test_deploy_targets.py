@@ -51,9 +51,7 @@ SERVERS = st.builds(
     stop_within_s=st.floats(1, 100),
     features=FEATURES,
     flags=HOSTILE.map(lambda text: (f"--id={text}",)),
-    access=st.builds(
-        tk.Access, open_control=st.booleans(), client_shared_memory=st.booleans()
-    ),
+    access=st.builds(tk.Access, open_control=st.booleans()),
 )
 
 

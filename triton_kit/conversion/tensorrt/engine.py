@@ -275,7 +275,7 @@ def missing_plan(
     The TensorRT container of a month carries the TensorRT of that month's Triton.
     """
     release = _release(spec) or all_releases()[-1]
-    image = f"{IMAGE}:{release.release}-py3"
+    image = f"{IMAGE}:{release.tag}"
     words = [
         f"--onnx={_MOUNT}/{onnx.name}",
         "--skipInference",
