@@ -186,3 +186,11 @@ def test_the_server_reads_compressed_requests(loaded, protocol, algorithm):
 
     assert result.runs[0].recording.errors == {}
     assert result.runs[0].figures.succeeded == 40
+
+
+def test_a_plain_client_of_a_tls_port_is_told_so(secured, kit):
+    result = kit("infer", "-m", "mlp", "-i", "grpc", "-u", secured.grpc_url)
+
+    assert result.exit_code == 6, result.output
+    assert "does not speak gRPC: it speaks TLS first" in result.stderr
+    assert "hint: use grpcs:// in the URL" in result.stderr

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from tritonclient.http import InferenceServerClient
 
+from triton_kit.errors import TransportError
 from triton_kit.triton.control_http import HttpControl
 
 pytestmark = pytest.mark.server
@@ -38,6 +40,13 @@ def serving(repository, *options):
     finally:
         process.kill()
         process.communicate()
+
+
+def is_ready(control):
+    try:
+        return control.is_model_ready("identity")
+    except TransportError:
+        return False
 
 
 def still_running(processes):
@@ -190,3 +199,29 @@ def test_the_endpoints_are_printed_for_people_too(tmp_path, write_identity):
     assert lines[5].split()[:2] in (["onnx", "native"], ["onnx", "python"])
     assert lines[7].split()[0] == "key"
     assert lines[8] == "Ctrl-C stops it.\n"
+
+
+def test_the_printed_command_starts_the_same_server(tmp_path, write_identity):
+    write_identity(tmp_path / "models", "identity")
+    words = [*COMMAND, str(tmp_path / "models"), "--print"]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True)
+    [port] = re.findall(r"--http-port=(\d+)", printed.stdout)
+    assert "x-triton-key=$TRITON_KIT_KEY" in printed.stdout
+
+    process = subprocess.Popen(
+        ["sh", "-c", printed.stdout],
+        env={"TRITON_KIT_KEY": "k" * 20, "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        control = HttpControl(f"http://127.0.0.1:{port}")
+        deadline = time.monotonic() + WITHIN_S
+        while not is_ready(control):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -52,6 +52,7 @@ MAY_IMPORT = {
     "init_project": GROUND | {"project", "repository"},
     "model_project": GROUND | {"project", "repository", "init_project"},
     "launch": GROUND | {"repository", "serving"},
+    "watch": GROUND | {"repository", "serving"},
     "run_tests": GROUND | {"project", "serving", "loadtest"},
     "locate": GROUND | {"project", "repository"},
     "build_check": GROUND
@@ -71,13 +72,15 @@ MAY_IMPORT = {
     "comparison": GROUND,
     "report": GROUND | {"loadtest"},
     "doctor": GROUND | {"serving"},
+    "security": GROUND,
+    "plan_builder": GROUND | {"conversion", "serving"},
     "api": GROUND | PILLARS | {"build_project", "comparison", "deployment"},
     "demo": GROUND | PILLARS | {"build_project", "report"},
     "cli": GROUND
     | PILLARS
     | {
         *("build_project", "server_verdict", "init_project", "run_tests", "launch"),
-        "model_project",
+        *("model_project", "watch", "security", "plan_builder", "built"),
         *("tuning", "report", "demo", "doctor", "comparison", "deployment"),
     },
 }

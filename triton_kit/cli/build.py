@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import cloup
 
+from triton_kit.cli.builder_option import BUILDER, run_with
 from triton_kit.cli.command import kit_command, kit_option
 from triton_kit.cli.options import (
     PATH_TO_WRITE,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     help="Folder of finished conversions, by content.  [default: one in ~/.cache]",
 )
 @kit_option("--no-cache", is_flag=True, help="Convert everything again.")
+@BUILDER
 @dry_run_option("Check the project and list what would be built; write nothing.")
 @json_option()
 def command(
@@ -63,11 +65,13 @@ def command(
     output: Path | None,
     cache: Path | None,
     no_cache: bool,
+    plan_builder: str,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Build the models of PROJECT into a model repository."""
     from triton_kit.build_project import build, planned_steps
+    from triton_kit.built import target_of
     from triton_kit.project.load import load_project
 
     loaded = load_project(project, target=target)
@@ -75,13 +79,17 @@ def command(
         steps = planned_steps(loaded, only)
         echo_json({"steps": steps}) if as_json else echo("\n".join(steps))
         return
-    result = build(
-        loaded,
-        output=output,
-        cache=cache,
-        use_cache=not no_cache,
-        only=only,
-        on_progress=notice,
+    result = run_with(
+        plan_builder,
+        lambda: build(
+            loaded,
+            output=output,
+            cache=cache,
+            use_cache=not no_cache,
+            only=only,
+            on_progress=notice,
+        ),
+        makes_plans=target_of(loaded).format == "plan",
     )
     for text in result.warnings:
         warn(text)

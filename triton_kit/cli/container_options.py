@@ -27,8 +27,8 @@ NAME = cloup.argument(
 )
 OWN_FIELDS = ("release", "image", "gpus", "shm_bytes", "name", "engine")
 # Options that only one launcher has.
-_OF_DOCKER = (*OWN_FIELDS, "detach", "only_print")
-_OF_EMBEDDED = ("allocator", "onnxruntime_backend")
+_OF_DOCKER = (*OWN_FIELDS, "detach")
+_OF_EMBEDDED = ("allocator", "onnxruntime_backend", "watches")
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -97,7 +97,7 @@ _CONTAINER = (
         "--print",
         "only_print",
         is_flag=True,
-        help="Print the command that starts the container, and start nothing.",
+        help="Print the command that starts the server, and start nothing.",
     ),
 )
 
@@ -139,5 +139,5 @@ def refuse_other_options(ctx: click.Context, launcher: str) -> None:
                 f"{max(param.opts, key=len)} is not for --launcher {launcher}",
                 hint="use --launcher docker"
                 if launcher == "embedded"
-                else "leave it out: the image has its own",
+                else "leave it out, or use --launcher embedded",
             )

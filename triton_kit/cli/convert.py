@@ -8,6 +8,7 @@ from typing import Any
 import click
 import cloup
 
+from triton_kit.cli.builder_option import BUILDER, run_with
 from triton_kit.cli.command import kit_command
 from triton_kit.cli.options import PATH_TO_READ, json_option, output_option
 from triton_kit.cli.output import echo, notice, show_stages
@@ -36,8 +37,15 @@ def _existing_source(ctx: click.Context, param: click.Parameter, value: str) -> 
 @cloup.argument("source", callback=_existing_source)
 @output_option("Folder to write the artifact to.", required=True)
 @option_groups(_SETTINGS)
+@BUILDER
 @json_option("Print the manifest as JSON.")
-def command(source: str, output: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401
+def command(
+    source: str,
+    output: Path,
+    plan_builder: str,
+    as_json: bool,
+    **given: Any,  # noqa: ANN401
+) -> None:
     """Convert SOURCE into a verified artifact and its manifest.
 
     SOURCE is an .onnx, .pt2 or TorchScript .pt file, a SavedModel folder,
@@ -50,7 +58,9 @@ def command(source: str, output: Path, as_json: bool, **given: Any) -> None:  # 
     from triton_kit.conversion.spec import spec_in_folder
 
     show_stages()
-    result = convert(spec_in_folder(source, output, values_of(_SETTINGS, given)))
+    spec = spec_in_folder(source, output, values_of(_SETTINGS, given))
+    makes_plans = spec.format == "plan" and not spec.dry_run
+    result = run_with(plan_builder, lambda: convert(spec), makes_plans=makes_plans)
     (notice if as_json else echo)("\n".join(result_lines(result)))
     if as_json:
         echo(as_text(result.manifest), nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -63,6 +64,13 @@ if TYPE_CHECKING:
         help="native: in C, compiled once by cc. auto: native if that works, else "
         "python.",
     ),
+    kit_option(
+        "--watch",
+        "watches",
+        is_flag=True,
+        help="Load what changes in the repositories; keep the old model if it does not "
+        "load.",
+    ),
 )
 @with_container_options
 @click.pass_context
@@ -75,6 +83,7 @@ def command(
     launcher: str,
     detach: bool,
     only_print: bool,
+    watches: bool,
     **fields: Any,  # noqa: ANN401
 ) -> None:
     """Serve REPOSITORIES on this machine until Ctrl-C.
@@ -87,12 +96,20 @@ def command(
     spec = server_spec(repositories, fields)
     if launcher == "docker":
         spec = _limited(spec, options)
-    if only_print:
-        _print_command(spec, options)
+    if watches:
+        from triton_kit.watch import watched_spec
+
+        spec = watched_spec(spec)
+    if only_print and launcher == "docker":
+        _print_container(spec, options)
+    elif only_print:
+        _print_process(spec)
     elif detach:
         _detach(spec, options, as_json=as_json)
     else:
-        _serve_until_stopped(_opener(spec, options, launcher), spec, as_json=as_json)
+        use = _watch if watches else _wait
+        start = _opener(spec, options, launcher)
+        _serve_until_stopped(start, spec, use=use, as_json=as_json)
 
 
 def _limited(spec: ServeSpec, options: ContainerOptions) -> ServeSpec:
@@ -118,7 +135,21 @@ def _opener(
     return lambda: running_container(spec, options, check=check)
 
 
-def _print_command(spec: ServeSpec, options: ContainerOptions) -> None:
+def _print_process(spec: ServeSpec) -> None:
+    from triton_kit.serving.containers.container import KEY_VARIABLE
+    from triton_kit.serving.embedded import command_line
+
+    variable = f"${KEY_VARIABLE}"
+    environment, argv = command_line(spec, variable)
+    if any(variable in word for word in argv):
+        notice(f"set {KEY_VARIABLE} to the key of the control APIs")
+    words = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
+    # The shell fills in the key, which has no characters of its own there.
+    words += [f'"{w}"' if variable in w else shlex.quote(w) for w in argv]
+    echo(" \\\n  ".join(words))
+
+
+def _print_container(spec: ServeSpec, options: ContainerOptions) -> None:
     from triton_kit.serving.containers.container import (
         KEY_VARIABLE,
         as_shell,
@@ -155,6 +186,21 @@ def _detach(spec: ServeSpec, options: ContainerOptions, *, as_json: bool) -> Non
     )
 
 
+def _wait(_: ServeSpec, server: Server) -> None:
+    server.wait()
+
+
+def _watch(spec: ServeSpec, server: Server) -> None:
+    from triton_kit.watch import Watcher
+
+    notice(f"watching {_places(spec)}")
+    for change in Watcher(spec=spec, server=server).watch():
+        if change.outcome == "kept":
+            warn(f"{change.model}: the server keeps what it has: {change.reason}")
+        else:
+            notice(f"{change.outcome} {change.model}")
+
+
 class _StoppedError(KeyboardInterrupt):
     """A signal asked the command to stop; no handler of errors may stop it."""
 
@@ -171,6 +217,7 @@ def _serve_until_stopped(
     start: Callable[[], AbstractContextManager[Server]],
     spec: ServeSpec,
     *,
+    use: Callable[[ServeSpec, Server], None],
     as_json: bool,
 ) -> None:
     """Serve until a signal: exit code 0 if the server was ready by then."""
@@ -187,7 +234,7 @@ def _serve_until_stopped(
                 echo_json_line(_facts(server))
             else:
                 echo(_as_text(server))
-            server.wait()
+            use(spec, server)
     except _StoppedError as stopped:
         notice("stopped" if is_ready else "stopped before the models were ready")
         raise click.exceptions.Exit(0 if is_ready else stopped.exit_code) from None

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from triton_kit.errors import ServerError, SpecError
@@ -37,6 +38,18 @@ _log = logging.getLogger(__name__)
 RELEASE = "24.10"
 # Triton's own exit needs some time beyond what in-flight requests are given.
 EXIT_MARGIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """The installed server: how its command line begins, its environment, its backend.
+
+    `backend` is what serves ONNX models, in words.
+    """
+
+    argv: list[str]
+    environment: dict[str, str]
+    backend: str
 
 
 class _PortLostError(Exception):
@@ -79,18 +92,9 @@ def running(
             was asked for and does not work here, it did not start, a model did not
             load, or it died in use.
     """
-    _check_addresses(spec)
     release = find_release(RELEASE)
     models = wanted_models(spec)
-    tritonserver = find_tritonserver()
-    environment = tritonserver.environment(
-        preload=preload(spec.allocator), variables=spec.variables
-    )
-    cache = cache_folder()
-    onnxruntime = choose_onnxruntime_backend(spec.onnxruntime_backend, cache=cache)
-    backends = compose_backend_directory(
-        tritonserver, cache=cache, native=onnxruntime.library
-    )
+    program = _find_program(spec)
     deadline_s = time.monotonic() + spec.ready_within_s
     has_crashed = False
     with workspace() as folder:
@@ -109,14 +113,8 @@ def running(
                 spec=spec,
                 models=models,
                 ports=ports,
-                argv=[
-                    str(tritonserver.binary),
-                    f"--backend-directory={backends}",
-                    f"--cache-directory={tritonserver.caches}",
-                    *onnxruntime.flags,
-                    *server_flags(spec, release, place),
-                ],
-                backend=str(onnxruntime),
+                argv=[*program.argv, *server_flags(spec, release, place)],
+                backend=program.backend,
                 log=log,
                 key=key,
                 key_file=key_file,
@@ -124,7 +122,7 @@ def running(
             try:
                 # In a folder of its own: Python models import from the one they run
                 # in first (24.10), whatever lies around there.
-                with _launched(launch, environment, prefix, folder) as process:
+                with _launched(launch, program.environment, prefix, folder) as process:
                     server = _until_ready(process, launch, deadline_s)
                     yield from in_use(server)
                     return
@@ -135,6 +133,46 @@ def running(
                 if has_crashed:
                     raise crashed.died from None
                 has_crashed = True
+
+
+def command_line(spec: ServeSpec, key: str) -> tuple[dict[str, str], list[str]]:
+    """Return what the server is started with: the variables that matter, and argv.
+
+    Args:
+        spec: what to serve.
+        key: stands for the key of the control APIs.
+
+    Raises:
+        TritonKitError: as `running` does before it starts the server.
+    """
+    wanted_models(spec)
+    program, ports = _find_program(spec), choose_ports(spec.ports)
+    place = Place(ports={kind: ports[f"{kind}-port"] for kind in ENDPOINTS}, key=key)
+    given = {text.partition("=")[0] for text in spec.variables}
+    names = {"LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", *given}
+    environment = {n: v for n, v in program.environment.items() if n in names and v}
+    flags = server_flags(spec, find_release(RELEASE), place)
+    return environment, [*program.argv, *flags]
+
+
+def _find_program(spec: ServeSpec) -> _Program:
+    _check_addresses(spec)
+    tritonserver = find_tritonserver()
+    environment = tritonserver.environment(
+        preload=preload(spec.allocator), variables=spec.variables
+    )
+    cache = cache_folder()
+    onnxruntime = choose_onnxruntime_backend(spec.onnxruntime_backend, cache=cache)
+    backends = compose_backend_directory(
+        tritonserver, cache=cache, native=onnxruntime.library
+    )
+    argv = [
+        str(tritonserver.binary),
+        f"--backend-directory={backends}",
+        f"--cache-directory={tritonserver.caches}",
+        *onnxruntime.flags,
+    ]
+    return _Program(argv, environment, str(onnxruntime))
 
 
 @contextmanager

@@ -128,3 +128,16 @@ def _accepts(family: int, sockaddr: tuple[Any, ...]) -> bool:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.settimeout(_CONNECT_WITHIN_S)
         return probe.connect_ex(sockaddr) == 0
+
+
+def speaks_tls(endpoint: Endpoint) -> bool:
+    """Whether a server that does not respond in the clear accepts a TLS handshake."""
+    context = Tls(verify_peer=False).context("h2", "http/1.1")
+    try:
+        with socket.socket(endpoint.family, socket.SOCK_STREAM) as plain:
+            plain.settimeout(_CONNECT_WITHIN_S)
+            plain.connect(endpoint.address)
+            with context.wrap_socket(plain, server_hostname=endpoint.host):
+                return True
+    except OSError:  # ssl.SSLError is one
+        return False

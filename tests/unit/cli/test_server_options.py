@@ -9,6 +9,7 @@ from triton_kit.serving.access import Access
 from triton_kit.serving.features import Features
 from triton_kit.serving.spec import ServeSpec
 
+OF_SERVE = ("as_json", "launcher", "detach", "only_print", "watches")
 WORDS = (
     *("--http-port", "8000", "--metrics-port", "8002", "--metrics-address", "0.0.0.0"),
     *("--model-control-mode", "poll", "--repository-poll-secs", "5"),
@@ -26,7 +27,7 @@ def spec_of(*words):
     command = main.get_command(None, "serve")
     fields = command.make_context("serve", list(words)).params
     repositories = fields.pop("repositories")
-    for name in (*OWN_FIELDS, "as_json", "launcher", "detach", "only_print"):
+    for name in (*OWN_FIELDS, *OF_SERVE):
         del fields[name]
     return server_spec(repositories, fields)
 

@@ -17,7 +17,7 @@ from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.tls_channel import open_channel
 from triton_kit.loadtest.net.transport import MOST_CONNECTIONS, Sink
 from triton_kit.loadtest.request import Failure, Request
-from triton_kit.triton.address import Address, Endpoint, resolve
+from triton_kit.triton.address import Address, Endpoint, resolve, speaks_tls
 
 _RETRY_AFTER_S = 0.05
 _HANDSHAKE_WITHIN_S = 5.0
@@ -247,9 +247,11 @@ class _Connection:
         if not self.calls.is_ready:
             self.close()
             reason = self._loss.detail if self._loss else "no SETTINGS came"
+            hint = "is this the HTTP port? Triton's gRPC port is 8001 by default"
+            if not self._endpoint.tls and speaks_tls(self._endpoint):
+                reason, hint = "it speaks TLS first", "use grpcs:// in the URL"
             raise TransportError(
-                f"{self._endpoint} does not speak gRPC: {reason}",
-                hint="is this the HTTP port? Triton's gRPC port is 8001 by default",
+                f"{self._endpoint} does not speak gRPC: {reason}", hint=hint
             )
 
     def close(self) -> None:

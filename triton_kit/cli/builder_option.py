@@ -1,0 +1,32 @@
+"""`--builder`: what builds TensorRT plans where TensorRT is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from triton_kit.cli.command import kit_option
+from triton_kit.cli.output import notice
+
+T = TypeVar("T")
+
+BUILDER = kit_option(
+    "--builder",
+    "plan_builder",
+    type=click.Choice(["local", "docker", "podman"]),
+    default="local",
+    help="What builds TensorRT plans. local: the installed TensorRT; without one, the "
+    "commands are printed. docker, podman: a container of the release, on this "
+    "machine's first GPU.",
+)
+
+
+def run_with(name: str, convert: Callable[[], T], *, makes_plans: bool) -> T:
+    """Run a conversion, with plans that the chosen builder builds."""
+    if name == "local" or not makes_plans:
+        return convert()
+    from triton_kit.plan_builder import find_plan_builder, with_plans
+
+    return with_plans(convert, find_plan_builder(name), notice)
