@@ -101,7 +101,12 @@ def _names_of(project: Project, name: str, spec: ModelSpec) -> ModelConfig | Non
     is_file = source.exists()
     if not is_file and not is_function(spec.source):
         raise no_source(project, name, spec)
-    is_python = spec.backend is None and is_as_is(project, spec)
+    is_python = spec.backend in (None, "python") and is_as_is(project, spec)
+    if spec.calls and not is_python:
+        raise SpecError(
+            f"model {name!r}: calls are for Python models, which can ask other models",
+            hint="remove calls, or wire the models as a pipeline",
+        )
     if is_python:
         config.backend = "python"
         build_as_is(project, name, spec)  # it parses the files

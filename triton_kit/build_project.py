@@ -126,7 +126,8 @@ def planned_steps(project: Project, only: Iterable[str] = ()) -> list[str]:
             verb = (
                 "publish" if is_as_is(project, spec) else f"convert to {target.format}"
             )
-            lines.append(f"{name}: {verb}, from {spec.source}")
+            calls = f", calls {', '.join(spec.calls)}" if spec.calls else ""
+            lines.append(f"{name}: {verb}, from {spec.source}{calls}")
     for name, pipeline in project.spec.pipelines.items():
         if name in wanted:
             steps = " -> ".join(step.model for step in pipeline.steps)

@@ -110,11 +110,32 @@ def check_shapes(name: str, spec: ModelSpec) -> None:
 def shape_profiles(spec: ModelSpec) -> tuple[dict[str, ShapeRange], ...]:
     """Return the bounds of a model's inputs, those of each profile."""
     first = {n: r for n, t in spec.inputs.items() if (r := _range(t))}
+    first = _filled_in_ranges(spec, first) | first
     more = [
         {n: ShapeRange(min=p.min, opt=p.opt, max=p.max) for n, p in profile.items()}
         for profile in spec.profiles
     ]
     return (first, *(first | profile for profile in more))
+
+
+def _filled_in_ranges(
+    spec: ModelSpec, known: Mapping[str, ShapeRange]
+) -> dict[str, ShapeRange]:
+    """Return the bounds of states and controls: the batch is that of other inputs."""
+    if spec.sequence is None or spec.batching is None or not known:
+        return {}
+    sizes = {state.input: state.dims for state in spec.sequence.states}
+    sizes |= {control.input: (1,) for control in spec.sequence.controls.values()}
+    other = next(iter(known.values()))
+    return {
+        name: ShapeRange(
+            min=(other.min[0], *dims),
+            opt=(other.opt[0], *dims),
+            max=(other.max[0], *dims),
+        )
+        for name, dims in sizes.items()
+        if all(size > 0 for size in dims)
+    }
 
 
 def _range(spec: TensorSpec) -> ShapeRange | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from triton_kit.errors import TritonKitError
 from triton_kit.project.document import Key, Keys
 from triton_kit.project.spec import Project
+from triton_kit.triton.calls import CALLS_PARAMETER
 from triton_kit.triton.schema import Message
 
 _WORD = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
@@ -100,6 +101,8 @@ def locate_field(project: Project, config: Message, at: Sequence[Key]) -> str:
 def _short_form(config: Message, at: Sequence[Key]) -> Keys:
     if not at:
         return ()
+    if tuple(at[:2]) == ("parameters", CALLS_PARAMETER):
+        return ("calls",)
     first, *rest = at
     if first in ("input", "output"):
         entries = getattr(config, str(first))

@@ -44,6 +44,18 @@ PLANTED = {
     "input of a Python step": ("{png: png}", "{pgn: png}", 19, "png"),
     "output of a Python step": ("{image: image}\n", "{img: image}\n", 20, "img"),
     "output of a pipeline": ("    outputs: [scores]", "    outputs: [score]", 24, ""),
+    "a called model": (
+        "source: decode.py",
+        "source: decode.py\n    calls: [read, digit]",
+        5,
+        "model 'decode' calls 'digit', which is not there",
+    ),
+    "calls of an ONNX model": (
+        "source: digits.onnx",
+        "source: digits.onnx\n    calls: [decode]",
+        10,
+        "calls are for Python models",
+    ),
     "an unused tensor": ("{png: png}", "{png: png, x: x}", 19, "no input 'x'"),
     "an unwired input": ("inputs: {image: image}", "inputs: {}", 22, ""),
     "a step twice": ("model: digits\n", "model: decode\n", 22, "image"),

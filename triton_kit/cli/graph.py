@@ -25,7 +25,7 @@ from triton_kit.cli.output import echo, notice
 def command(
     repository: Path, name: str | None, *, layout: str, output: Path | None
 ) -> None:
-    """Draw the ensembles of REPOSITORY, or the one called NAME."""
+    """Draw the ensembles of REPOSITORY and the calls of its models, or only NAME."""
     from triton_kit.files import write_whole
     from triton_kit.repository.drawing import FORMATS, pictures
 

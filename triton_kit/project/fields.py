@@ -18,6 +18,7 @@ from triton_kit.project.serving import (
 )
 from triton_kit.project.spec import ModelSpec
 from triton_kit.tensors import data_type
+from triton_kit.triton.calls import CALLS_PARAMETER
 
 Fields = dict[str, Any]  # JSON values by proto name: what a ModelConfig may hold
 
@@ -35,6 +36,7 @@ def config_fields(model: ModelSpec) -> Fields:
     Warm-up is not among them: it depends on the tensors.
     """
     fields: Fields = {"max_batch_size": 0}
+    calls = {CALLS_PARAMETER: ",".join(model.calls)} if model.calls else {}
     if model.batching:
         fields |= _batching(model.batching, dynamic=model.sequence is None)
     fields |= _without_empty(
@@ -46,7 +48,7 @@ def config_fields(model: ModelSpec) -> Fields:
         model_transaction_policy={"decoupled": True} if model.decoupled else None,
         parameters={
             key: {"string_value": _text(value)}
-            for key, value in model.parameters.items()
+            for key, value in (model.parameters | calls).items()
         },
     )
     return _merged(fields, model.config)

@@ -79,6 +79,7 @@ class ModelSpec(ServingSpec, ConversionSpec):
     environment: str | None = None  # a packed Python environment
     requirements: str | None = None  # what a Python model imports, as pip reads it
     python: str | None = None  # an interpreter of this machine that runs it
+    calls: tuple[Name, ...] = ()  # the models that a Python model asks
     inputs: dict[str, TensorSpec] = {}
     outputs: dict[str, TensorSpec] = {}
     config: dict[str, Any] = {}  # any ModelConfig field, by its proto name
@@ -184,22 +185,29 @@ class ProjectSpec(Spec):
     loads: dict[Name, LoadSpec] = {}
 
     @model_validator(mode="after")
-    def _tests_and_loads_name_models(self) -> Self:
+    def _tests_loads_and_calls_name_models(self) -> Self:
         known = {*self.models, *self.pipelines}
         named = [
-            *(("test", name, test.model) for name, test in self.tests.items()),
-            *(("load", name, load.model) for name, load in self.loads.items()),
+            *(
+                (("tests", name, "model"), f"test {name!r} is for", test.model)
+                for name, test in self.tests.items()
+            ),
+            *(
+                (("loads", name, "model"), f"load {name!r} is for", load.model)
+                for name, load in self.loads.items()
+            ),
+            *(
+                (("models", name, "calls", at), f"model {name!r} calls", called)
+                for name, model in self.models.items()
+                for at, called in enumerate(model.calls)
+            ),
         ]
-        for kind, name, model in named:
+        for at, text, model in named:
             if model not in known:
+                there = ", ".join(sorted(known))
+                text += f" {model!r}, which is not there: {there}"
                 raise PydanticCustomError(
-                    "value_error",
-                    "{text}",
-                    {
-                        "at": (f"{kind}s", name, "model"),
-                        "text": f"{kind} {name!r} is for {model!r}, which is not "
-                        f"there: {', '.join(sorted(known))}",
-                    },
+                    "value_error", "{text}", {"at": at, "text": text}
                 )
         return self
 

@@ -1,8 +1,8 @@
-"""The ensembles of a repository as pictures: text, Mermaid, Graphviz."""
+"""Ensembles, and models that call others, as pictures: text, Mermaid, Graphviz."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from triton_kit.errors import RepositoryError, did_you_mean
 from triton_kit.repository.check.rules.sequence import data_type_name
 from triton_kit.repository.check.rules.warmup import dims_text
 from triton_kit.repository.difference import read_configs
+from triton_kit.triton.calls import called_models
 from triton_kit.triton.schema import Message
 
 _INPUT, _OUTPUT = "input", "output"
@@ -28,8 +29,19 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A Python model that asks another model: the number of its step, and the other."""
+
+    source: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
-    """One ensemble: its ends, its steps' models and the tensors between them."""
+    """One ensemble: its ends, its steps' models and the tensors between them.
+
+    A model that calls others is a picture of its own, with itself as the only step.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -37,10 +49,17 @@ class Picture:
     steps: tuple[str, ...]
     edges: tuple[Edge, ...]
     loose: tuple[str, ...]
+    calls: tuple[Call, ...] = ()
 
 
 def pictures(root: Path, name: str | None = None) -> list[Picture]:
-    """Return the ensembles of a repository, or the one of that name.
+    """Return the ensembles of a repository, and the models that call others.
+
+    Such a model has no picture of its own where it is a step of an ensemble.
+
+    Args:
+        root: the repository.
+        name: return this one alone.
 
     Raises:
         RepositoryError: there is none of that name, or no config that can be read.
@@ -51,20 +70,43 @@ def pictures(root: Path, name: str | None = None) -> list[Picture]:
             f"{root}: expected a model repository, found no folder with a config.pbtxt",
             hint="name the folder that holds the model folders",
         )
-    configs = {
-        model or root.resolve().name: config
-        for model, config in found.items()
+    named = {model or root.resolve().name: found[model] for model in found}
+    calls = {model: called_models(config) for model, config in named.items()}
+    drawn = {
+        model: _picture(model, config, calls)
+        for model, config in named.items()
         if config.HasField("ensemble_scheduling")
     }
+    steps = {step for one in drawn.values() for step in one.steps}
+    drawn |= {
+        model: _caller(model, named[model], calls[model])
+        for model in calls
+        if calls[model] and (model == name or model not in steps)
+    }
     if name is None:
-        return [picture(model, config) for model, config in configs.items()]
-    if name not in configs:
-        hint = did_you_mean(name, configs) if configs else "it has no ensemble at all"
+        return list(drawn.values())
+    if name not in drawn:
+        hint = did_you_mean(name, drawn) if drawn else "it has no ensemble at all"
         raise RepositoryError(f"{root}: there is no ensemble {name!r}", hint=hint)
-    return [picture(name, configs[name])]
+    return [drawn[name]]
 
 
-def picture(name: str, config: Message) -> Picture:
+def _caller(name: str, config: Message, calls: Sequence[str]) -> Picture:
+    """Draw a model that calls others, with all its tensors."""
+    reads = [Edge(tensor.name, 0, 1) for tensor in config.input]
+    writes = [Edge(tensor.name, 1, 0) for tensor in config.output]
+    return Picture(
+        name=name,
+        inputs=tuple(_described(tensor) for tensor in config.input),
+        outputs=tuple(_described(tensor) for tensor in config.output),
+        steps=(name,),
+        edges=(*reads, *writes),
+        loose=(),
+        calls=tuple(Call(1, model) for model in calls),
+    )
+
+
+def _picture(name: str, config: Message, calls: Mapping[str, Sequence[str]]) -> Picture:
     """Find out who writes and who reads each tensor of an ensemble."""
     steps = config.ensemble_scheduling.step
     writer = {tensor.name: 0 for tensor in config.input}
@@ -89,6 +131,11 @@ def picture(name: str, config: Message) -> Picture:
         steps=tuple(step.model_name for step in steps),
         edges=tuple(edges),
         loose=tuple(dict.fromkeys(loose)),
+        calls=tuple(
+            Call(number, model)
+            for number, step in enumerate(steps, 1)
+            for model in calls.get(step.model_name, ())
+        ),
     )
 
 
@@ -110,6 +157,8 @@ def _text(one: Picture) -> Iterator[str]:
         reads = [e.tensor for e in one.edges if e.target == number]
         writes = dict.fromkeys(e.tensor for e in one.edges if e.source == number)
         yield f"  step {number}  {model}: {', '.join(reads)} -> {', '.join(writes)}"
+        if called := [call.model for call in one.calls if call.source == number]:
+            yield f"          calls {', '.join(called)}"
     for tensor in one.outputs:
         yield f"  output  {tensor}"
     for name in one.loose:
@@ -130,6 +179,8 @@ def as_mermaid(drawn: Sequence[Picture]) -> str:
                 lines.append(f'  g{group}{end}(["{label}"])')
         for source, target, tensor in _ends(one, f"g{group}"):
             lines.append(f'  {source} -->|"{_safe(tensor)}"| {target}')
+        for source, target, model in _calls(one, f"g{group}"):
+            lines.append(f'  {source} -.->|calls| {target}["{_safe(model)}"]')
     return "\n".join(lines)
 
 
@@ -138,6 +189,16 @@ def _ends(one: Picture, prefix: str) -> Iterator[tuple[str, str, str]]:
         source = f"s{edge.source}" if edge.source else _INPUT
         target = f"s{edge.target}" if edge.target else _OUTPUT
         yield prefix + source, prefix + target, edge.tensor
+
+
+def _calls(one: Picture, prefix: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the two nodes of each call, and the called model."""
+    outside = dict.fromkeys(c.model for c in one.calls if c.model not in one.steps)
+    nodes = {model: f"c{number}" for number, model in enumerate(outside, 1)}
+    for number, model in enumerate(one.steps, 1):
+        nodes.setdefault(model, f"s{number}")
+    for call in one.calls:
+        yield f"{prefix}s{call.source}", prefix + nodes[call.model], call.model
 
 
 def _safe(text: str) -> str:
@@ -159,6 +220,9 @@ def as_dot(drawn: Sequence[Picture]) -> str:
                 lines.append(f"  g{group}{end} [shape=oval label={label}];")
         for source, target, tensor in _ends(one, f"g{group}"):
             lines.append(f"  {source} -> {target} [label={_dot_quoted(tensor)}];")
+        for source, target, model in _calls(one, f"g{group}"):
+            lines.append(f"  {target} [label={_dot_quoted(model)}];")
+            lines.append(f"  {source} -> {target} [style=dashed label=calls];")
     return "\n".join([*lines, "}"])
 
 

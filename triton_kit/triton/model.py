@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from triton_kit.errors import ServerError, SpecError, TransportError, did_you_mean
 from triton_kit.tensors import DYNAMIC, Shape, Tensor, data_type
+from triton_kit.triton.calls import CALLS_PARAMETER, names_of_calls
 from triton_kit.triton.json_fields import Fields
 
 # Triton accepts some characters in a path only as they are, such as `=`.
@@ -58,7 +59,8 @@ class ModelInfo:
     `is_configured` is whether the server reports the configuration; without it only
     the names, types and shapes of the tensors are known. `backend_kind` is `python`
     for a backend in Python, which runs in a process of its own, else `native`; both
-    are empty where the server does not tell.
+    are empty where the server does not tell. `steps` are those of a pipeline, `calls`
+    the models that a Python model names as those it calls.
     """
 
     name: str
@@ -70,6 +72,7 @@ class ModelInfo:
     is_decoupled: bool = False
     is_sequence: bool = False
     steps: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
     backend: str = ""
     backend_kind: str = ""
     is_configured: bool = True
@@ -113,6 +116,7 @@ def model_info(config: Fields, *, version: str) -> ModelInfo:
     backend = config.text("backend")
     is_python = backend == "python" or config.text("runtime").endswith(".py")
     steps = config.inner("ensemble_scheduling").objects("step")
+    parameters = config.inner("parameters")
     return ModelInfo(
         name=config.text("name", None),
         version=version,
@@ -127,6 +131,7 @@ def model_info(config: Fields, *, version: str) -> ModelInfo:
         is_decoupled=config.inner("model_transaction_policy").flag("decoupled"),
         is_sequence="sequence_batching" in config,
         steps=tuple(step.text("model_name", None) for step in steps),
+        calls=names_of_calls(parameters.inner(CALLS_PARAMETER).text("string_value")),
         backend=backend,
         backend_kind=("python" if is_python else "native") if backend else "",
     )

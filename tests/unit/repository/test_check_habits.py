@@ -37,6 +37,7 @@ def warnings(tmp_path):
         ("K5", "sequence_batching { oldest { } }"),
         ("K6", "dynamic_batching { priority_queue_policy { key: 1 value { } } }"),
         ("K7", 'input [ { name: "z" data_type: 99 dims: [ 4 ] } ]'),
+        ("K31", 'parameters { key: "triton_kit.calls" value { string_value: "n" } }'),
         ("K10", "instance_group [ { count: -1 } ]"),
         ("K11", 'instance_group [ { host_policy: "p" } ]'),
         ("K12", 'instance_group [ { rate_limiter { resources { name: "r" } } } ]'),

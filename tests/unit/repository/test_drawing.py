@@ -52,6 +52,32 @@ def test_dot_is_one_digraph(kit, repository):
     assert text.count("{") == text.count("}")
 
 
+def test_calls_of_python_models_are_drawn(kit, repository):
+    calls = (
+        'parameters [ {{ key: "triton_kit.calls" value {{ string_value: "{}" }} }} ]'
+    )
+    config = (
+        'backend: "python"\ninput [ { name: "t" data_type: TYPE_STRING dims: [ 1 ] } ]'
+    )
+    (repository / "decode" / "config.pbtxt").write_text(calls.format("digits,table"))
+    (repository / "ask").mkdir()
+    (repository / "ask" / "config.pbtxt").write_text(config + calls.format("read"))
+
+    text = kit("graph", repository).output
+    mermaid = kit("graph", repository, "--format", "mermaid").output.splitlines()
+    dot = kit("graph", repository, "ask", "--format", "dot").output
+
+    assert "  step 1  decode: png -> image\n          calls digits, table\n" in text
+    assert (
+        "ask\n  input   t STRING [1]\n  step 1  ask: t -> \n          calls read"
+        in text
+    )
+    assert '  g0s1 -.->|calls| g0s2["digits"]' in mermaid
+    assert '  g0s1 -.->|calls| g0c1["table"]' in mermaid
+    assert "  g0s1 -> g0c1 [style=dashed label=calls];" in dot
+    assert kit("graph", repository, "decode").output.startswith("decode\n")
+
+
 def test_an_unknown_ensemble_gets_the_nearest_name(kit, repository):
     result = kit("graph", repository, "raed")
 

@@ -74,8 +74,8 @@ class ServedModels:
     def names(self) -> list[str]:
         """The models, the steps of those that are pipelines, and those they call."""
         models = [served.model for served in self.each]
-        steps = [step for model in models for step in model.steps]
-        names = [*(model.name for model in models), *steps, *self.composing]
+        inner = [name for model in models for name in (*model.steps, *model.calls)]
+        names = [*(model.name for model in models), *inner, *self.composing]
         return list(dict.fromkeys(names))
 
 
@@ -184,16 +184,20 @@ def _fetch(spec: PerfSpec, control: Control) -> tuple[ServerInfo, list[ModelInfo
 
 
 def _described(control: Control, name: str, version: str = "") -> ModelInfo:
-    """Ask for a model; a pipeline takes sequences if one of its steps does.
+    """Ask for a model; a pipeline takes sequences and calls models as its steps do.
 
     A gateway may not forward questions about the steps: they count as stateless.
     """
     model = control.model(name, version)
-    for step in model.steps:
+    all_of_it = [model]
+    for step in dict.fromkeys(model.steps):
         with suppress(TritonKitError):
-            if _described(control, step).is_sequence:
-                return replace(model, is_sequence=True)
-    return model
+            all_of_it.append(_described(control, step))
+    return replace(
+        model,
+        is_sequence=any(one.is_sequence for one in all_of_it),
+        calls=tuple(dict.fromkeys(call for one in all_of_it for call in one.calls)),
+    )
 
 
 def _with_sequences(spec: PerfSpec, models: Sequence[ModelInfo]) -> PerfSpec:

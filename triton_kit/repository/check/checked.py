@@ -8,6 +8,7 @@ from pathlib import Path
 
 from triton_kit.repository.check.embedded import unsupported_features
 from triton_kit.repository.check.examine import Examined
+from triton_kit.repository.check.rules.calls import check_calls
 from triton_kit.repository.check.rules.case import Problem
 from triton_kit.repository.check.rules.outcome import Outcome
 from triton_kit.repository.check.rules.pipeline import (
@@ -125,6 +126,8 @@ class Checked:
         elif case is not None and key in self._steps:
             misfits = list(check_steps(case, known, self._keys))
         examined.add_first(misfits)
+        if case is not None:
+            examined.problems += check_calls(case, self._keys)
         outcome = self._outcome(examined, is_valid=not misfits)
         if outcome.case is not None and outcome.case.is_ensemble:
             loaded = {name: one for name, one in known.items() if one is not None}
