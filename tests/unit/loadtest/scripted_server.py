@@ -36,6 +36,14 @@ class Peer:
     def send(self, data):
         self.socket.sendall(data)
 
+    def close(self):
+        """Close as servers do: say so, and read what is on its way."""
+        self.socket.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
+            while self.socket.recv(65536):
+                pass
+        self.socket.close()
+
     def reset(self):
         """Close with a TCP reset instead of a farewell."""
         linger = struct.pack("ii", 1, 0)

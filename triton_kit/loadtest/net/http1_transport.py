@@ -209,13 +209,22 @@ class _Connection:
             self._finish(woke_ns)
         elif failure.kind == "connection refused":
             self._fail_later(failure)
-        elif self._is_busy and self._uses > 1 and not self._first_ns:
-            # The server closed a kept-alive connection while the request was on its
-            # way (RFC 9112 9.3.1); curl and Go's client send it again, too.
+        elif self._is_lost_unread(failure):
+            # curl and Go's client send it again, too.
             self.retried(self._slot)
             self.send(self._payload)
         else:
             self.fail(failure, woke_ns)
+
+    def _is_lost_unread(self, failure: Failure) -> bool:
+        """Whether a kept-alive connection was closed while a request was on its way.
+
+        A server may do so at any time (RFC 9112 9.3.1). A reset is no such close: the
+        server may have had the request, and most clients report an error.
+        """
+        is_new = self._uses == 1
+        was_closed = failure.kind == "connection closed"
+        return self._is_busy and was_closed and not (is_new or self._first_ns)
 
     def _finish(self, woke_ns: int) -> None:
         """Tell the sink of a complete response, successful or failed."""

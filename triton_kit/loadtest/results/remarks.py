@@ -30,7 +30,7 @@ _METRICS = {
 def remarks(result: Runs) -> list[str]:
     """Return errors, objectives, findings, and what the server itself counted."""
     lines = medians(result.runs)
-    for kind in (_errors, _findings, _server, _responses, _gpus, _metrics):
+    for kind in (_errors, _retried, _findings, _server, _responses, _gpus, _metrics):
         lines += [f"{run.name}: {text}" for run in result.runs for text in kind(run)]
     lines += [
         f"{run.name} {_objective(row)}"
@@ -84,6 +84,11 @@ def _errors(run: Run) -> Iterator[str]:
     for kind, tally in sorted(run.recording.errors.items()):
         example = " ".join(tally.example.split())[:_LONGEST_EXAMPLE]
         yield f"{tally.count} x {kind}" + (f": {example}" if example else "")
+
+
+def _retried(run: Run) -> Iterator[str]:
+    if count := run.recording.retried:
+        yield f"{count} x sent again, because the server closed the connection first"
 
 
 def _findings(run: Run) -> Iterator[str]:

@@ -153,6 +153,7 @@ def test_a_server_that_closes_after_each_response_unannounced_costs_no_request()
     def script(peer, _index):
         peer.read_http()
         peer.send(ANSWER)
+        peer.close()
 
     recording = load(script, count=50, concurrency=2)
 
@@ -165,7 +166,7 @@ def test_a_request_that_a_used_connection_loses_goes_out_again_only_once():
         for number in range(2):
             peer.read_http()
             if index or number:
-                peer.reset()
+                peer.close()
                 return
             peer.send(ANSWER)
 
@@ -173,6 +174,23 @@ def test_a_request_that_a_used_connection_loses_goes_out_again_only_once():
 
     assert (recording.succeeded, recording.failed) == (1, 1)
     assert recording.retried == 1
+
+
+def test_a_reset_is_a_failure():
+    """The server may have had the request."""
+
+    def script(peer, _index):
+        for number in range(2):
+            peer.read_http()
+            if number:
+                peer.reset()
+                return
+            peer.send(ANSWER)
+
+    recording = load(script, count=4)
+
+    assert recording.errors["connection reset"].count == 2
+    assert (recording.succeeded, recording.retried) == (2, 0)
 
 
 def test_half_a_response_on_a_used_connection_is_a_failure():
