@@ -22,6 +22,7 @@ from triton_kit.conversion.tensorrt.engine import installed_backend, tensorrt_ve
 from triton_kit.conversion.tensorrt.prebuilt import MissingPlan, MissingPlansError
 from triton_kit.errors import ConvertError, ServerError, SpecError
 from triton_kit.files import cache_folder, copy_new, make_cache
+from triton_kit.gpu import compute_capabilities
 from triton_kit.process import run_child
 from triton_kit.serving.containers.engine import Engine, find_engine
 
@@ -29,9 +30,7 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _BUILD_WITHIN_S = 4 * 3600.0
-_PROBE_WITHIN_S = 10.0
 _SHOWN_LINES = 8
-_QUERY = ("--query-gpu=compute_cap", "--format=csv,noheader", "--id=0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +65,7 @@ def find_plan_builder(name: str) -> PlanBuilder:
             hint="leave --builder out, or convert in an environment without TensorRT",
         )
     engine = find_engine(name)
-    try:
-        done = run_child(["nvidia-smi", *_QUERY], deadline_s=_PROBE_WITHIN_S)
-        found = done.stdout.strip() if done.exit_code == 0 else ""
-    except OSError:
-        found = ""
+    found = compute_capabilities()
     if not found:
         raise ServerError(
             f"--builder {name}: no GPU: nvidia-smi finds none on this machine",
@@ -79,7 +74,7 @@ def find_plan_builder(name: str) -> PlanBuilder:
         )
     cache = cache_folder() / "plans"
     make_cache(cache)
-    return PlanBuilder(engine=engine, compute_capability=found, cache=cache)
+    return PlanBuilder(engine=engine, compute_capability=found[0], cache=cache)
 
 
 def with_plans(

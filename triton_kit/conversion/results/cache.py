@@ -29,6 +29,7 @@ from triton_kit.conversion.results.result import result_from_manifest
 from triton_kit.conversion.spec import ConvertResult, ConvertSpec
 from triton_kit.errors import ConvertError
 from triton_kit.files import make_cache, refuse_shared_cache
+from triton_kit.gpu import compute_capabilities
 
 Json = Any
 _TRITON_FILES = ("onnx_limits.py", "releases.py", "releases.json")
@@ -63,6 +64,8 @@ def _facts(spec: ConvertSpec, source: Path) -> dict[str, Json]:
         "tools": tool_versions(),
         "python": sys.version,
         "code": own_code(),
+        # A plan is for the GPU that it was built on.
+        "gpus": compute_capabilities() if spec.format == "plan" else (),
     }
 
 
