@@ -2,7 +2,7 @@
 ARG BASE
 FROM $BASE
 COPY root/usr/bin/prometheus /bin/prometheus
-RUN mkdir /prometheus && chown nobody:nogroup /prometheus
-USER nobody
+RUN mkdir /prometheus && chown 65534:65534 /prometheus
+USER 65534
 WORKDIR /prometheus
 ENTRYPOINT ["/bin/prometheus"]

