@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from triton_kit.serving.server import Server as Server
     from triton_kit.serving.spec import ServeSpec as ServeSpec
     from triton_kit.triton.schema import ModelConfig as ModelConfig
+    from triton_kit.tuning.public import tune as tune
+    from triton_kit.tuning.result import TuneResult as TuneResult
+    from triton_kit.tuning.spec import TuneSpec as TuneSpec
 
     __version__: str
 
@@ -95,7 +98,10 @@ _PUBLIC = {
     "Server": "triton_kit.serving.server",
     "ShapeRange": "triton_kit.options.shapes",
     "TransportSpec": "triton_kit.loadtest.transport_spec",
+    "TuneResult": "triton_kit.tuning.result",
+    "TuneSpec": "triton_kit.tuning.spec",
     "Variant": "triton_kit.loadtest.sweep_spec",
+    "tune": "triton_kit.tuning.public",
     "check_repository": "triton_kit.repository.check.check",
 }
 

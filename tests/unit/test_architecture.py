@@ -23,7 +23,9 @@ GROUND = {
 }
 PILLARS = {"project", "conversion", "repository", "loadtest", "serving"}
 MAY_IMPORT = {
-    "__init__": GROUND | PILLARS | {"build_project", "comparison", "deployment", "api"},
+    "__init__": GROUND
+    | PILLARS
+    | {"build_project", "comparison", "deployment", "tuning", "api"},
     "__main__": {"cli"},
     "errors": set(),
     "tensors": {"errors"},

@@ -56,6 +56,7 @@ _SECTIONS = {
         "test": "Run the tests of a project on a server.",
         "perf": "Load-test a served model.",
         "compare": "Compare two results of perf.",
+        "tune": "Find the settings with which a model serves best.",
     },
     "Shell": {"completion": "Print a completion script for bash, zsh or fish."},
 }

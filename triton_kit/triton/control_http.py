@@ -89,13 +89,27 @@ class HttpControl:
         names = fields.texts("models")
         return tuple(IndexEntry(name=name, state="READY") for name in names)
 
-    def load(self, name: str, *, within_s: float = _LOAD_WITHIN_S) -> None:
+    def load(
+        self,
+        name: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        within_s: float = _LOAD_WITHIN_S,
+    ) -> None:
         """Load a model, or load it anew; return once it is ready.
+
+        Args:
+            name: of the model.
+            config: its whole configuration, in place of that in the repository. It
+                stays until another one is given, or the repository's file changes.
+            within_s: how long it may take.
 
         Raises:
             ServerError: it did not load, or the server's models are fixed.
         """
-        self._call("POST", _repository_path(name, "load"), {}, within_s)
+        parameters = {"config": json.dumps(config)} if config is not None else {}
+        question = {"parameters": parameters} if parameters else {}
+        self._call("POST", _repository_path(name, "load"), question, within_s)
 
     def unload(
         self,

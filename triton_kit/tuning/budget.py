@@ -13,7 +13,7 @@ _HINT = "for example 10m, 90s or trials=60"
 # Three rounds of three finalists and the default, and something to choose from.
 FEWEST_TRIALS = 20
 # What a trial takes until one has been measured.
-USUAL_TRIAL_S = 3.5
+USUAL_TRIAL_S = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ Judge = Callable[[Settings], str]
 
 _TRIES_PER_SAMPLE = 50
 # A larger space is not searched through for a legal combination.
-_SEARCHED = 20_000
+_SEARCHED = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +120,10 @@ class Space:
             SpecError: no combination but the default is legal.
         """
         every = itertools.product(*(field.values for field in self.fields))
-        first = filter(self.is_legal, itertools.islice(every, _SEARCHED))
-        if any(point != self.default for point in first):
+        near = () if (start := self.start()) is None else (start,)
+        drawn = self.sample(_SEARCHED // _TRIES_PER_SAMPLE, random.Random(0))
+        some = itertools.chain(near, drawn, itertools.islice(every, _SEARCHED))
+        if any(point != self.default and self.is_legal(point) for point in some):
             return
         reasons = sorted({reason for reason in self._known.values() if reason})
         why = f": {'; '.join(reasons[:3])}" if reasons else ""

@@ -40,7 +40,7 @@ class Server:
     busy: float = 1.0
     client: float = 0.0002
 
-    def simulate(self, instances, largest, delay_us, clients, *, requests=900):
+    def simulate(self, instances, largest, delay_us, clients, *, requests=600):
         """Return inferences per second, and the p95 of the latency in seconds."""
         rng = random.Random(1)
         delay, counter = delay_us / 1e6, itertools.count()

@@ -31,7 +31,7 @@ def test_the_best_is_within_five_percent_of_the_optimum_in_95_of_100(server, wit
     assert good >= 95, good
 
 
-@pytest.mark.parametrize("trials", [40, 100])
+@pytest.mark.parametrize("trials", [40])
 def test_no_winner_where_all_points_are_the_same(trials):
     false = 0
     for seed in range(100):

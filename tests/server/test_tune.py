@@ -1,0 +1,221 @@
+"""Tuning on the real server: a gain that is there, and everything left as it was."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from triton_kit.loadtest.results.slo import parse_slo
+from triton_kit.project.load import load_project
+from triton_kit.repository.config.parse import parse
+from triton_kit.tuning.budget import parse_budget
+from triton_kit.tuning.spec import TuneSpec
+from triton_kit.tuning.tune import tune
+
+pytestmark = pytest.mark.server
+
+SLEEPS = """
+import time
+
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        time.sleep(0.01)
+        return [
+            pb_utils.InferenceResponse(
+                [pb_utils.Tensor("y", request.inputs()[0].as_numpy())]
+            )
+            for request in requests
+        ]
+"""
+CONFIG = """
+backend: "python"
+max_batch_size: 1
+input { name: "x" data_type: TYPE_FP32 dims: [ 1 ] }
+output { name: "y" data_type: TYPE_FP32 dims: [ 1 ] }
+instance_group { count: 1 kind: KIND_CPU }
+"""
+PROJECT = """\
+name: naps
+models:
+  nap:
+    source: nap.py  # it sleeps
+    inputs: {x: {dtype: fp32, shape: [1]}}
+    outputs: {y: {dtype: fp32, shape: [1]}}
+    batching: {max_batch_size: 1, dynamic: false}
+    instances: [{kind: cpu, count: 1}]
+"""
+MLP = ("mlp", "--shape", "x:16", "--space", "instances=1,2", "--space")
+SMALL = (*MLP, "concurrency=1,2", "--budget", "trials=20")
+
+
+@pytest.fixture
+def naps(tmp_path, write_model):
+    """A project whose model sleeps 10 ms: more instances do more."""
+    folder = tmp_path / "naps"
+    write_model(
+        folder / "model_repository", "nap", {"1/model.py": SLEEPS}, config=CONFIG
+    )
+    (folder / "triton-kit.yaml").write_text(PROJECT)
+    (folder / "nap.py").write_text(SLEEPS)
+    return folder
+
+
+def test_a_gain_that_is_there_is_found_explained_and_applied(kit, naps, tmp_path):
+    output = tmp_path / "out"
+    words = (
+        "tune",
+        "nap",
+        naps,
+        "--space",
+        "instances=1,4",
+        "--space",
+        "concurrency=8",
+    )
+    result = kit(*words, "--budget", "trials=20", "-o", output, "--json", "--apply")
+
+    assert result.exit_code == 0, result.output
+    found = json.loads((output / "result.json").read_text())
+    assert found["outcome"] == "winner"
+    assert found["best"]["instances"] == 4
+    assert found["gain_interval"][0] > 1
+    assert found["why"].startswith("the default is queue-bound: requests waited")
+    assert load_project(naps).spec.models["nap"].instances[0].count == 4
+    assert "# it sleeps" in (naps / "triton-kit.yaml").read_text()
+    best = output / "model_repository" / "nap"
+    config = parse((best / "config.pbtxt").read_bytes()).config
+    assert config.instance_group[0].count == 4
+    assert (best / "1" / "model.py").read_text() == SLEEPS
+    rows = (output / "trials.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(found["trials"])
+    assert "count: 1" in (naps / "model_repository/nap/config.pbtxt").read_text()
+
+
+def test_a_server_that_dies_costs_a_trial_and_a_bound_that_nothing_keeps(
+    small_repository, tmp_path
+):
+    """The search goes on; the closest settings are named."""
+
+    def kill_server(progress):
+        if len(progress.trials) == 3:
+            threading.Timer(0.3, _kill_children).start()
+
+    spec = TuneSpec(
+        model="affine",
+        repository=small_repository,
+        slo=parse_slo("p50<1us"),
+        space=("instances=1,2", "concurrency=1,2"),
+        budget=parse_budget("trials=20"),
+        output=tmp_path / "out",
+    )
+
+    result = tune(spec, kill_server)
+
+    failures = [trial.failure for _, trial in result.trials if trial.failure]
+    assert len(failures) == 1
+    assert result.outcome == "nothing meets the SLO"
+    assert "the closest misses p50<1us by" in result.verdict
+    assert result.patch == {}
+
+
+def _kill_children():
+    for child in psutil.Process().children(recursive=True):
+        if child.name() == "tritonserver" and "affine" in " ".join(child.cmdline()):
+            child.kill()
+
+
+def test_a_killed_run_is_resumed_and_the_servers_models_are_as_before(
+    kit, loaded, tmp_path
+):
+    control = loaded.control
+    before = (control.config("mlp").as_json, control.index())
+    output = tmp_path / "out"
+    words = ("tune", *SMALL, "-u", loaded.http_url, "-o", output)
+    path = output / "trials.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-m", "triton_kit", *map(str, words)],
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        _wait_for(lambda: path.is_file() and len(path.read_bytes().splitlines()) > 6)
+        process.send_signal(signal.SIGKILL)
+    finished = path.read_bytes().rpartition(b"\n")[0]
+
+    result = kit(*words, "--resume")
+
+    assert result.exit_code == 0, result.output
+    assert path.read_bytes().startswith(finished + b"\n")
+    trials = json.loads((output / "result.json").read_text())["trials"]
+    assert len(path.read_bytes().splitlines()) == 1 + len(trials)
+    assert (control.config("mlp").as_json, control.index()) == before
+
+
+def _wait_for(condition, *, within_s=60.0):
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def test_an_interrupted_run_leaves_nothing_loaded(loaded, tmp_path):
+    before = loaded.control.config("mlp").as_json
+    words = ("tune", *SMALL, "-u", loaded.http_url, "-o", tmp_path / "out")
+    path = tmp_path / "out" / "trials.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-m", "triton_kit", *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        _wait_for(lambda: path.is_file() and len(path.read_bytes().splitlines()) > 3)
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    assert loaded.control.config("mlp").as_json == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("varying", "--budget", "trials=20"), 2, "--shape"),
+        (("nothing",), 2, "the server has no model 'nothing'"),
+        (("mlp", "--space", "instnaces=1,2"), 2, "no field 'instnaces'"),
+        (("mlp", "--space", "preferred=[9999]"), 2, "nothing legal in it"),
+        (("mlp", "--resume"), 2, "no earlier run to go on with"),
+        (("mlp", "-i", "grpc"), 2, "is measured over HTTP"),
+    ],
+)
+def test_bad_input_is_an_error_in_words(kit, loaded, tmp_path, words, code, text):
+    result = kit("tune", *words, "-u", loaded.http_url, "-o", tmp_path / "out")
+
+    assert result.exit_code == code, result.output
+    assert text in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_server_with_fixed_models_is_refused_with_what_to_do(kit, server, tmp_path):
+    words = ("tune", "affine", "-u", server.http_url, "-o", tmp_path / "out")
+    result = kit(*words, "--space", "instances=2,3", "--budget", "trials=20")
+
+    assert result.exit_code == 5, result.output
+    assert "--model-control-mode explicit" in result.output
+
+
+def test_the_plan_sends_no_load(kit, small_repository, tmp_path):
+    words = ("tune", "affine", small_repository, "-o", tmp_path / "out", "--plan")
+    result = kit(*words, "--json")
+
+    assert result.exit_code == 0, result.output
+    planned = json.loads(result.stdout)
+    assert {"instances", "concurrency"} <= {f["name"] for f in planned["fields"]}
+    assert planned["trials"] > 100
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,156 @@
+"""What `triton-kit tune` shows: trials as they end, a plan, and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from triton_kit.cli.output import console, notice, settings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from triton_kit.tuning.evidence import Ask
+    from triton_kit.tuning.result import TuneResult
+    from triton_kit.tuning.trial import TuneTrial
+    from triton_kit.tuning.tune import Plan, TuneProgress
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SHOWN = 12  # trials of the live table
+_SPARKS = 48
+
+
+@contextmanager
+def showing_trials() -> Iterator[Callable[[TuneProgress], None] | None]:
+    """Yield what shows trials on standard error; `-q` silences it."""
+    screen = console(stderr=True)
+    if settings.quiet:
+        yield None
+    elif not screen.is_terminal:
+        yield lambda progress: notice(trial_line(progress))
+    else:
+        from rich.live import Live
+
+        with Live(console=screen, auto_refresh=False, transient=True) as live:
+            yield lambda progress: live.update(live_view(progress), refresh=True)
+
+
+def trial_line(progress: TuneProgress) -> str:
+    """Return one line about the last trial, for a log."""
+    ask, trial = progress.trials[-1]
+    number = len(progress.trials)
+    total = number + progress.left
+    return (
+        f"{number} of at most {total}, {ask.stage}: {_settings(progress, ask)}: "
+        f"{_figures(trial)}; at most {progress.left_s:.0f} s left"
+    )
+
+
+def live_view(progress: TuneProgress) -> RenderableType:
+    """Return the last trials as a table, the best one, a sparkline, the time left."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1))
+    for title in ("trial", "stage", "settings", "figures"):
+        table.add_column(title, overflow="fold")
+    first = max(0, len(progress.trials) - _SHOWN)
+    for number, (ask, trial) in enumerate(progress.trials[first:], first + 1):
+        table.add_row(
+            *map(
+                Text,
+                (str(number), ask.stage, _settings(progress, ask), _figures(trial)),
+            )
+        )
+    ask, trial = max(progress.trials, key=lambda pair: _rank(pair[1]))
+    best = f"best so far: {_settings(progress, ask)}: {_figures(trial)}"
+    left = f"{len(progress.trials)} trials; at most {progress.left_s:.0f} s left"
+    values = [trial.value for _, trial in progress.trials]
+    return Group(table, Text(best, style="bold"), Text(f"{sparkline(values)}  {left}"))
+
+
+def sparkline(values: list[float]) -> str:
+    """Return the last values as bars; a failed trial is a space."""
+    last = values[-_SPARKS:]
+    most = max(last, default=0.0)
+    return "".join(
+        _BARS[min(len(_BARS) - 1, int(value / most * len(_BARS)))] if value else " "
+        for value in last
+    )
+
+
+def _rank(trial: TuneTrial) -> tuple[bool, float, float]:
+    missed = sum(max(0.0, margin) for margin in trial.margins)
+    return not trial.failure, -missed, trial.value
+
+
+def _settings(progress: TuneProgress, ask: Ask) -> str:
+    from triton_kit.tuning.result import settings_text
+
+    varied = {
+        field.name: value
+        for field, value in zip(progress.space.fields, ask.point, strict=True)
+        if len(field.values) > 1
+    }
+    return settings_text(varied)
+
+
+def _figures(trial: TuneTrial) -> str:
+    from triton_kit.loadtest.results.units import duration, rate
+
+    if trial.failure:
+        return f"failed: {trial.failure[:120]}"
+    figures = trial.figures
+    missed = ", misses the SLO" if any(m > 0 for m in trial.margins) else ""
+    return (
+        f"{rate(figures['throughput'])}/s, p50 {duration(figures['p50'] * 1e3)}, "
+        f"p99 {duration(figures['p99'] * 1e3)}{missed}"
+    )
+
+
+def plan_text(plan: Plan) -> str:
+    """Return what would be tried, for a person."""
+    from triton_kit.tuning.result import shown
+
+    width = max(len(field.name) for field in plan.space.fields)
+    lines = [
+        f"  {field.name.ljust(width)}  {', '.join(map(shown, field.values))}"
+        f"  (now {shown(field.default)})"
+        for field in plan.space.fields
+        if len(field.values) > 1 or not field.is_load
+    ]
+    return "\n".join(
+        [
+            *lines,
+            f"{plan.combinations:,} combinations, of which illegal ones are left out",
+            f"at most {plan.trials} trials, about {plan.seconds / 60:.1f} minutes",
+        ]
+    )
+
+
+def result_text(result: TuneResult) -> str:
+    """Return the result, for a person."""
+    from triton_kit.tuning.result import shown
+
+    lines = [f"{result.model}: {result.verdict}", f"why: {result.why}"]
+    for name, (before, after) in result.changes.items():
+        lines.append(f"  {name}: {shown(before)} -> {shown(after)}")
+    decision = result.decision
+    for title, point in (("default", decision.baseline), ("best", decision.best)):
+        if title == "best" and point == decision.baseline:
+            continue
+        lines.append(f"  {title.ljust(7)}  {_row(result.figures(point))}")
+    return "\n".join(lines)
+
+
+def _row(figures: dict[str, float]) -> str:
+    from triton_kit.loadtest.results.units import duration, rate
+
+    if not figures:
+        return "not measured"
+    times = ", ".join(
+        f"{name} {duration(figures[name] * 1e3)}" for name in ("p50", "p95", "p99")
+    )
+    return f"{rate(figures['throughput'])} infer/s, {times}"

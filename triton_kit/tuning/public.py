@@ -1,0 +1,66 @@
+"""`triton_kit.tune`: the best settings of a model, from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from triton_kit.loadtest.results.slo import parse_slo
+from triton_kit.tuning.budget import parse_budget
+from triton_kit.tuning.objective import parse_objective
+from triton_kit.tuning.result import TuneResult
+from triton_kit.tuning.spec import TuneSpec
+from triton_kit.tuning.tune import TuneProgress
+from triton_kit.tuning.tune import tune as run_search
+
+
+def tune(
+    model: str | TuneSpec,
+    repository: str | os.PathLike[str] | None = None,
+    *,
+    url: str | None = None,
+    objective: str = "throughput",
+    slo: str | None = None,
+    space: Sequence[str] = (),
+    budget: str = "10m",
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    input_data: str | os.PathLike[str] = "random",
+    on_progress: Callable[[TuneProgress], None] | None = None,
+) -> TuneResult:
+    """Find the settings with which a model serves best, and prove the gain.
+
+    Args:
+        model: the name of a model or pipeline; or a TuneSpec, which has every setting
+            and stands alone.
+        repository: where its files are; None with a server that has it loaded.
+        url: HOST:PORT of a server with explicit model control; None: the embedded one.
+        objective: `throughput`, `latency`, `p99`, `efficiency`, or weights such as
+            `throughput=0.7,p95=0.3`.
+        slo: what the best settings must keep, such as `p99<20ms,errors<0.1%`.
+        space: fields to try, such as `instances=1,2,4`; empty: the usual ones.
+        budget: time or trials: `10m`, `trials=60`.
+        output: the folder for checkpoint and results; None: `tune-MODEL`.
+        resume: go on with an interrupted search in that folder.
+        shapes: of inputs that vary, without the batch axis.
+        input_data: `random`, `zero`, or a file or folder of inputs.
+        on_progress: called after each trial.
+    """
+    if isinstance(model, TuneSpec):
+        return run_search(model, on_progress)
+    spec = TuneSpec(
+        model=model,
+        repository=None if repository is None else Path(repository),
+        url=url,
+        objective=parse_objective(objective),
+        slo=parse_slo(slo) if slo else (),
+        space=tuple(space),
+        budget=parse_budget(budget),
+        output=Path(output or f"tune-{model}"),
+        resume=resume,
+        shapes={name: tuple(shape) for name, shape in (shapes or {}).items()},
+        input_data=(os.fspath(input_data),),
+    )
+    return run_search(spec, on_progress)

@@ -1,0 +1,100 @@
+"""What to tune, and how long: one value that is valid or does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args  # Any: JSON
+
+from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.loadtest.results.slo import Objective
+from triton_kit.tensors import Shape
+from triton_kit.tuning.budget import Budget
+from triton_kit.tuning.objective import TuneObjective, parse_objective
+from triton_kit.tuning.search import Method
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneSpec:
+    """One search.
+
+    Attributes:
+        model: a model or a pipeline.
+        repository: where its files are; None for a server that has it loaded.
+        project: the folder of a triton-kit.yaml that the repository was built from.
+        target: of the project; None: the first.
+        url: the HTTP address of a server with model control `explicit`; None: the
+            embedded server.
+        objective: what the best settings are best at.
+        slo: what they must keep.
+        space: fields as `NAME=VALUES`; empty: the usual ones.
+        budget: of all trials together.
+        search: `auto`, `grid` or `climb`.
+        output: the folder for checkpoint and results.
+        resume: go on with the trials in that folder.
+        protocol: of the requests, on the embedded server.
+        batch_size: inferences per request, unless the space has it.
+        shapes: of inputs that vary, without the batch axis.
+        input_data: as in PerfSpec.
+        composing: models that the model calls by itself (BLS).
+        headers: of every request to a server of the user.
+        control_headers: of requests to its control API: a key.
+        seed: of the points that are drawn, and of random inputs.
+    """
+
+    model: str
+    repository: Path | None = None
+    project: Path | None = None
+    target: str | None = None
+    url: str | None = None
+    objective: TuneObjective = field(
+        default_factory=lambda: parse_objective("throughput")
+    )
+    slo: tuple[Objective, ...] = ()
+    space: tuple[str, ...] = ()
+    budget: Budget = field(default_factory=lambda: Budget(seconds=600))
+    search: Method = "auto"
+    output: Path
+    resume: bool = False
+    protocol: str = "http"
+    batch_size: int = 1
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    input_data: tuple[str, ...] = ("random",)
+    composing: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    control_headers: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.search not in get_args(Method):
+            hint = did_you_mean(self.search, get_args(Method))
+            raise SpecError(f"no search {self.search!r}", hint=hint)
+        if self.url is None and self.repository is None:
+            raise SpecError(
+                "the embedded server needs a repository",
+                hint="name a project or a model repository, or -u HOST:PORT",
+            )
+        if self.url is not None and self.protocol != "http":
+            raise SpecError("a server by its address is measured over HTTP")
+        for objective in self.slo:
+            if objective.needs_tokens:
+                raise SpecError(f"objective {objective.text!r} is for language models")
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what the search depends on, as JSON: the same for `resume`."""
+        return {
+            "model": self.model,
+            "url": self.url,
+            "objective": self.objective.text,
+            "slo": [objective.text for objective in self.slo],
+            "space": list(self.space),
+            "budget": {"trials": self.budget.trials, "seconds": self.budget.seconds},
+            "search": self.search,
+            "protocol": self.protocol,
+            "batch size": self.batch_size,
+            "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "input data": list(self.input_data),
+            "composing": list(self.composing),
+            "seed": self.seed,
+        }

@@ -1,0 +1,248 @@
+"""One trial: settings are loaded, warmed up and measured."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any  # JSON
+
+from triton_kit.errors import ServerError, SpecError, TransportError
+from triton_kit.loadtest.loops.load import ClosedLoad, Load, RateLoad
+from triton_kit.loadtest.record.stability import StopRule
+from triton_kit.loadtest.results.run import Run
+from triton_kit.loadtest.results.slo import Objective
+from triton_kit.loadtest.run.measure import measure
+from triton_kit.loadtest.run.served_models import fetch_served_models
+from triton_kit.loadtest.run.single_request import send_one
+from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.tuning.evidence import margin
+from triton_kit.tuning.limits import Bottleneck, find_bottleneck
+from triton_kit.tuning.model_fields import BATCH_SIZE, CONCURRENCY, REQUEST_RATE
+from triton_kit.tuning.objective import TuneObjective
+from triton_kit.tuning.server import TunedServer
+from triton_kit.tuning.space import Settings
+
+# Of the shortest measurement: windows, and how long one is at least. A window has time
+# for a few responses one after the other.
+_WINDOWS = 6
+_WINDOW_S = 0.1
+_RESPONSES_PER_WINDOW = 4
+_LONGEST_WINDOW_S = 5.0
+_WARM_UP_S = 0.15
+# How long the requests may take that meet each batch size once.
+_MEET_WITHIN_S = 15.0
+_FAILED = 0.01  # a larger share of failed requests is no measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneTrial:
+    """What a trial found.
+
+    Attributes:
+        failure: why there are no figures; empty if there are.
+        value: the objective, more is better; 0 if it failed.
+        margins: of each bound, as `evidence.margin`.
+        figures: by name, as `objective.FIGURES`, and `errors`, a share.
+        bottleneck: what limits the throughput; None if it failed.
+        verdict: what `perf` says of the run.
+        cold_batch_sizes: batch sizes that were first run while it was measured.
+        load_s, warm_up_s, measure_s, cost_s: how long the parts took, and all of it.
+    """
+
+    failure: str = ""
+    value: float = 0.0
+    margins: tuple[float, ...] = ()
+    figures: Mapping[str, float]
+    bottleneck: Bottleneck | None = None
+    verdict: str = ""
+    cold_batch_sizes: tuple[int, ...] = ()
+    load_s: float = 0.0
+    warm_up_s: float = 0.0
+    measure_s: float = 0.0
+    cost_s: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the trial as a line of the checkpoint has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TuneTrial:
+        """Read what `as_json` wrote."""
+        limit = content["bottleneck"]
+        return cls(
+            **{
+                **content,
+                "margins": tuple(content["margins"]),
+                "cold_batch_sizes": tuple(content["cold_batch_sizes"]),
+                "bottleneck": Bottleneck(**limit) if limit else None,
+            }
+        )
+
+
+class TrialRunner:
+    """Runs trials on one server, which keeps running between them.
+
+    Args:
+        server: what loads the settings.
+        base: what is measured: address, model, input data; loads have no effect.
+        objective: what counts.
+        slo: what every point must keep.
+    """
+
+    def __init__(
+        self,
+        server: TunedServer,
+        base: PerfSpec,
+        objective: TuneObjective,
+        slo: tuple[Objective, ...],
+    ) -> None:
+        self._server, self._base = server, base
+        self._objective, self._slo = objective, slo
+
+    def run(self, settings: Settings, effort: float) -> TuneTrial:
+        """Run a trial; a server that dies, or refuses the settings, makes it fail.
+
+        Raises:
+            SpecError: the model cannot be measured at all: no input data fits it.
+            ServerError: the server is gone for good.
+        """
+        began_s = time.monotonic()
+        self._server.require_alive()
+        try:
+            trial = self._run(settings, effort)
+        except (ServerError, TransportError) as error:
+            self._server.forget_loaded()
+            trial = TuneTrial(failure=" ".join(error.message.split()), figures={})
+        return replace(trial, cost_s=round(time.monotonic() - began_s, 3))
+
+    def _run(self, settings: Settings, effort: float) -> TuneTrial:
+        times = [time.monotonic()]
+        self._server.apply(settings)
+        times.append(time.monotonic())
+        spec = replace(
+            self._base,
+            url=self._server.url,
+            server_pid=self._server.pid,
+            metrics_url=self._server.metrics_url,
+            batch_size=_integer(settings.get(BATCH_SIZE, 1)),
+            loads=(_load(settings),),
+        )
+        request_s = self._meet_batch_sizes(spec)
+        times.append(time.monotonic())
+        result = measure(_for_effort(spec, effort, request_s))
+        if result.was_interrupted:
+            raise KeyboardInterrupt
+        times.append(time.monotonic())
+        load_s, warm_up_s, measure_s = (
+            round(late - early, 3) for early, late in pairwise(times)
+        )
+        return replace(
+            self._trial(result.runs[0]),
+            load_s=load_s,
+            warm_up_s=warm_up_s,
+            measure_s=measure_s,
+        )
+
+    def _meet_batch_sizes(self, spec: PerfSpec) -> float:
+        """Send a request of each batch size in reach; return the time of one request.
+
+        The first run of a size takes up to a second on a GPU. Sizes that were met since
+        the model was loaded are not met again.
+        """
+        with fetch_served_models(spec) as served:
+            largest = served.each[0].model.max_batch_size or 1
+        reach = spec.batch_size * (spec.loads[0].concurrency or largest)
+        wanted = set(range(spec.batch_size, min(largest, reach) + 1))
+        met = self._server.met_batch_sizes
+        request_s = math.inf
+        deadline_s = time.monotonic() + _MEET_WITHIN_S
+        for size in sorted({*wanted - met, spec.batch_size}):
+            if time.monotonic() > deadline_s and size != spec.batch_size:
+                continue
+            one = replace(spec, batch_size=size)
+            with fetch_served_models(one) as served:
+                latency_s = send_one(served, within_s=60.0).latency_ms / 1e3
+            met.add(size)
+            if size == spec.batch_size:
+                request_s = latency_s
+        return request_s
+
+    def _trial(self, run: Run) -> TuneTrial:
+        figures = _figures(run, self._server.memory_bytes())
+        failure = run.ended_early or ""
+        if not failure and figures["errors"] > max(
+            [_FAILED, *(o.bound for o in self._slo if o.what == "errors")]
+        ):
+            failure = run.verdict.reason or "requests failed"
+        if not failure and not figures["throughput"]:
+            failure = "no request ended while it was measured"
+        stats = run.server[0] if run.server else None
+        return TuneTrial(
+            failure=failure,
+            value=0.0 if failure else self._objective.value(figures),
+            margins=() if failure else tuple(_margin(o, run) for o in self._slo),
+            figures=figures,
+            bottleneck=None if failure else find_bottleneck(run, self._server.counts),
+            verdict=str(run.verdict),
+            cold_batch_sizes=tuple(stats.first_batch_sizes) if stats else (),
+        )
+
+
+def _margin(objective: Objective, run: Run) -> float:
+    value = objective.value(run)
+    return margin(value, objective.bound, is_rate=objective.is_rate)
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int):
+        raise SpecError(f"{value!r} is no whole number")
+    return value
+
+
+def _load(settings: Settings) -> Load:
+    rate = settings.get(REQUEST_RATE)
+    if isinstance(rate, int | float):
+        return RateLoad(rate_hz=float(rate))
+    return ClosedLoad(_integer(settings.get(CONCURRENCY, 1)))
+
+
+def _for_effort(spec: PerfSpec, effort: float, request_s: float) -> PerfSpec:
+    """Set how long to measure: longer where a response takes long."""
+    window_s = min(_LONGEST_WINDOW_S, max(_WINDOW_S, _RESPONSES_PER_WINDOW * request_s))
+    return replace(
+        spec,
+        warm_up_s=max(_WARM_UP_S, min(window_s, 1.0)),
+        stability=StopRule(
+            kind="confident",
+            window_s=window_s * effort,
+            tolerance=0.02,
+            most_windows=_WINDOWS,
+        ),
+    )
+
+
+def _figures(run: Run, memory_bytes: int | None) -> dict[str, float]:
+    latency = run.recording.latency
+    figures = {
+        "throughput": run.throughput,
+        "errors": run.errors / run.recording.total if run.recording.total else 1.0,
+        "mean": latency.mean_ns / 1e3 if latency.count else 0.0,
+        **{
+            f"p{share}": latency.quantile_ns(share / 100) / 1e3
+            if latency.count
+            else 0.0
+            for share in (50, 90, 95, 99)
+        },
+    }
+    if run.cpu.server_s:
+        inferences = run.throughput * run.window_s
+        figures["efficiency"] = inferences / run.cpu.server_s
+    joules = [gpu.energy_per_inference_j for gpu in run.gpus]
+    if joules and all(joules):
+        figures["joules"] = sum(each or 0.0 for each in joules)
+    if memory_bytes:
+        figures["memory"] = float(memory_bytes)
+    return figures

@@ -1,0 +1,327 @@
+"""The one entry point: `tune(spec)` searches, and returns the best settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any  # JSON
+
+from triton_kit.errors import ServerError, SpecError
+from triton_kit.files import write_whole
+from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.project.load import load_project
+from triton_kit.project.spec import Project
+from triton_kit.repository.publish.layout import CONFIG_FILE
+from triton_kit.scratch import scratch_folder
+from triton_kit.triton.control_http import HttpControl
+from triton_kit.tuning.budget import USUAL_TRIAL_S
+from triton_kit.tuning.checkpoint import FILE_NAME, Checkpoint
+from triton_kit.tuning.decision import Decision
+from triton_kit.tuning.evidence import Ask, Told
+from triton_kit.tuning.patch import apply_patch, make_patch, patch_text
+from triton_kit.tuning.result import TuneResult
+from triton_kit.tuning.search import search
+from triton_kit.tuning.server import (
+    EmbeddedServer,
+    TunedServer,
+    embedded_server,
+    user_server,
+)
+from triton_kit.tuning.space import Space
+from triton_kit.tuning.spec import TuneSpec
+from triton_kit.tuning.subject import Subject
+from triton_kit.tuning.trial import TrialRunner, TuneTrial
+from triton_kit.tuning.usual_space import make_space
+from triton_kit.tuning.written_configs import config_check, tuned_text, write_winner
+
+PROJECT_FILE = "triton-kit.yaml"
+REPOSITORY = "model_repository"
+Trials = list[tuple[Ask, TuneTrial]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneProgress:
+    """How far a search is, after each trial.
+
+    Attributes:
+        space: what is searched.
+        objective: what counts.
+        trials: all so far.
+        left: how many the budget still allows, about; None before the first.
+        left_s: how long those take, about.
+    """
+
+    space: Space
+    objective: str
+    trials: Sequence[tuple[Ask, TuneTrial]]
+    left: int
+    left_s: float
+
+
+OnProgress = Callable[[TuneProgress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a search would try, and how long it would take.
+
+    Attributes:
+        space: the fields and their values.
+        combinations: of them, legal or not.
+        trials: how many measurements there are at most.
+        seconds: how long they take at most, about.
+    """
+
+    space: Space
+    combinations: int
+    trials: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as a JSON object."""
+        return {
+            "schema": "triton-kit.tune-plan/1",
+            "fields": [
+                {"name": f.name, "values": list(f.values), "default": f.default}
+                for f in self.space.fields
+            ],
+            "combinations": self.combinations,
+            "trials": self.trials,
+            "seconds": round(self.seconds),
+        }
+
+
+def plan(spec: TuneSpec) -> Plan:
+    """Return what `tune` would do; the server is asked for the model, nothing is sent.
+
+    Raises:
+        SpecError: the space, or what the model is, does not allow any of it.
+        ServerError: the model is not ready.
+    """
+    with _server(spec, None) as server, _space(spec, server.subject) as space:
+        trials = spec.budget.left(0, 0.0)
+        seconds = spec.budget.seconds or trials * USUAL_TRIAL_S
+        return Plan(
+            space=space, combinations=space.size, trials=trials, seconds=seconds
+        )
+
+
+def tune(spec: TuneSpec, on_progress: OnProgress | None = None) -> TuneResult:
+    """Find the settings with which a model serves best.
+
+    The folder `spec.output` gets a line for each trial as it ends, and in the end
+    `result.json`, `trials.csv`, `best.yaml` and, on the embedded server, a repository
+    with the best settings.
+
+    Args:
+        spec: what to tune.
+        on_progress: called after each trial.
+
+    Raises:
+        SpecError: the space has nothing legal in it, the model cannot be measured with
+            this data, or the earlier run to go on with had other inputs.
+        ServerError: the server does not start, or is gone for good; what was measured
+            stays, for `resume`.
+    """
+    path = spec.output / FILE_NAME
+    earlier = Checkpoint.resume(path, spec.inputs()) if spec.resume else None
+    originals = earlier.originals if earlier else None
+    with _server(spec, originals) as server, _space(spec, server.subject) as space:
+        header = {"inputs": spec.inputs(), "originals": dict(server.subject.configs)}
+        checkpoint = earlier or Checkpoint.begin(path, header)
+        if checkpoint.originals != header["originals"]:
+            raise SpecError(
+                f"{path}: the model's configuration has changed since the earlier run",
+                hint="start anew: -o DIR",
+            )
+        repeated = checkpoint.earlier
+        runner = TrialRunner(server, _base(spec), spec.objective, spec.slo)
+        if "joules" in spec.objective.weights and isinstance(server, EmbeddedServer):
+            server.metrics_url = server.metrics_address
+        trials: Trials = []
+        searching = _Searching(spec, space, runner, checkpoint, trials, on_progress)
+        decision = searching.run()
+    result = _result(spec, server.subject, space, decision, trials, repeated)
+    _write(spec, server.subject, result)
+    return result
+
+
+@contextmanager
+def _server(
+    spec: TuneSpec, originals: Mapping[str, Any] | None
+) -> Iterator[TunedServer]:
+    if spec.url is None:
+        assert spec.repository is not None  # the spec has checked it
+        with embedded_server(
+            spec.repository,
+            spec.model,
+            composing=spec.composing,
+            protocol=spec.protocol,
+        ) as embedded:
+            yield embedded
+        return
+    headers = {**spec.control_headers, **spec.headers}
+    control = HttpControl(spec.url, headers=headers)
+    with user_server(
+        control,
+        spec.model,
+        url=spec.url,
+        composing=spec.composing,
+        originals=originals,
+    ) as server:
+        yield server
+
+
+@contextmanager
+def _space(spec: TuneSpec, subject: Subject) -> Iterator[Space]:
+    """Yield the space; settings are checked in a scratch copy of the repository."""
+    with scratch_folder("tune") as folder:
+        check: Callable[[dict[str, Any]], str] = lambda _: ""  # noqa: E731
+        if spec.repository is not None:
+            check = config_check(spec.repository, subject.configs, folder)
+        yield make_space(subject, spec.space, batch_size=spec.batch_size, check=check)
+
+
+def _base(spec: TuneSpec) -> PerfSpec:
+    return PerfSpec(
+        url=spec.url or "localhost",
+        model=spec.model,
+        protocol=spec.protocol,
+        shapes=spec.shapes,
+        input_data=spec.input_data,
+        headers=spec.headers,
+        composing=spec.composing,
+        slo=spec.slo,
+        seed=spec.seed,
+    )
+
+
+@dataclass(slots=True)
+class _Searching:
+    """Answers what the search asks for, from the checkpoint first."""
+
+    spec: TuneSpec
+    space: Space
+    runner: TrialRunner
+    checkpoint: Checkpoint
+    trials: Trials
+    on_progress: OnProgress | None
+    spent_s: float = field(default=0.0)
+
+    def run(self) -> Decision:
+        """Run the search to its end."""
+        spec = self.spec
+        asks = search(self.space, spec.budget, method=spec.search, seed=spec.seed)
+        ask = next(asks)
+        while True:
+            trial = self._trial(ask)
+            told = Told(value=trial.value, margins=trial.margins, cost_s=trial.cost_s)
+            try:
+                ask = asks.send(told)
+            except StopIteration as end:
+                decision: Decision = end.value
+                return decision
+
+    def _trial(self, ask: Ask) -> TuneTrial:
+        trial = self.checkpoint.take(ask)
+        if trial is None:
+            trial = self.runner.run(self.space.settings(ask.point), ask.effort)
+            if not self.trials and trial.failure:
+                raise ServerError(
+                    f"{self.spec.model!r} cannot be measured as it is: {trial.failure}",
+                    hint="try it with perf; --input-data and --shape set what is sent",
+                )
+            self.checkpoint.add(ask, trial)
+        self.trials.append((ask, trial))
+        self.spent_s += trial.cost_s
+        if self.on_progress:
+            count = len(self.trials)
+            left = max(0, self.spec.budget.left(count, self.spent_s))
+            self.on_progress(
+                TuneProgress(
+                    space=self.space,
+                    objective=self.spec.objective.text,
+                    trials=self.trials,
+                    left=left,
+                    left_s=left * self.spent_s / count,
+                )
+            )
+        return trial
+
+
+def _result(
+    spec: TuneSpec,
+    subject: Subject,
+    space: Space,
+    decision: Decision,
+    trials: Trials,
+    repeated: int,
+) -> TuneResult:
+    changed = {
+        name: value
+        for name, value, before in zip(
+            (field.name for field in space.fields),
+            decision.best,
+            space.default,
+            strict=True,
+        )
+        if value != before and decision.outcome in ("winner", "better")
+    }
+    settings = subject.by_model(changed)
+    return TuneResult(
+        model=spec.model,
+        inputs=spec.inputs(),
+        objective=spec.objective,
+        space=space,
+        decision=decision,
+        trials=tuple(trials),
+        settings_by_model=settings,
+        patch=make_patch(subject.configs, settings, _project(spec)),
+        repeated=repeated,
+    )
+
+
+def _project(spec: TuneSpec) -> Project | None:
+    if spec.project is None:
+        return None
+    return load_project(spec.project, target=spec.target)
+
+
+def _write(spec: TuneSpec, subject: Subject, result: TuneResult) -> None:
+    head = f"{result.model}: {result.verdict}\nFor {PROJECT_FILE}: tune --apply"
+    write_whole(spec.output / "result.json", result.as_text())
+    write_whole(spec.output / "trials.csv", result.as_csv())
+    write_whole(spec.output / "best.yaml", patch_text(result.patch, head))
+    if spec.repository is not None:
+        output = spec.output / REPOSITORY
+        write_winner(spec.repository, output, subject.configs, result.settings_by_model)
+
+
+def apply(spec: TuneSpec, result: TuneResult) -> list[Path]:
+    """Write the best settings where the model comes from; return what was changed.
+
+    In a project that is triton-kit.yaml, which has to be built again; else the
+    config.pbtxt of the repository.
+
+    Raises:
+        SpecError: there is neither, or the file is written in an unusual way.
+    """
+    if not result.patch:
+        return []
+    if project := _project(spec):
+        file = project.root / PROJECT_FILE
+        apply_patch(project, file, result.patch)
+        return [file]
+    if spec.repository is None:
+        raise SpecError(
+            "--apply has no effect without a project or a repository",
+            hint=f"the settings are in {spec.output / 'best.yaml'}",
+        )
+    changed = []
+    for name, settings in result.settings_by_model.items():
+        path = spec.repository / name / CONFIG_FILE
+        write_whole(path, tuned_text(path.parent, name, settings))
+        changed.append(path)
+    return changed

@@ -1,0 +1,206 @@
+"""A model's configuration into the fields and values that are worth trying."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any  # JSON
+
+from triton_kit.errors import SpecError, did_you_mean
+from triton_kit.triton.schema import ModelConfig
+from triton_kit.tuning.legality import CheckConfigs, why_illegal
+from triton_kit.tuning.model_fields import (
+    BATCH_SIZE,
+    CONCURRENCY,
+    KNOWN,
+    LOAD_FIELDS,
+    REQUEST_RATE,
+    Config,
+    as_value,
+    read_field,
+)
+from triton_kit.tuning.space import Space, SpaceField, Value
+from triton_kit.tuning.subject import Subject, is_ensemble
+
+_HINT = (
+    "for example instances=1,2,4 or queue_delay_us=off,0,500 or max_batch_size=8..64"
+)
+_INSTANCES = (1, 2, 3, 4, 6, 8)
+_DELAYS_US = (None, 0, 100, 500, 2000)
+_CONCURRENCY = (1, 2, 4, 8, 16, 32, 64)
+_LARGEST_BATCH = 128
+_DEFAULT_CONCURRENCY = 8
+_WORDS: dict[str, Value] = {"off": None, "none": None, "on": True}
+# A space that is typed by accident, such as 1..1000000.
+_MOST_VALUES = 64
+
+
+def make_space(
+    subject: Subject,
+    given: Sequence[str] = (),
+    *,
+    batch_size: int = 1,
+    check: CheckConfigs = lambda _: "",
+) -> Space:
+    """Return the space to search.
+
+    Args:
+        subject: what is tuned.
+        given: fields as `NAME=VALUES`; empty: the usual ones.
+        batch_size: of each request, unless the space has the field.
+        check: tells why a server would refuse configurations.
+
+    Raises:
+        SpecError: a field cannot be read or does not exist, or nothing is legal.
+    """
+    fields = [_given(subject, text) for text in given] if given else _usual(subject)
+    names = {field.name for field in fields}
+    if {CONCURRENCY, REQUEST_RATE} <= names:
+        raise SpecError(f"the space has both {CONCURRENCY} and {REQUEST_RATE}")
+    if not names & {CONCURRENCY, REQUEST_RATE}:
+        fields.append(_load(CONCURRENCY, (_DEFAULT_CONCURRENCY,)))
+    if BATCH_SIZE not in names:
+        fields.append(_load(BATCH_SIZE, (batch_size,)))
+    space = Space(
+        fields=tuple(fields),
+        why_illegal=lambda settings: why_illegal(subject, settings, check),
+    )
+    space.require_legal()
+    return space
+
+
+def _usual(subject: Subject) -> list[SpaceField]:
+    fields = []
+    for model in subject.parts:
+        config = subject.configs[model]
+        for name, values in _usual_values(config, least_batch=_least_batch(subject)):
+            default = read_field(config, name)
+            fields.append(
+                SpaceField(
+                    name=subject.named(model, name),
+                    values=_with(default, values),
+                    default=default,
+                )
+            )
+    return [*fields, _load(CONCURRENCY, _CONCURRENCY)]
+
+
+def _least_batch(subject: Subject) -> int:
+    """Return what a step must take at least: the batches of its ensembles."""
+    return max(
+        (
+            int(config.get("max_batch_size") or 0)
+            for config in subject.configs.values()
+            if is_ensemble(config)
+        ),
+        default=1,
+    )
+
+
+def _usual_values(
+    config: Config, *, least_batch: int
+) -> Iterable[tuple[str, tuple[Value, ...]]]:
+    cores = os.cpu_count() or 1
+    yield "instances", tuple(n for n in _INSTANCES if n <= max(4, cores))
+    largest = int(config.get("max_batch_size") or 0)
+    backend = config.get("backend", "")
+    if largest:
+        # A plan is built for a largest batch; other models take what they are given.
+        most = largest if backend == "tensorrt" else max(_LARGEST_BATCH, largest)
+        sizes = tuple(2**n for n in range(11) if least_batch <= 2**n <= most)
+        yield "max_batch_size", sizes
+        if "sequence_batching" not in config:
+            yield "queue_delay_us", _DELAYS_US
+    kinds = {group.get("kind") for group in config.get("instance_group") or ()}
+    if backend == "onnxruntime" and kinds <= {"KIND_CPU"} and cores > 1:
+        yield "threads", tuple(n for n in (0, 1, 2, 4, 8, 16) if n <= cores)
+
+
+def _with(default: Value, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return values with the default among them, in order."""
+    if default in values:
+        return values
+    numbers = [value for value in values if isinstance(value, int)]
+    others = tuple(value for value in values if value is None)
+    if isinstance(default, int):
+        return (*others, *sorted([*numbers, default]))
+    return (*values, default)
+
+
+def _load(name: str, values: tuple[Value, ...]) -> SpaceField:
+    default = values[len(values) // 2]
+    return SpaceField(name=name, values=values, default=default, is_load=True)
+
+
+def _given(subject: Subject, text: str) -> SpaceField:
+    name, equals, listed = text.partition("=")
+    name = name.strip()
+    if not equals or not listed.strip():
+        raise SpecError(f"--space {text!r} cannot be read", hint=_HINT)
+    values = _values(text, listed)
+    if name in LOAD_FIELDS:
+        least_ok = all(
+            isinstance(v, int | float) and not isinstance(v, bool) and v > 0
+            for v in values
+        )
+        if not least_ok:
+            raise SpecError(f"--space {text!r}: expected numbers above 0", hint=_HINT)
+        return _load(name, values)
+    model, inner = subject.split(name)
+    _require_known(model, inner)
+    default = read_field(subject.configs[model], inner)
+    full = subject.named(model, inner)
+    return SpaceField(name=full, values=values, default=default)
+
+
+def _require_known(model: str, field: str) -> None:
+    first = field.partition(".")[0]
+    known = ModelConfig.DESCRIPTOR.fields_by_name
+    if field not in KNOWN and first not in known:
+        raise SpecError(
+            f"there is no field {field!r} of model {model!r} to tune",
+            hint=did_you_mean(first, [*KNOWN, *LOAD_FIELDS, *known]),
+        )
+
+
+def _values(text: str, listed: str) -> tuple[Value, ...]:
+    low, dots, high = listed.strip().partition("..")
+    if dots:
+        return _range(text, low, high)
+    return tuple(map(_value, _pieces(listed)))
+
+
+def _range(text: str, low: str, high: str) -> tuple[Value, ...]:
+    """Read `1..8`: every number up to 8; of more than 8 values, each twice the last."""
+    if not (low.isdigit() and high.isdigit() and int(low) <= int(high)):
+        raise SpecError(f"--space {text!r} is no range of whole numbers", hint=_HINT)
+    first, last = int(low), int(high)
+    if last - first < 8:
+        return tuple(range(first, last + 1))
+    values = [first]
+    while values[-1] < last and len(values) < _MOST_VALUES:
+        values.append(min(last, max(1, 2 * values[-1])))
+    return tuple(values)
+
+
+def _pieces(listed: str) -> list[str]:
+    """Split at commas outside of brackets: `[],[8],[8,16]` has three pieces."""
+    pieces, depth = [""], 0
+    for char in listed:
+        depth += (char == "[") - (char == "]")
+        if char == "," and not depth:
+            pieces.append("")
+        else:
+            pieces[-1] += char
+    return [piece.strip() for piece in pieces]
+
+
+def _value(piece: str) -> Value:
+    if piece in _WORDS:
+        return _WORDS[piece]
+    try:
+        found: Any = json.loads(piece)
+    except ValueError:
+        return piece
+    return as_value(found)

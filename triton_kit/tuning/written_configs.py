@@ -1,0 +1,94 @@
+"""Configurations of a search into a repository: one to check, or the winner's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from google.protobuf import json_format
+
+from triton_kit.errors import RepositoryError
+from triton_kit.files import copy_new, write_whole
+from triton_kit.repository.check.check import check_repository
+from triton_kit.repository.config.parse import parse
+from triton_kit.repository.config.render import render
+from triton_kit.repository.generate.config import config_from_fields
+from triton_kit.repository.publish.layout import CONFIG_FILE
+from triton_kit.tuning.model_fields import Config, with_settings
+from triton_kit.tuning.space import Value
+
+
+def config_check(
+    repository: Path, models: Mapping[str, Config], folder: Path
+) -> Callable[[dict[str, Config]], str]:
+    """Return what tells why a server would refuse configurations.
+
+    Args:
+        repository: where the files of the models are.
+        models: the configurations that load as they are.
+        folder: an empty one, for links to the files and the configurations to check.
+    """
+    for name in models:
+        (folder / name).mkdir()
+        for entry in (repository / name).iterdir():
+            if entry.name != CONFIG_FILE:
+                (folder / name / entry.name).symlink_to(entry.resolve())
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+    def errors(configs: Mapping[str, Config]) -> list[str]:
+        for name, config in configs.items():
+            text = render(config_from_fields(name, config))
+            (folder / name / CONFIG_FILE).write_text(text)
+        return [
+            f"{finding.model}: {finding.message}"
+            for finding in check_repository(folder, gpus=gpus).errors
+        ]
+
+    # What the check holds against the settings that do load says nothing of others.
+    known = set(errors(models))
+
+    def check(configs: dict[str, Config]) -> str:
+        return next((error for error in errors(configs) if error not in known), "")
+
+    return check
+
+
+def tuned_text(folder: Path, model: str, settings: Mapping[str, Value]) -> str:
+    """Return a model's own config.pbtxt with settings in it.
+
+    Args:
+        folder: of the model; without a config.pbtxt it is made of the settings alone.
+    """
+    path = folder / CONFIG_FILE
+    config: Config = {}
+    if path.is_file():
+        message = parse(path.read_bytes(), path=path).config
+        config = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return render(config_from_fields(model, with_settings(model, config, settings)))
+
+
+def write_winner(
+    repository: Path,
+    output: Path,
+    models: Mapping[str, Config],
+    settings: Mapping[str, Mapping[str, Value]],
+) -> None:
+    """Copy models into a new repository, with settings in their config.pbtxt.
+
+    Raises:
+        RepositoryError: the place is taken by something else.
+    """
+    if output.exists() and not output.is_dir():
+        raise RepositoryError(f"{output}: expected a folder, found a file")
+    for name in models:
+        for source in sorted((repository / name).rglob("*")):
+            target = output / name / source.relative_to(repository / name)
+            if source.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+            elif source.name != CONFIG_FILE or source.parent != repository / name:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)
+                copy_new(source, target)
+        text = tuned_text(repository / name, name, settings.get(name, {}))
+        (output / name).mkdir(parents=True, exist_ok=True)
+        write_whole(output / name / CONFIG_FILE, text)
