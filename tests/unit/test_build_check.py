@@ -170,6 +170,19 @@ def test_a_source_is_a_file_that_a_package_ships(kit, planted, tmp_path, monkeyp
     assert list((folder / "model_repository" / "digits" / "1").glob("*.onnx"))
 
 
+def test_calls_are_in_the_dry_run_and_in_the_config(kit, planted):
+    folder = planted("source: decode.py", "source: decode.py\n    calls: [digits]")
+
+    listed = kit("build", folder, "--dry-run").stdout.splitlines()
+    kit("build", folder, "--only", "decode")
+
+    config = (folder / "model_repository" / "decode" / "config.pbtxt").read_text()
+    assert listed[0] == "decode: publish, from decode.py, calls digits"
+    assert "triton_kit.calls" in config
+    warned = kit("validate", folder / "model_repository").output
+    assert "K31: it calls 'digits', which is not in the repository" in warned
+
+
 def test_one_model_is_built_alone(kit, digits):
     kit("build", digits)
     with (digits / "decode.py").open("a") as file:
