@@ -6,7 +6,7 @@ import re
 import shlex
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -75,11 +75,18 @@ def risks_of_folder(folder: Path) -> Iterator[Risk]:
     """Yield what others could change, and keys that they could read.
 
     Raises:
-        SpecError: there is no such folder.
+        SpecError: there is no such folder, or a part of it cannot be read.
     """
     if not folder.is_dir():
         raise SpecError(f"{folder}: no such folder")
-    for path in (folder, *_below(folder)):
+    try:
+        yield from _risks_of_files((folder, *_below(folder)))
+    except OSError as error:
+        raise SpecError(f"{error.filename}: {error.strerror}") from error
+
+
+def _risks_of_files(paths: Iterable[Path]) -> Iterator[Risk]:
+    for path in paths:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
             continue

@@ -82,7 +82,7 @@ def stack(engine, built_digits, tmp_path_factory):
             # It waits until every model is ready.
             load = compose(
                 *(folder, "run", "--rm", "perf", "perf", "-m", "digits"),
-                *("-u", "triton:8000", "--request-rate-range", "20", "-p", "8000"),
+                *("-u", "triton:8000", "--request-rate-range", "20", "-p", "5000"),
             )
             assert load.returncode == 0, load.stdout + load.stderr
             yield folder, f"http://127.0.0.1:{prometheus}"

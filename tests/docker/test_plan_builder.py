@@ -7,12 +7,15 @@ program that leaves out `--gpus`, which it would refuse.
 
 import os
 import shutil
-import subprocess
-from pathlib import Path
+from dataclasses import replace
 
 import onnx
 import pytest
 from docker_commands import docker, run_kit
+
+from triton_kit.conversion.tensorrt.prebuilt import MissingPlan
+from triton_kit.errors import ConvertError, ServerError
+from triton_kit.plan_builder import build_plans, find_plan_builder
 
 RELEASE = "25.10"
 IMAGE = f"nvcr.io/nvidia/tensorrt:{RELEASE}-py3"
@@ -44,111 +47,132 @@ def image(engine, tmp_path_factory):
     docker("image", "rm", "--force", IMAGE)
 
 
-class Machine:
-    """A folder of programs that come first, and a model to convert."""
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Write a program that comes first on PATH: `programs(name, script)`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def __init__(self, folder):
-        self.bin, self.out = folder / "bin", folder / "out"
-        self.bin.mkdir()
-        self.model = folder / "model.onnx"
-        onnx.save(onnx.parser.parse_model(MODEL), self.model)
+    def add(name, script):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
 
-    def add(self, name, script):
-        program = self.bin / name
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o755)
-
-    def add_gpu(self, capability="9.0"):
-        self.add("nvidia-smi", f"echo {capability}")
-        self.add(
-            "docker",
-            'for word; do shift; case $word in --gpus|device=0) ;; *) set -- "$@" '
-            f'"$word";; esac; done\nexec {shutil.which("docker")} "$@"',
-        )
-
-    def convert(self, *words, env=None):
-        shutil.rmtree(self.out, ignore_errors=True)
-        return run_kit(
-            *("convert", self.model, "-o", self.out, "--artifact", "plan"),
-            *("--release", RELEASE, "--builder", "docker", *words),
-            env={"PATH": f"{self.bin}:{os.environ['PATH']}", **(env or {})},
-        )
-
-    def plan(self):
-        return (self.out / "model.plan").read_bytes()
+    return add
 
 
 @pytest.fixture
-def machine(tmp_path):
-    return Machine(tmp_path)
-
-
-def containers():
-    return docker("ps", "--all", "--filter", "name=triton-kit-plan", "--quiet")
-
-
-def test_a_plan_is_built_once_for_each_gpu(image, machine):
-    machine.add_gpu("9.0")
-    first = machine.convert()
-    again = machine.convert("--seed", "1")  # which the plan does not depend on
-    machine.add_gpu("8.9")
-    other = machine.convert()
-
-    assert first.returncode == 0, first.stderr
-    assert machine.plan().startswith(b"ftrt")
-    built = f"building model.plan in {IMAGE} (GPU 0, compute capability"
-    assert f"{built} 9.0)" in first.stderr
-    assert again.returncode == other.returncode == 0, again.stderr + other.stderr
-    assert "model.plan: found in the cache (GPU 0" in again.stderr
-    assert f"{built} 8.9)" in other.stderr
-    assert containers() == ""
-    assert not [*machine.out.glob("*.partial")]
-
-
-def test_what_trtexec_says_is_the_reason(image, machine):
-    machine.add_gpu()
-    done = machine.convert("--option", "optimization_level=0")
-
-    assert done.returncode == 3, done.stderr
-    assert f"model.plan: trtexec of {IMAGE} did not build it (exit code 1)" in (
-        done.stderr
-    )
-    assert "[E] Error Code 9: no tactic" in done.stderr
-    assert "hint: the ONNX file is " in done.stderr
-    assert containers() == ""
-    assert not [*machine.out.glob("*.partial"), *machine.out.glob("*.plan")]
-
-
-def test_an_image_that_is_not_here_is_named(engine, machine):
-    machine.add_gpu()
-    done = machine.convert("--release", "25.09")
-
-    assert done.returncode == 5, done.stderr
-    assert "image nvcr.io/nvidia/tensorrt:25.09-py3 is not on this machine" in (
-        done.stderr
+def gpu(programs):
+    """A GPU by nvidia-smi, and an engine that does not mind `--gpus`."""
+    real = shutil.which("docker")
+    programs("nvidia-smi", "echo 9.0")
+    programs(
+        "docker",
+        'for word; do shift; case $word in --gpus|device=0) ;; *) set -- "$@" '
+        f'"$word";; esac; done\nexec {real} "$@"',
     )
 
 
-def test_an_engine_without_gpus_is_explained(image, machine):
-    machine.add("nvidia-smi", "echo 9.0")
-    done = machine.convert("--option", "max_aux_streams=1")
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.parser.parse_model(MODEL), path)
+    return path
+
+
+def missing(model, *words, image=IMAGE):
+    """Return a plan that a conversion would ask for."""
+    return MissingPlan(
+        output=model.parent / "model.plan",
+        onnx=model,
+        plan=model.parent / "model-0123.plan",
+        image=image,
+        words=(f"--onnx=/work/{model.name}", *words),
+    )
+
+
+def build(plan, **fields):
+    """Build it; return the lines of progress."""
+    lines = []
+    build_plans([plan], replace(find_plan_builder("docker"), **fields), lines.append)
+    return lines
+
+
+def left_behind(folder):
+    names = ("ps", "--all", "--filter", "name=triton-kit-plan", "--quiet")
+    return [*folder.glob("*.partial"), *docker(*names).split()]
+
+
+def test_convert_builds_its_plan(image, gpu, model, tmp_path):
+    done = run_kit(
+        *("convert", model, "-o", tmp_path / "out", "--artifact", "plan"),
+        *("--release", RELEASE, "--builder", "docker"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    line = f"building model.plan in {IMAGE} (GPU 0, compute capability 9.0)"
+    assert line in done.stderr
+    assert (tmp_path / "out" / "model.plan").read_bytes().startswith(b"ftrt")
+
+
+def test_a_plan_is_built_once_for_each_gpu_image_and_option(image, gpu, model):
+    plan = missing(model)
+    built = f"building model.plan in {IMAGE} (GPU 0, compute capability 9.0)"
+    found = "model.plan: found in the cache (GPU 0, compute capability 9.0)"
+
+    assert build(plan) == [built]
+    plan.plan.unlink()
+    assert build(plan) == [found]
+    assert plan.plan.read_bytes().startswith(b"ftrt")
+    assert build(plan, compute_capability="8.9") == [built.replace("9.0", "8.9")]
+    assert build(missing(model, "--noTF32")) == [built]
+    assert left_behind(model.parent) == []
+
+
+def test_what_trtexec_says_is_the_reason(image, gpu, model):
+    with pytest.raises(ConvertError) as caught:
+        build(missing(model, "--builderOptimizationLevel=0"))
+
+    assert f"trtexec of {IMAGE} did not build it (exit code 1)" in str(caught.value)
+    assert "[E] Error Code 9: no tactic" in caught.value.message
+    assert caught.value.hint.startswith(f"the ONNX file is {model}")
+    assert left_behind(model.parent) == []
+
+
+def test_an_image_that_is_not_here_is_named(engine, gpu, model):
+    image = "registry.invalid/tensorrt:25.10-py3"
+
+    with pytest.raises(ServerError, match=f"image {image} is not on this machine"):
+        build(missing(model, image=image))
+
+
+def test_an_engine_without_gpus_is_explained(image, programs, model):
+    programs("nvidia-smi", "echo 9.0")
+
+    with pytest.raises(ServerError, match="cannot give a container GPU 0") as caught:
+        build(missing(model, "--noTF32", "--int8"))
+
+    assert "nvidia-container-toolkit" in caught.value.hint
+    assert left_behind(model.parent) == []
+
+
+def test_without_a_gpu_or_an_engine_there_is_no_builder(engine, programs, monkeypatch):
+    programs("nvidia-smi", "exit 9")
+    with pytest.raises(ServerError, match="nvidia-smi finds none on this machine"):
+        find_plan_builder("docker")
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ServerError, match="docker is not installed"):
+        find_plan_builder("docker")
+
+
+def test_convert_looks_for_the_builder_first(engine, programs, model, tmp_path):
+    programs("nvidia-smi", "exit 9")
+    done = run_kit(
+        *("convert", model, "-o", tmp_path / "out", "--artifact", "plan"),
+        *("--release", RELEASE, "--builder", "docker"),
+    )
 
     assert done.returncode == 5, done.stderr
-    assert "the engine cannot give a container GPU 0" in done.stderr
-    assert "nvidia-container-toolkit" in done.stderr
-    assert containers() == ""
-
-
-@pytest.mark.skipif(
-    subprocess.run(["sh", "-c", "command -v nvidia-smi"], check=False).returncode == 0,
-    reason="this machine has nvidia-smi",
-)
-def test_without_a_gpu_or_an_engine_nothing_is_converted(engine, machine):
-    no_gpu = machine.convert()
-    (Path(machine.bin) / "docker").unlink(missing_ok=True)
-    no_engine = machine.convert(env={"PATH": str(machine.bin)})
-
-    assert (no_gpu.returncode, no_engine.returncode) == (5, 5)
-    assert "no GPU: nvidia-smi finds none on this machine" in no_gpu.stderr
-    assert "docker is not installed" in no_engine.stderr
-    assert not machine.out.exists()
+    assert not (tmp_path / "out").exists()

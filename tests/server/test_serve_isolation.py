@@ -173,3 +173,20 @@ def test_memory_of_a_model_loaded_later_is_private_too(tmp_path, write_identity)
         while set(modes := modes_of_memory(others)) != {0o600}:
             assert time.monotonic() < deadline_s, modes
             time.sleep(0.05)
+
+
+def test_a_path_that_a_shell_would_take_apart_is_served(tmp_path, write_identity, kit):
+    """Triton's Python backend alone waits for ever there."""
+    touched = tmp_path / "touched"
+    repository = tmp_path / f"my models; $(touch {touched.name}) 'x'"
+    write_identity(repository, "identity")
+
+    with running(ServeSpec(repository=repository, ready_within_s=30)) as server:
+        assert server.control.is_model_ready("identity")
+    printed = kit("serve", repository, "--print")
+
+    assert [*tmp_path.iterdir()] == [repository]
+    assert printed.exit_code == 2
+    assert "does not load Python models from a path with such characters" in (
+        printed.stderr
+    )

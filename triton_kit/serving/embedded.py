@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ from triton_kit.triton.releases import find_release
 _log = logging.getLogger(__name__)
 
 RELEASE = "24.10"
+_PLAIN_PATH = re.compile(r"[\w./@%+=:,-]+")
 # Triton's own exit needs some time beyond what in-flight requests are given.
 EXIT_MARGIN_S = 10.0
 
@@ -100,6 +102,7 @@ def running(
     with workspace() as folder:
         log = (spec.log and spec.log.absolute()) or folder / "tritonserver.log"
         key, key_file = control_key(spec, release, folder / "control-key")
+        paths = _link_odd_paths(spec, folder)
         while True:
             ports = choose(spec.ports)
             prefix = new_prefix()
@@ -107,6 +110,7 @@ def running(
             place = Place(
                 ports={kind: ports[f"{kind}-port"] for kind in ENDPOINTS},
                 key=key,
+                paths=paths,
                 memory_prefix=prefix,
             )
             launch = Launch(
@@ -146,6 +150,13 @@ def command_line(spec: ServeSpec, key: str) -> tuple[dict[str, str], list[str]]:
         TritonKitError: as `running` does before it starts the server.
     """
     wanted_models(spec)
+    for repository in spec.repositories:
+        if not _PLAIN_PATH.fullmatch(str(repository.absolute())):
+            raise SpecError(
+                f"{repository.absolute()}: tritonserver does not load Python models "
+                "from a path with such characters",
+                hint="print the command for a path of letters, digits and ./@%+=:,-_",
+            )
     program, ports = _find_program(spec), choose_ports(spec.ports)
     place = Place(ports={kind: ports[f"{kind}-port"] for kind in ENDPOINTS}, key=key)
     given = {text.partition("=")[0] for text in spec.variables}
@@ -153,6 +164,21 @@ def command_line(spec: ServeSpec, key: str) -> tuple[dict[str, str], list[str]]:
     environment = {n: v for n, v in program.environment.items() if n in names and v}
     flags = server_flags(spec, find_release(RELEASE), place)
     return environment, [*program.argv, *flags]
+
+
+def _link_odd_paths(spec: ServeSpec, folder: Path) -> dict[Path, str]:
+    """Return links to the repositories whose path a shell would take apart.
+
+    The Python backend (24.10) gives a shell that path without quotes, and then waits
+    for its process for ever.
+    """
+    links = {}
+    for number, repository in enumerate(spec.repositories):
+        if not _PLAIN_PATH.fullmatch(str(repository.absolute())):
+            link = folder / f"repository-{number}"
+            link.symlink_to(repository.absolute())
+            links[repository] = str(link)
+    return links
 
 
 def _find_program(spec: ServeSpec) -> _Program:
