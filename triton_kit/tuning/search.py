@@ -27,6 +27,8 @@ FINALISTS = 3  # beside the default, at one load or two
 _DEFAULTS = 2
 ROUNDS = 6
 FEWEST_ROUNDS = 3
+# Whatever they take: one measurement has no interval.
+_LEAST_ROUNDS = 2
 # Of the trials before the last rounds, what goes into points spread over the space.
 _SPREAD = 0.15
 _KEEP = 3  # one in so many is measured again, and for longer
@@ -85,7 +87,7 @@ class _Searching:
 
     def fits_all(self) -> bool:
         """Whether every point can be measured, and the best ones again."""
-        most = int(self.left() / (1 + 1 / _KEEP))
+        most = int(max(0, self.left()) / (1 + 1 / _KEEP))
         return len([*islice(self.space.points(), most + 1)]) <= most
 
     def measure(
@@ -222,11 +224,16 @@ class _Searching:
         points = self._finalists()
         evidence = {point: Evidence() for point in points}
         left = self._budget.left(self._trials, self._seconds)
-        rounds = max(2, min(ROUNDS, left // len(points)))
+        rounds = max(_LEAST_ROUNDS, min(ROUNDS, left // len(points)))
         order = list(points)
-        for _ in range(rounds):
+        for number in range(rounds):
+            is_over = self._budget.left(self._trials, self._seconds) < len(points)
+            if is_over and number >= _LEAST_ROUNDS:
+                break
             for point in order:
                 told = yield Ask(point=point, stage="final", effort=_FINAL_EFFORT)
+                self._trials += 1
+                self._seconds += told.cost_s
                 evidence[point].add(_FINAL_EFFORT, told)
             order = [*order[1:], order[0]]
         return decide(

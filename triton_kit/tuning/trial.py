@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -147,7 +146,7 @@ class TrialRunner:
         )
 
     def _meet_batch_sizes(self, spec: PerfSpec) -> float:
-        """Send a request of each batch size in reach; return the time of one request.
+        """Send a request of each batch size in reach; return the time of a later one.
 
         The first run of a size takes up to a second on a GPU. Sizes that were met since
         the model was loaded are not met again.
@@ -157,18 +156,13 @@ class TrialRunner:
         reach = spec.batch_size * (spec.loads[0].concurrency or largest)
         wanted = set(range(spec.batch_size, min(largest, reach) + 1))
         met = self._server.met_batch_sizes
-        request_s = math.inf
         deadline_s = time.monotonic() + _MEET_WITHIN_S
-        for size in sorted({*wanted - met, spec.batch_size}):
-            if time.monotonic() > deadline_s and size != spec.batch_size:
-                continue
-            one = replace(spec, batch_size=size)
-            with fetch_served_models(one) as served:
-                latency_s = send_one(served, within_s=60.0).latency_ms / 1e3
+        for size in sorted(wanted - met):
+            if time.monotonic() > deadline_s:
+                break
+            _request_s(replace(spec, batch_size=size))
             met.add(size)
-            if size == spec.batch_size:
-                request_s = latency_s
-        return request_s
+        return _request_s(spec)
 
     def _trial(self, run: Run) -> TuneTrial:
         figures = _figures(run, self._server.memory_bytes())
@@ -189,6 +183,12 @@ class TrialRunner:
             verdict=str(run.verdict),
             cold_batch_sizes=tuple(stats.first_batch_sizes) if stats else (),
         )
+
+
+def _request_s(spec: PerfSpec) -> float:
+    """Send one request; return how long it took."""
+    with fetch_served_models(spec) as served:
+        return send_one(served, within_s=60.0).latency_ms / 1e3
 
 
 def _margin(objective: Objective, run: Run) -> float:

@@ -144,9 +144,10 @@ def spaces(draw):
     ),
     method=st.sampled_from(["auto", "grid", "climb"]),
     seed=st.integers(0, 99),
+    longest_s=st.sampled_from([5, 100]),
 )
 def test_a_search_ends_within_its_budget_and_tries_nothing_illegal(
-    space, budget, method, seed
+    space, budget, method, seed, longest_s
 ):
     rng = random.Random(seed)
     asked = []
@@ -156,7 +157,7 @@ def test_a_search_ends_within_its_budget_and_tries_nothing_illegal(
         has_failed = rng.random() < 0.1
         value = 0.0 if has_failed else rng.lognormvariate(5, 1)
         margins = () if has_failed else (rng.gauss(0, 1),)
-        return Told(value=value, margins=margins, cost_s=rng.uniform(0.5, 5))
+        return Told(value=value, margins=margins, cost_s=rng.uniform(0.5, longest_s))
 
     answered(search(space, budget, method=method, seed=seed), answer)
 
