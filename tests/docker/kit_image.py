@@ -9,7 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
+
+from packaging.tags import compatible_tags, cpython_tags
+from packaging.utils import parse_wheel_filename
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "triton-kit:test"
@@ -39,6 +43,33 @@ def make_python_base(base):
         docker_build("--tag", PYTHON_BASE, folder)
 
 
+def wheel_urls(requirements):
+    """Resolve them to the wheels for the base image's Python.
+
+    uv does it in a second, and cannot download; pip would need half a minute of CPU.
+    """
+    argv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "-"]
+    argv += ["--python-version", PYTHON, "--format", "pylock.toml"]
+    lock = subprocess.run(
+        argv,
+        input="\n".join(requirements),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    python = tuple(map(int, PYTHON.split(".")))
+    tags = [*cpython_tags(python), *compatible_tags(python)]
+    ranks = {tag: rank for rank, tag in enumerate(tags)}
+    for package in tomllib.loads(lock.stdout)["packages"]:
+        urls = [wheel["url"] for wheel in package["wheels"]]
+        yield min(urls, key=lambda url: rank_of(url, ranks))
+
+
+def rank_of(url, ranks):
+    tags = parse_wheel_filename(url.rpartition("/")[2])[3]
+    return min(ranks.get(tag, len(ranks)) for tag in tags)
+
+
 def fetch_wheels():
     """Download what the kit needs, once for each state of setup.cfg."""
     parser = configparser.ConfigParser()
@@ -50,19 +81,9 @@ def fetch_wheels():
     if stamp.exists() and stamp.read_text() == digest:
         return
     shutil.rmtree(WHEELS, ignore_errors=True)
-    # uv resolves in a second, and cannot download; pip can.
-    uv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "-"]
-    pinned = subprocess.run(
-        [*uv, "--python-version", PYTHON, "--no-annotate", "--no-header"],
-        input="\n".join(needed),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
     argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-cache-dir"]
-    argv += ["--no-deps", "--only-binary", ":all:", "--python-version", PYTHON]
-    argv += ["-d", str(WHEELS), *pinned.stdout.split("\n")]
-    subprocess.run([word for word in argv if word], check=True, stdout=2)
+    argv += ["--no-deps", "--dest", str(WHEELS), *wheel_urls(needed)]
+    subprocess.run(argv, check=True, stdout=2)
     stamp.write_text(digest)
 
 
