@@ -44,6 +44,10 @@ def compose(folder, *words):
     )
 
 
+def services(folder):
+    return yaml.safe_load((folder / "compose.yaml").read_text())["services"]
+
+
 @contextmanager
 def open_bridge():
     """Let the containers of the stack reach each other, as engines do by default.
@@ -80,10 +84,8 @@ def stack(engine, built_digits, tmp_path_factory):
         assert up.returncode == 0, up.stderr
         with open_bridge():
             # It waits until every model is ready.
-            load = compose(
-                *(folder, "run", "--rm", "perf", "perf", "-m", "digits"),
-                *("-u", "triton:8000", "--request-rate-range", "20", "-p", "5000"),
-            )
+            words = services(folder)["perf"]["command"]
+            load = compose(folder, "run", "--rm", "perf", *words, "-p", "5000")
             assert load.returncode == 0, load.stdout + load.stderr
             yield folder, f"http://127.0.0.1:{prometheus}"
     finally:

@@ -50,7 +50,7 @@ def compose_files(work: Workload) -> dict[str, str]:
             )
             for kind, port in PORTS.items()
         },
-        "model": work.needs.models[0] if work.needs.models else "MODEL",
+        "model": work.needs.load_model or "MODEL",
     }
     files = {
         name: render(f"compose/{name}.j2", **values)

@@ -21,6 +21,7 @@ from triton_kit.repository.check.incomplete import WAITS, missing_files
 from triton_kit.repository.check.target import Target
 from triton_kit.serving.containers.shared_memory import shared_memory_bytes
 from triton_kit.serving.startup import wanted_models
+from triton_kit.triton.schema import DATA_TYPES
 
 PLANS = ".triton-kit/plans"  # beside the repository, in its project
 PLAN_JOB = "build-plans-job.yaml"
@@ -56,6 +57,7 @@ class Needs:
         runs_on_gpu: whether a model uses a GPU where there is one.
         repository_bytes: size of all files.
         plans: that are built where the server runs.
+        load_model: that a load test asks first: one that takes random numbers, if any.
     """
 
     models: tuple[str, ...]
@@ -64,6 +66,7 @@ class Needs:
     runs_on_gpu: bool
     repository_bytes: int
     plans: tuple[PlanStep, ...] = ()
+    load_model: str = ""
 
 
 def read_needs(spec: DeploySpec) -> Needs:
@@ -94,6 +97,7 @@ def read_needs(spec: DeploySpec) -> Needs:
         runs_on_gpu=uses_gpu,
         repository_bytes=sum(f.stat().st_size for f in root.rglob("*") if f.is_file()),
         plans=tuple(_plan_step(root, finding, spec) for finding in waiting),
+        load_model=_load_model(root, models, _target(spec, gpus)),
     )
 
 
@@ -163,6 +167,16 @@ def _uses_gpu(root: Path, models: Iterable[str], target: Target) -> bool:
         if case is not None and not case.is_ensemble
         for group in case.config.instance_group
     )
+
+
+def _load_model(root: Path, models: tuple[str, ...], target: Target) -> str:
+    """Return the first model without strings, which are seldom any text."""
+    for name in models:
+        case = examine(root / name, target).case
+        types = {tensor.data_type for tensor in case.config.input} if case else set()
+        if types and DATA_TYPES.Value("TYPE_STRING") not in types:
+            return name
+    return models[0] if models else ""
 
 
 def _plan_step(root: Path, finding: Finding, spec: DeploySpec) -> PlanStep:

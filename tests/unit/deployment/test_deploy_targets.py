@@ -169,6 +169,17 @@ def test_the_stack_has_one_job_name_ports_and_a_gpu(tmp_path):
         assert known, source
 
 
+def test_the_load_test_asks_a_model_that_takes_numbers(tmp_path):
+    """`decode` takes pictures: random strings are none."""
+    repository = cpu_repository(tmp_path / "models")
+
+    done = tk.deploy(repository, "compose", tmp_path / "out")
+
+    stack = yaml.safe_load((done.folder / "compose.yaml").read_text())
+    assert done.models[0] == "decode"
+    assert stack["services"]["perf"]["command"][:3] == ["perf", "-m", "digits"]
+
+
 def test_a_quadlet_gets_the_first_gpus(tmp_path):
     repository = gpu_repository(tmp_path / "models", "m")
     spec = tk.DeploySpec(server=tk.ServeSpec(repository=repository), gpus=2)
