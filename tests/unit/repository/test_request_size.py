@@ -91,8 +91,13 @@ def test_the_largest_model_counts(tmp_path):
 
 @pytest.mark.parametrize(
     "inputs",
-    [[("FP32", [-1])], [("STRING", [1])], [("FP32", [4]), ("FP32", [2, -1])]],
-    ids=["axis", "string", "second"],
+    [
+        [("FP32", [-1])],
+        [("STRING", [1])],
+        [("INVALID", [1])],
+        [("FP32", [4]), ("FP32", [2, -1])],
+    ],
+    ids=["axis", "string", "invalid", "second"],
 )
 def test_requests_of_any_size_leave_tritons_limit(tmp_path, inputs):
     write_model(tmp_path, ("UINT8", [1]), name="fixed")

@@ -10,7 +10,6 @@ from triton_kit.files import read_text
 from triton_kit.repository.check.examine import examine
 from triton_kit.repository.check.rules.case import Case, model_file
 from triton_kit.repository.check.target import Target
-from triton_kit.tensors import data_type
 from triton_kit.triton.schema import DATA_TYPES, Message
 
 # Of a request itself: names, parameters, headers of tensors.
@@ -21,6 +20,7 @@ _DIGITS = {
     **{"UINT32": 10, "INT32": 11, "UINT64": 20, "INT64": 20},
 }
 _FLOAT_DIGITS = 24
+_UNSIZED = ("STRING", "INVALID")
 # Space between the values is the client's choice.
 _SPACE_FACTOR = 2
 
@@ -56,11 +56,11 @@ def _request_bytes(config: Message) -> int | None:
     """Return the size of a model's largest request; None if that varies."""
     total = 0
     for tensor in config.input:
-        dtype = data_type(DATA_TYPES.Name(tensor.data_type))
-        if dtype.item_bytes is None or any(size < 0 for size in tensor.dims):
+        kind = DATA_TYPES.Name(tensor.data_type).removeprefix("TYPE_")
+        if kind in _UNSIZED or any(size < 0 for size in tensor.dims):
             return None
         values = math.prod(tensor.dims) * max(1, config.max_batch_size)
-        digits = _DIGITS.get(dtype.name, _FLOAT_DIGITS)
+        digits = _DIGITS.get(kind, _FLOAT_DIGITS)
         # A comma with a space, and brackets of each axis, the batch included.
         brackets = 2 + 2 * (len(tensor.dims) + 1)
         total += values * (digits + brackets)
