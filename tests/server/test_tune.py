@@ -76,7 +76,7 @@ def test_a_gain_that_is_there_is_found_explained_and_applied(kit, naps, tmp_path
         "nap",
         naps,
         "--space",
-        "instances=1,4",
+        "instances=1,2",
         "--space",
         "concurrency=8",
     )
@@ -85,14 +85,14 @@ def test_a_gain_that_is_there_is_found_explained_and_applied(kit, naps, tmp_path
     assert result.exit_code == 0, result.output
     found = json.loads((output / "result.json").read_text())
     assert found["outcome"] == "winner"
-    assert found["best"]["instances"] == 4
-    assert found["gain_interval"][0] > 1
+    assert found["best"]["instances"] == 2
+    assert found["gain_interval"][0] > 0.3
     assert found["why"].startswith("the default is queue-bound: requests waited")
-    assert load_project(naps).spec.models["nap"].instances[0].count == 4
+    assert load_project(naps).spec.models["nap"].instances[0].count == 2
     assert "# it sleeps" in (naps / "triton-kit.yaml").read_text()
     best = output / "model_repository" / "nap"
     config = parse((best / "config.pbtxt").read_bytes()).config
-    assert config.instance_group[0].count == 4
+    assert config.instance_group[0].count == 2
     assert (best / "1" / "model.py").read_text() == SLEEPS
     rows = (output / "trials.csv").read_text().splitlines()
     assert len(rows) == 1 + len(found["trials"])
