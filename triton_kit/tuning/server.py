@@ -130,6 +130,16 @@ class TunedServer:
             for name in self.subject.parts
         }
 
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether an instance of any model is on a GPU."""
+        configs = self._loaded or self.subject.configs
+        return any(
+            group.get("kind") == "KIND_GPU"
+            for config in configs.values()
+            for group in config.get("instance_group") or ()
+        )
+
     def memory_bytes(self) -> int | None:
         """Return the memory of the server and its processes; None if unknown."""
         return None if self.pid is None else family_memory_bytes(self.pid)
