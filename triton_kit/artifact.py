@@ -52,6 +52,7 @@ class OnnxModel:
         axis_names: the names of symbolic axes by tensor; None where an axis has none.
         unranked: names of tensors without any shape; their `shape` is empty here.
         external_files: weight files beside the model, as the graph names them.
+        weight_types: ONNX's numbers of its weights' data types.
     """
 
     inputs: tuple[Tensor, ...]
@@ -65,6 +66,12 @@ class OnnxModel:
     unranked: frozenset[str] = frozenset()
     external_files: tuple[str, ...] = ()
     overridable: tuple[Tensor, ...] = ()
+    weight_types: frozenset[int] = frozenset()
+
+    @property
+    def has_bf16_border(self) -> bool:
+        """Whether an input or output is bfloat16, which NumPy has not."""
+        return any(t.dtype.name == "BF16" for t in (*self.inputs, *self.outputs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +184,7 @@ class _Graph:
     outputs: list[_Value] = field(default_factory=list)
     initializers: set[str] = field(default_factory=set)
     external: list[str] = field(default_factory=list)
+    weight_types: set[int] = field(default_factory=set)
 
 
 def _onnx_model(view: memoryview, path: Path) -> OnnxModel:
@@ -213,6 +221,7 @@ def _onnx_model(view: memoryview, path: Path) -> OnnxModel:
             v.name for v in (*values, *graph.outputs) if v.sizes is None
         ),
         external_files=tuple(dict.fromkeys(graph.external)),
+        weight_types=frozenset(graph.weight_types),
         overridable=tuple(_tensor(value, path) for value in defaults)
         if ir_version >= _OVERRIDABLE_SINCE
         else (),
@@ -243,8 +252,9 @@ def _graph(view: memoryview) -> _Graph:
     graph = _Graph()
     for number, value in _fields(view):
         if number == 5:
-            name, external = _initializer(_bytes(value))
+            name, kind, external = _initializer(_bytes(value))
             graph.initializers.add(name)
+            graph.weight_types.add(kind)
             graph.external += external
         elif number == 11:
             graph.inputs.append(_value_info(_bytes(value)))
@@ -257,16 +267,18 @@ def _graph(view: memoryview) -> _Graph:
     return graph
 
 
-def _initializer(view: memoryview) -> tuple[str, list[str]]:
-    name, external = "", []
+def _initializer(view: memoryview) -> tuple[str, int, list[str]]:
+    name, kind, external = "", 0, []
     for number, value in _fields(view):
-        if number == 8:
+        if number == 2:
+            kind = _int(value)
+        elif number == 8:
             name = _text(value)
         elif number == 13:
             key, note = _pair(_bytes(value))
             if key == "location":
                 external.append(note)
-    return name, external
+    return name, kind, external
 
 
 def _value_info(view: memoryview) -> _Value:

@@ -46,7 +46,7 @@ def add_files(
     config = built.config
     name = config.name
     _set_optional(name, spec, config)
-    files: dict[str, bytes | Path] = {}
+    files = dict(built.files)
     _add(name, files, dict(_labels(project, spec, config)))
     environment = environment_of(project, name, spec, scratch, cache)
     if environment.name:

@@ -137,6 +137,9 @@ def _build_converted(
     if order.format == "onnx" and level is not None:
         # Above this level ONNX Runtime crashes or computes wrong outputs.
         fields.setdefault("optimization", {}).setdefault("graph", {"level": level})
+    if order.custom_ops:
+        paths = [f"/models/{name}/{path.name}" for path in order.custom_ops]
+        fields.setdefault("model_operations", {"op_library_filename": paths})
     config = model_config(
         name,
         backend=_BACKENDS[order.format],
@@ -151,6 +154,7 @@ def _build_converted(
         config=config,
         version_files={} if missing else _version_files(result),
         facts=facts,
+        files={path.name: path for path in order.custom_ops},
         notes=result.notes,
     )
     return built, missing
@@ -192,8 +196,10 @@ def _convert_spec(
     target = target_of(project)
     settings = conversion_settings(spec, project.root)
     if target.format != "plan":
-        # They are the builder's: the same model may also be built as ONNX.
+        # They are of one runtime: the same model may be built for the other, too.
         settings.pop("options", None)
+    else:
+        settings.pop("custom_ops", None)
     return ConvertSpec(
         source=_source(project, name, spec),
         output=folder / f"model.{target.format}",

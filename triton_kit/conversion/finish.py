@@ -43,7 +43,7 @@ def finish_result(
 def _artifact_files(work: Work, chosen: Attempt, engine: Engine | None) -> list[Path]:
     """Return the artifact's files, under the names that they will have."""
     if engine is None:
-        return artifact_files(chosen.path)
+        return [*artifact_files(chosen.path), *work.spec.custom_ops]
     folder = work.scratch / "made"
     folder.mkdir()
     artifact = folder / work.spec.output.name

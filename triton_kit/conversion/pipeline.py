@@ -36,6 +36,8 @@ from triton_kit.conversion.tensorrt.prebuilt import (
 )
 from triton_kit.conversion.tensorrt.refusals import refuse_unsupported
 from triton_kit.conversion.verify.agreements import refuse_unknown_function
+from triton_kit.conversion.verify.free_batch import free_batch
+from triton_kit.conversion.workers.child import with_op_libraries
 from triton_kit.scratch import scratch_folder
 
 _log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         checked_options(spec)  # before any work
     with ExitStack() as stack:
         stack.enter_context(require_free_space(spec.source))
+        stack.enter_context(with_op_libraries(spec.custom_ops))
         folder = stack.enter_context(scratch_folder())
         if prebuilt:
             return import_plan(spec, folder)
@@ -81,7 +84,7 @@ def _convert_source(
         return replace(result, seconds=time.monotonic() - started_s)
     refuse_unknown_function(spec.gate, root=spec.root, timeout_s=spec.timeout_s)
     _log.info("reading %s", spec.source)
-    source = read_source(spec, scratch)
+    source = free_batch(read_source(spec, scratch), spec, scratch)
     _log.info("preparing the graph")
     work = begin_work(spec, source, scratch)
     refuse_unsupported(work.prepared.model, spec)
@@ -107,5 +110,5 @@ def _output_paths(spec: ConvertSpec) -> list[Path]:
     artifact = spec.output
     if spec.format == "plan" and installed_backend("plan") is None:
         artifact = artifact.with_suffix(".onnx")  # what the plan is built from
-    names = (artifact.name, artifact.name + DATA_SUFFIX, MANIFEST, REPRODUCE)
+    names = [artifact.name, artifact.name + DATA_SUFFIX, MANIFEST, REPRODUCE]
     return [spec.output.parent / name for name in names]

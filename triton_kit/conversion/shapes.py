@@ -40,7 +40,8 @@ def _check_bounds(
         raise SpecError(
             f"{source}: input {name!r} has shape {shape}, which "
             f"min {bounds.min}, opt {bounds.opt}, max {bounds.max} do not fit",
-            hint="-1 is an axis that varies; the others are fixed in the file",
+            hint="-1 is an axis that varies; the others are fixed in the file "
+            "(--free-batch frees the batch axis)",
         )
 
 

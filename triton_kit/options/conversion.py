@@ -66,6 +66,10 @@ _RANGES = TextForm(
     lambda ranges: [f"{n}:{low},{high}" for n, (low, high) in ranges.items()],
 )
 _PAIRS = TextForm(_read_pairs, lambda pairs: [f"{k}={v}" for k, v in pairs.items()])
+_PATHS = TextForm(
+    lambda texts: tuple(map(Path, texts)),
+    lambda paths: [str(p.resolve()) for p in paths],
+)
 _SHAPES = TextForm(parse_shapes, shape_texts)
 _OUTPUT, _INT8 = "Artifact", "Calibration (int8, fp8)"
 _GATE, _GRAPH, _RUN = "Accuracy gate", "Graph", "Run"
@@ -307,6 +311,23 @@ class ConversionSettings:
         metavar="VERSION",
         bounds=(1, None),
         help="Opset version that the graph is converted to first.",
+    )
+    free_batch: bool = setting(
+        False,
+        flag="--free-batch",
+        key="free_batch",
+        group=_GRAPH,
+        help="Free a batch axis that the ONNX source fixes, verified row by row.",
+    )
+    custom_ops: tuple[Path, ...] = setting(
+        (),
+        flag="--custom-ops",
+        key="custom_ops",
+        group=_GRAPH,
+        metavar="LIBRARY",
+        form=_PATHS,
+        yaml_type=tuple[str, ...],
+        help="Library of custom operators (.so) that ONNX Runtime loads. Repeatable.",
     )
     calibration: Calibration | None = None
     verify_data: Path | None = setting(

@@ -69,6 +69,8 @@ def values_in(items: Sequence[Setting], model: BaseModel, root: Path) -> dict[st
             continue
         if item.type is Path:
             value = root / value
+        elif item.type == tuple[Path, ...]:
+            value = tuple(root / path for path in value)
         elif item.option.yaml_type and isinstance(value, Mapping):
             value = {name: _text(v) for name, v in value.items()}
         found[item.name] = value

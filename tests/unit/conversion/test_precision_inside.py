@@ -96,6 +96,75 @@ def with_if(condition_of):
     return b.model([("x", T.FLOAT, ["n", 4])], [("y", T.FLOAT, ["n", 4])])
 
 
+def with_loop(factor):
+    """Multiply x, (n, 64), by a weight from outside, and by a factor and back."""
+    make = onnx.helper.make_node
+    value = onnx.helper.make_tensor_value_info
+    body = onnx.helper.make_graph(
+        [
+            make("MatMul", ["state", "w"], ["product"]),
+            make("Mul", ["product", "factor"], ["grown"]),
+            make("Div", ["grown", "factor"], ["shrunk"]),
+            make("Tanh", ["shrunk"], ["next"]),
+            make("Identity", ["go"], ["on"]),
+        ],
+        "body",
+        [
+            value("i", T.INT64, []),
+            value("go", T.BOOL, []),
+            value("state", T.FLOAT, None),
+        ],
+        [value("on", T.BOOL, []), value("next", T.FLOAT, None)],
+        [numpy_helper.from_array(np.float32(factor), "factor")],
+    )
+    b = Builder()
+    b.weight("w", (64, 64))
+    x = b.op("MatMul", "x", b.weight("first", (64, 64)))
+    b.op("Loop", b.constant("times", np.int64(3)), "", x, to="y", body=body)
+    return b.model([("x", T.FLOAT, ["n", 64])], [("y", T.FLOAT, ["n", 64])])
+
+
+def inner_types(model):
+    """Return the types of the weights that the body of the first Loop reads."""
+    (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
+    (body,) = [attribute.g for attribute in loop.attribute if attribute.name == "body"]
+    read = {name for node in body.node for name in node.input}
+    weights = (*model.graph.initializer, *body.initializer)
+    return {tensor.name: tensor.data_type for tensor in weights if tensor.name in read}
+
+
+def test_bodies_of_loops_become_fp16_with_the_weights_that_they_take(tmp_path):
+    shapes = {"x": ((1, 64), (4, 64), (8, 64))}
+
+    result = convert(spec_of(with_loop(3), tmp_path, shapes, precision="fp16"))
+
+    model = onnx.load(result.artifact)
+    assert set(inner_types(model).values()) == {T.FLOAT16}
+    assert "w" not in {tensor.name for tensor in model.graph.initializer}
+    assert result.accuracy.runtime_level == "all"
+    assert 50 < result.accuracy.min_snr_db < 90
+
+
+def test_a_body_that_overflows_stays_float32(tmp_path):
+    shapes = {"x": ((1, 64), (4, 64), (8, 64))}
+
+    result = convert(spec_of(with_loop(6e4), tmp_path, shapes, precision="fp16"))
+
+    assert inner_types(onnx.load(result.artifact))["w"] == T.FLOAT
+    assert any("bodies of control flow in fp32" in note for note in result.notes)
+    assert result.accuracy.min_snr_db > 50
+
+
+def test_weights_in_a_body_that_fp16_cannot_hold_keep_their_nodes(tmp_path):
+    shapes = {"x": ((1, 64), (4, 64), (8, 64))}
+
+    result = convert(spec_of(with_loop(1e6), tmp_path, shapes, precision="fp16"))
+
+    kept = [name for name, why in result.kept_fp32.items() if "holds 1e+06" in why]
+    assert len(kept) == 2
+    assert all(name.startswith("loop_1/") for name in kept)
+
+
 @pytest.mark.parametrize(
     ("condition_of", "is_noted"),
     [(lambda b: b.op("Abs", "x"), True), (lambda _: "x", False)],
@@ -114,27 +183,56 @@ def test_a_branch_that_never_ran_is_noted(tmp_path, condition_of, is_noted):
     assert len(notes) == is_noted
 
 
-def test_a_source_that_computes_in_bfloat16_converts(tmp_path):
+def bf16_network(border):
+    """A product whose weights are bfloat16; `border` is the type around it."""
     weight = np.random.default_rng(0).standard_normal((4, 4)).astype(ml_dtypes.bfloat16)
     make = onnx.helper.make_node
+    product = [make("MatMul", ["low", "w"], ["product"])]
+    if border == T.FLOAT:
+        down = make("Cast", ["x"], ["low"], to=T.BFLOAT16)
+        up = make("Cast", ["product"], ["y"], to=T.FLOAT)
+        product = [down, *product, up]
+    else:
+        product = [
+            make("MatMul", ["x", "w"], ["product"]),
+            make("Tanh", ["product"], ["y"]),
+        ]
     graph = onnx.helper.make_graph(
-        [
-            make("Cast", ["x"], ["low"], to=T.BFLOAT16),
-            make("MatMul", ["low", "w"], ["product"]),
-            make("Cast", ["product"], ["y"], to=T.FLOAT),
-        ],
+        product,
         "bf16",
-        [onnx.helper.make_tensor_value_info("x", T.FLOAT, ["n", 4])],
-        [onnx.helper.make_tensor_value_info("y", T.FLOAT, ["n", 4])],
+        [onnx.helper.make_tensor_value_info("x", border, ["n", 4])],
+        [onnx.helper.make_tensor_value_info("y", border, ["n", 4])],
         [numpy_helper.from_array(weight, "w")],
     )
     opsets = [onnx.helper.make_opsetid("", 17)]
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
-    result = convert(spec_of(model, tmp_path, {"x": ((1, 4), (4, 4), (8, 4))}))
 
-    assert result.precision == "bf16"
-    assert result.accuracy.method == "rounded"
+@pytest.mark.parametrize("border", [T.FLOAT, T.BFLOAT16], ids=["float", "bfloat16"])
+@pytest.mark.parametrize(
+    ("precision", "device", "found", "method"),
+    [
+        ("fp32", "cpu", "fp32", "run"),  # the CPU has no kernels of bfloat16
+        ("fp32", "gpu", "bf16", "rounded"),
+        ("bf16", "cpu", "bf16", "rounded"),
+        ("fp16", "cpu", "fp16", "rounded"),
+    ],
+)
+def test_a_source_in_bfloat16_converts(
+    tmp_path, border, precision, device, found, method
+):
+    shapes = {"x": ((1, 4), (4, 4), (8, 4))}
+    spec = spec_of(
+        bf16_network(border), tmp_path, shapes, precision=precision, device=device
+    )
+
+    result = convert(spec)
+
+    assert (result.precision, result.accuracy.method) == (found, method)
+    is_kept = found == "bf16" and border == T.BFLOAT16
+    assert {t.dtype.name for t in result.outputs} == {"BF16" if is_kept else "FP32"}
+    is_noted = any("the source is bfloat16" in note for note in result.notes)
+    assert is_noted == (found != "bf16")
 
 
 @pytest.mark.parametrize(("batch", "parts"), [("n", [1, 10, 9]), (20, [20])])
@@ -151,6 +249,7 @@ def test_long_batches_are_observed_in_parts_that_fit(
         "values": ["x", "y"],
         "feeds": [str(path) for path in files.paths],
         "names": files.names,
+        "op_libraries": [],
     }
     row_bytes = 2 * 8 * 4  # x and y
     monkeypatch.setattr(ranges_worker, "MOST_BYTES", 10 * row_bytes)

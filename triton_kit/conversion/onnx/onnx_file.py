@@ -136,10 +136,16 @@ def opset_of(model: ModelProto) -> int:
 
 def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """Yield the nodes of a graph and of the bodies inside of them."""
+    for inner in all_graphs(graph):
+        yield from inner.node
+
+
+def all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph and the bodies inside of its nodes."""
+    yield graph
     for node in graph.node:
-        yield node
         for body in bodies(node):
-            yield from all_nodes(body)
+            yield from all_graphs(body)
 
 
 def bodies(node: NodeProto) -> list[GraphProto]:
@@ -167,21 +173,41 @@ def captured_names(graph: GraphProto) -> set[str]:
 
 
 def name_nodes(model: ModelProto) -> None:
-    """Give every node of the graph a name of its own, in place."""
-    taken: set[str] = set()
-    for index, node in enumerate(model.graph.node):
-        if not node.name or node.name in taken:
-            node.name = f"{node.op_type}_{index}"
-            while node.name in taken:
-                node.name += "_"
-        taken.add(node.name)
+    """Give every node a name of its own in its graph, in place."""
+    for graph in all_graphs(model.graph):
+        taken: set[str] = set()
+        for index, node in enumerate(graph.node):
+            if not node.name or node.name in taken:
+                node.name = f"{node.op_type}_{index}"
+                while node.name in taken:
+                    node.name += "_"
+            taken.add(node.name)
 
 
 def value_types(model: ModelProto) -> dict[str, int]:
     """Return the element type of every value of the top graph, as far as known."""
+    return _types_in(inferred(model))
+
+
+def all_value_types(model: ModelProto) -> dict[str, int]:
+    """Return those of bodies, too; none of a name with two types in two bodies."""
+    found: dict[str, int] = {}
+    for graph in all_graphs(inferred(model)):
+        for name, kind in _types_in(graph).items():
+            found[name] = (
+                TensorProto.UNDEFINED if found.get(name, kind) != kind else kind
+            )
+    return {name: kind for name, kind in found.items() if kind != TensorProto.UNDEFINED}
+
+
+def inferred(model: ModelProto) -> GraphProto:
+    """Return the graph, without large weights, with the shapes of its values."""
     # Types do not depend on weights, and every one of their bytes would be copied into
     # the inference and back.
-    graph = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
+    return onnx.shape_inference.infer_shapes(_without_weights(model)).graph
+
+
+def _types_in(graph: GraphProto) -> dict[str, int]:
     types = {
         value.name: value.type.tensor_type.elem_type
         for value in (*graph.value_info, *graph.input, *graph.output)

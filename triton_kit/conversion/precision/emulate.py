@@ -8,19 +8,27 @@ weights, float32 kernels, and every value rounded where the artifact stores it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from onnx import (
     AttributeProto,
+    GraphProto,
     ModelProto,
     NodeProto,
     TensorProto,
+    ValueInfoProto,
     helper,
     numpy_helper,
 )
 
-from triton_kit.conversion.onnx.onnx_file import all_nodes, value_types
+from triton_kit.conversion.onnx.onnx_file import (
+    all_graphs,
+    all_nodes,
+    all_value_types,
+    bodies,
+)
 from triton_kit.options.conversion import QUANTIZED
 
 INTEGER_OPS = (
@@ -34,12 +42,12 @@ _LOW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 def is_low(model: ModelProto) -> bool:
     """Say whether any value of the graph is float16 or bfloat16."""
-    return any(kind in _LOW for kind in value_types(model).values())
+    return any(kind in _LOW for kind in all_value_types(model).values())
 
 
 def lowest_precision(model: ModelProto) -> Literal["bf16", "fp16", "fp32"]:
     """Return `bf16`, `fp16` or `fp32`, whichever is the least precise in a graph."""
-    kinds = set(value_types(model).values())
+    kinds = set(all_value_types(model).values())
     if TensorProto.BFLOAT16 in kinds:
         return "bf16"
     return "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
@@ -51,52 +59,100 @@ def holds(model: ModelProto, precision: str) -> bool:
         ops = {node.op_type for node in all_nodes(model.graph)}
         return any(op.endswith(INTEGER_OPS) for op in ops)
     kind = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}.get(precision)
-    return kind is None or kind in value_types(model).values()
+    return kind is None or kind in all_value_types(model).values()
+
+
+def raised(model: ModelProto) -> ModelProto:
+    """Return a bfloat16 graph in float32, inputs and outputs included: no rounding."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for graph in all_graphs(copy.graph):
+        for tensor in graph.initializer:
+            if tensor.data_type == TensorProto.BFLOAT16:
+                tensor.CopyFrom(_raised(tensor))
+        for value in (*graph.input, *graph.output):
+            _raise_border(value)
+        for node in graph.node:
+            _raise_attributes(node, (TensorProto.BFLOAT16,))
+        del graph.value_info[:]
+    return copy
 
 
 def emulated(model: ModelProto) -> ModelProto:
     """Return the graph with float32 kernels and the artifact's own rounding.
 
-    Inputs and outputs keep their types; only values inside change.
+    Inputs and outputs keep their types, but for bfloat16: these are float32 that is
+    rounded.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
-    types = value_types(copy)
-    graph = copy.graph
+    types, graph = all_value_types(copy), copy.graph
     outside = {v.name: types[v.name] for v in (*graph.input, *graph.output)}
     outside = {name: kind for name, kind in outside.items() if kind in _LOW}
-    inputs = {value.name for value in graph.input}
-    for tensor in graph.initializer:
-        if tensor.data_type in _LOW:
-            tensor.CopyFrom(_raised(tensor))
-    nodes = [
-        helper.make_node("Cast", [name], [_inner(name)], to=TensorProto.FLOAT)
-        for name in outside
-        if name in inputs
-    ]
-    for node in graph.node:
-        for slot, name in enumerate(node.input):
-            if name in outside:
-                node.input[slot] = _inner(name)
-        nodes += _rounded(node, types, outside)
+    casts: list[NodeProto] = []
+    for value in graph.input:
+        if kind := outside.get(value.name):
+            casts += _round_input(value.name, kind)
+    for value in graph.output:
+        if outside.get(value.name) == TensorProto.BFLOAT16:
+            del outside[value.name]  # it is float32 inside and outside
+    for value in (*graph.input, *graph.output):
+        _raise_border(value)
+    _round_graph(graph, types, outside)
+    nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
-    del graph.value_info[:]
     return copy
+
+
+def _raise_border(value: ValueInfoProto, kinds: Sequence[int] = _LOW[1:]) -> None:
+    if value.type.tensor_type.elem_type in kinds:
+        value.type.tensor_type.elem_type = TensorProto.FLOAT
 
 
 def _inner(name: str) -> str:
     return f"{name}__raised"
 
 
+def _round_input(name: str, kind: int) -> list[NodeProto]:
+    """Return what makes the inner, float32 form of an input that is rounded."""
+    low = f"{name}__in"
+    return [
+        helper.make_node("Cast", [name], [low], to=kind),
+        helper.make_node("Cast", [low], [_inner(name)], to=TensorProto.FLOAT),
+    ]
+
+
+def _round_graph(
+    graph: GraphProto, types: Mapping[str, int], outside: Mapping[str, int]
+) -> None:
+    """Give a graph, and the bodies in it, float32 kernels and rounding, in place."""
+    for tensor in graph.initializer:
+        if tensor.data_type in _LOW:
+            tensor.CopyFrom(_raised(tensor))
+    nodes = []
+    for node in graph.node:
+        for slot, name in enumerate(node.input):
+            if name in outside:
+                node.input[slot] = _inner(name)
+        for body in bodies(node):
+            for value in (*body.input, *body.output):
+                _raise_border(value, _LOW)
+            _round_graph(body, types, outside)
+        nodes += _rounded(node, types, outside)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]
+
+
 def _rounded(
-    node: NodeProto, types: dict[str, int], outside: dict[str, int]
+    node: NodeProto, types: Mapping[str, int], outside: Mapping[str, int]
 ) -> list[NodeProto]:
     """Return a node in float32, followed by the rounding of what it gives."""
     low = {name: types[name] for name in node.output if types.get(name) in _LOW}
     if not low:
         return [node]
-    _raise_attributes(node)
+    _raise_attributes(node, _LOW)
     after = []
     for slot, name in enumerate(node.output):
         if name not in low:
@@ -112,11 +168,11 @@ def _rounded(
     return [node, *after]
 
 
-def _raise_attributes(node: NodeProto) -> None:
+def _raise_attributes(node: NodeProto, kinds: Sequence[int]) -> None:
     for attribute in node.attribute:
-        if attribute.name in ("to", "dtype") and attribute.i in _LOW:
+        if attribute.name in ("to", "dtype") and attribute.i in kinds:
             attribute.i = TensorProto.FLOAT
-        elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type in _LOW:
+        elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type in kinds:
             attribute.t.CopyFrom(_raised(attribute.t))
 
 

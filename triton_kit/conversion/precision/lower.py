@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import (
     AttributeProto,
+    GraphProto,
     ModelProto,
     NodeProto,
     TensorProto,
@@ -18,7 +19,11 @@ from onnx import (
     numpy_helper,
 )
 
-from triton_kit.conversion.onnx.onnx_file import bodies, captured_names, value_types
+from triton_kit.conversion.onnx.onnx_file import (
+    all_value_types,
+    bodies,
+    captured_names,
+)
 from triton_kit.errors import ConvertError
 
 FLOAT = TensorProto.FLOAT
@@ -35,6 +40,11 @@ _FLOAT_BY_DEFAULT = {"RandomNormal", "RandomUniform"}
 # ONNX Runtime's optimiser gives wrong numbers for quantised graphs with fp16 scales
 # that were float32 before (measured: -2.7 dB, no error), so these are left alone.
 _QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+
+
+_CONTROL_FLOW = "control flow"
+# Of bfloat16 bodies no kernel is known to open.
+_IN_BODIES = ("fp16",)
 
 
 @dataclass(slots=True)
@@ -55,40 +65,83 @@ def lower_floats(model: ModelProto, *, to: str, keep: Mapping[str, str]) -> Lowe
     Args:
         model: every node has a name of its own.
         to: the lower precision.
-        keep: nodes to leave in float32, each with the reason.
+        keep: nodes to leave in float32, each with the reason; one in a body is called
+            `OUTER/NODE`, and a control-flow node is kept with its bodies.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
-    return _Lowering(copy, to, keep).done()
+    types = all_value_types(copy)
+    opsets = {o.domain or "": o.version for o in copy.opset_import}
+    scope = _Scope(to, types, opsets, dict(keep), set(types))
+    _Lowering(copy.graph, scope).run()
+    return Lowered(copy, scope.kept)
+
+
+@dataclass(slots=True)
+class _Scope:
+    """What the lowerings of a graph and of the bodies in it share."""
+
+    to: str
+    types: dict[str, int]
+    opsets: dict[str, int]
+    kept: dict[str, str]
+    names: set[str]
 
 
 class _Lowering:
-    """One pass over a graph."""
+    """One pass over a graph, and over the bodies of control-flow nodes in it.
 
-    def __init__(self, model: ModelProto, to: str, keep: Mapping[str, str]) -> None:
-        self._model = model
-        self._to = to
-        self._types = value_types(model)
-        self._opsets = {o.domain or "": o.version for o in model.opset_import}
-        self._kept = dict(keep)
-        self._names = set(self._types)
+    Inputs and outputs of a body stay float32. A value that a body takes from outside
+    is lowered where it is made.
+    """
+
+    def __init__(
+        self,
+        graph: GraphProto,
+        scope: _Scope,
+        outer: _Lowering | None = None,
+        prefix: str = "",
+    ) -> None:
+        self._graph = graph
+        self._scope = scope
+        self._to, self._types = scope.to, scope.types
+        self._outer = outer
+        self._prefix = prefix
+        self._own = {value.name for value in (*graph.input, *graph.initializer)}
+        self._own.update(name for node in graph.node for name in node.output)
         self._low: dict[str, str] = {}
+        self._wants_low: set[str] = set()
 
-    def done(self) -> Lowered:
-        graph = self._model.graph
+    def run(self) -> None:
+        """Lower the graph in place."""
+        graph = self._graph
         lowered = [node for node in graph.node if self._can_lower(node)]
         names = {node.name for node in lowered}
-        wants_low: set[str] = set()
-        wants_high = {o.name for o in graph.output} | captured_names(graph)
+        wants_high = {output.name for output in graph.output}
         for node in graph.node:
+            if self._to in _IN_BODIES and self._reason(node) in (None, _CONTROL_FLOW):
+                for body in bodies(node):
+                    prefix = f"{self._prefix}{node.name}/"
+                    _Lowering(body, self._scope, self, prefix).run()
             slots = self._low_slots(node) if node.name in names else set[int]()
             for slot, name in enumerate(node.input):
-                if self._is_float(name):
-                    (wants_low if slot in slots else wants_high).add(name)
+                if not self._is_float(name):
+                    continue
                 if slot in slots:
-                    node.input[slot] = self._low_name(name)
-        self._rebuild(names, wants_low, wants_high)
-        return Lowered(self._model, self._kept)
+                    node.input[slot] = self.lower_name(name)
+                else:
+                    wants_high.add(name)
+        self._rebuild(names, wants_high | captured_names(graph))
+
+    def lower_name(self, name: str) -> str:
+        """Return the name of a value's lower form, which is made where the value is."""
+        if self._outer and name not in self._own:
+            return self._outer.lower_name(name)
+        self._wants_low.add(name)
+        return self._low_name(name)
+
+    def _reason(self, node: NodeProto) -> str | None:
+        return self._scope.kept.get(f"{self._prefix}{node.name}")
 
     def _is_float(self, name: str) -> bool:
         return bool(name) and self._types.get(name) == FLOAT
@@ -96,25 +149,25 @@ class _Lowering:
     def _low_name(self, name: str) -> str:
         if name not in self._low:
             low = f"{name}_{self._to}"
-            while low in self._names:
+            while low in self._scope.names:
                 low += "_"
-            self._names.add(low)
+            self._scope.names.add(low)
             self._low[name] = low
         return self._low[name]
 
     def _can_lower(self, node: NodeProto) -> bool:
         """Decide for one node; note why not, where it touches float32 at all."""
         floats = [n for n in (*node.input, *node.output) if self._is_float(n)]
-        if not floats or node.name in self._kept:
+        if not floats or self._reason(node):
             return False
         reason = self._obstacle(node)
         if reason:
-            self._kept[node.name] = reason
+            self._scope.kept[f"{self._prefix}{node.name}"] = reason
         return reason is None
 
     def _obstacle(self, node: NodeProto) -> str | None:
         if bodies(node):
-            return "control flow"
+            return _CONTROL_FLOW
         if node.op_type in _QUANTIZERS:
             return "quantised before"
         if any(n and n not in self._types for n in (*node.input, *node.output)):
@@ -141,7 +194,7 @@ class _Lowering:
 
     def _schema(self, node: NodeProto) -> onnx.defs.OpSchema | None:
         domain = "" if node.domain == "ai.onnx" else node.domain
-        version = self._opsets.get(domain, 0)
+        version = self._scope.opsets.get(domain, 0)
         try:
             return onnx.defs.get_schema(node.op_type, version, domain)
         except onnx.defs.SchemaError:
@@ -156,13 +209,8 @@ class _Lowering:
         formal = formals[min(slot, len(formals) - 1)]
         return _TYPE_STR[self._to] in formal.types
 
-    def _rebuild(
-        self,
-        lowered: Set[str],
-        wants_low: set[str],
-        wants_high: set[str],
-    ) -> None:
-        graph = self._model.graph
+    def _rebuild(self, lowered: Set[str], wants_high: Set[str]) -> None:
+        graph, wants_low = self._graph, self._wants_low
         nodes: list[NodeProto] = [
             self._cast(value.name, down=True)
             for value in graph.input
@@ -178,15 +226,15 @@ class _Lowering:
                     for name in node.output
                     if name in wants_low
                 ]
-        self._lower_initializers(wants_low, wants_high)
+        self._lower_initializers(wants_high)
         del graph.node[:]
         graph.node.extend(nodes)
         del graph.value_info[:]  # stale types; later passes infer them again
 
     def _is_initializer(self, name: str) -> bool:
-        return any(tensor.name == name for tensor in self._model.graph.initializer)
+        return any(tensor.name == name for tensor in self._graph.initializer)
 
-    def _lower_outputs(self, node: NodeProto, wants_high: set[str]) -> list[NodeProto]:
+    def _lower_outputs(self, node: NodeProto, wants_high: Set[str]) -> list[NodeProto]:
         if any(self._is_float(name) for name in node.output):
             _lower_attributes(node, self._to)
         casts = []
@@ -209,8 +257,8 @@ class _Lowering:
             to=_TYPES[self._to] if down else FLOAT,
         )
 
-    def _lower_initializers(self, wants_low: set[str], wants_high: set[str]) -> None:
-        graph = self._model.graph
+    def _lower_initializers(self, wants_high: Set[str]) -> None:
+        graph, wants_low = self._graph, self._wants_low
         kept = []
         for tensor in graph.initializer:
             if tensor.name in wants_low:

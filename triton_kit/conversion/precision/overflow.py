@@ -8,8 +8,9 @@ from math import prod
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
 
+from triton_kit.conversion.onnx.onnx_file import all_graphs, all_nodes, bodies
 from triton_kit.conversion.precision.ranges import ValueRange
 from triton_kit.tensors import Shape
 
@@ -96,12 +97,19 @@ def _behind_epsilons(model: ModelProto) -> dict[str, str]:
 
 
 def _named(model: ModelProto, bad: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for node in model.graph.node:
-        for name in (*node.output, *node.input):
+    return dict(_named_in(model.graph, bad, ""))
+
+
+def _named_in(
+    graph: GraphProto, bad: Mapping[str, str], prefix: str
+) -> Iterator[tuple[str, str]]:
+    """Yield nodes with the reason; those of bodies as `OUTER/NODE`."""
+    for node in graph.node:
+        for name in (*reversed(node.input), *reversed(node.output)):  # the last stays
             if name in bad:
-                found.setdefault(node.name, bad[name])
-    return found
+                yield f"{prefix}{node.name}", bad[name]
+        for body in bodies(node):
+            yield from _named_in(body, bad, f"{prefix}{node.name}/")
 
 
 def _bad_activations(ranges: Mapping[str, ValueRange]) -> dict[str, str]:
@@ -129,9 +137,10 @@ def _bad_weights(
 
 def _constants(model: ModelProto) -> Iterator[tuple[str, TensorProto]]:
     """Yield initialisers and the values of Constant nodes, by name."""
-    for tensor in model.graph.initializer:
-        yield tensor.name, tensor
-    for node in model.graph.node:
+    for graph in all_graphs(model.graph):
+        for tensor in graph.initializer:
+            yield tensor.name, tensor
+    for node in all_nodes(model.graph):
         if node.op_type == "Constant":
             for attribute in node.attribute:
                 if attribute.HasField("t"):

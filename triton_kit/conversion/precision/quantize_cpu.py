@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
+import onnx
+from onnx import ModelProto, TensorProto, helper
 from onnxruntime.quantization.calibrate import (
     CalibrationMethod,
     TensorData,
@@ -112,7 +113,7 @@ def _quantized(
     logging.getLogger().addFilter(_is_not_advice)
     try:
         quantizer = make(
-            _copied(model),
+            _typed(_copied(model)),
             per_channel=True,
             reduce_range=True,
             weight_qType=QuantType.QInt8,
@@ -132,6 +133,26 @@ def _copied(model: ModelProto) -> ModelProto:
     copy = ModelProto()
     copy.CopyFrom(model)
     return copy
+
+
+def _typed(model: ModelProto) -> ModelProto:
+    """Give outputs of custom operators a type, in place: the quantisers need one.
+
+    It is read only where a product takes them, which float32 alone can be here.
+    """
+    graph = model.graph
+    typed = [v for v in graph.value_info if v.type.tensor_type.elem_type]
+    known = {value.name for value in (*typed, *graph.output)}
+    del graph.value_info[:]
+    graph.value_info.extend(typed)
+    graph.value_info.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for node in model.graph.node
+        if not onnx.defs.has(node.op_type, node.domain)
+        for name in node.output
+        if name and name not in known
+    )
+    return model
 
 
 def _unfit(model: ModelProto) -> dict[str, str]:

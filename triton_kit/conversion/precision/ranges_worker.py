@@ -21,7 +21,8 @@ MOST_BYTES = 2**30  # of all values at once: longer batches are run in parts
 
 def values_by_feed(request: Request) -> Iterator[list[NDArray[np.float32]]]:
     """Yield all values of one feed, or part of it, in the order of `values`."""
-    session = open_session(request["model"], "off")
+    libraries = request["op_libraries"]
+    session = open_session(request["model"], "off", op_libraries=libraries)
     outputs = {output.name for output in session.get_outputs()}
     wanted = [name for name in request["values"] if name in outputs]
     row_bytes = 0

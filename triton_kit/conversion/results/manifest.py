@@ -110,6 +110,7 @@ def spec_facts(spec: ConvertSpec) -> dict[str, Json]:
         del facts[place]
     facts["profiles"] = [_shapes(profile) for profile in spec.profiles]
     facts["gate"] = {k: v for k, v in asdict(spec.gate).items() if v is not None}
+    facts["custom_ops"] = [_data(path) for path in spec.custom_ops]
     facts["verify_data"] = _data(spec.verify_data)
     if spec.calibration:
         facts["calibration"]["data"] = _data(spec.calibration.data)

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
-from triton_kit.conversion.onnx.onnx_file import artifact_files
+from triton_kit.conversion.onnx.onnx_file import artifact_files, bodies
 from triton_kit.conversion.precision.kernels import has_cuda_provider
 from triton_kit.conversion.search.attempt import Attempt, attempt
 from triton_kit.conversion.search.bisect import bisect
@@ -29,6 +29,7 @@ _SLOW_INT8 = (
     "int8 on a GPU: ONNX Runtime's CUDA provider runs it slower than fp32; choose "
     "fp16, or a plan of TensorRT"
 )
+_SPARING = "int8 for large products alone: with all operators"
 _NO_SAMPLES = "no calibration samples"
 
 
@@ -133,18 +134,30 @@ def _best_effort(work: Work) -> Attempt:
 
 
 def _in_any_form(work: Work) -> Attempt:
-    """Return the attempt that passes; int8 for CPUs has a second, more careful form."""
+    """Return the attempt that passes; some precisions have a second, careful form.
+
+    int8 for CPUs is for large products alone then; fp16 leaves bodies of control flow
+    in float32, as no values inside of them are observed.
+    """
     try:
         return attempt(work, name_nodes=not work.spec.bisect)
     except VerifyError as error:
-        if not _has_forms(work.spec):
+        kept = _with_bodies(work) if work.spec.precision == "fp16" else {}
+        if not _has_forms(work.spec) and not kept:
             raise
+        careful = work if kept else replace(work, is_sparing=True)
         try:
-            done = attempt(replace(work, is_sparing=True), name_nodes=False)
+            done = attempt(careful, extra_kept=kept, name_nodes=False)
         except (ConvertError, VerifyError):
             raise error from None
-        note = f"int8 for large products alone: with all operators, {error.message}"
+        form = "bodies of control flow in fp32: in fp16" if kept else _SPARING
+        note = f"{form}, {error.message}"
         return replace(done, notes=(*done.notes, textwrap.shorten(note, NOTE_CHARS)))
+
+
+def _with_bodies(work: Work) -> dict[str, str]:
+    nodes = work.prepared.model.graph.node
+    return {node.name: "values inside may overflow" for node in nodes if bodies(node)}
 
 
 def _has_forms(spec: ConvertSpec) -> bool:

@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from triton_kit.conversion.onnx.passes import load_callable
+from triton_kit.conversion.sources.boosters import is_booster
 from triton_kit.conversion.workers.worker import Json, Request, import_named
 from triton_kit.errors import SpecError
 
@@ -40,7 +41,8 @@ def _work(request: Request) -> dict[str, Json]:
     _seed()
     made = function()
     first = made[0] if isinstance(made, tuple) else made
-    if hasattr(first, "get_params") and hasattr(first, "fit"):
+    is_estimator = hasattr(first, "get_params") and hasattr(first, "fit")
+    if is_estimator or is_booster(first):
         _worker("tabular").export(made, request)
         return {"framework": "scikit-learn"}
     return {"framework": "torch", **_worker("torch").work(request | {"made": made})}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from triton_kit.conversion.onnx.source_model import SourceModel
+from triton_kit.conversion.sources.bfloat16 import fit_bfloat16
 from triton_kit.conversion.sources.function import source_from_function
 from triton_kit.conversion.sources.tensorflow import onnx_from_tensorflow
 from triton_kit.conversion.sources.torch import source_from_torch
@@ -66,14 +67,18 @@ def read_source(spec: ConvertSpec, scratch: Path) -> SourceModel:
         return source_from_torch(spec, scratch)
     if kind == "tensorflow":
         return SourceModel.read(onnx_from_tensorflow(spec, scratch))
+    return fit_bfloat16(_read_onnx(Path(spec.source), scratch), spec, scratch)
+
+
+def _read_onnx(source: Path, scratch: Path) -> SourceModel:
     try:
-        return SourceModel.read(Path(spec.source))
+        return SourceModel.read(source)
     except ConvertError:
         found = None
         with suppress(
             ConvertError
         ):  # it is no ONNX file at all: the first error says so
-            found = without_zipmap(Path(spec.source), scratch)
+            found = without_zipmap(source, scratch)
         if found is None:
             raise
     path, notes = found

@@ -14,11 +14,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
-from skl2onnx import convert_sklearn, update_registered_converter
-from skl2onnx.common import data_types, shape_calculator
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
 from triton_kit.conversion.onnx.onnx_file import save_onnx
+from triton_kit.conversion.sources.boosters import TrainedBooster, is_booster
 from triton_kit.conversion.sources.zipmap import LABELS
 from triton_kit.conversion.workers.samples import read_feed, write_arrays
 from triton_kit.conversion.workers.worker import Request
@@ -28,12 +27,12 @@ Estimator = Any  # scikit-learn has no types
 Array = NDArray[Any]
 ML_OPSET = 3  # of ai.onnx.ml: ONNX Runtime 1.17 and later ones open it
 _TYPES = {
-    "f": (np.float32, data_types.FloatTensorType),
-    "i": (np.int64, data_types.Int64TensorType),
-    "u": (np.int64, data_types.Int64TensorType),
-    "b": (np.bool_, data_types.BooleanTensorType),
-    "O": (np.str_, data_types.StringTensorType),
-    "U": (np.str_, data_types.StringTensorType),
+    "f": np.float32,
+    "i": np.int64,
+    "u": np.int64,
+    "b": np.bool_,
+    "O": np.str_,
+    "U": np.str_,
 }
 
 
@@ -41,20 +40,14 @@ def export(made: Any, request: Request) -> None:  # noqa: ANN401  of the user's 
     """Write the ONNX file, the estimator itself, and example rows if there are any."""
     warnings.simplefilter("ignore")
     estimator, example = made if isinstance(made, tuple) else (made, None)
+    if is_booster(estimator):
+        estimator = TrainedBooster(estimator)
     names, _ = _use(estimator)
     columns = _columns(estimator, example)
-    _register_boosters()
-    model = convert_sklearn(
-        estimator,
-        initial_types=[
-            (name, _TYPES[array.dtype.kind][1]([None, array.shape[1]]))
-            for name, array in columns.items()
-        ],
-        options={id(estimator): {"zipmap": False}}
-        if is_classifier(estimator)
-        else None,
-        target_opset={"": request["opset"], "ai.onnx.ml": ML_OPSET},
-    )
+    if isinstance(estimator, TrainedBooster):
+        model = estimator.to_onnx(columns, request["opset"])
+    else:
+        model = _exported(estimator, columns, request["opset"])
     _name_outputs(model, names)
     _keep_labels(model, estimator)
     _join_opsets(model)
@@ -63,6 +56,33 @@ def export(made: Any, request: Request) -> None:  # noqa: ANN401  of the user's 
         pickle.dump(estimator, file)
     if example is not None:
         np.savez(request["samples"], **columns)
+
+
+def _exported(
+    estimator: Estimator, columns: Mapping[str, Array], opset: int
+) -> ModelProto:
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common import data_types
+
+    kinds = {
+        "f": data_types.FloatTensorType,
+        "i": data_types.Int64TensorType,
+        "b": data_types.BooleanTensorType,
+        "U": data_types.StringTensorType,
+    }
+    _register_boosters()
+    model: ModelProto = convert_sklearn(
+        estimator,
+        initial_types=[
+            (name, kinds[array.dtype.kind]([None, array.shape[1]]))
+            for name, array in columns.items()
+        ],
+        options={id(estimator): {"zipmap": False}}
+        if is_classifier(estimator)
+        else None,
+        target_opset={"": opset, "ai.onnx.ml": ML_OPSET},
+    )
+    return model
 
 
 def _columns(estimator: Estimator, example: Json) -> dict[str, Array]:
@@ -79,7 +99,7 @@ def _columns(estimator: Estimator, example: Json) -> dict[str, Array]:
         array = array[:, np.newaxis] if array.ndim == 1 else array
         if array.dtype.kind not in _TYPES or array.ndim != 2:
             sys.exit(f"column {name!r} is {array.dtype}, {array.shape}: not a table's")
-        columns[str(name)] = array.astype(_TYPES[array.dtype.kind][0])
+        columns[str(name)] = array.astype(_TYPES[array.dtype.kind])
     return columns
 
 
@@ -103,6 +123,9 @@ def _register_boosters() -> None:
 def _register(
     package: str, kind: str, convert: Callable[..., None], options: Json
 ) -> None:
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common import shape_calculator
+
     update_registered_converter(
         getattr(sys.modules[package], kind),
         f"{package}{kind}",
@@ -129,7 +152,7 @@ def _name_outputs(model: ModelProto, names: Sequence[str]) -> None:
 
 
 def _keep_labels(model: ModelProto, estimator: Estimator) -> None:
-    if is_classifier(estimator):
+    if not isinstance(estimator, TrainedBooster) and is_classifier(estimator):
         labels = json.dumps(estimator.classes_.tolist())
         onnx.helper.set_model_props(model, {LABELS: labels})
 
@@ -146,7 +169,10 @@ def _join_opsets(model: ModelProto) -> None:
 
 def _use(estimator: Estimator) -> tuple[tuple[str, ...], list[Callable[..., Array]]]:
     """Return the names of an estimator's outputs, and what computes each."""
-    if is_classifier(estimator) and hasattr(estimator, "predict_proba"):
+    is_trained = isinstance(estimator, TrainedBooster)
+    if is_trained and not estimator.is_classifier:
+        return ("prediction",), [estimator.predict]
+    if is_trained or (is_classifier(estimator) and hasattr(estimator, "predict_proba")):
         return ("label", "probabilities"), [estimator.predict, estimator.predict_proba]
     if is_regressor(estimator):
         return ("prediction",), [estimator.predict]
@@ -189,5 +215,5 @@ def _plain(found: Array, rank: int) -> Array:
     """Return an output as ONNX has it: float32, int64 or text, with columns."""
     array = np.asarray(found)
     if array.dtype.kind in _TYPES:
-        array = array.astype(_TYPES[array.dtype.kind][0])
+        array = array.astype(_TYPES[array.dtype.kind])
     return array[:, np.newaxis] if array.ndim < rank else array

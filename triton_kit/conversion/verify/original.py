@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from triton_kit.artifact import inspect_onnx
 from triton_kit.conversion.onnx.onnx_file import load_onnx, save_onnx
 from triton_kit.conversion.onnx.passes import apply_user_passes
 from triton_kit.conversion.onnx.prepare import Prepared
@@ -48,7 +49,8 @@ def start_original(
         VerifyError: what is yielded raises it where the original does not run.
     """
     folder = scratch / "original"
-    if source.framework or spec.passes or source.bytes > _BESIDE_UP_TO_BYTES:
+    is_apart = source.framework or spec.passes or source.facts.has_bf16_border
+    if is_apart or source.bytes > _BESIDE_UP_TO_BYTES:
         yield lambda prepared: run_original(
             spec, source, feeds, prepared, scratch, folder=folder
         )
@@ -96,13 +98,14 @@ def _run_or_emulate(
 
     def either() -> list[Outputs]:
         try:
-            return run()
+            if not inspect_onnx(path).has_bf16_border:
+                return run()
         except NoKernelError:
-            model = load_onnx(path)
-            if lowest_precision(model) != "bf16":
+            if lowest_precision(load_onnx(path)) != "bf16":
                 raise
+        folder.mkdir(parents=True, exist_ok=True)
         rounded = folder / "rounded.onnx"
-        save_onnx(emulated(model), rounded)
+        save_onnx(emulated(load_onnx(path)), rounded)
         return run_onnx(
             rounded, feeds, level="off", folder=folder, timeout_s=spec.timeout_s
         )

@@ -7,8 +7,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,20 @@ _DISK_FULL = re.compile(
     r"No space left|File too large|Disk quota|requested and \d+ written"
 )
 _UNKNOWN_OP = re.compile(r"([\w.]+:[\w.]+)\(-?\d+\) is not a registered function/op")
+
+
+# Of custom operators: every ONNX Runtime session of a conversion needs them.
+_op_libraries: ContextVar[tuple[str, ...]] = ContextVar("op_libraries", default=())
+
+
+@contextmanager
+def with_op_libraries(paths: Sequence[Path]) -> Iterator[None]:
+    """Let the workers that are started in here load libraries of custom operators."""
+    token = _op_libraries.set(tuple(str(path.resolve()) for path in paths))
+    try:
+        yield
+    finally:
+        _op_libraries.reset(token)
 
 
 class NoKernelError(VerifyError):
@@ -75,6 +90,7 @@ def start_worker(
     python: str | None = None,
 ) -> Iterator[Callable[[], Json]]:
     """Start what `call_worker` calls, and yield what waits for its response."""
+    request = request | {"op_libraries": _op_libraries.get()}
     argv, text = _argv(module, python), json.dumps(request)
     # Libraries go through sets of names: the same source has to give the same bytes.
     env = (env or os.environ) | {"PYTHONHASHSEED": "0"}
@@ -114,7 +130,8 @@ def explain(model: Path, done: Finished, what: str) -> VerifyError:
     if match := _UNKNOWN_OP.search(done.stderr):
         return NoKernelError(
             f"ONNX Runtime does not know operator {match[1]}",
-            hint="export without it, or replace it by a graph pass (--pass)",
+            hint="load its library (--custom-ops), export without it, or replace it "
+            "by a graph pass (--pass)",
         )
     text = reason(done).replace(f"{model.parent}/", "")  # a scratch folder
     return VerifyError(f"{what}: {text}", hint=hint(done))

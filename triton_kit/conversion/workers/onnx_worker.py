@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ _CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
 
 
 def open_session(
-    path: str, level: str, *, on_gpu: bool = False
+    path: str, level: str, *, op_libraries: Sequence[str] = (), on_gpu: bool = False
 ) -> ort.InferenceSession:
     """Open a session that logs nothing but errors: on the CPU, or on the first GPU."""
     options = ort.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
+    for library in op_libraries:
+        options.register_custom_ops_library(library)
     options.log_severity_level = 4  # errors come as exceptions
     # Several processes run one after the other: threads that spin gain nothing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -48,7 +51,10 @@ def work(request: Request) -> dict[str, list[str]]:
     where = "loading it"
     try:
         session = open_session(
-            request["model"], request["level"], on_gpu=request["on_gpu"]
+            request["model"],
+            request["level"],
+            op_libraries=request["op_libraries"],
+            on_gpu=request["on_gpu"],
         )
         outputs = [output.name for output in session.get_outputs()]
         for index, path in enumerate(request["feeds"]):

@@ -21,6 +21,11 @@ Outputs = dict[str, Array]
 INTEGER_LIMIT = 8  # random integers may be indices: small ones are in range
 
 
+def numpy_type(tensor: Tensor) -> np.dtype[Any]:
+    """Return the type of its arrays: float32 of bfloat16, which NumPy has not."""
+    return np.dtype(np.float32 if tensor.dtype.name == "BF16" else tensor.dtype.numpy)
+
+
 def load_samples(path: Path, inputs: Sequence[Tensor]) -> Feed:
     """Read an .npz file: for every input all its samples, joined along axis 0.
 
@@ -54,7 +59,7 @@ def _checked(path: Path, tensor: Tensor, arrays: Feed) -> Array:
             f"{sorted(arrays) or 'none'}",
             hint=did_you_mean(tensor.name, arrays),
         )
-    dtype = np.dtype(tensor.dtype.numpy)
+    dtype = numpy_type(tensor)
     if tensor.dtype.item_bytes is None:
         dtype = np.dtype(object) if array.dtype.kind in "US" else dtype
     elif not np.can_cast(array.dtype, dtype, casting="same_kind"):
@@ -163,7 +168,7 @@ def _value(
     within: tuple[float, float] | None,
 ) -> Array:
     """Draw one input; those of transformers by the names that exporters give them."""
-    dtype = np.dtype(tensor.dtype.numpy)
+    dtype = numpy_type(tensor)
     if within is None and len(shape) == 2 and dtype.kind in "iu":
         if tensor.name == "position_ids":
             return np.broadcast_to(np.arange(shape[1], dtype=dtype), shape)
@@ -181,7 +186,7 @@ def _draw(
     rng: np.random.Generator,
     within: tuple[float, float] | None,
 ) -> Array:
-    dtype = np.dtype(tensor.dtype.numpy)
+    dtype = numpy_type(tensor)
     if dtype.kind == "f":
         values = rng.uniform(*within, shape) if within else rng.standard_normal(shape)
         return np.asarray(values, dtype=dtype)

@@ -20,7 +20,12 @@ def work(request: Request) -> dict[str, list[list[float]]]:
     """
     feeds = [read_feed(Path(path), request["names"]) for path in request["feeds"]]
     sessions = [
-        open_session(path, level, on_gpu=request["on_gpu"])
+        open_session(
+            path,
+            level,
+            op_libraries=request["op_libraries"],
+            on_gpu=request["on_gpu"],
+        )
         for path, level in zip(request["models"], request["levels"], strict=True)
     ]
     for session in sessions:

@@ -97,6 +97,8 @@ def open_graph(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     wanted, warnings = _providers(device)
     try:
+        for library in _op_libraries(artifact, config):
+            options.register_custom_ops_library(library)
         session = ort.InferenceSession(str(artifact), options, providers=wanted)
     except Exception as error:  # its error classes have no common base but this one
         reason = str(error).strip()
@@ -153,6 +155,23 @@ def _session_options(config: dict) -> onnxruntime.SessionOptions:
     options.enable_cpu_mem_arena = _truth(config, "enable_mem_arena")
     options.enable_mem_pattern = _truth(config, "enable_mem_pattern")
     return options
+
+
+def _op_libraries(artifact: Path, config: dict) -> list[str]:
+    """Return the libraries of operators that a config names.
+
+    Containers have the repository in /models; elsewhere such a path is in the model's
+    own folder.
+    """
+    named = (config.get("model_operations") or {}).get("op_library_filename") or []
+    here = f"/models/{config['name']}/"
+    model = next((p for p in artifact.parents if p.name == config["name"]), None)
+    return [
+        str(model / path.removeprefix(here))
+        if model and path.startswith(here) and not Path(path).exists()
+        else path
+        for path in named
+    ]
 
 
 def _integer(config: dict, name: str) -> int:

@@ -94,6 +94,13 @@ static Error *set_config(ModelState *model, const Text *completed) {
   return error ? error : read_config(model);
 }
 
+static Error *options_of(ModelState *model, Options **made) {
+  const char *folder;
+  int kind;
+  CHECK(TRITONBACKEND_ModelRepository(model->triton, &kind, &folder));
+  return make_options(model->config, folder, made);
+}
+
 static Error *auto_complete(ModelState *model) {
   bool is_wanted;
   Backend *backend;
@@ -106,7 +113,7 @@ static Error *auto_complete(ModelState *model) {
   if (!is_wanted || (has_inputs && json_count(json_get(model->config, "output")))) return NULL;
   CHECK(TRITONBACKEND_ModelBackend(model->triton, &backend));
   CHECK(TRITONBACKEND_BackendState(backend, &state));
-  CHECK(make_options(model->config, &options));
+  CHECK(options_of(model, &options));
   Error *error = ort_failed(ort.set_optimization(options, 0), "onnxruntime"); /* none: it is not run */
   if (!error) error = open_graph(model->artifact, options, &graph);
   ort.release_options(options);
@@ -137,7 +144,7 @@ static Error *fill_model(ModelState *model) {
   CHECK(read_config(model));
   CHECK(find_artifact(model->config, folder, version, &model->artifact));
   CHECK(auto_complete(model));
-  CHECK(make_options(model->config, &model->options));
+  CHECK(options_of(model, &model->options));
   return TRITONBACKEND_ModelSetState(model->triton, model);
 }
 

@@ -70,7 +70,7 @@ typedef struct {
 } ModelState;
 
 /* The settings of a model as C++'s backend names them. */
-Error *make_options(const Json *config, Options **options);
+Error *make_options(const Json *config, const char *folder, Options **options);
 /* Let options use a GPU; where it cannot be used, say so and return false in `works`. */
 Error *use_cuda(const Json *config, const char *model, Options *options, int32_t device, void *stream, bool *works);
 

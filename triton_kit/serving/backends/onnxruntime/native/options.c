@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "run.h"
 
@@ -50,7 +51,21 @@ static Error *set_memory(const Json *config, Options *options) {
   return NULL;
 }
 
-static Error *set_options(const Json *config, Options *options) {
+/* Containers have the repository in /models. Elsewhere such a path is in the model's own folder. */
+static Error *register_library(const Json *config, const char *folder, const char *path, Options *options) {
+  Text here = {0}, there = {0};
+  void *handle;
+  add_text(&here, "/models/%s/", json_text(json_get(config, "name"), ""));
+  if (!here.content) return out_of_memory(here.used);
+  const size_t length = strlen(here.content);
+  if (access(path, F_OK) && !strncmp(path, here.content, length)) add_text(&there, "%s/%s", folder, path + length);
+  Error *error = ort_failed(ort.register_custom_ops(options, there.content ? there.content : path, &handle), "onnxruntime");
+  free(here.content);
+  free(there.content);
+  return error;
+}
+
+static Error *set_options(const Json *config, const char *folder, Options *options) {
   int mode, intra, inter;
   ORT_CHECK(ort.set_optimization(options, optimization_level(config)));
   CHECK(integer(config, "execution_mode", &mode));
@@ -65,15 +80,14 @@ static Error *set_options(const Json *config, Options *options) {
   CHECK(set_memory(config, options));
   const Json *libraries = json_get(json_get(config, "model_operations"), "op_library_filename");
   for (const Json *library = libraries ? libraries->first : NULL; library; library = library->next) {
-    void *handle;
-    ORT_CHECK(ort.register_custom_ops(options, json_text(library, ""), &handle));
+    CHECK(register_library(config, folder, json_text(library, ""), options));
   }
   return NULL;
 }
 
-Error *make_options(const Json *config, Options **made) {
+Error *make_options(const Json *config, const char *folder, Options **made) {
   ORT_CHECK(ort.create_options(made));
-  Error *error = set_options(config, *made);
+  Error *error = set_options(config, folder, *made);
   if (error) {
     ort.release_options(*made);
     *made = NULL;
