@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
+from triton_kit.conversion.onnx.custom_types import add_custom_types
 from triton_kit.conversion.onnx.onnx_file import (
     keep_words,
     measure,
@@ -71,6 +72,7 @@ def prepare(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Prepared:
             )
         except ConvertError as error:
             notes = (f"kept the graph as it was: {error.message}",)
+    add_custom_types(model, scratch=scratch, timeout_s=spec.timeout_s)
     fitted = fit_release(model, spec)
     if fitted is not model:
         model, file = fitted, None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto
 from onnxruntime.quantization.calibrate import (
     CalibrationMethod,
     TensorData,
@@ -113,7 +113,7 @@ def _quantized(
     logging.getLogger().addFilter(_is_not_advice)
     try:
         quantizer = make(
-            _typed(_copied(model)),
+            _with_own_biases(_copied(model)),
             per_channel=True,
             reduce_range=True,
             weight_qType=QuantType.QInt8,
@@ -135,23 +135,28 @@ def _copied(model: ModelProto) -> ModelProto:
     return copy
 
 
-def _typed(model: ModelProto) -> ModelProto:
-    """Give outputs of custom operators a type, in place: the quantisers need one.
+def _with_own_biases(model: ModelProto) -> ModelProto:
+    """Give each node a bias of its own, in place.
 
-    It is read only where a product takes them, which float32 alone can be here.
+    onnxruntime copies a shared one, and adds a number to its name, whether another
+    value has that name or not.
     """
     graph = model.graph
-    typed = [v for v in graph.value_info if v.type.tensor_type.elem_type]
-    known = {value.name for value in (*typed, *graph.output)}
-    del graph.value_info[:]
-    graph.value_info.extend(typed)
-    graph.value_info.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-        for node in model.graph.node
-        if not onnx.defs.has(node.op_type, node.domain)
-        for name in node.output
-        if name and name not in known
-    )
+    biases = {tensor.name: tensor for tensor in graph.initializer}
+    names = biases.keys() | {name for node in graph.node for name in node.output}
+    seen: set[str] = set()
+    for node in graph.node:
+        name = node.input[2] if len(node.input) > 2 else ""
+        if node.op_type not in QUANTIZED_OPS or name not in biases:
+            continue
+        if name in seen:
+            node.input[2] = next(
+                new for n in count() if (new := f"{name}_of_{n}") not in names
+            )
+            names.add(node.input[2])
+            graph.initializer.add().CopyFrom(biases[name])
+            graph.initializer[-1].name = node.input[2]
+        seen.add(name)
     return model
 
 
