@@ -38,6 +38,7 @@ from triton_kit.conversion.tensorrt.refusals import refuse_unsupported
 from triton_kit.conversion.verify.agreements import refuse_unknown_function
 from triton_kit.conversion.verify.free_batch import free_batch
 from triton_kit.conversion.workers.child import with_op_libraries
+from triton_kit.errors import SpecError
 from triton_kit.scratch import scratch_folder
 
 _log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         VerifyError: the original does not run, or the artifact's outputs differ from
             its outputs by more than the gate allows.
     """
+    _check_custom_ops(spec)
     prebuilt = is_prebuilt(spec.source)
     if spec.format != "onnx" and not prebuilt:
         checked_options(spec)  # before any work
@@ -66,6 +68,17 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         if prebuilt:
             return import_plan(spec, folder)
         return _convert_source(spec, folder, stack)
+
+
+def _check_custom_ops(spec: ConvertSpec) -> None:
+    for path in spec.custom_ops:
+        if not path.is_file():
+            raise SpecError(f"custom_ops: {path}: no such file")
+    if spec.custom_ops and spec.format != "onnx":
+        raise SpecError(
+            f"custom_ops are libraries of ONNX Runtime, the artifact is {spec.format}",
+            hint="TensorRT has plugins: --option plugins=LIBRARY",
+        )
 
 
 def _convert_source(

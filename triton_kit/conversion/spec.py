@@ -47,23 +47,11 @@ class ConvertSpec(ConversionSettings):
                 f"{self.source}: {self.precision} needs calibration samples, got none",
                 hint="--calibration samples.npz, one array per input",
             )
-        self._check_custom_ops()
         if self.options and self.format == "onnx":
             raise SpecError(
                 f"options {', '.join(self.options)} are the TensorRT builder's, the "
                 "artifact is onnx",
                 hint="--artifact plan or --artifact rtx",
-            )
-
-    def _check_custom_ops(self) -> None:
-        for path in self.custom_ops:
-            if not path.is_file():
-                raise SpecError(f"custom_ops: {path}: no such file")
-        if self.custom_ops and self.format != "onnx":
-            raise SpecError(
-                f"custom_ops are libraries of ONNX Runtime, the artifact is "
-                f"{self.format}",
-                hint="TensorRT has plugins: --option plugins=LIBRARY",
             )
 
     @property

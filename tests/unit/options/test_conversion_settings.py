@@ -41,6 +41,8 @@ OTHERS = {
     "passes": ("mine:first", "mine:second"),
     "simplify": False,
     "opset": 17,
+    "free_batch": True,
+    "custom_ops": (Path("/data/a.so"), Path("/data/b.so")),
     "calibration.data": Path("/data/c.npz"),
     "calibration.method": "percentile",
     "calibration.percentile": 99.5,
@@ -128,7 +130,9 @@ def test_a_setting_survives_yaml(item):
 def plain(value):
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [one.name if isinstance(one, Path) else one for one in value]
+    return value
 
 
 def needed(part, item):
