@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from triton_kit.errors import SpecError
-from triton_kit.options.setting import TextForm, check_settings, setting
-from triton_kit.options.shapes import Profile, parse_shapes, shape_texts
+from triton_kit.options.forms import PAIRS, PATHS, RANGES, SHAPES
+from triton_kit.options.setting import check_settings, setting
+from triton_kit.options.shapes import Profile
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic", "fp8"]
 Format = Literal["onnx", "plan", "rtx"]
@@ -35,42 +36,6 @@ SNR_FLOORS_DB: Mapping[str, Mapping[Use, float]] = {
     "fp8": {"values": 20.0, "classes": 15.0, "task": 10.0},
 }
 
-
-def _read_ranges(texts: Sequence[str]) -> Ranges:
-    return dict(map(_read_range, texts))
-
-
-def _read_range(text: str) -> tuple[str, tuple[float, float]]:
-    name, colon, rest = text.rpartition(":")
-    try:
-        low, high = (float(part) for part in rest.split(","))
-    except ValueError as error:
-        raise SpecError(f"range {text!r} is not NAME:LOW,HIGH") from error
-    if not colon or not name:
-        raise SpecError(f"range {text!r} is not NAME:LOW,HIGH")
-    return name, (low, high)
-
-
-def _read_pairs(texts: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name or not value:
-            raise SpecError(f"option {text!r} is not KEY=VALUE", hint="workspace=2G")
-        pairs[name] = value
-    return pairs
-
-
-_RANGES = TextForm(
-    _read_ranges,
-    lambda ranges: [f"{n}:{low},{high}" for n, (low, high) in ranges.items()],
-)
-_PAIRS = TextForm(_read_pairs, lambda pairs: [f"{k}={v}" for k, v in pairs.items()])
-_PATHS = TextForm(
-    lambda texts: tuple(map(Path, texts)),
-    lambda paths: [str(p.resolve()) for p in paths],
-)
-_SHAPES = TextForm(parse_shapes, shape_texts)
 _OUTPUT, _INT8 = "Artifact", "Calibration (int8, fp8)"
 _GATE, _GRAPH, _RUN = "Accuracy gate", "Graph", "Run"
 
@@ -275,7 +240,7 @@ class ConversionSettings:
         place="`inputs`, `profiles`",
         group=_GRAPH,
         metavar="NAME:MIN,OPT,MAX",
-        form=_SHAPES,
+        form=SHAPES,
         help="Shapes of an input, such as x:1x3x224x224,8x3x224x224,32x3x224x224. "
         "Repeatable; an input that comes again begins the next profile.",
     )
@@ -325,7 +290,7 @@ class ConversionSettings:
         key="custom_ops",
         group=_GRAPH,
         metavar="LIBRARY",
-        form=_PATHS,
+        form=PATHS,
         yaml_type=tuple[str, ...],
         help="Library of custom operators (.so) that ONNX Runtime loads. Repeatable.",
     )
@@ -345,7 +310,7 @@ class ConversionSettings:
         key="ranges",
         group=_GATE,
         metavar="NAME:LOW,HIGH",
-        form=_RANGES,
+        form=RANGES,
         help="Bounds of an input's random values; LOW = HIGH pins it. Repeatable.",
     )
     seed: int = setting(
@@ -362,7 +327,7 @@ class ConversionSettings:
         key="builder",
         group=_OUTPUT,
         metavar="KEY=VALUE",
-        form=_PAIRS,
+        form=PAIRS,
         yaml_type=dict[str, str | int | bool],
         help="TensorRT builder option, such as workspace=2G. Repeatable.",
     )

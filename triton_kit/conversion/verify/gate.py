@@ -137,17 +137,12 @@ def verify(
     outputs, agreements = judge(_run(honest, "off", reference, scratch))
     # As it is, the artifact was run at `off` just now.
     higher = [level for level in levels if level != "off" or method != "run"]
-    is_closed = inspect_onnx(artifact).has_bf16_border
-    level, notes = (
-        (None, (_CLOSED,))
-        if is_closed
-        else _runtime_level(artifact, higher, judge, reference, scratch)
-    )
+    level, notes = _runtime_level(artifact, higher, judge, reference, scratch)
     if level is None and method == "run":
         if "off" not in levels:
             raise VerifyError(f"it does not run at any level: {'; '.join(notes)}")
         level = "off"
-    if has_cuda_provider() and not is_closed:
+    if has_cuda_provider() and _CLOSED not in notes:
         on_gpu = _verify_on_gpu(artifact, level or "all", judge, reference, scratch)
         notes = (*notes, on_gpu)
     return Accuracy(
@@ -238,6 +233,8 @@ def _runtime_level(
     scratch: Path,
 ) -> tuple[str | None, tuple[str, ...]]:
     """Find the highest level at which ONNX Runtime serves right outputs."""
+    if inspect_onnx(artifact).has_bf16_border:
+        return None, (_CLOSED,)
     notes = []
     for level in levels:
         try:
