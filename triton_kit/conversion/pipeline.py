@@ -123,5 +123,5 @@ def _output_paths(spec: ConvertSpec) -> list[Path]:
     artifact = spec.output
     if spec.format == "plan" and installed_backend("plan") is None:
         artifact = artifact.with_suffix(".onnx")  # what the plan is built from
-    names = [artifact.name, artifact.name + DATA_SUFFIX, MANIFEST, REPRODUCE]
+    names = (artifact.name, artifact.name + DATA_SUFFIX, MANIFEST, REPRODUCE)
     return [spec.output.parent / name for name in names]

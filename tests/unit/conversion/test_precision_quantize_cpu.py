@@ -7,6 +7,7 @@ import pytest
 from convert_networks import Builder, T, saved
 
 from triton_kit.conversion.pipeline import convert
+from triton_kit.conversion.precision.quantize_cpu import quantize_for_cpu
 from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.errors import SpecError
 from triton_kit.options.conversion import Calibration, Gate
@@ -168,3 +169,25 @@ def test_int8_that_fails_with_all_operators_keeps_to_large_products(tmp_path):
     assert result.precision == "int8"
     assert any("large products alone" in note for note in result.notes)
     assert "its channels are apart" in result.kept_fp32["conv_3"]
+
+
+def test_a_bias_of_two_convolutions_takes_no_name_of_another_value():
+    b = Builder()
+    b.weight("bias", (8,))
+    weights = [b.weight(f"w{index}", (8, 8, 3, 3)) for index in range(2)]
+    first = b.op("Conv", "x", weights[0], "bias", to="bias0", pads=[1] * 4)
+    second = b.op("Conv", first, weights[1], "bias", pads=[1] * 4)
+    b.op("Add", second, first, to="y")
+    shape = ["n", 8, 6, 6]
+    model = b.model([("x", T.FLOAT, shape)], [("y", T.FLOAT, shape)], opset=19)
+    limits = {name: (-9.0, 9.0) for name in ("x", "bias0", second, "y")}
+
+    made = quantize_for_cpu(model, limits, skip={}, between=True).model
+
+    onnx.shape_inference.infer_shapes(made, strict_mode=True, check_type=True)
+    x = np.random.default_rng(0).standard_normal((1, 8, 6, 6)).astype(np.float32)
+    found, wanted = (
+        ort.InferenceSession(m.SerializeToString()).run(None, {"x": x})[0]
+        for m in (made, model)
+    )
+    assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
