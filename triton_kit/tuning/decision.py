@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 from typing import Literal
 
 from triton_kit.comparison.figures import RESOLUTION
@@ -30,8 +31,8 @@ class Finalist:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The objective in each round."""
-        return tuple(told.value for _, told in self.evidence.told)
+        """The objective in each round that did not fail."""
+        return tuple(told.value for _, told in self.evidence.told if told.value > 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ def _outcome(
 
 def _clears(leader: Finalist, other: Finalist, confidence: float) -> bool:
     """Whether the leader is better by more than noise."""
-    if other.evidence.has_failed:
+    if not other.values:  # it failed in every round; a single failure proves nothing
         return True
     interval = _interval(other, leader, confidence)
     if interval is not None and interval.low > 0:
@@ -119,7 +120,9 @@ def _clears_bounds(leader: Finalist, other: Finalist, confidence: float) -> bool
         if margin <= 0:
             continue
         missed, kept = (
-            Sample.of_repeats([math.exp(t.margins[index]) for _, t in f.evidence.told])
+            Sample.of_repeats(
+                [math.exp(t.margins[index]) for _, t in f.evidence.told if t.value > 0]
+            )
             for f in (other, leader)
         )
         interval = change_interval(
@@ -131,8 +134,10 @@ def _clears_bounds(leader: Finalist, other: Finalist, confidence: float) -> bool
 
 
 def _gain(before: Finalist, after: Finalist) -> float | None:
-    first, second = before.evidence.value, after.evidence.value
-    return second / first - 1 if first and second else None
+    if not before.values or not after.values:
+        return None
+    first, second = (geometric_mean(f.values) for f in (before, after))
+    return second / first - 1
 
 
 def _interval(before: Finalist, after: Finalist, confidence: float) -> Interval | None:

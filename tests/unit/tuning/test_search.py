@@ -100,6 +100,21 @@ def test_a_bound_that_nothing_keeps_gives_the_closest():
     assert decision.best == (4,)
 
 
+def test_one_failed_round_of_the_default_is_no_proof():
+    fields = (SpaceField(name="a", values=(1, 2), default=1),)
+    asked = []
+
+    def answer(ask):
+        asked.append(ask)
+        finals = [a for a in asked if a.stage == "final" and a.point == (1,)]
+        has_failed = ask.point == (1,) and len(finals) == 1
+        return Told(value=0.0 if has_failed else 100.0 + len(asked) % 3)
+
+    decision = answered(search(Space(fields=fields), Budget(trials=40)), answer)
+
+    assert decision.outcome == "no difference found"
+
+
 def test_the_same_seed_and_responses_ask_the_same():
     first, second = Simulation(BATCHES_PAY[0], 7), Simulation(BATCHES_PAY[0], 7)
     run(search(space(), Budget(trials=60), seed=1), first)
