@@ -24,6 +24,7 @@ def workflow():
     return yaml.safe_load(textwrap.dedent(text))
 
 
+@pytest.mark.long
 def test_the_jobs_shell_checks_and_compares_two_checkouts(tmp_path):
     scaffold("digits", tmp_path / "branch")
     shutil.copytree(tmp_path / "branch", tmp_path / "base")

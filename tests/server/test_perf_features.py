@@ -75,7 +75,8 @@ def test_sequences_that_are_cut_short_do_not_hold_up_the_next_load(
         measured = run(first_id)
 
         assert measured.recording.errors == {}
-        assert sum(stats.requests for stats in measured.server) == 40
+        # Where nothing ended for a while, the four ends were sent within the load.
+        assert sum(stats.requests for stats in measured.server) in (40, 44)
 
 
 def test_the_ends_of_sequences_are_awaited_however_short_the_drain(loaded):

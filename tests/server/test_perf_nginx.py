@@ -18,7 +18,7 @@ def grpc_load(url, **changes):
     return measure(PerfSpec(**(fixed | changes))).runs[0]
 
 
-@pytest.mark.parametrize(("keepalive_requests", "count"), [(1000, 20_000), (10, 2_000)])
+@pytest.mark.parametrize(("keepalive_requests", "count"), [(1000, 8_000), (10, 2_000)])
 def test_the_goaways_of_nginx_make_up_no_errors(
     loaded, tmp_path, keepalive_requests, count
 ):

@@ -133,6 +133,7 @@ models:
 """
 
 
+@pytest.mark.long
 def test_a_model_runs_with_another_version_of_python(tmp_path):
     made = make_other_interpreter()
     if made is None:

@@ -215,5 +215,6 @@ def test_a_second_of_load_has_no_errors(served, model, more):
     assert run.figures.succeeded > 10
 
 
+@pytest.mark.long
 def test_another_build_has_the_same_bytes(served, project, tmp_path):
     assert digests(build_elsewhere(project, tmp_path / "other" / "place")) == served[1]

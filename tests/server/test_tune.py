@@ -99,6 +99,7 @@ def test_a_gain_that_is_there_is_found_explained_and_applied(kit, naps, tmp_path
     assert "count: 1" in (naps / "model_repository/nap/config.pbtxt").read_text()
 
 
+@pytest.mark.long
 def test_a_server_that_dies_costs_a_trial_and_a_bound_that_nothing_keeps(
     small_repository, tmp_path
 ):
@@ -132,6 +133,7 @@ def _kill_children():
             child.kill()
 
 
+@pytest.mark.long
 def test_a_killed_run_is_resumed_and_the_servers_models_are_as_before(
     kit, loaded, tmp_path
 ):

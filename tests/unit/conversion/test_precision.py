@@ -291,7 +291,7 @@ def test_bisect_never_keeps_all_nodes(order):
     assert caught.value.hint.startswith("choose fp16 or auto (--precision)")
 
 
-@pytest.mark.parametrize("min_snr_db", [43, 45])
+@pytest.mark.parametrize("min_snr_db", [43, pytest.param(45, marks=pytest.mark.long)])
 def test_bisect_leaves_the_graph_that_passed_not_the_one_tried_last(order, min_snr_db):
     gate = Gate(min_snr_db=min_snr_db)
     spec = order("cnn", precision="int8", symmetric=True, gate=gate, bisect=True)

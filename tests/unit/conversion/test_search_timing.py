@@ -53,6 +53,7 @@ def test_one_time_is_the_mean_of_all_feeds(tmp_path):
         "rounds": 3,
         "budget_s": 60,
         "on_gpu": False,
+        "op_libraries": [],
     }
 
     seconds = work(request | {"feeds": list(map(str, feeds.paths))})["seconds"]
@@ -80,5 +81,6 @@ def test_every_feed_is_run(tmp_path):
                 "rounds": 1,
                 "budget_s": 60,
                 "on_gpu": False,
+                "op_libraries": [],
             }
         )

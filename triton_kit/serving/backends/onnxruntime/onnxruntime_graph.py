@@ -164,6 +164,8 @@ def _op_libraries(artifact: Path, config: dict) -> list[str]:
     own folder.
     """
     named = (config.get("model_operations") or {}).get("op_library_filename") or []
+    if not named:
+        return []
     here = f"/models/{config['name']}/"
     model = next((p for p in artifact.parents if p.name == config["name"]), None)
     return [
