@@ -17,8 +17,8 @@ from functools import cache
 from triton_kit.tuning.search import Told
 from triton_kit.tuning.space import Space, SpaceField
 
-# Of measurements of half a second on the real embedded server (digits, two shared
-# cores): the standard deviation of the logarithm. docs/tune.md has the figures.
+# Of measurements of three seconds on the real embedded server (digits, two cores that
+# were not much used otherwise): the standard deviation of the logarithm.
 THROUGHPUT_NOISE, TAIL_NOISE = 0.033, 0.2
 INSTANCES = (1, 2, 3, 4, 6)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
