@@ -48,10 +48,13 @@ def test_the_table_of_releases_counts_open_cves(kit):
     newest = json.loads(kit("releases", all_releases()[-1].release, "--json").stdout)
     old = kit("releases", "2.51").stdout
 
-    assert lines[0] == "release  Triton  TensorRT     ONNX Runtime  open CVEs"
+    assert lines[0].endswith("ONNX Runtime  CUDA     driver   open CVEs")
+    assert lines[1].split()[-3:-1] == ["12.4", "545"]
     assert len(lines) == len(all_releases()) + 2
     assert newest[0]["open_cves"] == []
     assert "CVE-2025-23316" in old
+    assert "driver        560 or later" in old
+    assert "compute capability 6.0 or later" in old
 
 
 def test_an_unknown_release_gets_a_suggestion(kit):

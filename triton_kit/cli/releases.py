@@ -14,7 +14,10 @@ from triton_kit.cli.output import echo, echo_json
 if TYPE_CHECKING:
     from triton_kit.triton.releases import Release
 
-_HEAD = ("release", "Triton", "TensorRT", "ONNX Runtime", "open CVEs")
+_HEAD = (
+    *("release", "Triton", "TensorRT", "ONNX Runtime"),
+    *("CUDA", "driver", "open CVEs"),
+)
 
 
 @kit_command(examples=("triton-kit releases", "triton-kit releases 24.10"))
@@ -54,11 +57,19 @@ def _tensorrt(release: Release) -> str:
     return f"{release.tensorrt}{mark}"
 
 
+def _gpu(release: Release) -> str:
+    least = release.compute_capability
+    return f"compute capability {least} or later" if least else "unknown"
+
+
 def _print_table(releases: tuple[Release, ...]) -> None:
     from triton_kit.triton.releases import open_cves
 
     rows = [
-        (r.release, r.server, _tensorrt(r), r.onnxruntime, str(len(open_cves(r))))
+        (
+            *(r.release, r.server, _tensorrt(r), r.onnxruntime),
+            *(r.cuda or "unknown", str(r.driver or "unknown"), str(len(open_cves(r)))),
+        )
         for r in releases
     ]
     widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
@@ -78,6 +89,9 @@ def _print_one(release: Release) -> None:
         ("Triton", release.server),
         ("TensorRT", f"{release.tensorrt or 'unknown'} ({release.tensorrt_evidence})"),
         ("ONNX Runtime", release.onnxruntime),
+        ("CUDA", release.cuda or "unknown"),
+        ("driver", f"{release.driver} or later" if release.driver else "unknown"),
+        ("GPU", _gpu(release)),
         ("fixes", ", ".join(release.fixes) or "no published CVE"),
         ("open CVEs", f"{len(cves)}: {', '.join(cves)}" if cves else "none published"),
     ):

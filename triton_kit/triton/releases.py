@@ -31,6 +31,10 @@ class Release:
         python: the version of the Python that runs Python models: 3.12 by the release
             notes of 24.12 and the Python backend's README of 26.07.
         fixes: the CVEs that were first fixed in it.
+        cuda: the version in it, by its release notes; None if not known.
+        driver: the least branch of NVIDIA's driver that its release notes name for it;
+            data center GPUs may have some older ones. None if not known.
+        compute_capability: the least of a GPU that it supports; None if not known.
     """
 
     release: str
@@ -40,6 +44,9 @@ class Release:
     onnxruntime: str
     python: str
     fixes: tuple[str, ...]
+    cuda: str | None = None
+    driver: int | None = None
+    compute_capability: str | None = None
 
     @property
     def is_known(self) -> bool:
@@ -120,6 +127,9 @@ def _newer_release(name: str) -> Release | None:
         tensorrt=None,
         tensorrt_evidence="unknown",
         fixes=(),
+        cuda=None,
+        driver=None,
+        compute_capability=None,
     )
 
 
