@@ -25,6 +25,8 @@ from triton_kit.files import refuse_foreign_links
 _log = logging.getLogger(__name__)
 
 LOG_TAIL_LINES = 20
+# ONNX Runtime's wheels from 1.31 on send what they do to Microsoft, in a thread.
+NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 

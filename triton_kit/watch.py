@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ _INTERVAL_S = 0.5
 # A file that was not changed for so long is whole, unless its writer pauses.
 _QUIET_S = 1.0
 # What a file is known by: its path in the model's folder, time and size.
-_State = frozenset[tuple[str, int, int]]
+FolderState = frozenset[tuple[str, int, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +55,24 @@ class Watcher:
     A changed model is loaded once its files are quiet and the check accepts it. If it
     does not load, the server keeps the old one, and the next change of any model is
     the next try.
+
+    Attributes:
+        before: `folder_states` from before the server started: a change during the
+            start may have come too late for it.
+        quiet_s: seconds without a change after which a file is whole.
     """
 
     spec: ServeSpec
     server: Server
+    before: Mapping[str, FolderState]
     quiet_s: float = _QUIET_S
-    _acted_on: dict[str, _State] = field(init=False)
-    _last: dict[str, _State] = field(init=False)
+    _acted_on: dict[str, FolderState] = field(init=False)
+    _last: dict[str, FolderState] = field(init=False)
     _kept: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        self._last = _states(self.spec)
-        self._acted_on = dict(self._last)
+        self._last = dict(self.before)
+        self._acted_on = dict(self.before)
 
     def watch(self) -> Iterator[Change]:
         """Yield changes for as long as the server runs.
@@ -82,7 +88,7 @@ class Watcher:
 
     def step(self) -> Iterator[Change]:
         """Act on what changed since the last step and is quiet now."""
-        found, last = _states(self.spec), self._last
+        found, last = folder_states(self.spec), self._last
         self._last = found
         changed = {
             name
@@ -150,7 +156,7 @@ class Watcher:
         return Change(model=name, outcome="unloaded")
 
 
-def _states(spec: ServeSpec) -> dict[str, _State]:
+def folder_states(spec: ServeSpec) -> dict[str, FolderState]:
     """Return the state of each model's folder; hidden folders are being written."""
     found = {}
     for root in spec.repositories:
@@ -161,7 +167,7 @@ def _states(spec: ServeSpec) -> dict[str, _State]:
     return found
 
 
-def _state(folder: Path) -> _State:
+def _state(folder: Path) -> FolderState:
     files = set()
     for path in folder.rglob("*"):
         # It may be gone by now: the next look tells.
@@ -173,7 +179,7 @@ def _state(folder: Path) -> _State:
     return frozenset(files)
 
 
-def _is_quiet(state: _State, quiet_s: float) -> bool:
+def _is_quiet(state: FolderState, quiet_s: float) -> bool:
     """Whether the newest file is old enough to be whole.
 
     A time in the future is that of a file that was copied with its time.

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -25,6 +26,14 @@ class TritonPythonModel:
         return [
             pb_utils.InferenceResponse([pb_utils.Tensor("y", value)]) for _ in requests
         ]
+"""
+WAITS = """
+import pathlib
+import time
+
+pathlib.Path("{folder}", "began").touch()
+while not pathlib.Path("{folder}", "go_on").exists():
+    time.sleep(0.01)
 """
 CONFIG = """backend: "python"
 max_batch_size: 8
@@ -48,7 +57,7 @@ ensemble_scheduling {
 class Watched:
     """The command, with what it prints on standard error line by line."""
 
-    def __init__(self, repository):
+    def __init__(self, repository, *, meanwhile=lambda: None):
         argv = [sys.executable, "-m", "triton_kit", "serve", str(repository)]
         self.process = subprocess.Popen(
             [*argv, "--json", "--watch"],
@@ -59,6 +68,7 @@ class Watched:
         self.lines = queue.Queue()
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
+        meanwhile()
         self.url = json.loads(self.process.stdout.readline())["http_url"]
         self.await_line("watching ")
 
@@ -181,6 +191,29 @@ def test_half_a_file_is_not_loaded_while_it_grows(watched):
 
     assert server.await_line("constant").startswith("loaded")
     assert server.answer("constant") == 9
+
+
+def test_a_change_while_the_server_starts_is_loaded(tmp_path, write_model):
+    repository = tmp_path / "models"
+    files = {"1/model.py": CODE.format(value=1)}
+    write_model(repository, "constant", files, config=CONFIG)
+    waits = WAITS.format(folder=str(tmp_path)) + CODE.format(value=0)
+    write_model(repository, "waits", {"1/model.py": waits}, config=CONFIG)
+
+    def change():
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "began").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        newest(repository).write_text(CODE.format(value=12))
+        (tmp_path / "go_on").touch()
+
+    watched = Watched(repository, meanwhile=change)
+    try:
+        watched.await_line("loaded constant")
+        assert watched.answer("constant") == 12
+    finally:
+        assert watched.stop() == 0
 
 
 def test_another_control_mode_is_refused(kit, tmp_path, write_identity):

@@ -79,6 +79,8 @@ class KitGroup(KitCommand, cloup.Group):
             return super().main(
                 args, prog_name, complete_var, standalone_mode=False, **extra
             )
+        # Before any import of ONNX Runtime, here or in a child process.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         words = sys.argv[1:] if args is None else list(args)
         sys.exit(run_to_exit_code(lambda: self._run(words, prog_name or NAME, extra)))
 

@@ -107,7 +107,7 @@ def command(
     elif detach:
         _detach(spec, options, as_json=as_json)
     else:
-        use = _watch if watches else _wait
+        use = _watch(spec) if watches else _wait
         start = _opener(spec, options, launcher)
         _serve_until_stopped(start, spec, use=use, as_json=as_json)
 
@@ -190,15 +190,21 @@ def _wait(_: ServeSpec, server: Server) -> None:
     server.wait()
 
 
-def _watch(spec: ServeSpec, server: Server) -> None:
-    from triton_kit.watch import Watcher
+def _watch(spec: ServeSpec) -> Callable[[ServeSpec, Server], None]:
+    """Return what watches, from the state that the repositories have now."""
+    from triton_kit.watch import Watcher, folder_states
 
-    notice(f"watching {_places(spec)}")
-    for change in Watcher(spec=spec, server=server).watch():
-        if change.outcome == "kept":
-            warn(f"{change.model}: the server keeps what it has: {change.reason}")
-        else:
-            notice(f"{change.outcome} {change.model}")
+    before = folder_states(spec)
+
+    def watch(spec: ServeSpec, server: Server) -> None:
+        notice(f"watching {_places(spec)}")
+        for change in Watcher(spec=spec, server=server, before=before).watch():
+            if change.outcome == "kept":
+                warn(f"{change.model}: the server keeps what it has: {change.reason}")
+            else:
+                notice(f"{change.outcome} {change.model}")
+
+    return watch
 
 
 class _StoppedError(KeyboardInterrupt):

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from triton_kit.errors import MissingExtraError, ServerError
-from triton_kit.process import run_child
+from triton_kit.process import NO_TELEMETRY, run_child
 from triton_kit.serving.onnxruntime_backend import cuda_library_folders
 
 # What programs, Python, CUDA and the libraries for arithmetic read.
@@ -71,7 +71,8 @@ class Tritonserver:
         first = [preload, os.environ.get("LD_PRELOAD", "")]
         known = {n: v for n, v in os.environ.items() if _HARMLESS.fullmatch(n)}
         return (
-            known
+            NO_TELEMETRY
+            | known
             | _more(variables)
             | {
                 "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),

@@ -54,6 +54,10 @@ def returns_nothing(model):
     print("it talks, too")
 
 
+def sends_telemetry(model):
+    raise ValueError(f"telemetry off: {os.environ.get('ORT_DISABLE_TELEMETRY')}")
+
+
 def keeps(model):
     print("it talks, too")
     return model
@@ -88,6 +92,7 @@ def crashes(networks, tmp_path):
         ("asks_for_too_much", "MemoryError", "out of memory"),
         ("fills_the_disk", "No space left on device", "free some disk space"),
         ("leaves", "without a response", "end the process"),
+        ("sends_telemetry", "telemetry off: 1", None),
         ("returns_nothing", "returned NoneType", None),
     ],
 )

@@ -19,7 +19,7 @@ import numpy as np
 
 from triton_kit.artifact import inspect_onnx
 from triton_kit.conversion.workers.memory import peak_memory_bytes
-from triton_kit.conversion.workers.onnx_worker import LEVELS
+from triton_kit.conversion.workers.onnx_worker import quiet_options
 from triton_kit.conversion.workers.samples import Feed, random_feed
 from triton_kit.conversion.workers.worker import Json, Request
 from triton_kit.scratch import scratch_folder
@@ -34,11 +34,9 @@ def in_onnxruntime(request: Request) -> dict[str, Json]:
 
     before_bytes = peak_memory_bytes()
     with scratch_folder() as folder:
-        options = ort.SessionOptions()
+        options = quiet_options(request["level"])
         options.enable_profiling = True
         options.profile_file_prefix = f"{folder}/profile"
-        options.log_severity_level = 4
-        options.graph_optimization_level = LEVELS[request["level"]]
         session = ort.InferenceSession(
             request["file"],
             options,

@@ -15,7 +15,7 @@ from typing import Any
 
 from triton_kit.conversion.output_files import free_space_hint
 from triton_kit.errors import ConvertError, TritonKitError, VerifyError
-from triton_kit.process import Finished, python_command, start_child
+from triton_kit.process import NO_TELEMETRY, Finished, python_command, start_child
 
 Json = Any
 REASON_LINES = 3
@@ -93,7 +93,7 @@ def start_worker(
     request = request | {"op_libraries": _op_libraries.get()}
     argv, text = _argv(module, python), json.dumps(request)
     # Libraries go through sets of names: the same source has to give the same bytes.
-    env = (env or os.environ) | {"PYTHONHASHSEED": "0"}
+    env = NO_TELEMETRY | dict(env or os.environ) | {"PYTHONHASHSEED": "0"}
     with start_child(argv, deadline_s=timeout_s, stdin=text, env=env) as end:
         yield lambda: _response(end(), failed)
 

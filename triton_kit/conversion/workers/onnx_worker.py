@@ -18,21 +18,28 @@ LEVELS = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-
+_FATAL = 4
 
 # In float32 as the gate means it; by default sums are in TF32.
 _CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
 
 
+def quiet_options(level: str) -> ort.SessionOptions:
+    """Return the options of a session that logs nothing: errors come as exceptions."""
+    ort.set_default_logger_severity(_FATAL)  # what is logged outside of sessions
+    options = ort.SessionOptions()
+    options.graph_optimization_level = LEVELS[level]
+    options.log_severity_level = _FATAL
+    return options
+
+
 def open_session(
     path: str, level: str, *, op_libraries: Sequence[str] = (), on_gpu: bool = False
 ) -> ort.InferenceSession:
-    """Open a session that logs nothing but errors: on the CPU, or on the first GPU."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = LEVELS[level]
+    """Open a session that logs nothing: on the CPU, or on the first GPU."""
+    options = quiet_options(level)
     for library in op_libraries:
         options.register_custom_ops_library(library)
-    options.log_severity_level = 4  # errors come as exceptions
     # Several processes run one after the other: threads that spin gain nothing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers: list[Any] = ["CPUExecutionProvider"]
