@@ -3,8 +3,8 @@
 The Python backend (24.10) takes a model's process that had no CPU for a second for
 dead, and under load the server does not survive that: issue 8882 of Triton. On a
 virtual machine whose host is busy this happens to whichever test runs at the time, and
-every later one would meet the dead server. Nothing else is tried twice, and the summary
-says what was.
+every later one would meet the dead server. The summary says what was tried
+twice.
 """
 
 import re

@@ -22,6 +22,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Half a minute and more each: `scripts/bench long` runs them.
+LONG = ("compare.md",)
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXAMPLE_PORT = "8000"
 WITHIN_S = 120
@@ -82,7 +84,14 @@ def free_port():
         return str(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.long if page.name in LONG else ())
+        for page in PAGES
+    ],
+    ids=lambda page: page.name,
+)
 def test_the_commands_of_a_page_work(page, tmp_path):
     port = free_port()
     with ExitStack() as background:

@@ -238,5 +238,5 @@ def test_a_project_from_source_to_figures(name, tmp_path, digits_recipe):
 
     assert report.findings == ()
     assert [run.recording.errors for run in runs] == [{} for _ in runs]
-    assert all(run.figures.succeeded > 20 for run in runs)
+    assert all(run.figures.succeeded > 0 for run in runs)
     assert digests(build_elsewhere(folder, tmp_path / "other" / "place")) == first

@@ -117,8 +117,15 @@ class Outage:
             self.after = served(server)
 
 
-@pytest.mark.parametrize("load", [ClosedLoad(4), RateLoad(rate_hz=300)], ids=str)
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize(
+    ("protocol", "load"),
+    [
+        ("http", ClosedLoad(4)),
+        ("grpc", RateLoad(rate_hz=300)),
+        pytest.param("http", RateLoad(rate_hz=300), marks=pytest.mark.long),
+        pytest.param("grpc", ClosedLoad(4), marks=pytest.mark.long),
+    ],
+)
 def test_a_restart_is_counted_and_the_load_goes_on(protocol, load):
     with Outage() as outage:
         result = measure(

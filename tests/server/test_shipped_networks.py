@@ -212,7 +212,7 @@ def test_a_second_of_load_has_no_errors(served, model, more):
     ).runs[0]
 
     assert run.recording.errors == {}
-    assert run.figures.succeeded > 10
+    assert run.figures.succeeded > 0
 
 
 @pytest.mark.long
