@@ -130,6 +130,8 @@ ORDER = {
         "publish",
         "difference",
         "drawing",
+        "layout",
+        "svg",
     ),
 }
 # These run inside another process, not inside the kit.

@@ -177,21 +177,22 @@ def as_mermaid(drawn: Sequence[Picture]) -> str:
             if tensors:
                 label = "<br/>".join(_safe(tensor) for tensor in tensors)
                 lines.append(f'  g{group}{end}(["{label}"])')
-        for source, target, tensor in _ends(one, f"g{group}"):
+        for source, target, tensor in ends_of(one, f"g{group}"):
             lines.append(f'  {source} -->|"{_safe(tensor)}"| {target}')
-        for source, target, model in _calls(one, f"g{group}"):
+        for source, target, model in calls_of(one, f"g{group}"):
             lines.append(f'  {source} -.->|calls| {target}["{_safe(model)}"]')
     return "\n".join(lines)
 
 
-def _ends(one: Picture, prefix: str) -> Iterator[tuple[str, str, str]]:
+def ends_of(one: Picture, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield the two nodes of each tensor, and the tensor."""
     for edge in one.edges:
         source = f"s{edge.source}" if edge.source else _INPUT
         target = f"s{edge.target}" if edge.target else _OUTPUT
         yield prefix + source, prefix + target, edge.tensor
 
 
-def _calls(one: Picture, prefix: str) -> Iterator[tuple[str, str, str]]:
+def calls_of(one: Picture, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield the two nodes of each call, and the called model."""
     outside = dict.fromkeys(c.model for c in one.calls if c.model not in one.steps)
     nodes = {model: f"c{number}" for number, model in enumerate(outside, 1)}
@@ -218,9 +219,9 @@ def as_dot(drawn: Sequence[Picture]) -> str:
             if tensors:
                 label = _dot_quoted("\n".join(tensors))
                 lines.append(f"  g{group}{end} [shape=oval label={label}];")
-        for source, target, tensor in _ends(one, f"g{group}"):
+        for source, target, tensor in ends_of(one, f"g{group}"):
             lines.append(f"  {source} -> {target} [label={_dot_quoted(tensor)}];")
-        for source, target, model in _calls(one, f"g{group}"):
+        for source, target, model in calls_of(one, f"g{group}"):
             lines.append(f"  {target} [label={_dot_quoted(model)}];")
             lines.append(f"  {source} -> {target} [style=dashed label=calls];")
     return "\n".join([*lines, "}"])
