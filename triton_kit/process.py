@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -103,10 +103,13 @@ def start_child(
     """
     end_s = time.monotonic() + deadline_s
     _log.debug("running %s", shlex.join(argv))
-    with _stdin_from(stdin) as source, hold_signals() as release:
+    source: AbstractContextManager[IO[str] | int] = nullcontext(subprocess.DEVNULL)
+    if stdin is not None:
+        source = stdin_from(stdin)
+    with source as given, hold_signals() as release:
         process = subprocess.Popen(
             _tied_to_parent(argv),
-            stdin=source,
+            stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -124,11 +127,8 @@ def start_child(
 
 
 @contextmanager
-def _stdin_from(text: str | None) -> Iterator[IO[str] | int]:
+def stdin_from(text: str) -> Iterator[IO[str]]:
     """Yield a file that holds `text`: with a pipe, a thread would have to write it."""
-    if text is None:
-        yield subprocess.DEVNULL
-        return
     # In memory: a child must start even if the disk is full.
     with os.fdopen(os.memfd_create("stdin"), "w+", encoding="utf-8") as file:
         file.write(text)

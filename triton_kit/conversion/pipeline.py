@@ -38,6 +38,7 @@ from triton_kit.conversion.tensorrt.refusals import refuse_unsupported
 from triton_kit.conversion.verify.agreements import refuse_unknown_function
 from triton_kit.conversion.verify.free_batch import free_batch
 from triton_kit.conversion.workers.child import with_op_libraries
+from triton_kit.conversion.workers.forked import preloaded_workers
 from triton_kit.errors import SpecError
 from triton_kit.scratch import scratch_folder
 
@@ -64,6 +65,7 @@ def convert(spec: ConvertSpec) -> ConvertResult:
     with ExitStack() as stack:
         stack.enter_context(require_free_space(spec.source))
         stack.enter_context(with_op_libraries(spec.custom_ops))
+        stack.enter_context(preloaded_workers())
         folder = stack.enter_context(scratch_folder())
         if prebuilt:
             return import_plan(spec, folder)

@@ -1,5 +1,8 @@
 """int8 for ONNX Runtime's CPU kernels: what is rounded, and what must not be."""
 
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -14,6 +17,17 @@ from triton_kit.options.conversion import Calibration, Gate
 from triton_kit.options.shapes import ShapeRange
 
 WIDE = 32
+LOADS = """
+import logging
+from triton_kit.conversion.precision.candidate import cpu_quantizer
+
+assert cpu_quantizer().quantize_for_cpu
+assert logging.getLogger().handlers == []
+"""
+
+
+def test_the_quantizer_leaves_the_log_of_the_program_alone():
+    subprocess.run([sys.executable, "-c", LOADS], check=True)
 
 
 def product(op):

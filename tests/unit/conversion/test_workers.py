@@ -326,14 +326,22 @@ def still_there(temporary):
     return found
 
 
+def children_of(pid):
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
 def wait_for_child(process, worker):
     """Wait until the kit runs a worker, and return it."""
     deadline = time.monotonic() + 120
     while True:
         assert time.monotonic() < deadline
         assert process.poll() is None, process.stderr.read().decode()
-        for child in psutil.Process(process.pid).children():
-            with contextlib.suppress(psutil.Error):
+        for child in children_of(process.pid):
+            with contextlib.suppress(psutil.Error):  # it is a zombie
+                if child.name() == worker.rpartition(".")[2]:  # forked
+                    return child
                 if f"triton_kit.conversion.{worker}" in child.cmdline():
                     return child
         time.sleep(0.005)
@@ -354,8 +362,11 @@ def test_a_stopped_conversion_leaves_no_file_and_no_process(
 ):
     out, temporary = tmp_path / "out", tmp_path / "temporary"
     temporary.mkdir()
+    # So many that the workers can be seen at their work.
+    images = np.random.default_rng(1).standard_normal((2048, 3, 32, 32), np.float32)
+    np.savez(tmp_path / "many.npz", image=images)
     argv = [networks / "cnn.onnx", "-o", out, "--precision", "int8"]
-    argv += ["--calibration", networks / "cnn.npz", "--cache", tmp_path / "cache"]
+    argv += ["--calibration", tmp_path / "many.npz", "--cache", tmp_path / "cache"]
     argv += ["--artifact", "rtx"] if find_spec("tensorrt_rtx") else []
     with converting(argv, temporary) as process:
         wait_for_child(process, worker)

@@ -11,7 +11,6 @@ from triton_kit.conversion.onnx.onnx_file import save_onnx
 from triton_kit.conversion.workers.child import (
     call_worker,
     conversion_failed,
-    no_blas_threads,
 )
 from triton_kit.errors import ConvertError
 
@@ -53,7 +52,7 @@ def add_custom_types(model: ModelProto, *, scratch: Path, timeout_s: float) -> N
             {"model": str(path)},
             timeout_s=timeout_s,
             failed=conversion_failed("ONNX Runtime does not open it"),
-            env=no_blas_threads(),
+            preloaded=True,
         )
     except ConvertError:
         return

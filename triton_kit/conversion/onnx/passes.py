@@ -14,7 +14,6 @@ from triton_kit.conversion.onnx.onnx_file import load_onnx, opset_of, remove, sa
 from triton_kit.conversion.workers.child import (
     call_worker,
     conversion_failed,
-    no_blas_threads,
 )
 from triton_kit.conversion.workers.worker import import_named
 from triton_kit.errors import ConvertError, SpecError
@@ -95,7 +94,7 @@ def _in_child(
         request | {"model": str(before), "rewritten": str(after)},
         timeout_s=timeout_s,
         failed=conversion_failed(f"{name} failed"),
-        env=None if request["what"] == "pass" else no_blas_threads(),
+        preloaded=request["what"] != "pass",
     )
     if refused := response["refused"]:
         raise SpecError(refused)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import onnx
 from onnx import ModelProto
@@ -170,19 +173,32 @@ def _quantized(
 
 
 def _quantized_dynamically(model: ModelProto, kept: Mapping[str, str]) -> Candidate:
-    from triton_kit.conversion.precision.quantize_cpu import quantize_dynamically
-
-    done = quantize_dynamically(_to_opset_of(model, MIN_OPSET), skip=kept)
+    done = cpu_quantizer().quantize_dynamically(
+        _to_opset_of(model, MIN_OPSET), skip=kept
+    )
     return _checked(done.model, done.kept)
 
 
 def _quantized_for_cpu(
     model: ModelProto, kept_ranges: Limits, kept: Mapping[str, str], between: bool
 ) -> Candidate:
-    from triton_kit.conversion.precision.quantize_cpu import quantize_for_cpu
-
-    done = quantize_for_cpu(model, kept_ranges, skip=kept, between=between)
+    done = cpu_quantizer().quantize_for_cpu(
+        model, kept_ranges, skip=kept, between=between
+    )
     return _checked(done.model, done.kept)
+
+
+def cpu_quantizer() -> ModuleType:
+    """Import `quantize_cpu`: slow, and ONNX Runtime's quantizer logs to stderr.
+
+    Its import gives the root logger a handler unless it has one.
+    """
+    root, silent = logging.getLogger(), logging.NullHandler()
+    root.addHandler(silent)
+    try:
+        return import_module("triton_kit.conversion.precision.quantize_cpu")
+    finally:
+        root.removeHandler(silent)
 
 
 def _quantized_symmetric(

@@ -105,6 +105,7 @@ def installed_kernels(provider: str, timeout_s: float) -> Known | None:
             {"precision": "bf16", "opset": OPSET, "provider": provider},
             timeout_s=timeout_s,
             failed=conversion_failed("ONNX Runtime does not tell its kernels"),
+            preloaded=True,
         )
     except ConvertError:
         return None

@@ -74,6 +74,7 @@ def observe(
             request,
             timeout_s=timeout_s,
             failed=run_failed(path, "calibration"),
+            preloaded=True,
         )
         if broken := response["nan"]:
             raise ConvertError(

@@ -44,6 +44,7 @@ def timed(
         },
         timeout_s=work.spec.timeout_s,
         failed=conversion_failed("timing the candidates failed"),
+        preloaded=True,
     )
     return [
         replace(row, seconds=statistics.median(found), spread_s=_spread(found))

@@ -8,12 +8,13 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from triton_kit.conversion.output_files import free_space_hint
+from triton_kit.conversion.workers.forked import start_forked
 from triton_kit.errors import ConvertError, TritonKitError, VerifyError
 from triton_kit.process import NO_TELEMETRY, Finished, python_command, start_child
 
@@ -60,6 +61,7 @@ def call_worker(
     *,
     timeout_s: float,
     failed: Failure,
+    preloaded: bool = False,
     env: dict[str, str] | None = None,
     python: str | None = None,
 ) -> Json:
@@ -70,11 +72,19 @@ def call_worker(
         request: what its `work` takes.
         timeout_s: maximum seconds.
         failed: makes the error of a worker that ended without a response.
-        env: its environment.
+        preloaded: whether it may be forked from a process that has its libraries. It
+            must run no code of the user's and no linear algebra of NumPy's.
+        env: its environment, unless it is preloaded.
         python: another Python, which may lack the kit.
     """
     with start_worker(
-        module, request, timeout_s=timeout_s, failed=failed, env=env, python=python
+        module,
+        request,
+        timeout_s=timeout_s,
+        failed=failed,
+        preloaded=preloaded,
+        env=env,
+        python=python,
     ) as finish:
         return finish()
 
@@ -86,16 +96,28 @@ def start_worker(
     *,
     timeout_s: float,
     failed: Failure,
+    preloaded: bool = False,
     env: dict[str, str] | None = None,
     python: str | None = None,
 ) -> Iterator[Callable[[], Json]]:
     """Start what `call_worker` calls, and yield what waits for its response."""
     request = request | {"op_libraries": _op_libraries.get()}
-    argv, text = _argv(module, python), json.dumps(request)
+    text = json.dumps(request)
+    env = _no_blas_threads() if preloaded else env
     # Libraries go through sets of names: the same source has to give the same bytes.
     env = NO_TELEMETRY | dict(env or os.environ) | {"PYTHONHASHSEED": "0"}
-    with start_child(argv, deadline_s=timeout_s, stdin=text, env=env) as end:
-        yield lambda: _response(end(), failed)
+    with ExitStack() as stack:
+        end = None
+        if preloaded:
+            name = f"{_PACKAGE}.{module}"
+            forked = start_forked(name, text, deadline_s=timeout_s, env=env)
+            end = stack.enter_context(forked)
+        if end is None:
+            argv = _argv(module, python)
+            child = start_child(argv, deadline_s=timeout_s, stdin=text, env=env)
+            end = stack.enter_context(child)
+        finish = end
+        yield lambda: _response(finish(), failed)
 
 
 def _argv(module: str, python: str | None) -> list[str]:
@@ -112,7 +134,7 @@ def _response(done: Finished, failed: Failure) -> Json:
     return json.loads(done.stdout)
 
 
-def no_blas_threads() -> dict[str, str]:
+def _no_blas_threads() -> dict[str, str]:
     """Return the environment of a worker that calls no linear algebra of NumPy's.
 
     OpenBLAS starts a thread per core as NumPy is imported: 0.1 s of CPU on two.

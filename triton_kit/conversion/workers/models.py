@@ -11,7 +11,6 @@ from typing import Any
 from triton_kit.conversion.workers.child import (
     call_worker,
     explain,
-    no_blas_threads,
     start_worker,
 )
 from triton_kit.conversion.workers.samples import (
@@ -92,7 +91,7 @@ def start_onnx(
         request,
         timeout_s=timeout_s,
         failed=lambda done: explain(model, done, "ONNX Runtime does not run it"),
-        env=no_blas_threads(),
+        preloaded=True,
     ) as finish:
         yield lambda: read_outputs(folder, finish()["outputs"], len(feeds.paths))
 
