@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from triton_kit.errors import ServerError, TransportError
 from triton_kit.process import describe_exit
-from triton_kit.repository.check.findings import CheckReport
+from triton_kit.repository.check.findings import (
+    ERROR,
+    SERVER_RULE,
+    CheckReport,
+    Finding,
+)
 from triton_kit.serving.embedded import running
 from triton_kit.serving.readiness import reasons_in_log, tidy
 from triton_kit.serving.server import Server
@@ -130,6 +136,34 @@ def _reason(server: Server, model: str, error: ServerError) -> str:
         # The response hides the reason: only the log has it.
         return reasons_in_log(server.log).get(model, text)
     return tidy(text)
+
+
+def with_verdicts(report: CheckReport, verdicts: list[ServerVerdict]) -> CheckReport:
+    """Return a report with a finding for each model that only the server rejects."""
+    rejected = set(report.rejected_models())
+    found = [
+        Finding(
+            model=verdict.model,
+            rule=SERVER_RULE,
+            severity=ERROR,
+            path=_config_path(report, verdict.model),
+            line=0,
+            column=0,
+            message=f"the embedded server rejects the model: {verdict.reason}",
+            hint=None,
+            server_text=verdict.reason,
+        )
+        for verdict in verdicts
+        if verdict.accepted is False and verdict.model not in rejected
+    ]
+    return replace(report, findings=(*report.findings, *found))
+
+
+def _config_path(report: CheckReport, model: str) -> Path:
+    folder = next((r / model for r in report.roots if (r / model).is_dir()), None)
+    folder = folder or report.root / model
+    config = folder / "config.pbtxt"
+    return config if config.is_file() else folder
 
 
 def render_verdicts(report: CheckReport, verdicts: list[ServerVerdict]) -> str:

@@ -14,11 +14,12 @@ import cloup
 from triton_kit.cli.command import kit_command, kit_option
 from triton_kit.cli.options import (
     json_option,
+    output_option,
     release_option,
     repositories_argument,
     timeout_option,
 )
-from triton_kit.cli.output import echo, echo_workflow_commands
+from triton_kit.cli.output import echo, echo_workflow_commands, escape_controls
 from triton_kit.errors import SpecError, TritonKitError
 
 if TYPE_CHECKING:
@@ -81,10 +82,12 @@ if TYPE_CHECKING:
     kit_option(
         "--format",
         "layout",
-        type=click.Choice(["text", "json", "github"]),
+        type=click.Choice(["text", "json", "github", "sarif"]),
         default="text",
-        help="Layout of the report; github: annotations of a pull request.",
+        help="Layout of the report; github: annotations of a pull request; sarif: "
+        "for code scanning and editors.",
     ),
+    output_option("File to write.  [default: standard output]"),
 )
 def command(
     repositories: tuple[Path, ...],
@@ -99,6 +102,7 @@ def command(
     timeout_s: float,
     as_json: bool,
     layout: str,
+    output: Path | None,
 ) -> None:
     """Report what a Triton server would refuse in REPOSITORIES, and why.
 
@@ -106,6 +110,7 @@ def command(
 
     Exits with 0 if the server would load every model, 1 if not, 2 if that is not known.
     """
+    from triton_kit.files import write_whole
     from triton_kit.repository.check.check import check_repository
 
     names = None if backends is None else [b for b in backends.split(",") if b]
@@ -123,7 +128,13 @@ def command(
     except TritonKitError as error:
         # Neither 0 nor 1: the verdict is not known.
         raise SpecError(error.message, hint=error.hint) from error
-    _print(report, verdicts, "json" if as_json else layout)
+    layout = "json" if as_json else layout
+    text = _rendered(report, verdicts, layout)
+    if output is not None:
+        write_whole(output, f"{text}\n")
+    else:
+        # The values in workflow commands are escaped; `echo` would disarm the commands.
+        (echo_workflow_commands if layout == "github" else echo)(text)
     rejected = [v.model for v in verdicts or () if v.accepted is False]
     sys.exit(0 if report.accepted and not rejected else 1)
 
@@ -134,18 +145,21 @@ def _ask(report: CheckReport, strict: bool, timeout_s: float) -> list[ServerVerd
     return ask_embedded_server(report, strict=strict, load_within_s=timeout_s)
 
 
-def _print(
+def _rendered(
     report: CheckReport, verdicts: list[ServerVerdict] | None, layout: str
-) -> None:
+) -> str:
+    """Write the report, and what the server decided if it was asked."""
     from triton_kit.repository.check.report import FORMATS
+    from triton_kit.repository.check.sarif import as_sarif
+    from triton_kit.server_verdict import render_verdicts, with_verdicts
 
+    if layout == "sarif":
+        return as_sarif(with_verdicts(report, verdicts or []))
     text = FORMATS[layout](report)
-    if layout == "json" and verdicts is not None:
+    if verdicts is None:
+        return text
+    if layout == "json":
         asked = [asdict(verdict) for verdict in verdicts]
-        text = json.dumps(json.loads(text) | {"embedded_server": asked}, indent=2)
-    # The values in workflow commands are escaped; `echo` would disarm the commands.
-    (echo_workflow_commands if layout == "github" else echo)(text)
-    if layout != "json" and verdicts is not None:
-        from triton_kit.server_verdict import render_verdicts
-
-        echo(render_verdicts(report, verdicts))
+        return json.dumps(json.loads(text) | {"embedded_server": asked}, indent=2)
+    # Reasons are the server's words: they must not command a CI service.
+    return f"{text}\n{escape_controls(render_verdicts(report, verdicts))}"

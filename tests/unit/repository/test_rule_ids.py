@@ -1,5 +1,6 @@
 """The rules in the code are the rules in the docs."""
 
+import json
 import re
 from pathlib import Path
 
@@ -19,3 +20,16 @@ def test_every_rule_is_documented():
     documented = {rule for row in rows for rule in ID.findall(row)}
 
     assert used == documented
+
+
+def test_the_texts_of_the_rules_are_those_of_the_docs():
+    rows = re.findall(
+        r"^\| ((?:[A-Z]\d+(?:, )?)+) \| (.*) \|$",
+        (ROOT / "docs" / "validation.md").read_text().split("## Rules")[1],
+        re.MULTILINE,
+    )
+    texts = ROOT / "triton_kit" / "repository" / "check" / "rule_texts.json"
+
+    assert json.loads(texts.read_text()) == {
+        ids: re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text) for ids, text in rows
+    }

@@ -8,6 +8,8 @@ from pathlib import Path
 
 ERROR = "error"
 WARNING = "warning"
+# No rule of the check: the embedded server was asked, and rejects the model.
+SERVER_RULE = "SERVER"
 # The server does not reject these: it dies of them.
 ABORTING_RULES = frozenset({"A2", "E27", "F2", "G8", "L3", "N5", "V5", "W8"})
 # ... and never finishes loading these.
