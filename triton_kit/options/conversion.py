@@ -219,12 +219,13 @@ class ConversionSettings:
         metavar="NODE",
         help="Node, or operator type, that stays fp32. Repeatable.",
     )
-    bisect: bool = setting(
-        False,
-        flag="--bisect",
+    bisect: bool | None = setting(
+        None,
+        flag="--bisect/--no-bisect",
         key="bisect",
         group=_OUTPUT,
-        help="Find a smallest set of nodes to keep in fp32 where the gate fails.",
+        help="Find a smallest set of nodes to keep in fp32 where the gate fails; on by "
+        "default for int8.",
     )
     sparsity: Literal["2:4"] | None = setting(
         None,

@@ -200,7 +200,8 @@ def test_a_full_disk_leaves_nothing_half_done(source, tmp_path):
         "except ConvertError as error: sys.exit(str(error))\n"
     )
 
-    argv = [sys.executable, "-c", code, str(source), str(out)]
+    # -B: Python would leave the first part of a compiled module, and run it later.
+    argv = [sys.executable, "-B", "-c", code, str(source), str(out)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert "cannot write it" in done.stderr

@@ -147,7 +147,7 @@ def test_bisect_of_dynamic_int8_tries_what_that_form_quantizes(tmp_path):
     result = convert(dynamic(two_layers(), tmp_path, gate=gate, bisect=True))
 
     assert set(result.kept_fp32) == {"gemm_2"}
-    assert "1 of 2 nodes stay fp32 for accuracy" in result.notes
+    assert "1 of 2 nodes stay fp32 for accuracy: 'gemm_2'" in result.notes
 
 
 def test_dynamic_int8_is_for_onnx_alone(tmp_path):

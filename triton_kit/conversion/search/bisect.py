@@ -13,6 +13,7 @@ from triton_kit.conversion.precision.quantize import (
 )
 from triton_kit.conversion.precision.share import LEAST
 from triton_kit.conversion.search.attempt import (
+    NODES_NAMED,
     Attempt,
     attempt,
     candidate_of,
@@ -41,7 +42,9 @@ def bisect(work: Work, failure: VerifyError) -> Attempt:
     if found is None:
         raise _without_success(work, failure) from failure
     kept, done = _smallest(work, *found)
-    note = f"{len(kept)} of {len(movable)} nodes stay fp32 for accuracy"
+    names = ", ".join(map(repr, kept[:NODES_NAMED]))
+    more = ", ..." if len(kept) > NODES_NAMED else ""
+    note = f"{len(kept)} of {len(movable)} nodes stay fp32 for accuracy: {names}{more}"
     return replace(done, notes=(*done.notes, note))
 
 
@@ -78,7 +81,7 @@ def _without_success(work: Work, failure: VerifyError) -> VerifyError:
     more = ", calibrate on more samples" if precision in CALIBRATED else ""
     return VerifyError(
         f"{work.spec.source} as {precision}: {failure.message}; no set of nodes kept "
-        f"in fp32 (--bisect) passes and leaves half of the work in {precision}",
+        f"in fp32 passes and leaves half of the work in {precision}",
         hint=f"choose {other} or auto (--precision){more}, or set the floor that you "
         "accept (--min-snr-db)",
     )

@@ -87,7 +87,10 @@ def _cheapest(work: Work) -> Attempt:
 def _of_precision(work: Work, precision: Precision) -> Attempt:
     if precision in CALIBRATED and work.spec.calibration is None:
         raise ConvertError(_NO_SAMPLES)
-    return _best_effort(replace(work, spec=replace(work.spec, precision=precision)))
+    # Of several candidates each bisect would be waited for: only if it is asked for.
+    bisects = bool(work.spec.bisect)
+    spec = replace(work.spec, precision=precision, bisect=bisects)
+    return _best_effort(replace(work, spec=spec))
 
 
 def _row(done: Attempt, precision: Precision) -> TriedPrecision:
@@ -128,9 +131,15 @@ def _best_effort(work: Work) -> Attempt:
     try:
         return _in_any_form(work)
     except VerifyError as error:
-        if not work.spec.bisect or work.spec.precision == "fp32":
+        if not _bisects(work.spec):
             raise
         return bisect(replace(work, is_sparing=_has_forms(work.spec)), error)
+
+
+def _bisects(spec: ConvertSpec) -> bool:
+    if spec.bisect is None:
+        return spec.precision == "int8" and not spec.sparsity
+    return spec.bisect and spec.precision != "fp32"
 
 
 def _in_any_form(work: Work) -> Attempt:
@@ -140,7 +149,7 @@ def _in_any_form(work: Work) -> Attempt:
     in float32, as no values inside of them are observed.
     """
     try:
-        return attempt(work, name_nodes=not work.spec.bisect)
+        return attempt(work, name_nodes=not _bisects(work.spec))
     except VerifyError as error:
         kept = _with_bodies(work) if work.spec.precision == "fp16" else {}
         if not _has_forms(work.spec) and not kept:
