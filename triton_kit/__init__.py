@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from triton_kit.api import perf as perf
     from triton_kit.api import render as render
     from triton_kit.api import serve as serve
+    from triton_kit.api_transfer import pack as pack
+    from triton_kit.api_transfer import sign as sign
+    from triton_kit.api_transfer import unpack as unpack
+    from triton_kit.api_transfer import verify_signature as verify_signature
     from triton_kit.build_project import BuildResult as BuildResult
     from triton_kit.comparison.compare import compare as compare
     from triton_kit.comparison.differences import Comparison as Comparison
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _FUNCTIONS = "build check convert deploy diff inspect parse perf render serve"
+_TRANSFER = "pack sign unpack verify_signature"
 _ERRORS = (
     "ConvertError MissingExtraError RepositoryError ServerError SpecError "
     "TransportError TritonKitError VerifyError"
@@ -72,6 +77,7 @@ _CONVERSION = "Accuracy ConvertResult ConvertSpec"
 # Name -> the module that it is imported from.
 _PUBLIC = {
     **dict.fromkeys(_FUNCTIONS.split(), "triton_kit.api"),
+    **dict.fromkeys(_TRANSFER.split(), "triton_kit.api_transfer"),
     **dict.fromkeys(_ERRORS.split(), "triton_kit.errors"),
     **dict.fromkeys(_CONVERSION.split(), "triton_kit.conversion.spec"),
     "Access": "triton_kit.serving.access",

@@ -25,7 +25,8 @@ PILLARS = {"project", "conversion", "repository", "loadtest", "serving"}
 MAY_IMPORT = {
     "__init__": GROUND
     | PILLARS
-    | {"build_project", "comparison", "deployment", "tuning", "api"},
+    | {"build_project", "comparison", "deployment", "tuning", "api"}
+    | {"api_transfer"},
     "__main__": {"cli"},
     "errors": set(),
     "tensors": {"errors"},
@@ -72,12 +73,14 @@ MAY_IMPORT = {
     },
     "build_publish": GROUND
     | {"project", "repository", "locate", "built", "build_model"},
+    "transfer": GROUND,
     "tuning": GROUND | PILLARS | {"comparison"},
     "comparison": GROUND,
     "report": GROUND | {"loadtest"},
     "doctor": GROUND | {"serving"},
     "security": GROUND,
     "plan_builder": GROUND | {"conversion", "serving"},
+    "api_transfer": GROUND | {"transfer"},
     "api": GROUND | PILLARS | {"build_project", "comparison", "deployment"},
     "demo": GROUND | PILLARS | {"build_project", "report"},
     "cli": GROUND
@@ -86,6 +89,7 @@ MAY_IMPORT = {
         *("build_project", "server_verdict", "init_project", "run_tests", "launch"),
         *("model_project", "watch", "security", "plan_builder", "built"),
         *("tuning", "report", "demo", "doctor", "comparison", "deployment"),
+        "transfer",
     },
 }
 # Each part of a pillar imports those before it.

@@ -39,6 +39,9 @@ _SECTIONS = {
         "generate": "Write a config.pbtxt for an ONNX file.",
         "schema": "Print the JSON Schema of triton-kit.yaml.",
         "graph": "Draw the ensembles of a repository.",
+        "pack": "Pack a model repository into a tar file.",
+        "unpack": "Unpack a tar file into a model repository.",
+        "sign": "Sign a model repository.",
     },
     "Servers": {
         "releases": "Show Triton's releases and their open vulnerabilities.",

@@ -6,7 +6,7 @@ import shlex
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn  # Any: what click hands over
@@ -24,6 +24,7 @@ from triton_kit.cli.container_options import (
 from triton_kit.cli.options import PATH_TO_WRITE, json_option, repositories_argument
 from triton_kit.cli.output import echo, echo_json_line, notice, warn
 from triton_kit.cli.server_options import server_spec, with_server_options
+from triton_kit.cli.transfer_options import checking_signature, verify_key_option
 from triton_kit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         "load.",
     ),
 )
+@verify_key_option("Serve only what this key signed: minisign's public key.")
 @with_container_options
 @click.pass_context
 def command(
@@ -84,6 +86,7 @@ def command(
     detach: bool,
     only_print: bool,
     watches: bool,
+    verify_key: str | None,
     **fields: Any,  # noqa: ANN401
 ) -> None:
     """Serve REPOSITORIES on this machine until Ctrl-C.
@@ -93,7 +96,7 @@ def command(
     """
     refuse_other_options(ctx, launcher)
     options = container_options(**{name: fields.pop(name) for name in OWN_FIELDS})
-    spec = server_spec(repositories, fields)
+    spec = _verified(server_spec(repositories, fields), verify_key)
     if launcher == "docker":
         spec = _limited(spec, options)
     if watches:
@@ -110,6 +113,16 @@ def command(
         use = _watch(spec) if watches else _wait
         start = _opener(spec, options, launcher)
         _serve_until_stopped(start, spec, use=use, as_json=as_json)
+
+
+def _verified(spec: ServeSpec, key: str | None) -> ServeSpec:
+    """Verify what is served; have Python leave no bytecode there, which is unsigned."""
+    if key is None:
+        return spec
+    check = checking_signature(key)
+    for repository in spec.repositories:
+        check(repository)
+    return replace(spec, variables=(*spec.variables, "PYTHONDONTWRITEBYTECODE=1"))
 
 
 def _limited(spec: ServeSpec, options: ContainerOptions) -> ServeSpec:

@@ -20,6 +20,7 @@ from triton_kit.cli.options import (
     timeout_option,
 )
 from triton_kit.cli.output import echo, echo_workflow_commands, escape_controls
+from triton_kit.cli.transfer_options import checking_signature, verify_key_option
 from triton_kit.errors import SpecError, TritonKitError
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     ),
     timeout_option("Longest time to load one model there.", default=60.0),
 )
+@verify_key_option("Refuse a repository that this key did not sign.")
 @cloup.option_group(
     "Output",
     json_option(),
@@ -103,6 +105,7 @@ def command(
     as_json: bool,
     layout: str,
     output: Path | None,
+    verify_key: str | None,
 ) -> None:
     """Report what a Triton server would refuse in REPOSITORIES, and why.
 
@@ -114,7 +117,10 @@ def command(
     from triton_kit.repository.check.check import check_repository
 
     names = None if backends is None else [b for b in backends.split(",") if b]
+    check_signature = checking_signature(verify_key)
     try:
+        for repository in repositories:
+            check_signature(repository)
         report = check_repository(
             repositories,
             server=release,

@@ -1,0 +1,89 @@
+"""The public Python functions that move repositories between machines.
+
+Paths are `str` or `PathLike`. A function returns a result or raises a TritonKitError;
+it prints nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from triton_kit.transfer.archive import Packed
+
+AnyPath = str | os.PathLike[str]
+
+
+def pack(repository: AnyPath, output: AnyPath) -> Packed:
+    """Write a model repository as a tar file: the same bytes for the same files."""
+    from triton_kit.transfer import archive
+
+    return archive.pack(Path(repository), Path(output))
+
+
+def unpack(
+    archive: AnyPath,
+    output: AnyPath,
+    *,
+    verify_key: AnyPath | None = None,
+    max_bytes: int = 1 << 40,
+    max_files: int = 100_000,
+) -> Packed:
+    """Write the files of an uncompressed tar file to a new folder: all, or nothing.
+
+    Args:
+        archive: the tar file; links, devices and paths that leave the folder are
+            refused.
+        output: a folder that is not there yet.
+        verify_key: the file of a public key of minisign, or its line; the repository
+            must be signed with it.
+        max_bytes: the most that all files together may have.
+        max_files: the most files and folders.
+    """
+    from triton_kit.transfer import archive as archives
+
+    def check(root: Path) -> None:
+        if verify_key is not None:
+            verify_signature(root, verify_key)
+
+    return archives.unpack(
+        Path(archive),
+        Path(output),
+        max_bytes=max_bytes,
+        max_files=max_files,
+        check=check,
+    )
+
+
+def sign(repository: AnyPath, secret_key: AnyPath, *, password: str = "") -> str:
+    """List the files of a repository in SHA256SUMS, and sign the list.
+
+    Args:
+        repository: the folder of model folders.
+        secret_key: a file in the format of minisign.
+        password: of that key, if it is encrypted.
+
+    Returns:
+        The public key in one line.
+    """
+    from triton_kit.transfer.signature import sign_repository
+
+    key = sign_repository(Path(repository), Path(secret_key), lambda: password)
+    return key.text
+
+
+def verify_signature(repository: AnyPath, key: AnyPath) -> None:
+    """Verify that a repository has the files that were signed, and no other.
+
+    Args:
+        repository: the folder of model folders.
+        key: the file of a public key of minisign, or its one line RW...
+
+    Raises:
+        RepositoryError: it does not; the file is named.
+    """
+    from triton_kit.transfer import signature
+
+    signature.verify_signature(Path(repository), os.fspath(key))

@@ -1,0 +1,1 @@
+"""Repositories between machines: object stores, archives, signatures."""
