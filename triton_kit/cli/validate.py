@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any  # Any: what click hands over
 
 import click
 import cloup
@@ -94,18 +94,13 @@ if TYPE_CHECKING:
 def command(
     repositories: tuple[Path, ...],
     *,
-    release: str,
-    gpus: int,
-    backends: str | None,
-    strict: bool,
-    model_config_name: str,
-    model_namespacing: bool,
     with_server: bool,
     timeout_s: float,
     as_json: bool,
     layout: str,
     output: Path | None,
     verify_key: str | None,
+    **server: Any,  # noqa: ANN401
 ) -> None:
     """Report what a Triton server would refuse in REPOSITORIES, and why.
 
@@ -114,22 +109,13 @@ def command(
     Exits with 0 if the server would load every model, 1 if not, 2 if that is not known.
     """
     from triton_kit.files import write_whole
-    from triton_kit.repository.check.check import check_repository
 
-    names = None if backends is None else [b for b in backends.split(",") if b]
     check_signature = checking_signature(verify_key)
     try:
         for repository in repositories:
             check_signature(repository)
-        report = check_repository(
-            repositories,
-            server=release,
-            gpus=gpus,
-            strict=strict,
-            backends=names,
-            config_name=model_config_name,
-            namespacing=model_namespacing,
-        )
+        report = _check(repositories, **server)
+        strict = server["strict"]
         verdicts = _ask(report, strict, timeout_s) if with_server else None
     except TritonKitError as error:
         # Neither 0 nor 1: the verdict is not known.
@@ -143,6 +129,29 @@ def command(
         (echo_workflow_commands if layout == "github" else echo)(text)
     rejected = [v.model for v in verdicts or () if v.accepted is False]
     sys.exit(0 if report.accepted and not rejected else 1)
+
+
+def _check(
+    repositories: tuple[Path, ...],
+    *,
+    release: str,
+    gpus: int,
+    backends: str | None,
+    strict: bool,
+    model_config_name: str,
+    model_namespacing: bool,
+) -> CheckReport:
+    from triton_kit.repository.check.check import check_repository
+
+    return check_repository(
+        repositories,
+        server=release,
+        gpus=gpus,
+        strict=strict,
+        backends=None if backends is None else [b for b in backends.split(",") if b],
+        config_name=model_config_name,
+        namespacing=model_namespacing,
+    )
 
 
 def _ask(report: CheckReport, strict: bool, timeout_s: float) -> list[ServerVerdict]:
