@@ -9,7 +9,7 @@ from triton_kit.serving.access import Access
 from triton_kit.serving.features import Features
 from triton_kit.serving.spec import ServeSpec
 
-OF_SERVE = ("as_json", "launcher", "detach", "only_print", "watches")
+OF_SERVE = ("as_json", "launcher", "detach", "only_print", "watches", "verify_key")
 WORDS = (
     *("--http-port", "8000", "--metrics-port", "8002", "--metrics-address", "0.0.0.0"),
     *("--model-control-mode", "poll", "--repository-poll-secs", "5"),
