@@ -74,6 +74,7 @@ MAY_IMPORT = {
     "build_publish": GROUND
     | {"project", "repository", "locate", "built", "build_model"},
     "transfer": GROUND,
+    "execute": GROUND | {"loadtest"},
     "tuning": GROUND | PILLARS | {"comparison"},
     "comparison": GROUND,
     "report": GROUND | {"loadtest"},
@@ -90,6 +91,7 @@ MAY_IMPORT = {
         *("model_project", "watch", "security", "plan_builder", "built"),
         *("tuning", "report", "demo", "doctor", "comparison", "deployment"),
         "transfer",
+        *("tuning", "execute", "report", "demo", "doctor", "comparison", "deployment"),
     },
 }
 # Each part of a pillar imports those before it.

@@ -12,6 +12,7 @@ import click
 import cloup
 
 from triton_kit.cli.command import kit_command
+from triton_kit.cli.executor_option import executor_workers
 from triton_kit.cli.output import echo, notice
 from triton_kit.cli.perf import (
     data,
@@ -89,9 +90,10 @@ def command(ctx: click.Context, /, **_: Any) -> None:  # noqa: ANN401
             files = from_options(output.OutputOptions, ctx.params)
             spec = perf_spec(ctx.params, keep_times=files.keep_times)
             files.check(output.files_read(ctx))
+            workers = executor_workers(ctx.params["executor"])
             baseline = read_baseline(ctx.params["baseline"], ctx.params["fail_if"])
         with _interrupted_by_sigterm() as was_terminated, showing_progress() as show:
-            result = measure(spec, show)
+            result = measure(spec, show, workers=workers)
     try:
         # Before the table, whose reader may be gone.
         files.write(result)

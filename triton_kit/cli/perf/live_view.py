@@ -27,14 +27,14 @@ def live_view(progress: Progress) -> RenderableType:
         ProgressBar(total=1.0, completed=status.done, width=24),
         Text(f"at most {left:.0f} s left" if left is not None else ""),
     )
-    latency, server = status.latency(), server_load(status)
+    latency = status.latency()
+    others = filter(None, (server_load(status), status.workers))
     shown = f" {figures(status, latency)}"
     lines = [Text(shown, no_wrap=True, overflow="ellipsis")]
     if latency.count:
         low, high = duration(latency.min_ns), duration(latency.max_ns)
         lines.append(Text(f"  {low} {_spark(latency)} {high}", no_wrap=True))
-    if server:
-        lines.append(Text(f"  {server}", no_wrap=True))
+    lines += [Text(f"  {text}", no_wrap=True) for text in others]
     return Group(bar, *lines)
 
 

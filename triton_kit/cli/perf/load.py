@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any  # Any: the fields of a PerfSpec
 
 import click
 
+from triton_kit.cli.executor_option import EXECUTOR
 from triton_kit.cli.options import FILE_TO_READ
 from triton_kit.cli.perf.group import COUNT, option
 from triton_kit.errors import SpecError
@@ -97,8 +98,9 @@ OPTIONS = (
         type=COUNT,
         default=1,
         metavar="N",
-        help="Processes of this machine that share the load.",
+        help="Processes that share the load, on this machine or the executor's nodes.",
     ),
+    EXECUTOR,
     option(
         "--precise",
         is_flag=True,

@@ -72,7 +72,7 @@ def status_line(progress: Progress) -> str:
     """Return one line for a log."""
     status = progress.status
     shown = [f"{title(progress)}: {status.elapsed_s:.0f} s"]
-    shown += [figures(status, status.latency()), server_load(status)]
+    shown += [figures(status, status.latency()), server_load(status), status.workers]
     return ", ".join(filter(None, shown))
 
 

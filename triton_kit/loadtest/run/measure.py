@@ -27,7 +27,11 @@ from triton_kit.loadtest.run.load_run import LoadRun, metrics_watch
 from triton_kit.loadtest.run.progress import LoadStatus, OnProgress, Progress
 from triton_kit.loadtest.run.served_models import ServedModels, fetch_served_models
 from triton_kit.loadtest.run.sweep import SEARCHES, Search, is_met
-from triton_kit.loadtest.run.worker_pool import WorkerPool, start_workers
+from triton_kit.loadtest.run.worker_pool import (
+    StartWorkers,
+    WorkerPool,
+    start_workers,
+)
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.loadtest.sweep_spec import Variant
 from triton_kit.triton.address import shown
@@ -37,7 +41,12 @@ from triton_kit.triton.model import ModelInfo
 Report = Callable[[tuple[Run, ...], Load, LoadStatus], None]
 
 
-def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult:
+def measure(
+    spec: PerfSpec,
+    on_progress: OnProgress | None = None,
+    *,
+    workers: StartWorkers | None = None,
+) -> PerfResult:
     """Put every load of `spec` on the server, one after another, and measure it.
 
     Failed requests are counted; they do not end the measurement. Ctrl-C ends it, and
@@ -47,6 +56,8 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
     Args:
         spec: what to measure.
         on_progress: called a few times per second, from this thread.
+        workers: starts the processes that send; None starts those of `spec.processes`
+            on this machine.
 
     Raises:
         TransportError: no server listens at the URL, or not in this protocol.
@@ -65,13 +76,16 @@ def measure(spec: PerfSpec, on_progress: OnProgress | None = None) -> PerfResult
         with fetch_served_models(spec.of_variant(variant)) as models:
             if is_first:
                 _check_before(models, variants)
-            found, was_interrupted = _measure_variant(models, report, deadline_ns)
+            found, was_interrupted, senders = _measure_variant(
+                models, report, deadline_ns, workers
+            )
         name = variant.name(variants)
         groups.append(tuple(_described(run, variant, name) for run in found))
         if was_interrupted or any(run.ended_early for run in found):
             break
     assert models is not None
-    return _result(spec, models, groups, was_interrupted=was_interrupted)
+    result = _result(spec, models, groups, was_interrupted=was_interrupted)
+    return replace(result, environment={**result.environment, "workers": senders})
 
 
 def _check_before(models: ServedModels, variants: Sequence[Variant]) -> None:
@@ -92,13 +106,23 @@ def _check_before(models: ServedModels, variants: Sequence[Variant]) -> None:
 
 
 def _measure_variant(
-    models: ServedModels, report: Report, deadline_ns: int
-) -> tuple[tuple[Run, ...], bool]:
-    """Measure every load with one batch size and shape."""
+    models: ServedModels,
+    report: Report,
+    deadline_ns: int,
+    workers: StartWorkers | None,
+) -> tuple[tuple[Run, ...], bool, list[dict[str, Any]]]:
+    """Measure every load with one batch size and shape.
+
+    Returns:
+        The runs, whether they were interrupted, and what is known of each worker.
+    """
     spec = models.spec
-    many = spec.processes > 1
-    with start_workers(spec) if many else open_generator(spec, models) as generator:
-        return _runs(models, generator, report, deadline_ns)
+    if workers is None and spec.processes > 1:
+        workers = start_workers
+    with workers(spec) if workers else open_generator(spec, models) as generator:
+        runs, was_interrupted = _runs(models, generator, report, deadline_ns)
+        senders = generator.as_json() if isinstance(generator, WorkerPool) else []
+    return runs, was_interrupted, senders
 
 
 def _described(run: Run, variant: Variant, name: str) -> Run:
@@ -170,7 +194,7 @@ def _runs(
     load = next(plan, None)
     runs: list[Run] = []
     while load is not None:
-        on_status = partial(report, tuple(runs), load)
+        on_status = _with_workers(generator, partial(report, tuple(runs), load))
         loop = generator.open_loop(load)
         load_run = LoadRun(
             spec, load, generator.reactor, loop, watch, stats, on_status, deadline_ns
@@ -180,6 +204,15 @@ def _runs(
             return tuple(runs), load_run.was_interrupted
         load = _after(plan, runs[-1])
     return tuple(runs), False
+
+
+def _with_workers(
+    generator: LocalLoadGenerator | WorkerPool, report: Callable[[LoadStatus], None]
+) -> Callable[[LoadStatus], None]:
+    """Let reports say who sends, where that is not this machine."""
+    if not isinstance(generator, WorkerPool):
+        return report
+    return lambda status: report(replace(status, workers=generator.workers_text))
 
 
 def _highest_met(spec: PerfSpec, groups: Sequence[tuple[Run, ...]]) -> str | None:

@@ -27,6 +27,7 @@ class LoadStatus:
             began; None where its process is not known.
         gpu: returns the utilization of the busiest GPU, 0 to 1, as the server last
             reported it; None where it did not.
+        workers: how many processes send from other machines, and which are lost.
     """
 
     is_warm_up: bool
@@ -37,6 +38,7 @@ class LoadStatus:
     recordings: Callable[[], Sequence[Recording]]
     server_cores: Callable[[], float | None] = lambda: None
     gpu: Callable[[], float | None] = lambda: None
+    workers: str = ""
 
     @property
     def left_s(self) -> float | None:

@@ -9,7 +9,8 @@ from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.request import Failure
 from triton_kit.loadtest.run import messages
-from triton_kit.loadtest.run.worker_pool import PooledLoop, collect, start_worker
+from triton_kit.loadtest.run.pooled_loop import PooledLoop
+from triton_kit.loadtest.run.worker_process import collect, start_worker
 
 WITHIN_S = 60.0
 START = """
@@ -57,7 +58,7 @@ def working(script, log):
 
 def test_a_large_snapshot_arrives_whole_and_errors_are_raised(tmp_path):
     with working(LARGE, tmp_path / "log") as worker:
-        [taken] = collect([worker], messages.Taken, within_s=WITHIN_S)
+        taken = collect([worker], messages.Taken, within_s=WITHIN_S)[0]
         recording, parts = taken.snapshot.whole, taken.snapshot.parts
 
         assert taken.sent == 3

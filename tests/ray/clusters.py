@@ -1,0 +1,42 @@
+"""What the tests of clusters share."""
+
+import time
+
+import psutil
+
+STORE_BYTES = 80_000_000
+WITHIN_S = 180.0
+SECONDS_AHEAD = 5_000
+
+
+def eventually(holds):
+    """Wait until something holds; a busy machine may take long."""
+    deadline = time.monotonic() + WITHIN_S
+    while not holds():
+        assert time.monotonic() < deadline, "it never held"
+        time.sleep(0.1)
+
+
+def processes_with(*words):
+    """Return the processes whose command lines have all these words."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = " ".join(process.cmdline())  # empty of a zombie
+        except psutil.Error:
+            continue
+        if line and all(word in line for word in words):
+            found.append(process)
+    return found
+
+
+def end_all(process):
+    """Kill a process that was started here, and all that it started."""
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        children = []
+    for child in children:
+        child.kill()
+    process.kill()
+    process.wait()

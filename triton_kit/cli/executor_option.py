@@ -1,0 +1,36 @@
+"""`--executor`: where work runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from triton_kit.cli.command import kit_option
+
+if TYPE_CHECKING:
+    from triton_kit.loadtest.run.worker_pool import StartWorkers
+
+EXECUTOR = kit_option(
+    "--executor",
+    default="local",
+    metavar="WHERE",
+    help="Where the work runs: local, ray (the cluster of this machine or of "
+    "$RAY_ADDRESS) or ray://HEAD:10001.",
+)
+
+
+def executor_workers(text: str) -> StartWorkers | None:
+    """Return what starts load processes where `--executor` says; None for here.
+
+    Raises:
+        SpecError: there is no such executor.
+        MissingExtraError: it needs Ray, which is not installed.
+    """
+    if text == "local":
+        return None
+    from triton_kit.execute.cluster import ExecutorChoice, require_ray
+
+    choice = ExecutorChoice(text)
+    require_ray(choice)
+    from triton_kit.execute.ray_load import ray_workers
+
+    return ray_workers(choice)

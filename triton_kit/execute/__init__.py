@@ -1,0 +1,1 @@
+"""Work beyond this process: in local processes, or on the nodes of a Ray cluster."""

@@ -1,0 +1,201 @@
+"""A connection to a Ray cluster, and what its nodes have."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import ModuleType
+
+from triton_kit.errors import (
+    MissingExtraError,
+    SpecError,
+    TransportError,
+    did_you_mean,
+)
+
+_CLIENT = "ray://"
+_CLIENT_PORT = 10001
+_PROBE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorChoice:
+    """Where work runs: `local`, `ray` (the cluster of this machine) or `ray://HOST`."""
+
+    text: str = "local"
+
+    def __post_init__(self) -> None:
+        if self.text in ("local", "ray"):
+            return
+        if not self.text.startswith(_CLIENT) or not self._host:
+            raise SpecError(
+                f"unknown executor {self.text!r}",
+                hint=did_you_mean(self.text, ("local", "ray", "ray://HEAD:10001")),
+            )
+        if not 0 < self._port < 65536:
+            raise SpecError(
+                f"executor {self.text!r}: no such port",
+                hint=f"ray://HEAD:{_CLIENT_PORT}",
+            )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether work stays on this machine, in processes of the kit."""
+        return self.text == "local"
+
+    @property
+    def _host(self) -> str:
+        return self.text.removeprefix(_CLIENT).partition(":")[0]
+
+    @property
+    def _port(self) -> int:
+        port = self.text.removeprefix(_CLIENT).partition(":")[2] or str(_CLIENT_PORT)
+        return int(port) if port.isdecimal() else 0
+
+    @property
+    def address(self) -> str:
+        """What Ray calls the cluster.
+
+        Raises:
+            TransportError: no Ray client server listens there.
+        """
+        if self.text == "ray":
+            return "auto"  # $RAY_ADDRESS, or the cluster that runs on this machine
+        where = (self._host, self._port)
+        try:
+            socket.create_connection(where, timeout=_PROBE_S).close()
+        except OSError as error:
+            raise TransportError(
+                f"executor {self.text}: {error.strerror or error}",
+                hint="ray start --head opens port 10001 for clients; in Kubernetes, "
+                "the head's service has it",
+            ) from error
+        return f"{_CLIENT}{self._host}:{self._port}"
+
+
+def require_ray(choice: ExecutorChoice) -> None:
+    """Check that Ray is installed, without its import, which takes a second.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if find_spec("ray") is None:
+        raise MissingExtraError(f"executor {choice.text}: Ray", extra="ray")
+
+
+@contextmanager
+def connected(choice: ExecutorChoice) -> Iterator[ModuleType]:
+    """Connect to a cluster, and yield the module `ray`.
+
+    Everything that this process starts there ends with it. Where it is connected
+    already, that connection serves and stays.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        SpecError: no cluster runs, or one of another Python or Ray version.
+        TransportError: the cluster does not respond.
+    """
+    require_ray(choice)
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        with _own_signal_handlers():
+            _connect(ray, choice)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: ModuleType, choice: ExecutorChoice) -> None:
+    address = choice.address
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except ConnectionError as error:
+        raise SpecError(
+            f"executor {choice.text}: no Ray cluster found: {_first_line(error)}",
+            hint="ray start --head, or --executor ray://HEAD:10001",
+        ) from error
+    except RuntimeError as error:
+        words = " ".join(str(error).split())
+        if "ersion mismatch" not in words:
+            raise TransportError(f"executor {choice.text}: {words}") from error
+        raise SpecError(
+            f"executor {choice.text}: {words}",
+            hint="use the cluster's versions of Python and Ray: they pickle for each "
+            "other",
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Keep our handlers: Ray sets one of its own, which exits."""
+    before = {}
+    with suppress(ValueError):  # not the main thread, where Ray sets none either
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def require_resources(
+    ray: ModuleType,
+    what: str,
+    wanted: Mapping[str, float],
+    *,
+    count: int = 1,
+) -> None:
+    """Check that the cluster could run `count` tasks at once.
+
+    Raises:
+        SpecError: no node has the resources, or too few have.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = sum(
+        min((int(node.get(name, 0) // each) for name, each in wanted.items()))
+        for node in nodes
+    )
+    if room >= count:
+        return
+    asked = ", ".join(f"{name}: {each:g}" for name, each in wanted.items())
+    names = sorted(
+        {name for node in nodes for name in node if not name.startswith("node:")}
+        - {"memory", "object_store_memory"}
+    )
+    raise SpecError(
+        f"{what}: {count} times {{{asked}}} asked of the cluster, its {len(nodes)} "
+        f"nodes have room for {room}",
+        hint=f"resources of the cluster: {', '.join(names)}; ray start "
+        "--resources '{\"NAME\": 1}' adds one",
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Return in one line why Ray lost a process."""
+    text = " ".join(str(error).split())
+    for known, said in (
+        ("node died", "its node died"),
+        ("node was terminated", "its node died"),
+        ("raylet died", "its node died"),
+        ("connection error code 2", "its process was killed or crashed"),
+        ("worker died", "its process was killed or crashed"),
+        ("worker process has died", "its process was killed or crashed"),
+        ("ModuleNotFoundError", f"its node cannot import the kit: {text[-200:]}"),
+    ):
+        if known in text:
+            return said
+    return text[:300] or type(error).__name__

@@ -1,0 +1,119 @@
+"""One load process on a node of the cluster, for a parent on another machine.
+
+Runs in an actor of Ray. The load process is the same as on one machine; the actor
+passes messages on, and its end closes the pipe, which ends the load process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from triton_kit.execute.parcel import Parcel, Store
+from triton_kit.loadtest.loops.loop_setup import WorkerShare
+from triton_kit.loadtest.run.worker_process import WorkerProcess, start_worker
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """Which machine and which clock an actor has."""
+
+    node: str
+    machine: str
+    clock: str
+
+
+def host_facts(node: str = "") -> HostFacts:
+    """Return which machine and which clock this process has.
+
+    Processes of one kernel and one time namespace read the same CLOCK_MONOTONIC.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    namespace = Path("/proc/self/ns/time")
+    clock = str(namespace.readlink()) if namespace.exists() else ""
+    return HostFacts(node, boot, f"{boot} {clock}")
+
+
+class LoadHost:
+    """Starts a load process, and passes its messages on."""
+
+    def __init__(self, share: WorkerShare) -> None:
+        self._stack = ExitStack()
+        self._folder = Path(
+            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="triton-kit-"))
+        )
+        self._arrived = asyncio.Event()
+        self._events: list[bytes] = []
+        self._ending: str | None = None
+        self._worker: WorkerProcess | None = None
+        self._share = share
+
+    async def facts(self) -> HostFacts:
+        """Return which machine and clock this is."""
+        import ray
+
+        # Several nodes may have one address.
+        node = ray.get_runtime_context().get_node_id()[:6]
+        return host_facts(f"{ray.util.get_node_ip_address()} ({node})")
+
+    async def clock(self) -> int:
+        """Return this machine's monotonic time in nanoseconds."""
+        return time.monotonic_ns()
+
+    async def pids(self) -> tuple[int, int]:
+        """Return the ids of the actor's process and of its load process."""
+        assert self._worker is not None
+        return os.getpid(), self._worker.pid
+
+    async def missing(self, digests: list[str]) -> list[str]:
+        """Return the digests of files that this machine lacks."""
+        return Store().missing(digests)
+
+    async def receive_file(self, digest: str, content: bytes) -> None:
+        """Keep a file that this machine lacked."""
+        Store().receive(digest, lambda: content)
+
+    async def unpack(self, parcels: Mapping[str, Parcel]) -> str:
+        """Write files below a folder of this process, each parcel in one of its own."""
+        for name, parcel in parcels.items():
+            Store().unpack(parcel, self._folder / name)
+        return str(self._folder)
+
+    async def start(self) -> None:
+        """Start the load process."""
+        log = self._folder / "worker.log"
+        self._worker = self._stack.enter_context(start_worker(self._share, log))
+        loop, descriptor = asyncio.get_running_loop(), self._worker.connection.fileno()
+        loop.add_reader(descriptor, self._read, descriptor)
+
+    async def send(self, message: bytes) -> None:
+        """Pass a command to the load process."""
+        assert self._worker is not None
+        self._worker.connection.send_bytes(message)
+
+    async def receive(self) -> list[bytes] | str:
+        """Wait for events; return how the load process ended once it has."""
+        await self._arrived.wait()
+        if self._events:
+            events, self._events = self._events, []
+            if self._ending is None:
+                self._arrived.clear()
+            return events
+        assert self._ending is not None
+        return self._ending
+
+    def _read(self, descriptor: int) -> None:
+        assert self._worker is not None
+        try:
+            while self._worker.connection.poll():
+                self._events.append(self._worker.connection.recv_bytes())
+        except (EOFError, OSError):
+            asyncio.get_running_loop().remove_reader(descriptor)
+            self._ending = self._worker.ending()
+        self._arrived.set()

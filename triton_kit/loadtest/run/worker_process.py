@@ -1,0 +1,240 @@
+"""One process that sends a share of a load: its start, its messages, its death."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, TypeVar
+
+from triton_kit import errors
+from triton_kit.errors import ServerError, TransportError, TritonKitError
+from triton_kit.loadtest.loops.loop_setup import WorkerShare
+from triton_kit.loadtest.net.clock import NS_PER_S, now_ns, ns
+from triton_kit.loadtest.run import messages
+from triton_kit.loadtest.run.clock_offset import SAME_CLOCK, ClockOffset
+from triton_kit.process import (
+    describe_exit,
+    hold_signals,
+    python_command,
+    start_service,
+    tail,
+)
+
+_STOP_WITHIN_S = 5.0
+
+EventType = TypeVar("EventType", bound=messages.Event)
+
+
+class Worker:
+    """One worker as its parent sees it, and its events that have not been handled yet.
+
+    Attributes:
+        share: which part of the load it sends.
+        connection: where its events arrive, and commands leave.
+        clock: what its clock shows when ours shows 0.
+        lost: why it is gone, of a worker without which the run goes on.
+    """
+
+    def __init__(
+        self,
+        share: WorkerShare,
+        connection: Connection[Any, Any],
+        *,
+        may_be_lost: bool = False,
+    ) -> None:
+        self.share = share
+        self.connection = connection
+        self.events: list[messages.Event] = []
+        self.clock: ClockOffset = SAME_CLOCK
+        self.lost: TritonKitError | None = None
+        self._may_be_lost = may_be_lost
+
+    def send(self, message: messages.Job | messages.Command) -> None:
+        """Send the job or a command; a lost worker gets none.
+
+        Raises:
+            TransportError: the worker died, and may not.
+        """
+        if self.lost is not None:
+            return
+        try:
+            with hold_signals():  # half a message would make all later ones unreadable
+                self._deliver(self.clock.to_worker(message))
+        except OSError:
+            self.lose(self._death())
+
+    def read(self) -> None:
+        """Read every event that has arrived.
+
+        Raises:
+            TritonKitError: the worker reports an error, or died, and may not.
+        """
+        while self.lost is None:
+            try:
+                with hold_signals():
+                    if not self.connection.poll():
+                        return
+                    event = self.connection.recv()
+            except (EOFError, OSError):
+                self.lose(self._death())
+                return
+            if isinstance(event, messages.Failed):
+                kind = getattr(errors, event.kind, TritonKitError)
+                raise kind(event.message, hint=event.hint)
+            self.events.append(self.clock.from_worker(event))
+
+    def take(self, kind: type[EventType]) -> list[EventType]:
+        """Return the events of one class, and forget them."""
+        found: list[EventType] = [e for e in self.events if isinstance(e, kind)]
+        self.events = [event for event in self.events if not isinstance(event, kind)]
+        return found
+
+    def lose(self, why: TritonKitError) -> None:
+        """Note that the worker is gone.
+
+        Raises:
+            TritonKitError: `why`, if the run cannot go on without it.
+        """
+        if not self._may_be_lost:
+            raise why
+        self.lost = why
+
+    def synchronize(self) -> None:
+        """Measure how far its clock is from ours; on this machine it is the same."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process on this machine, if it has one here."""
+        return None
+
+    @property
+    def node(self) -> str:
+        """The name of its machine; empty for this one."""
+        return ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a result says about it."""
+        return {
+            "index": self.share.index,
+            "node": self.node or None,
+            "clock_offset_ns": self.clock.offset_ns,
+            "clock_bound_ns": self.clock.bound_ns,
+            "lost": self.lost and self.lost.message,
+        }
+
+    def _deliver(self, message: messages.Job | messages.Command) -> None:
+        self.connection.send(message)
+
+    def _death(self) -> TritonKitError:
+        raise NotImplementedError
+
+
+class WorkerProcess(Worker):
+    """A worker that is a child of this process."""
+
+    def __init__(
+        self,
+        share: WorkerShare,
+        connection: Connection[Any, Any],
+        process: subprocess.Popen[bytes],
+        log: Path,
+    ) -> None:
+        super().__init__(share, connection)
+        self.process = process
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        """Its process on this machine."""
+        return self.process.pid
+
+    def _death(self) -> TritonKitError:
+        return TransportError(
+            f"load process {self.share.index + 1} died: {self.ending()}",
+            hint="its share of the load is missing, so the run is no measurement; "
+            "--processes 1 works without load processes",
+        )
+
+    def ending(self) -> str:
+        """Return how the process ended, and its last output."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_STOP_WITHIN_S)
+        code = self.process.returncode
+        ending = "no exit" if code is None else describe_exit(code)
+        output = tail(self._log, lines=3)
+        return ending + (f"; its last output: {output}" if output else "")
+
+
+def collect(
+    workers: Sequence[Worker], kind: type[EventType], *, within_s: float
+) -> dict[int, EventType]:
+    """Wait for one event of a class from every worker that is not lost.
+
+    Returns:
+        The events by the index of the worker's share.
+
+    Raises:
+        TritonKitError: a worker reports an error, died, or does not respond in time.
+    """
+    deadline_ns = now_ns() + ns(within_s)
+    found: dict[int, EventType] = {}
+    while True:
+        for worker in workers:
+            for event in worker.take(kind):
+                found[worker.share.index] = event
+        waiting = {
+            w.connection: w
+            for w in workers
+            if w.share.index not in found and w.lost is None
+        }
+        if not waiting:
+            return dict(sorted(found.items()))
+        left_s = (deadline_ns - now_ns()) / NS_PER_S
+        ready = wait(waiting, max(left_s, 0))
+        for late in waiting.values() if not ready else ():
+            late.lose(
+                ServerError(
+                    f"load process {late.share.index + 1} did not respond in "
+                    f"{within_s:g} s"
+                )
+            )
+        for connection in ready:
+            assert isinstance(connection, Connection)
+            waiting[connection].read()
+
+
+@contextmanager
+def start_worker(
+    share: WorkerShare,
+    log: Path,
+    *words: str,
+) -> Iterator[WorkerProcess]:
+    """Start one worker; `words` are Python's, by default those of `worker`.
+
+    The worker gets the descriptor of its connection as last argument.
+    """
+    ours, theirs = Pipe()
+    with ExitStack() as stack:
+        stack.callback(theirs.close)
+        program = words or ("-m", "triton_kit.loadtest.run.worker")
+        argv = python_command(*program, str(theirs.fileno()))
+        descriptors = [theirs.fileno()]
+        process = stack.enter_context(
+            start_service(
+                argv, log=log, stop_within_s=_STOP_WITHIN_S, pass_fds=descriptors
+            )
+        )
+        stack.callback(_close, ours, process)
+        theirs.close()
+        yield WorkerProcess(share, ours, process, log)
+
+
+def _close(connection: Connection[Any, Any], process: subprocess.Popen[bytes]) -> None:
+    """Close the connection, which ends the worker, and give it time to clean up."""
+    connection.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_WITHIN_S)
