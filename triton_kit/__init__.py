@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from triton_kit.api import perf as perf
     from triton_kit.api import render as render
     from triton_kit.api import serve as serve
+    from triton_kit.api_publish import abort_canary as abort_canary
+    from triton_kit.api_publish import finish_canary as finish_canary
+    from triton_kit.api_publish import history as history
+    from triton_kit.api_publish import promote as promote
+    from triton_kit.api_publish import prune as prune
+    from triton_kit.api_publish import publish as publish
+    from triton_kit.api_publish import rollback as rollback
+    from triton_kit.api_publish import verify as verify
+    from triton_kit.api_publish import versions as versions
     from triton_kit.api_transfer import pack as pack
     from triton_kit.api_transfer import sign as sign
     from triton_kit.api_transfer import unpack as unpack
@@ -52,10 +61,16 @@ if TYPE_CHECKING:
     from triton_kit.options.conversion import Calibration as Calibration
     from triton_kit.options.conversion import Gate as Gate
     from triton_kit.options.shapes import ShapeRange as ShapeRange
+    from triton_kit.publish_checks import LiveServer as LiveServer
+    from triton_kit.publish_delivery import PublishOptions as PublishOptions
+    from triton_kit.publish_delivery import PublishResult as PublishResult
+    from triton_kit.publish_upkeep import PruneResult as PruneResult
+    from triton_kit.publish_upkeep import VersionInfo as VersionInfo
     from triton_kit.repository.check.check import check_repository as check_repository
     from triton_kit.repository.check.findings import CheckReport as CheckReport
     from triton_kit.repository.check.findings import Finding as Finding
     from triton_kit.repository.difference import Change as Change
+    from triton_kit.repository.publish.verify import VerifyReport as VerifyReport
     from triton_kit.serving.access import Access as Access
     from triton_kit.serving.features import Features as Features
     from triton_kit.serving.server import Server as Server
@@ -69,6 +84,9 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = "build check convert deploy diff inspect parse perf render serve"
 _TRANSFER = "pack sign unpack verify_signature"
+_PUBLISHING = (
+    "abort_canary finish_canary history promote prune publish rollback verify versions"
+)
 _ERRORS = (
     "ConvertError MissingExtraError RepositoryError ServerError SpecError "
     "TransportError TritonKitError VerifyError"
@@ -78,6 +96,7 @@ _CONVERSION = "Accuracy ConvertResult ConvertSpec"
 _PUBLIC = {
     **dict.fromkeys(_FUNCTIONS.split(), "triton_kit.api"),
     **dict.fromkeys(_TRANSFER.split(), "triton_kit.api_transfer"),
+    **dict.fromkeys(_PUBLISHING.split(), "triton_kit.api_publish"),
     **dict.fromkeys(_ERRORS.split(), "triton_kit.errors"),
     **dict.fromkeys(_CONVERSION.split(), "triton_kit.conversion.spec"),
     "Access": "triton_kit.serving.access",
@@ -95,9 +114,13 @@ _PUBLIC = {
     "Gate": "triton_kit.options.conversion",
     "GenerationSpec": "triton_kit.loadtest.generation_spec",
     "Lengths": "triton_kit.loadtest.generation_spec",
+    "LiveServer": "triton_kit.publish_checks",
     "ModelConfig": "triton_kit.triton.schema",
     "PerfResult": "triton_kit.loadtest.results.result",
     "PerfSpec": "triton_kit.loadtest.spec",
+    "PruneResult": "triton_kit.publish_upkeep",
+    "PublishOptions": "triton_kit.publish_delivery",
+    "PublishResult": "triton_kit.publish_delivery",
     "RateLoad": "triton_kit.loadtest.loops.load",
     "Run": "triton_kit.loadtest.results.run",
     "ServeSpec": "triton_kit.serving.spec",
@@ -106,6 +129,8 @@ _PUBLIC = {
     "TransportSpec": "triton_kit.loadtest.transport_spec",
     "TuneResult": "triton_kit.tuning.result",
     "TuneSpec": "triton_kit.tuning.spec",
+    "VerifyReport": "triton_kit.repository.publish.verify",
+    "VersionInfo": "triton_kit.publish_upkeep",
     "Variant": "triton_kit.loadtest.sweep_spec",
     "tune": "triton_kit.tuning.public",
     "check_repository": "triton_kit.repository.check.check",

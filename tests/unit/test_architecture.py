@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "__init__": GROUND
     | PILLARS
     | {"build_project", "comparison", "deployment", "tuning", "api"}
-    | {"api_transfer"},
+    | {"api_transfer"}
+    | {"api_publish", "publish_delivery", "publish_checks", "publish_upkeep"},
     "__main__": {"cli"},
     "errors": set(),
     "tensors": {"errors"},
@@ -75,6 +76,17 @@ MAY_IMPORT = {
     | {"project", "repository", "locate", "built", "build_model"},
     "transfer": GROUND,
     "execute": GROUND | {"loadtest"},
+    "provenance": GROUND | {"loadtest"},
+    "publish_sources": GROUND
+    | {"project", "conversion", "repository", "build_project", "provenance"},
+    "publish_checks": GROUND | {"repository", "serving", "loadtest", "publish_sources"},
+    "publish_delivery": GROUND
+    | {"repository", "publish_sources", "publish_checks", "provenance"},
+    "publishing": GROUND
+    | {"repository", "publish_sources", "publish_delivery", "provenance"},
+    "publish_upkeep": GROUND | {"repository", "publish_delivery"},
+    "api_publish": GROUND
+    | {"repository", "publishing", "publish_delivery", "publish_upkeep"},
     "tuning": GROUND | PILLARS | {"comparison"},
     "comparison": GROUND,
     "report": GROUND | {"loadtest"},
@@ -89,9 +101,9 @@ MAY_IMPORT = {
     | {
         *("build_project", "server_verdict", "init_project", "run_tests", "launch"),
         *("model_project", "watch", "security", "plan_builder", "built"),
-        *("tuning", "report", "demo", "doctor", "comparison", "deployment"),
         "transfer",
         *("tuning", "execute", "report", "demo", "doctor", "comparison", "deployment"),
+        *("publishing", "publish_delivery", "publish_checks", "publish_upkeep"),
     },
 }
 # Each part of a pillar imports those before it.

@@ -43,6 +43,16 @@ _SECTIONS = {
         "unpack": "Unpack a tar file into a model repository.",
         "sign": "Sign a model repository.",
     },
+    "Publishing": {
+        "publish": "Publish models to a repository that is served.",
+        "versions": "List the versions of models.",
+        "rollback": "Return a model to an earlier version.",
+        "promote": "Publish a version of one repository to another.",
+        "canary": "Finish or abort a canary.",
+        "prune": "Remove old versions.",
+        "verify": "Compare every file with what was published.",
+        "history": "List the changes of a repository.",
+    },
     "Servers": {
         "releases": "Show Triton's releases and their open vulnerabilities.",
         "serve": "Serve a model repository on this machine.",

@@ -16,7 +16,7 @@ from triton_kit.project.spec import Project
 from triton_kit.repository.publish.layout import CONFIG_FILE
 from triton_kit.scratch import scratch_folder
 from triton_kit.triton.control_http import HttpControl
-from triton_kit.tuning.budget import USUAL_TRIAL_S
+from triton_kit.tuning.budget import USUAL_CHECKS_S
 from triton_kit.tuning.checkpoint import FILE_NAME, Checkpoint
 from triton_kit.tuning.decision import Decision
 from triton_kit.tuning.evidence import Ask, Told
@@ -102,7 +102,7 @@ def plan(spec: TuneSpec) -> Plan:
     """
     with _server(spec, None) as server, _space(spec, server.subject) as space:
         trials = spec.budget.left(0, 0.0)
-        seconds = spec.budget.seconds or trials * USUAL_TRIAL_S
+        seconds = spec.budget.seconds or trials * USUAL_CHECKS_S
         return Plan(
             space=space, combinations=space.size, trials=trials, seconds=seconds
         )

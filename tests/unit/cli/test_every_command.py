@@ -28,7 +28,7 @@ TABLE = {
     "cache": (["--cache"], False, None),
 }
 # Names that one of the table replaced.
-REPLACED = {"--deadline", "--server", "--shapes", "--profiles", "--ready-within"}
+REPLACED = {"--deadline", "--shapes", "--profiles", "--ready-within"}
 
 
 def options():
@@ -122,6 +122,9 @@ def test_a_wrong_option_is_exit_code_2_and_writes_to_standard_error(kit, name):
         ["format", "MISSING"],
         ["diff", "MISSING", "MISSING"],
         ["generate", "MISSING.onnx"],
+        ["publish", "MISSING.onnx", "models"],
+        ["promote", "m", "MISSING", "models"],
+        ["verify", "MISSING"],
         ["graph", "MISSING"],
         ["serve", "MISSING"],
         ["perf", "-m", "x", "--request-intervals", "MISSING"],

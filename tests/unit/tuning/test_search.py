@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from queueing import Server, Simulation, run, space, truth
 
-from triton_kit.tuning.budget import FEWEST_TRIALS, Budget
+from triton_kit.tuning.budget import FEWEST_CHECKSS, Budget
 from triton_kit.tuning.search import Told, search
 from triton_kit.tuning.space import Space, SpaceField
 
@@ -154,7 +154,7 @@ def spaces(draw):
 @given(
     space=spaces(),
     budget=st.one_of(
-        st.integers(FEWEST_TRIALS, 90).map(lambda n: Budget(trials=n)),
+        st.integers(FEWEST_CHECKSS, 90).map(lambda n: Budget(trials=n)),
         st.floats(20, 400).map(lambda s: Budget(seconds=s)),
     ),
     method=st.sampled_from(["auto", "grid", "climb"]),

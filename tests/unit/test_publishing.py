@@ -1,0 +1,329 @@
+"""Publish, rollback, promote, prune: the commands, and what bad input gets."""
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from publish_builders import (
+    CONFIG,
+    PLAIN,
+    assert_sound,
+    publish_factor,
+    write_model,
+)
+from triton_kit.errors import RepositoryError, SpecError
+from triton_kit.publish_upkeep import end_canary, list_versions
+from triton_kit.publishing import promote, publish, rollback
+from triton_kit.repository.publish.layout import versions
+from triton_kit.repository.publish.manifest import read_manifest
+from triton_kit.repository.publish.state import locked
+from triton_kit.repository.publish.sync import copy_hashed
+from triton_kit.repository.publish.verify import verify
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A repository whose model `m` has the versions 1, 2 and 3."""
+    for factor in (1, 2, 3):
+        publish_factor(tmp_path, tmp_path / "models", "m", factor)
+    return tmp_path / "models"
+
+
+def code(root, number):
+    return (root / "m" / str(number) / "model.py").read_text()
+
+
+def perf_file(folder, p99_us, *, model="m"):
+    run = {"latency_us": {"p99": p99_us, "mean": p99_us / 2}, "errors": 0}
+    run |= {"throughput": 100.0, "requests": 1000, "load": {"kind": "closed"}}
+    path = folder / f"perf-{p99_us}.json"
+    document = {"schema": "triton-kit.perf/2", "model": {"name": model}, "runs": [run]}
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_rollback_publishes_the_bytes_of_the_version_before(root):
+    first = rollback(root, "m", options=PLAIN)
+    second = rollback(root, "m", options=PLAIN)
+
+    assert [first.models[0].version, second.models[0].version] == [4, 5]
+    assert code(root, 4) == code(root, 2)
+    assert code(root, 5) == code(root, 1)
+    with pytest.raises(SpecError, match="no version before 1"):
+        rollback(root, "m", options=PLAIN)
+    assert_sound(root)
+
+
+def test_rollback_brings_the_config_of_that_version_back(tmp_path, root):
+    publish(write_model(tmp_path / "new" / "m", 4, size=2), root, options=PLAIN)
+
+    rollback(root, "m", to=1, options=PLAIN)
+
+    assert (root / "m" / "config.pbtxt").read_text() == CONFIG.format(size=8)
+    assert_sound(root)
+
+
+def test_no_version_number_is_used_twice(kit, tmp_path, root):
+    publish_factor(tmp_path, root, "m", 4, canary=True)
+    end_canary(root, "m", how="abort", options=PLAIN)
+    assert versions(root / "m") == [1, 2, 3]
+    assert_sound(root)
+
+    assert publish_factor(tmp_path, root, "m", 5) == 5
+    assert kit("prune", root, "--keep", "1").exit_code == 0
+    assert versions(root / "m") == [5]
+    assert_sound(root)
+
+
+def test_a_canary_selects_both_versions_until_it_ends(tmp_path, root):
+    publish_factor(tmp_path, root, "m", 4, canary=True)
+
+    roles = {v.version: v.role for v in list_versions(root) if v.is_served}
+    assert roles == {4: "canary", 3: "old"}
+    with pytest.raises(RepositoryError, match="is a canary beside version 3"):
+        publish_factor(tmp_path, root, "m", 5)
+    end_canary(root, "m", how="finish", options=PLAIN)
+    assert [v.version for v in list_versions(root) if v.is_served] == [4]
+    assert_sound(root)
+
+
+def test_prune_keeps_what_is_served(kit, tmp_path, root):
+    config = CONFIG.format(size=8) + "version_policy { specific { versions: [1, 4] } }"
+    source = write_model(tmp_path / "pinned" / "m", 4)
+    (source / "config.pbtxt").write_text(config)
+    publish(source, root, options=PLAIN)
+
+    result = kit("prune", root, "--keep", "1")
+
+    assert "m  version 2  removed" in result.stdout
+    assert "m: kept 1: served" in result.stderr
+    assert versions(root / "m") == [1, 4]
+
+
+def test_a_policy_that_does_not_select_the_new_version_is_refused(tmp_path, root):
+    config = CONFIG.format(size=8) + "version_policy { specific { versions: [1] } }"
+    source = write_model(tmp_path / "pinned" / "m", 4)
+    (source / "config.pbtxt").write_text(config)
+
+    with pytest.raises(SpecError, match="does not select the new version 4"):
+        publish(source, root, options=PLAIN)
+
+
+def test_promote_publishes_the_same_bytes_and_their_perf_result(tmp_path, root):
+    production = tmp_path / "production"
+    fast, slow = perf_file(tmp_path, 5000.0), perf_file(tmp_path, 30000.0)
+
+    with pytest.raises(RepositoryError, match=r"its perf result has 30 ms"):
+        promote("m", root, production, perf=slow, required="p99<20ms", options=PLAIN)
+    assert not production.exists()
+    promote("m", root, production, perf=fast, required="p99<20ms", options=PLAIN)
+
+    [there] = list_versions(production)
+    assert there.digest == list_versions(root)[0].digest
+    assert there.provenance["perf"]["runs"][0]["latency_us"]["p99"] == 5000.0
+    assert there.provenance["promoted_from"] == {"repository": "models", "version": 3}
+    onwards = promote(
+        "m", production, tmp_path / "next", required="p99<20ms", options=PLAIN
+    )
+    assert onwards.models[0].version == 1
+    with pytest.raises(RepositoryError, match="no perf result travels with it"):
+        promote("m", root, tmp_path / "other", required="p99<20ms", options=PLAIN)
+
+
+def test_provenance_names_the_revision_and_uncommitted_changes(tmp_path):
+    source = write_model(tmp_path / "source" / "m", 1)
+    git = ["git", "-C", source, "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+
+    publish(source, tmp_path / "models", options=PLAIN)
+    (source / "1" / "model.py").write_text(CONFIG)
+    (source / "1" / "model.py").write_text(
+        "class TritonPythonModel:\n    execute = 1\n"
+    )
+    publish(source, tmp_path / "models", options=PLAIN)
+
+    first, second = (read_manifest(tmp_path / "models" / "m" / n) for n in ("1", "2"))
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True)
+    assert first["provenance"]["git"] == {
+        "revision": head.stdout.decode().strip(),
+        "dirty": False,
+    }
+    assert second["provenance"]["git"]["dirty"] is True
+    assert first["provenance"]["tools"]["triton_kit"]
+
+
+def test_another_publisher_is_named_when_it_takes_too_long(kit, tmp_path, root):
+    source = write_model(tmp_path / "new" / "m", 4)
+
+    with locked(root):
+        result = kit("publish", source, root, "--lock-timeout", "0.1")
+
+    assert result.exit_code == 7
+    assert "another process is publishing to it" in result.stderr
+    assert versions(root / "m") == [1, 2, 3]
+
+
+def publish_as_nobody(source, root):
+    child = os.fork()
+    if not child:
+        try:
+            if not os.geteuid():
+                os.setgid(65534)
+                os.setuid(65534)
+            publish(source, root, options=PLAIN)
+            os._exit(0)
+        except RepositoryError as error:
+            os._exit(3 if "Permission denied" in error.message else 4)
+        except BaseException:
+            os._exit(5)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may read, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_folder_that_may_not_be_written_changes_nothing(open_folder):
+    source = write_model(open_folder / "new" / "m", 4)
+    folder = open_folder / "locked"
+    root = folder / "models"
+    publish_factor(open_folder, root, "m", 1)
+    folder.chmod(0o555)
+    try:
+        assert publish_as_nobody(source, root) == 3
+    finally:
+        folder.chmod(0o755)
+    assert versions(root / "m") == [1]
+    assert_sound(root)
+
+
+def test_a_file_that_changes_while_it_is_copied_is_refused(tmp_path):
+    source = tmp_path / "growing.bin"
+    source.write_bytes(bytes(8 << 20))
+    is_done = threading.Event()
+
+    def grow():
+        while not is_done.is_set():
+            with source.open("r+b") as file:
+                file.write(os.urandom(8))
+
+    def copy_until_refused():
+        deadline_s = time.monotonic() + 120
+        while time.monotonic() < deadline_s:
+            copy_hashed(source, tmp_path / "copy")
+            (tmp_path / "copy").unlink()
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        with pytest.raises(RepositoryError, match="changed while it was copied"):
+            copy_until_refused()
+    finally:
+        is_done.set()
+        writer.join()
+
+
+def test_a_large_copy_is_that_file_and_its_digest(tmp_path):
+    source = tmp_path / "large.bin"
+    source.write_bytes(os.urandom(5 << 20) * 5)
+
+    digest = copy_hashed(source, tmp_path / "copy")
+
+    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
+    found = subprocess.run(
+        ["sha256sum", source], capture_output=True, check=True, text=True
+    )
+    assert digest == found.stdout.split()[0]
+
+
+@pytest.mark.parametrize("name", ["../m", "a/b", ".m", "/etc", "m\n"])
+def test_a_name_that_leaves_the_repository_is_refused(kit, root, tmp_path, name):
+    source = write_model(tmp_path / "new" / "m", 4)
+
+    for words in (["publish", source, root, "-m", name], ["rollback", name, root]):
+        result = kit(*words)
+        assert result.exit_code == 2
+        assert "cannot be a model's name" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["../../m/config.pbtxt", "/etc/passwd", "a/../../b"])
+def test_a_manifest_that_names_a_file_outside_is_refused(root, tmp_path, name):
+    manifest = root / "m" / "3" / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["files"][name] = {"sha256": "0" * 64, "bytes": 1}
+    manifest.write_text(json.dumps(document))
+
+    with pytest.raises(RepositoryError, match="names a file outside its folder"):
+        promote("m", root, tmp_path / "production", options=PLAIN)
+    assert not verify(root).is_intact
+
+
+@pytest.mark.parametrize("place", ["m", "m/1/model.py", "m/1/extra"])
+def test_a_link_out_of_the_repository_is_refused(tmp_path, place):
+    outside = write_model(tmp_path / "outside", 1)
+    source = tmp_path / "source"
+    write_model(source / "m", 1)
+    link = source / place
+    if place == "m":
+        link.rename(tmp_path / "moved")
+        link.symlink_to(outside)
+    else:
+        link.unlink(missing_ok=True)
+        link.symlink_to(outside / "1" / "model.py")
+
+    with pytest.raises(RepositoryError, match="is a link out of the repository"):
+        publish(source, tmp_path / "models", options=PLAIN)
+    assert any("link out" in p.what for p in verify(source).problems)
+
+
+def test_a_damaged_version_is_not_promoted_nor_restored(root, tmp_path):
+    (root / "m" / "2" / "model.py").write_text("damaged")
+
+    with pytest.raises(RepositoryError, match="differs from its manifest"):
+        rollback(root, "m", options=PLAIN)
+    with pytest.raises(RepositoryError, match="differs from its manifest"):
+        promote("m", root, tmp_path / "production", version=2, options=PLAIN)
+
+
+def test_what_the_check_refuses_is_not_published(kit, root, tmp_path):
+    source = write_model(tmp_path / "new" / "m", 4)
+    (source / "config.pbtxt").write_text('backend: "python"\nmax_batch_size: -1\n')
+
+    result = kit("publish", source, root)
+
+    assert result.exit_code == 7
+    assert "Triton 24.10 would refuse it" in result.stderr
+    assert versions(root / "m") == [1, 2, 3]
+
+
+def test_the_commands_show_each_fact_on_a_line(kit, root, tmp_path):
+    listed = kit("versions", root).stdout.splitlines()
+    assert len(listed) == 3
+    assert "served" in listed[0]
+    assert "served" not in listed[1]
+    assert kit("history", root).stdout.count("publish") == 3
+    assert kit("verify", root).stdout.startswith("1 models, 3 versions, 7 files")
+
+    (root / "m" / "1" / "model.py").write_text("damaged")
+    result = kit("verify", root)
+    assert result.exit_code == 1
+    assert "1/model.py: has 7 bytes, not" in result.stdout
+    for words in (["versions", root], ["history", root], ["verify", root]):
+        json.loads(kit(*words, "--json").stdout)
+    json.loads(kit("prune", root, "--dry-run", "--json").stdout)
+    source = write_model(tmp_path / "new" / "m", 4)
+    words = ["publish", source, root, "--dry-run", "--no-scratch-load", "--json"]
+    assert json.loads(kit(*words).stdout)["dry_run"] is True
+    assert versions(root / "m") == [1, 2, 3]
