@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from triton_kit.publish_delivery import PublishResult as PublishResult
     from triton_kit.publish_upkeep import PruneResult as PruneResult
     from triton_kit.publish_upkeep import VersionInfo as VersionInfo
+    from triton_kit.report.write import write_report as write_report
     from triton_kit.repository.check.check import check_repository as check_repository
     from triton_kit.repository.check.findings import CheckReport as CheckReport
     from triton_kit.repository.check.findings import Finding as Finding
@@ -133,6 +134,7 @@ _PUBLIC = {
     "VersionInfo": "triton_kit.publish_upkeep",
     "Variant": "triton_kit.loadtest.sweep_spec",
     "tune": "triton_kit.tuning.public",
+    "write_report": "triton_kit.report.write",
     "check_repository": "triton_kit.repository.check.check",
 }
 

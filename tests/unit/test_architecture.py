@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "__init__": GROUND
     | PILLARS
     | {"build_project", "comparison", "deployment", "tuning", "api"}
+    | {"report"}
     | {"api_transfer"}
     | {"api_publish", "publish_delivery", "publish_checks", "publish_upkeep"},
     "__main__": {"cli"},
@@ -89,7 +90,7 @@ MAY_IMPORT = {
     | {"repository", "publishing", "publish_delivery", "publish_upkeep"},
     "tuning": GROUND | PILLARS | {"comparison"},
     "comparison": GROUND,
-    "report": GROUND | {"loadtest"},
+    "report": GROUND | {"loadtest", "comparison"},
     "doctor": GROUND | {"serving"},
     "security": GROUND,
     "plan_builder": GROUND | {"conversion", "serving"},

@@ -70,6 +70,7 @@ _SECTIONS = {
         "perf": "Load-test a served model.",
         "compare": "Compare two results of perf.",
         "tune": "Find the settings with which a model serves best.",
+        "report": "Draw results of perf, tune and convert.",
     },
     "Shell": {"completion": "Print a completion script for bash, zsh or fish."},
 }

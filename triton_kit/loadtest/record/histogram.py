@@ -97,6 +97,21 @@ class Histogram:
         values = starts.mean(axis=0).astype(np.int64)
         return np.clip(values, self.min_ns, self.max_ns), self.counts[used]
 
+    def grouped_ns(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where each of at most `most` groups of buckets ends, and its count.
+
+        Both int64 of shape (n,). The groups are of equal width on a logarithmic axis;
+        empty ones are left out.
+        """
+        used = np.flatnonzero(self.counts)
+        if not len(used):
+            return used, used
+        width = -(-int(used[-1] - used[0] + 1) // most)
+        group, first = np.unique((used - used[0]) // width, return_index=True)
+        ends = np.ceil(_starts(used[0] + (group + 1) * width)).astype(np.int64)
+        counts = np.add.reduceat(self.counts[used], first)
+        return np.minimum(ends, self.max_ns), counts
+
     @property
     def mean_ns(self) -> float:
         """The mean, exact."""

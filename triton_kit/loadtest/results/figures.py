@@ -10,6 +10,8 @@ from triton_kit.loadtest.net.clock import NS_PER_US
 from triton_kit.loadtest.record.histogram import Histogram
 from triton_kit.loadtest.record.recorder import Recording
 
+# Enough to draw it; the file stays small.
+HISTOGRAM_GROUPS = 48
 QUANTILES = {
     "p50": 0.5,
     "p90": 0.9,
@@ -82,3 +84,10 @@ def quantiles_us(histogram: Histogram) -> dict[str, float]:
         "max": float(histogram.max_ns),
     }
     return {name: round(value / NS_PER_US, 3) for name, value in figures.items()}
+
+
+def histogram_us(histogram: Histogram) -> dict[str, list[float]]:
+    """Return where each group of latencies ends, in microseconds, and its count."""
+    ends_ns, counts = histogram.grouped_ns(HISTOGRAM_GROUPS)
+    ends_us = [round(end / NS_PER_US, 3) for end in ends_ns.tolist()]
+    return {"upper": ends_us, "count": counts.tolist()}

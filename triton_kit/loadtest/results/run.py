@@ -10,7 +10,7 @@ from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.record.stats import ModelStats
-from triton_kit.loadtest.results.figures import Figures, quantiles_us
+from triton_kit.loadtest.results.figures import Figures, histogram_us, quantiles_us
 from triton_kit.loadtest.results.generation import GenerationFigures
 from triton_kit.loadtest.results.gpus import GpuUse, gpu_uses
 from triton_kit.loadtest.results.verdict import Verdict
@@ -116,6 +116,7 @@ class Run:
         return {
             **self.figures.which,
             **self.figures.as_json(),
+            "latency_histogram_us": histogram_us(recording.latency),
             "send_rate": self.send_rate,
             "retried": recording.retried,
             "replies": recording.responses,

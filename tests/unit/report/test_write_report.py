@@ -1,0 +1,197 @@
+"""Real results become reports in every format; what is no result is refused."""
+
+import html
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from triton_kit.errors import SpecError
+from triton_kit.report.page import read_asset
+from triton_kit.report.write import FORMATS, render_report, write_report
+
+RESULTS = Path(__file__).parents[2] / "browser" / "results"
+KINDS = sorted(path.stem for path in RESULTS.glob("*.json"))
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u2028`|*"
+
+
+@pytest.fixture
+def change(tmp_path):
+    """Write a changed copy of a result."""
+
+    def write(kind, edit, name="changed.json"):
+        content = json.loads((RESULTS / f"{kind}.json").read_text())
+        edit(content)
+        path = tmp_path / name
+        path.write_text(json.dumps(content))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_result_is_drawn_in_every_format(kind, layout, tmp_path):
+    if layout in ("png", "svg") and kind not in ("sweep", "convert-fp16"):
+        pytest.skip("slow to draw; two kinds show it")
+    path = tmp_path / "out"
+
+    write_report(RESULTS / f"{kind}.json", path, format=layout)
+
+    content = path.read_bytes()
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "html": b"<!doctype"}
+    assert content.startswith(starts.get(layout, b""))
+    assert len(content) <= 2e6
+
+
+def test_the_summary_has_the_best_load():
+    result = json.loads((RESULTS / "sweep.json").read_text())
+    best = max(
+        (run for run in result["runs"] if all(o["is_met"] for o in run["slo"])),
+        key=lambda run: run["throughput"],
+    )
+
+    text = render_report([RESULTS / "sweep.json"], "text")
+
+    assert f"{best['throughput']:,.0f} inferences/s" in text
+    assert "meets p99<6ms" in text
+
+
+def test_the_page_names_no_address_of_another_host():
+    page = render_report([RESULTS / "one.json"], "html")
+
+    own = page.replace(read_asset("plotly-basic.min.js"), "")
+    assert re.findall(r"""(?:src|href)=["'](?!#)""", own) == []
+    policy = html.unescape(page.split('http-equiv="Content-Security-Policy"')[1])
+    assert "default-src 'none'" in policy
+    assert "'unsafe-inline'" not in policy.split("script-src")[1].split("style-src")[0]
+
+
+def _spoil(value):
+    """Put markup into every text of a JSON value, but not into its keys or schema."""
+    if isinstance(value, dict):
+        keep = ("schema", "kind", "measured_at")
+        return {k: v if k in keep else _spoil(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_spoil(each) for each in value]
+    return f"{value}{EVIL}" if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_markup_in_names_is_escaped(kind, change):
+    def edit(content):
+        content.update(_spoil(content))
+
+    path = change(kind, edit)
+
+    page = render_report([path], "html")
+    own = page.replace(read_asset("plotly-basic.min.js"), "")
+    assert "alert(1)" in own
+    assert "<script>alert" not in own
+    assert "<img" not in own
+    text = re.sub(
+        r"^````*.*?^````*$", "", render_report([path], "markdown"), flags=re.M | re.S
+    )
+    assert re.findall(r"(?<!\\)<", text) == []
+
+
+def test_several_results_stand_side_by_side():
+    text = render_report([RESULTS / "one.json", RESULTS / "sweep.json"], "markdown")
+
+    assert "one: " in text
+    assert "sweep: " in text
+
+
+def test_a_folder_stands_for_every_result_in_it():
+    page = render_report([RESULTS], "markdown")
+
+    assert "## Load tests" in page
+    assert "## Tuning of digits" in page
+    assert "## Conversions" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty"),
+        (
+            '{\n  "schema": "triton-kit.perf/2",\n  "runs": [',
+            r"cut\.json:3:12: not JSON",
+        ),
+        ('{"schema": "other/7"}', "its schema is 'other/7'"),
+        ("[1, 2]", "it names no schema"),
+        ('{"schema": "triton-kit.perf/2", "spec": {}, "runs": [{}]}', r"runs\.0\."),
+        ("[" * 100_000, "nested too deep"),
+    ],
+)
+def test_what_is_no_result_is_refused_with_its_place(content, message, tmp_path):
+    path = tmp_path / "cut.json"
+    path.write_text(content)
+
+    with pytest.raises(SpecError, match=message):
+        render_report([path], "html")
+
+
+def test_results_without_a_finished_load_are_drawn(change):
+    path = change("one", lambda content: content.update(runs=[]))
+
+    assert "No load was finished." in render_report([path], "text")
+    assert "No load was finished." in render_report([path], "html")
+
+
+def test_a_load_without_a_successful_request_is_drawn(change):
+    def edit(content):
+        for run in content["runs"]:
+            run["errors"] = run["requests"]
+            run["throughput"] = run["requests_per_s"] = 0.0
+
+    path = change("failing", edit)
+
+    assert "No request succeeded" in render_report([path], "html")
+
+
+def test_a_thousand_loads_fit_into_a_small_page(change):
+    def edit(content):
+        run = content["runs"][0]
+        content["runs"] = [
+            {**run, "load": {"kind": "closed", "concurrency": n}}
+            for n in range(1, 1001)
+        ]
+
+    path = change("sweep", edit)
+
+    page = render_report([path], "html")
+    assert len(page) <= 2e6
+    assert "concurrency 1000" in page
+
+
+def test_a_thousand_files_fit_into_a_small_page(tmp_path):
+    content = (RESULTS / "one.json").read_text()
+    for number in range(1000):
+        (tmp_path / f"run-{number:04}.json").write_text(content)
+
+    assert len(render_report([tmp_path], "html")) <= 2e6
+
+
+def test_a_result_is_never_replaced_by_its_report(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text((RESULTS / "one.json").read_text())
+
+    with pytest.raises(SpecError, match="would replace this result"):
+        write_report(path, path, format="html")
+    with pytest.raises(SpecError, match="it is a folder"):
+        write_report(path, tmp_path, format="html")
+
+
+def test_a_file_that_exists_is_replaced_as_a_whole(tmp_path):
+    output = tmp_path / "report.md"
+    output.write_text("old")
+
+    assert write_report(RESULTS / "one.json", output) == output
+    assert output.read_text().startswith("# Load test of read")
+
+
+def test_an_unknown_suffix_names_the_known_ones(tmp_path):
+    with pytest.raises(SpecError, match=r"\.pdf"):
+        write_report(RESULTS / "one.json", tmp_path / "report.pdf")

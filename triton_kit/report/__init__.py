@@ -1,0 +1,1 @@
+"""Result files become pages, pictures and text; nothing here measures."""
