@@ -122,7 +122,7 @@ def _build_converted(
     folder = project.path(PLANS) / name if target.format == "plan" else scratch / name
     folder.mkdir(parents=True, exist_ok=True)
     fields = config_fields(spec)
-    order = _convert_spec(project, name, spec, folder, cache)
+    order = convert_spec(project, name, spec, folder, cache)
     if target.format == "plan" and (batch := max_batch_size(name, fields)):
         order = replace(order, max_batch_size=batch)
     missing = None
@@ -190,9 +190,14 @@ def _is_on_gpu(spec: ModelSpec) -> bool:
     return any(group.get("kind") == "KIND_GPU" for group in groups)
 
 
-def _convert_spec(
+def convert_spec(
     project: Project, name: str, spec: ModelSpec, folder: Path, cache: Path | None
 ) -> ConvertSpec:
+    """Return the conversion that a model of a project asks for.
+
+    Raises:
+        SpecError: its settings contradict each other, or it has no source.
+    """
     target = target_of(project)
     settings = conversion_settings(spec, project.root)
     if target.format != "plan":

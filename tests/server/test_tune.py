@@ -11,12 +11,19 @@ import time
 import psutil
 import pytest
 
+from triton_kit.build_project import build
 from triton_kit.loadtest.results.slo import parse_slo
+from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.project.load import load_project
 from triton_kit.repository.config.parse import parse
+from triton_kit.repository.publish.manifest import verify_manifest
 from triton_kit.tuning.budget import parse_budget
+from triton_kit.tuning.set_up import set_up
 from triton_kit.tuning.spec import TuneSpec
+from triton_kit.tuning.trial import TrialRunner
 from triton_kit.tuning.tune import tune
+from triton_kit.tuning.variants import RefusedVariantError, Variants
+from triton_kit.tuning.written_configs import write_winner
 
 pytestmark = pytest.mark.server
 
@@ -97,6 +104,48 @@ def test_a_gain_that_is_there_is_found_explained_and_applied(kit, naps, tmp_path
     rows = (output / "trials.csv").read_text().splitlines()
     assert len(rows) == 1 + len(found["trials"])
     assert "count: 1" in (naps / "model_repository/nap/config.pbtxt").read_text()
+
+
+def test_a_precision_is_converted_tried_and_kept_only_if_it_is_accurate(
+    digits, tmp_path
+):
+    build(load_project(digits), only=["digits"])
+
+    def spec(**floors):
+        return TuneSpec(
+            model="digits",
+            project=digits,
+            repository=digits / "model_repository",
+            space=("precision=fp32,fp16", "concurrency=1"),
+            floors=floors,
+            output=tmp_path,
+        )
+
+    original = (digits / "model_repository/digits/1/model.onnx").read_bytes()
+    with set_up(spec(), None) as ready:
+        base = PerfSpec(url="localhost", model="digits")
+        wanted = spec()
+        runner = TrialRunner(
+            ready.server, base, wanted.objective, wanted.slo, ready.variants
+        )
+        trial = runner.run({"precision": "fp16", "concurrency": 1}, 1.0)
+        settings = {"digits": {"precision": "fp16"}}
+        made = ready.variants.make_all(settings)
+        configs = ready.server.subject.configs
+        write_winner(wanted.repository, tmp_path / "best", configs, settings, made)
+
+    assert not trial.failure
+    assert 40 < trial.figures["snr_db"] < 200
+    verify_manifest(tmp_path / "best/digits/1")
+    assert (tmp_path / "best/digits/1/model.onnx").read_bytes() != original
+    strict = Variants(
+        project=load_project(digits),
+        repository=tmp_path / "best",
+        scratch=tmp_path / "work",
+        floors={"min_snr_db": 300.0},
+    )
+    with pytest.raises(RefusedVariantError, match="dB"):
+        strict.make("digits", {"precision": "fp16"})
 
 
 @pytest.mark.long
@@ -194,6 +243,8 @@ def test_an_interrupted_run_leaves_nothing_loaded(loaded, tmp_path):
         (("mlp", "--space", "preferred=[9999]"), 2, "nothing legal in it"),
         (("mlp", "--resume"), 2, "no earlier run to go on with"),
         (("mlp", "-i", "grpc"), 2, "is measured over HTTP"),
+        (("mlp", "--space", "precision=fp16"), 2, "only a project on a server"),
+        (("mlp", "--min-snr-db", "40"), 2, "no setting of the space is converted"),
     ],
 )
 def test_bad_input_is_an_error_in_words(kit, loaded, tmp_path, words, code, text):

@@ -88,7 +88,9 @@ MAY_IMPORT = {
     "publish_upkeep": GROUND | {"repository", "publish_delivery"},
     "api_publish": GROUND
     | {"repository", "publishing", "publish_delivery", "publish_upkeep"},
-    "tuning": GROUND | PILLARS | {"comparison"},
+    "tuning": GROUND
+    | PILLARS
+    | {"comparison", "built", "build_model", "build_as_is", "build_project"},
     "comparison": GROUND,
     "report": GROUND | {"loadtest", "comparison"},
     "doctor": GROUND | {"serving"},

@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     from triton_kit.tuning.spec import TuneSpec
 
 _PROJECT_FILE, _REPOSITORY = "triton-kit.yaml", "model_repository"
+_FLOORS = (
+    ("--min-snr-db", "min_snr_db", "DB", "Minimum signal-to-noise ratio in dB."),
+    (
+        "--min-top1-agreement",
+        "min_top1_agreement",
+        "SHARE",
+        "Minimum share of rows with the same largest score, 0 to 1.",
+    ),
+    ("--min-cosine", "min_cosine", "COSINE", "Minimum cosine of the outputs' angle."),
+    ("--max-abs-error", "max_abs_error", "ERROR", "Maximum difference of one value."),
+)
 
 
 @kit_command(
@@ -68,7 +79,8 @@ _PROJECT_FILE, _REPOSITORY = "triton-kit.yaml", "model_repository"
         metavar="[MODEL:]FIELD=VALUES",
         help="Values to try: instances=1,2,4; max_batch_size=8..64; "
         "queue_delay_us=off,0,500; preferred=[],[8,16]; threads; graph_level; "
-        "concurrency; batch_size; request_rate; any ModelConfig field by its path. "
+        "concurrency; batch_size; request_rate; precision=fp32,fp16 and "
+        "builder.OPTION (a project's); any ModelConfig field by its path. "
         "Repeatable. Default: the usual ones.",
     ),
     kit_option(
@@ -91,6 +103,19 @@ _PROJECT_FILE, _REPOSITORY = "triton-kit.yaml", "model_repository"
         "only_plan",
         is_flag=True,
         help="Show what would be tried and how long it takes; send no load.",
+    ),
+)
+@cloup.option_group(
+    "Accuracy of converted models",
+    *(
+        kit_option(
+            flag,
+            name,
+            type=float,
+            metavar=metavar,
+            help=f"{help_text} Default: the project's.",
+        )
+        for flag, name, metavar, help_text in _FLOORS
     ),
 )
 @cloup.option_group(
@@ -173,7 +198,8 @@ _PROJECT_FILE, _REPOSITORY = "triton-kit.yaml", "model_repository"
         "-t",
         "--target",
         metavar="NAME",
-        help="Target of the project that --apply changes. Default: the first.",
+        help="Target of the project: what precisions are converted for, and what "
+        "--apply changes. Default: the first.",
     ),
     json_option(),
 )
@@ -255,6 +281,9 @@ def _spec(
         composing=tuple(composing.split(",")) if composing else (),
         headers=dict(map(parse_header, given["headers"])),
         control_headers=key_headers(read_key(key_file)) if key_file else {},
+        floors={
+            name: given[name] for _, name, *_ in _FLOORS if given[name] is not None
+        },
         seed=given["seed"],
     )
 

@@ -15,6 +15,8 @@ from triton_kit.tuning.space import Value
 Config = dict[str, Any]
 CONCURRENCY, BATCH_SIZE, REQUEST_RATE = "concurrency", "batch_size", "request_rate"
 LOAD_FIELDS = (CONCURRENCY, BATCH_SIZE, REQUEST_RATE)
+# Settings of the conversion, which no configuration has.
+PRECISION, BUILDER = "precision", "builder."
 # The value of a field that is not set.
 UNSET = None
 
@@ -121,6 +123,11 @@ KNOWN = {
 _ORDER = tuple(KNOWN)
 
 
+def is_conversion(field: str) -> bool:
+    """Whether a field is of the model's conversion, not of its configuration."""
+    return field == PRECISION or field.startswith(BUILDER)
+
+
 def read_field(config: Config, name: str) -> Value:
     """Return the value of a field: a short name, or a path such as `a.0.b`."""
     if name in KNOWN:
@@ -148,13 +155,15 @@ def _inner(inside: Any, key: str) -> Any:  # noqa: ANN401  JSON
 
 
 def with_settings(model: str, config: Config, settings: Mapping[str, Value]) -> Config:
-    """Return a configuration with fields set.
+    """Return a configuration with fields set; those of a conversion are left out.
 
     Raises:
         SpecError: ModelConfig has no such field, or not such a value.
     """
     changed = copy.deepcopy(config)
     for name in sorted(settings, key=_place):
+        if is_conversion(name):
+            continue
         if name in KNOWN:
             KNOWN[name].write(changed, settings[name])
         else:

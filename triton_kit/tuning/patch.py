@@ -12,9 +12,16 @@ from triton_kit.errors import SpecError
 from triton_kit.files import write_whole
 from triton_kit.project.load import check_text, load_project
 from triton_kit.project.spec import ModelSpec, Project
-from triton_kit.tuning.model_fields import KNOWN, Config, fitting, with_settings
+from triton_kit.tuning.model_fields import (
+    KNOWN,
+    Config,
+    fitting,
+    is_conversion,
+    with_settings,
+)
 from triton_kit.tuning.space import Value
 from triton_kit.tuning.subject import is_ensemble
+from triton_kit.tuning.variants import conversion_keys
 
 # models or pipelines -> name -> key -> value.
 Patch = dict[str, dict[str, dict[str, Any]]]
@@ -25,6 +32,7 @@ def make_patch(
     configs: Mapping[str, Config],
     settings: Mapping[str, Mapping[str, Value]],
     project: Project | None,
+    floors: Mapping[str, float] | None = None,
 ) -> Patch:
     """Return what to change in triton-kit.yaml, each key with its whole new value.
 
@@ -32,6 +40,7 @@ def make_patch(
         configs: of each model, as the server completed it.
         settings: of each model that changes.
         project: what it is for; None: a project that has none of the keys yet.
+        floors: of the accuracy of models whose conversion changes.
     """
     patch: Patch = {}
     for model, fields in settings.items():
@@ -42,6 +51,7 @@ def make_patch(
             {"config": _config_fields(model, config, fields, {})}
             if section == "pipelines"
             else _keys(model, config, fields, spec)
+            | _conversion(fields, spec, floors or {})
         )
         patch.setdefault(section, {})[model] = keys
     return patch
@@ -75,10 +85,22 @@ def _keys(
     others = {
         name: value
         for name, value in fields.items()
-        if name not in KNOWN and not name.startswith("parameters.")
+        if name not in KNOWN
+        and not name.startswith("parameters.")
+        and not is_conversion(name)
     }
     if others:
         keys["config"] = _config_fields(model, config, others, own.get("config", {}))
+    return keys
+
+
+def _conversion(
+    fields: Mapping[str, Value], spec: ModelSpec | None, floors: Mapping[str, float]
+) -> dict[str, Any]:
+    own = spec.model_dump(exclude_unset=True, mode="json") if spec else {}
+    keys = conversion_keys(own, fields)
+    if keys and floors:
+        keys["verify"] = {**own.get("verify", {}), **floors}
     return keys
 
 
@@ -182,9 +204,10 @@ def _require_written(
 
 def _with_value(text: str, path: tuple[str, ...], value: Any) -> str:  # noqa: ANN401
     """Return YAML with the value of a key replaced, or the key added."""
-    flow = yaml.safe_dump(
+    dumped = yaml.safe_dump(
         value, default_flow_style=True, sort_keys=False, width=10**6
-    ).strip()
+    )
+    flow = dumped.strip().removesuffix("\n...")  # the end of a plain word's document
     mapping = yaml.compose(text, Loader=yaml.SafeLoader)
     *outer, last = path
     for key in outer:

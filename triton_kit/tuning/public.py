@@ -26,6 +26,7 @@ def tune(
     budget: str = "10m",
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    project: str | os.PathLike[str] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     input_data: str | os.PathLike[str] = "random",
     on_progress: Callable[[TuneProgress], None] | None = None,
@@ -33,17 +34,16 @@ def tune(
     """Find the settings with which a model serves best, and prove the gain.
 
     Args:
-        model: the name of a model or pipeline; or a TuneSpec, which has every setting
-            and stands alone.
+        model: the name of a model or pipeline; or a TuneSpec, which stands alone.
         repository: where its files are; None with a server that has it loaded.
         url: HOST:PORT of a server with explicit model control; None: the embedded one.
-        objective: `throughput`, `latency`, `p99`, `efficiency`, or weights such as
-            `throughput=0.7,p95=0.3`.
+        objective: `throughput`, `p99`, or weights: `throughput=0.7,p95=0.3`.
         slo: what the best settings must keep, such as `p99<20ms,errors<0.1%`.
         space: fields to try, such as `instances=1,2,4`; empty: the usual ones.
         budget: time or trials: `10m`, `trials=60`.
         output: the folder for checkpoint and results; None: `tune-MODEL`.
         resume: go on with an interrupted search in that folder.
+        project: the folder of triton-kit.yaml, for `precision` in the space.
         shapes: of inputs that vary, without the batch axis.
         input_data: `random`, `zero`, or a file or folder of inputs.
         on_progress: called after each trial.
@@ -60,6 +60,7 @@ def tune(
         budget=parse_budget(budget),
         output=Path(output or f"tune-{model}"),
         resume=resume,
+        project=None if project is None else Path(project),
         shapes={name: tuple(shape) for name, shape in (shapes or {}).items()},
         input_data=(os.fspath(input_data),),
     )

@@ -200,7 +200,7 @@ class TuneResult:
         figures = sorted({name for _, trial in self.trials for name in trial.figures})
         file = io.StringIO()
         writer = csv.writer(file)
-        times = ("load_s", "warm_up_s", "measure_s", "cost_s")
+        times = ("convert_s", "load_s", "warm_up_s", "measure_s", "cost_s")
         writer.writerow(
             ["stage", "effort", *names, *figures, "value", "failure", *times]
         )

@@ -107,6 +107,8 @@ class _Searching:
         for point in points:
             if self.left() <= 0:
                 return
+            if not self.space.is_legal(point):
+                continue
             if point not in self._known:
                 yield from self.measure(point, "sample", 1.0)
             measured.append(point)
@@ -171,6 +173,8 @@ class _Searching:
             for point in steps:
                 if self.left() <= 0:
                     return
+                if not self.space.is_legal(point):  # since the steps were found
+                    continue
                 if point not in self._known:
                     yield from self.measure(point, "climb", 1.0)
                 if not self._promises_more(point, best):

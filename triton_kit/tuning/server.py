@@ -17,6 +17,7 @@ from triton_kit.triton.control_http import HttpControl
 from triton_kit.tuning.model_fields import Config, read_field
 from triton_kit.tuning.space import Settings
 from triton_kit.tuning.subject import Subject, fetch_subject, is_ensemble
+from triton_kit.tuning.variants import Variant
 
 # How long a server of the user may take to come back after it ended.
 _BACK_WITHIN_S = 60.0
@@ -64,14 +65,24 @@ class TunedServer:
                 hint=error.hint or "start it with --model-control-mode explicit",
             ) from error
 
-    def apply(self, settings: Settings) -> None:
+    def apply(
+        self, settings: Settings, variants: Mapping[str, Variant] | None = None
+    ) -> None:
         """Load the configurations of settings; those that are loaded stay.
+
+        Args:
+            settings: of all models.
+            variants: by model, in place of its own version.
 
         Raises:
             ServerError: the server refuses one, or the model is not ready with it.
             TransportError: it does not respond.
         """
         wanted = self.subject.configured(settings)
+        by_model = self.subject.by_model(settings)
+        for name, variant in (variants or {}).items():
+            keeps_graph = "graph_level" in by_model[name]
+            wanted[name] = variant.configured(wanted[name], keeps_graph=keeps_graph)
         before = self._loaded
         changed = [
             name

@@ -79,6 +79,7 @@ class Space:
     fields: tuple[SpaceField, ...]
     why_illegal: Judge = lambda _: ""
     _known: dict[Point, str] = field(default_factory=dict, repr=False, compare=False)
+    _refused: list[Settings] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = [field.name for field in self.fields]
@@ -106,7 +107,15 @@ class Space:
         """Whether a point can be tried; each is judged once."""
         if point not in self._known:
             self._known[point] = self.why_illegal(self.settings(point))
-        return not self._known[point]
+        return not self._known[point] and not self._is_refused(point)
+
+    def refuse(self, together: Settings) -> None:
+        """Take every point with these settings for illegal from now on."""
+        self._refused.append(together)
+
+    def _is_refused(self, point: Point) -> bool:
+        settings = self.settings(point)
+        return any(together.items() <= settings.items() for together in self._refused)
 
     def points(self) -> Iterator[Point]:
         """Return every legal point, in the order of the fields."""

@@ -9,8 +9,11 @@ from typing import Any, get_args  # Any: JSON
 
 from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.loadtest.results.slo import Objective
+from triton_kit.options.conversion import Gate
+from triton_kit.options.setting import nested
 from triton_kit.tensors import Shape
 from triton_kit.tuning.budget import Budget
+from triton_kit.tuning.model_fields import is_conversion
 from triton_kit.tuning.objective import TuneObjective, parse_objective
 from triton_kit.tuning.search import Method
 
@@ -40,6 +43,7 @@ class TuneSpec:
         composing: models that the model calls by itself (BLS).
         headers: of every request to a server of the user.
         control_headers: of requests to its control API: a key.
+        floors: of the accuracy of converted models, by the keys of `verify`.
         seed: of the points that are drawn, and of random inputs.
     """
 
@@ -64,6 +68,7 @@ class TuneSpec:
     composing: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     control_headers: Mapping[str, str] = field(default_factory=dict)
+    floors: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,9 +82,21 @@ class TuneSpec:
             )
         if self.url is not None and self.protocol != "http":
             raise SpecError("a server by its address is measured over HTTP")
+        if self.floors and not self.needs_conversions:
+            raise SpecError(
+                f"{', '.join(self.floors)}: no setting of the space is converted",
+                hint="add --space precision=fp32,fp16",
+            )
+        Gate(**nested(Gate, self.floors))
         for objective in self.slo:
             if objective.needs_tokens:
                 raise SpecError(f"objective {objective.text!r} is for language models")
+
+    @property
+    def needs_conversions(self) -> bool:
+        """Whether models have to be converted for some of the settings."""
+        names = (text.partition("=")[0].strip() for text in self.space)
+        return any(is_conversion(name.rpartition(":")[2]) for name in names)
 
     def inputs(self) -> dict[str, Any]:
         """Return what the search depends on, as JSON: the same for `resume`."""
@@ -96,5 +113,6 @@ class TuneSpec:
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "input data": list(self.input_data),
             "composing": list(self.composing),
+            "floors": dict(self.floors),
             "seed": self.seed,
         }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any  # JSON
 
-from triton_kit.errors import ServerError, SpecError, TransportError
+from triton_kit.errors import ServerError, SpecError, TransportError, TritonKitError
 from triton_kit.loadtest.loops.load import ClosedLoad, Load, RateLoad
 from triton_kit.loadtest.record.stability import StopRule
 from triton_kit.loadtest.results.run import Run
@@ -23,6 +23,7 @@ from triton_kit.tuning.model_fields import BATCH_SIZE, CONCURRENCY, REQUEST_RATE
 from triton_kit.tuning.objective import TuneObjective
 from triton_kit.tuning.server import TunedServer
 from triton_kit.tuning.space import Settings
+from triton_kit.tuning.variants import RefusedVariantError, Variant, Variants
 
 # Of the shortest measurement: windows, and how long one is at least. A window has time
 # for a few responses one after the other.
@@ -48,7 +49,10 @@ class TuneTrial:
         bottleneck: what limits the throughput; None if it failed.
         verdict: what `perf` says of the run.
         cold_batch_sizes: batch sizes that were first run while it was measured.
-        load_s, warm_up_s, measure_s, cost_s: how long the parts took, and all of it.
+        refused: settings that no model can be converted with; empty: it was, or need
+            not be.
+        convert_s, load_s, warm_up_s, measure_s, cost_s: how long the parts took, and
+            all of it.
     """
 
     failure: str = ""
@@ -58,6 +62,8 @@ class TuneTrial:
     bottleneck: Bottleneck | None = None
     verdict: str = ""
     cold_batch_sizes: tuple[int, ...] = ()
+    refused: Settings = field(default_factory=dict)
+    convert_s: float = 0.0
     load_s: float = 0.0
     warm_up_s: float = 0.0
     measure_s: float = 0.0
@@ -86,6 +92,7 @@ class TrialRunner:
 
     Args:
         server: what loads the settings.
+        variants: what converts models for a trial; None: no setting needs it.
         base: what is measured: address, model, input data; loads have no effect.
         objective: what counts.
         slo: what every point must keep.
@@ -97,8 +104,9 @@ class TrialRunner:
         base: PerfSpec,
         objective: TuneObjective,
         slo: tuple[Objective, ...],
+        variants: Variants | None = None,
     ) -> None:
-        self._server, self._base = server, base
+        self._server, self._base, self._variants = server, base, variants
         self._objective, self._slo = objective, slo
 
     def run(self, settings: Settings, effort: float) -> TuneTrial:
@@ -112,14 +120,20 @@ class TrialRunner:
         self._server.require_alive()
         try:
             trial = self._run(settings, effort)
+        except RefusedVariantError as error:
+            trial = TuneTrial(
+                failure=_in_one_line(error), figures={}, refused=error.settings
+            )
         except (ServerError, TransportError) as error:
             self._server.forget_loaded()
-            trial = TuneTrial(failure=" ".join(error.message.split()), figures={})
+            trial = TuneTrial(failure=_in_one_line(error), figures={})
         return replace(trial, cost_s=round(time.monotonic() - began_s, 3))
 
     def _run(self, settings: Settings, effort: float) -> TuneTrial:
         times = [time.monotonic()]
-        self._server.apply(settings)
+        made = self._convert(settings)
+        times.append(time.monotonic())
+        self._server.apply(settings, made)
         times.append(time.monotonic())
         spec = replace(
             self._base,
@@ -135,15 +149,34 @@ class TrialRunner:
         if result.was_interrupted:
             raise KeyboardInterrupt
         times.append(time.monotonic())
-        load_s, warm_up_s, measure_s = (
+        convert_s, load_s, warm_up_s, measure_s = (
             round(late - early, 3) for early, late in pairwise(times)
         )
+        trial = self._trial(result.runs[0])
+        known = [v.snr_db for v in made.values() if v.snr_db is not None]
+        accuracy = {"snr_db": min(known)} if known else {}
         return replace(
-            self._trial(result.runs[0]),
+            trial,
+            figures={**trial.figures, **accuracy},
+            convert_s=convert_s,
             load_s=load_s,
             warm_up_s=warm_up_s,
             measure_s=measure_s,
         )
+
+    def _convert(self, settings: Settings) -> dict[str, Variant]:
+        """Return the variants of models that are not as the repository has them."""
+        if self._variants is None:
+            return {}
+        subject = self._server.subject
+        try:
+            return self._variants.make_all(subject.by_model(settings))
+        except RefusedVariantError as error:
+            named = {
+                subject.named(error.model, name): value
+                for name, value in error.settings.items()
+            }
+            raise RefusedVariantError(error, error.model, named) from error
 
     def _meet_batch_sizes(self, spec: PerfSpec) -> float:
         """Send a request of each batch size in reach; return the time of a later one.
@@ -187,6 +220,10 @@ class TrialRunner:
             verdict=str(run.verdict),
             cold_batch_sizes=tuple(stats.first_batch_sizes) if stats else (),
         )
+
+
+def _in_one_line(error: TritonKitError) -> str:
+    return " ".join(error.message.split())
 
 
 def _request_s(spec: PerfSpec) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any  # JSON
@@ -11,11 +10,7 @@ from typing import Any  # JSON
 from triton_kit.errors import ServerError, SpecError
 from triton_kit.files import write_whole
 from triton_kit.loadtest.spec import PerfSpec
-from triton_kit.project.load import load_project
-from triton_kit.project.spec import Project
 from triton_kit.repository.publish.layout import CONFIG_FILE
-from triton_kit.scratch import scratch_folder
-from triton_kit.triton.control_http import HttpControl
 from triton_kit.tuning.budget import USUAL_CHECKS_S
 from triton_kit.tuning.checkpoint import FILE_NAME, Checkpoint
 from triton_kit.tuning.decision import Decision
@@ -25,16 +20,14 @@ from triton_kit.tuning.result import TuneResult
 from triton_kit.tuning.search import search
 from triton_kit.tuning.server import (
     EmbeddedServer,
-    TunedServer,
-    embedded_server,
-    user_server,
 )
+from triton_kit.tuning.set_up import project_of, set_up
 from triton_kit.tuning.space import Space
 from triton_kit.tuning.spec import TuneSpec
 from triton_kit.tuning.subject import Subject
 from triton_kit.tuning.trial import TrialRunner, TuneTrial
-from triton_kit.tuning.usual_space import make_space
-from triton_kit.tuning.written_configs import config_check, tuned_text, write_winner
+from triton_kit.tuning.variants import Variants
+from triton_kit.tuning.written_configs import tuned_text, write_winner
 
 PROJECT_FILE = "triton-kit.yaml"
 REPOSITORY = "model_repository"
@@ -100,7 +93,8 @@ def plan(spec: TuneSpec) -> Plan:
         SpecError: the space, or what the model is, does not allow any of it.
         ServerError: the model is not ready.
     """
-    with _server(spec, None) as server, _space(spec, server.subject) as space:
+    with set_up(spec, None) as ready:
+        space = ready.space
         trials = spec.budget.left(0, 0.0)
         seconds = spec.budget.seconds or trials * USUAL_CHECKS_S
         return Plan(
@@ -128,7 +122,8 @@ def tune(spec: TuneSpec, on_progress: OnProgress | None = None) -> TuneResult:
     path = spec.output / FILE_NAME
     earlier = Checkpoint.resume(path, spec.inputs()) if spec.resume else None
     originals = earlier.originals if earlier else None
-    with _server(spec, originals) as server, _space(spec, server.subject) as space:
+    with set_up(spec, originals) as ready:
+        server, space = ready.server, ready.space
         header = {"inputs": spec.inputs(), "originals": dict(server.subject.configs)}
         checkpoint = earlier or Checkpoint.begin(path, header)
         if checkpoint.originals != header["originals"]:
@@ -137,51 +132,17 @@ def tune(spec: TuneSpec, on_progress: OnProgress | None = None) -> TuneResult:
                 hint="start anew: -o DIR",
             )
         repeated = checkpoint.earlier
-        runner = TrialRunner(server, _base(spec), spec.objective, spec.slo)
+        runner = TrialRunner(
+            server, _base(spec), spec.objective, spec.slo, ready.variants
+        )
         if "joules" in spec.objective.weights and isinstance(server, EmbeddedServer):
             server.metrics_url = server.metrics_address
         trials: Trials = []
         searching = _Searching(spec, space, runner, checkpoint, trials, on_progress)
         decision = searching.run()
-    result = _result(spec, server.subject, space, decision, trials, repeated)
-    _write(spec, server.subject, result)
+        result = _result(spec, server.subject, space, decision, trials, repeated)
+        _write(spec, server.subject, result, ready.variants)
     return result
-
-
-@contextmanager
-def _server(
-    spec: TuneSpec, originals: Mapping[str, Any] | None
-) -> Iterator[TunedServer]:
-    if spec.url is None:
-        assert spec.repository is not None  # the spec has checked it
-        with embedded_server(
-            spec.repository,
-            spec.model,
-            composing=spec.composing,
-            protocol=spec.protocol,
-        ) as embedded:
-            yield embedded
-        return
-    headers = {**spec.control_headers, **spec.headers}
-    control = HttpControl(spec.url, headers=headers)
-    with user_server(
-        control,
-        spec.model,
-        url=spec.url,
-        composing=spec.composing,
-        originals=originals,
-    ) as server:
-        yield server
-
-
-@contextmanager
-def _space(spec: TuneSpec, subject: Subject) -> Iterator[Space]:
-    """Yield the space; settings are checked in a scratch copy of the repository."""
-    with scratch_folder("tune") as folder:
-        check: Callable[[dict[str, Any]], str] = lambda _: ""  # noqa: E731
-        if spec.repository is not None:
-            check = config_check(spec.repository, subject.configs, folder)
-        yield make_space(subject, spec.space, batch_size=spec.batch_size, check=check)
 
 
 def _base(spec: TuneSpec) -> PerfSpec:
@@ -234,6 +195,8 @@ class _Searching:
                     hint="try it with perf; --input-data and --shape set what is sent",
                 )
             self.checkpoint.add(ask, trial)
+        if trial.refused:  # also in a resumed search, which asks the same again
+            self.space.refuse(trial.refused)
         self.trials.append((ask, trial))
         self.spent_s += trial.cost_s
         if self.on_progress:
@@ -278,25 +241,23 @@ def _result(
         decision=decision,
         trials=tuple(trials),
         settings_by_model=settings,
-        patch=make_patch(subject.configs, settings, _project(spec)),
+        patch=make_patch(subject.configs, settings, project_of(spec), spec.floors),
         repeated=repeated,
     )
 
 
-def _project(spec: TuneSpec) -> Project | None:
-    if spec.project is None:
-        return None
-    return load_project(spec.project, target=spec.target)
-
-
-def _write(spec: TuneSpec, subject: Subject, result: TuneResult) -> None:
+def _write(
+    spec: TuneSpec, subject: Subject, result: TuneResult, variants: Variants | None
+) -> None:
     head = f"{result.model}: {result.verdict}\nFor {PROJECT_FILE}: tune --apply"
     write_whole(spec.output / "result.json", result.as_text())
     write_whole(spec.output / "trials.csv", result.as_csv())
     write_whole(spec.output / "best.yaml", patch_text(result.patch, head))
     if spec.repository is not None:
         output = spec.output / REPOSITORY
-        write_winner(spec.repository, output, subject.configs, result.settings_by_model)
+        settings = result.settings_by_model
+        made = variants.make_all(settings) if variants else {}
+        write_winner(spec.repository, output, subject.configs, settings, made)
 
 
 def apply(spec: TuneSpec, result: TuneResult) -> list[Path]:
@@ -310,7 +271,7 @@ def apply(spec: TuneSpec, result: TuneResult) -> list[Path]:
     """
     if not result.patch:
         return []
-    if project := _project(spec):
+    if project := project_of(spec):
         file = project.root / PROJECT_FILE
         apply_patch(project, file, result.patch)
         return [file]

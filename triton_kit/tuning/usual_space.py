@@ -15,13 +15,16 @@ from triton_kit.tuning.model_fields import (
     CONCURRENCY,
     KNOWN,
     LOAD_FIELDS,
+    PRECISION,
     REQUEST_RATE,
     Config,
     as_value,
+    is_conversion,
     read_field,
 )
-from triton_kit.tuning.space import Space, SpaceField, Value
+from triton_kit.tuning.space import Settings, Space, SpaceField, Value
 from triton_kit.tuning.subject import Subject, is_ensemble
+from triton_kit.tuning.variants import Variants
 
 _HINT = (
     "for example instances=1,2,4 or queue_delay_us=off,0,500 or max_batch_size=8..64"
@@ -42,6 +45,7 @@ def make_space(
     *,
     batch_size: int = 1,
     check: CheckConfigs = lambda _: "",
+    variants: Variants | None = None,
 ) -> Space:
     """Return the space to search.
 
@@ -50,11 +54,16 @@ def make_space(
         given: fields as `NAME=VALUES`; empty: the usual ones.
         batch_size: of each request, unless the space has the field.
         check: tells why a server would refuse configurations.
+        variants: converts models; None: no field may need a conversion.
 
     Raises:
         SpecError: a field cannot be read or does not exist, or nothing is legal.
     """
-    fields = [_given(subject, text) for text in given] if given else _usual(subject)
+    fields = (
+        [_given(subject, text, variants) for text in given]
+        if given
+        else _usual(subject)
+    )
     names = {field.name for field in fields}
     if {CONCURRENCY, REQUEST_RATE} <= names:
         raise SpecError(f"the space has both {CONCURRENCY} and {REQUEST_RATE}")
@@ -62,10 +71,14 @@ def make_space(
         fields.append(_load(CONCURRENCY, (_DEFAULT_CONCURRENCY,)))
     if BATCH_SIZE not in names:
         fields.append(_load(BATCH_SIZE, (batch_size,)))
-    space = Space(
-        fields=tuple(fields),
-        why_illegal=lambda settings: why_illegal(subject, settings, check),
-    )
+
+    def judge(settings: Settings) -> str:
+        illegal = why_illegal(subject, settings, check)
+        if illegal or variants is None:
+            return illegal
+        return variants.why_illegal(subject.by_model(settings))
+
+    space = Space(fields=tuple(fields), why_illegal=judge)
     space.require_legal()
     return space
 
@@ -133,7 +146,7 @@ def _load(name: str, values: tuple[Value, ...]) -> SpaceField:
     return SpaceField(name=name, values=values, default=default, is_load=True)
 
 
-def _given(subject: Subject, text: str) -> SpaceField:
+def _given(subject: Subject, text: str, variants: Variants | None) -> SpaceField:
     name, equals, listed = text.partition("=")
     name = name.strip()
     if not equals or not listed.strip():
@@ -148,9 +161,16 @@ def _given(subject: Subject, text: str) -> SpaceField:
             raise SpecError(f"--space {text!r}: expected numbers above 0", hint=_HINT)
         return _load(name, values)
     model, inner = subject.split(name)
+    full = subject.named(model, inner)
+    if is_conversion(inner):
+        if variants is None:
+            raise SpecError(
+                f"field {full!r}: only a project on a server of the kit is converted",
+                hint="name a folder with a triton-kit.yaml, and leave out --url",
+            )
+        return variants.space_field(model, inner, full, values)
     _require_known(model, inner)
     default = read_field(subject.configs[model], inner)
-    full = subject.named(model, inner)
     return SpaceField(name=full, values=values, default=default)
 
 
@@ -160,7 +180,7 @@ def _require_known(model: str, field: str) -> None:
     if field not in KNOWN and first not in known:
         raise SpecError(
             f"there is no field {field!r} of model {model!r} to tune",
-            hint=did_you_mean(first, [*KNOWN, *LOAD_FIELDS, *known]),
+            hint=did_you_mean(first, [*KNOWN, *LOAD_FIELDS, PRECISION, *known]),
         )
 
 

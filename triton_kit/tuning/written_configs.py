@@ -13,9 +13,11 @@ from triton_kit.repository.check.check import check_repository
 from triton_kit.repository.config.parse import parse
 from triton_kit.repository.config.render import render
 from triton_kit.repository.generate.config import config_from_fields
-from triton_kit.repository.publish.layout import CONFIG_FILE
+from triton_kit.repository.publish.layout import CONFIG_FILE, versions
+from triton_kit.repository.publish.manifest import write_manifest
 from triton_kit.tuning.model_fields import Config, with_settings
 from triton_kit.tuning.space import Value
+from triton_kit.tuning.variants import Variant
 
 
 def config_check(
@@ -72,8 +74,16 @@ def write_winner(
     output: Path,
     models: Mapping[str, Config],
     settings: Mapping[str, Mapping[str, Value]],
+    variants: Mapping[str, Variant],
 ) -> None:
     """Copy models into a new repository, with settings in their config.pbtxt.
+
+    Args:
+        repository: where they are.
+        output: the new repository.
+        models: their configurations, by name.
+        settings: of each model that changes.
+        variants: of each model that was converted: files of its newest version.
 
     Raises:
         RepositoryError: the place is taken by something else.
@@ -91,4 +101,30 @@ def write_winner(
                 copy_new(source, target)
         text = tuned_text(repository / name, name, settings.get(name, {}))
         (output / name).mkdir(parents=True, exist_ok=True)
+        if name in variants:
+            newest = output / name / str(versions(output / name)[-1])
+            _replace_version(newest, variants[name])
+            text = _with_graph(text, variants[name], settings[name])
         write_whole(output / name / CONFIG_FILE, text)
+
+
+def _replace_version(version: Path, variant: Variant) -> None:
+    for path in version.iterdir():
+        if path.is_file():
+            path.unlink()
+    for name, source in variant.files.items():
+        copy_new(source, version / name)
+    write_manifest(version, variant.facts)
+
+
+def _with_graph(text: str, variant: Variant, settings: Mapping[str, Value]) -> str:
+    """Return a config.pbtxt with the graph level that the variant's files need."""
+    if "graph_level" in settings:
+        return text
+    config = parse(text.encode()).config
+    config.optimization.ClearField("graph")
+    if variant.graph:
+        config.optimization.graph.level = variant.graph["level"]
+    elif not config.optimization.ByteSize():
+        config.ClearField("optimization")
+    return render(config)
