@@ -14,11 +14,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
-WIDTHS = (360, 768, 1440)
-SCHEMES = ("light", "dark")
-# A phone, a tablet and a desktop: what CI opens of each page. The full grid is long.
-FEW = ((360, "dark"), (768, "light"), (1440, "dark"))
-GRID = tuple((width, scheme) for width in WIDTHS for scheme in SCHEMES)
 SERIOUS = ("serious", "critical")
 # A busy machine is slow, not broken.
 PATIENCE_MS = 120_000

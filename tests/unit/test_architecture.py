@@ -93,6 +93,7 @@ MAY_IMPORT = {
     | {"comparison", "built", "build_model", "build_as_is", "build_project"},
     "comparison": GROUND,
     "report": GROUND | {"loadtest", "comparison"},
+    "ui": GROUND | {"repository", "serving", "loadtest", "comparison", "report"},
     "doctor": GROUND | {"serving"},
     "security": GROUND,
     "plan_builder": GROUND | {"conversion", "serving"},
@@ -107,6 +108,7 @@ MAY_IMPORT = {
         "transfer",
         *("tuning", "execute", "report", "demo", "doctor", "comparison", "deployment"),
         *("publishing", "publish_delivery", "publish_checks", "publish_upkeep"),
+        "ui",
     },
 }
 # Each part of a pillar imports those before it.

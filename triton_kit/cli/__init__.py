@@ -39,6 +39,7 @@ _SECTIONS = {
         "generate": "Write a config.pbtxt for an ONNX file.",
         "schema": "Print the JSON Schema of triton-kit.yaml.",
         "graph": "Draw the ensembles of a repository.",
+        "ui": "Show a repository and its results in the browser.",
         "pack": "Pack a model repository into a tar file.",
         "unpack": "Unpack a tar file into a model repository.",
         "sign": "Sign a model repository.",

@@ -84,10 +84,10 @@ if TYPE_CHECKING:
     kit_option(
         "--format",
         "layout",
-        type=click.Choice(["text", "json", "github", "sarif"]),
+        type=click.Choice(["text", "json", "github", "sarif", "html"]),
         default="text",
         help="Layout of the report; github: annotations of a pull request; sarif: "
-        "for code scanning and editors.",
+        "for code scanning and editors; html: a page with the lines at fault.",
     ),
     output_option("File to write.  [default: standard output]"),
 )
@@ -170,6 +170,10 @@ def _rendered(
 
     if layout == "sarif":
         return as_sarif(with_verdicts(report, verdicts or []))
+    if layout == "html":
+        from triton_kit.ui.check_page import check_page
+
+        return check_page(with_verdicts(report, verdicts or []))
     text = FORMATS[layout](report)
     if verdicts is None:
         return text

@@ -71,6 +71,16 @@ def pictures(root: Path, name: str | None = None) -> list[Picture]:
             hint="name the folder that holds the model folders",
         )
     named = {model or root.resolve().name: found[model] for model in found}
+    drawn = draw(named, name)
+    if name is None or drawn:
+        return drawn
+    known = [one.name for one in draw(named)]
+    hint = did_you_mean(name, known) if known else "it has no ensemble at all"
+    raise RepositoryError(f"{root}: there is no ensemble {name!r}", hint=hint)
+
+
+def draw(named: Mapping[str, Message], name: str | None = None) -> list[Picture]:
+    """Return the pictures of configs by model; of one model, if it has any."""
     calls = {model: called_models(config) for model, config in named.items()}
     drawn = {
         model: _picture(model, config, calls)
@@ -85,10 +95,7 @@ def pictures(root: Path, name: str | None = None) -> list[Picture]:
     }
     if name is None:
         return list(drawn.values())
-    if name not in drawn:
-        hint = did_you_mean(name, drawn) if drawn else "it has no ensemble at all"
-        raise RepositoryError(f"{root}: there is no ensemble {name!r}", hint=hint)
-    return [drawn[name]]
+    return [drawn[name]] if name in drawn else []
 
 
 def _caller(name: str, config: Message, calls: Sequence[str]) -> Picture:

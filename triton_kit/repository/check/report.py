@@ -11,7 +11,7 @@ from triton_kit.repository.check.findings import ERROR, CheckReport, Finding
 
 def as_text(report: CheckReport) -> str:
     """Write one block a finding, as compilers do, and a last line that sums up."""
-    return "\n".join([*_blocks(report), _summary(report)])
+    return "\n".join([*_blocks(report), summary(report)])
 
 
 def _blocks(report: CheckReport) -> Iterator[str]:
@@ -23,7 +23,8 @@ def _blocks(report: CheckReport) -> Iterator[str]:
             yield f"  server: {finding.server_text}"
 
 
-def _summary(report: CheckReport) -> str:
+def summary(report: CheckReport) -> str:
+    """Return the verdict in one line."""
     models = len(report.models)
     rejected = len(report.rejected_models())
     verdict = "all accepted" if report.accepted else f"{rejected} rejected"
@@ -78,7 +79,7 @@ def as_github(report: CheckReport) -> str:
         properties = ",".join(f"{k}={_escaped(v, ':,')}" for k, v in places.items())
         text = finding.message + (f"\nhint: {finding.hint}" if finding.hint else "")
         lines.append(f"::{level} {properties}::{_escaped(text)}")
-    return "\n".join([*lines, _summary(report)])
+    return "\n".join([*lines, summary(report)])
 
 
 def _escaped(text: str, more: str = "") -> str:

@@ -1,0 +1,1 @@
+"""A page for a repository and its results, on this machine only."""
