@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triton_kit.build_as_is import build_as_is, is_as_is
+from triton_kit.build_as_is import is_as_is
 from triton_kit.build_check import check_project, pipeline_order, pipeline_steps
-from triton_kit.build_files import add_files
+from triton_kit.build_many import ManyBuilds, OpenExecutor
+from triton_kit.build_one import build_one
 from triton_kit.built import Built, target_of
 from triton_kit.errors import SpecError, TritonKitError, did_you_mean
 from triton_kit.files import cache_folder, require_folder
@@ -56,6 +57,7 @@ def build(
     use_cache: bool = True,
     only: Iterable[str] = (),
     on_progress: Progress = lambda _: None,
+    executor: OpenExecutor | None = None,
 ) -> BuildResult:
     """Build the models and pipelines of a project into a repository.
 
@@ -69,6 +71,8 @@ def build(
         use_cache: whether finished conversions are looked for, and kept.
         only: models and pipelines to build; empty: all. The others stay as they are.
         on_progress: called with a line about each step.
+        executor: opens what builds several models at once; None builds one after
+            another, in this process.
 
     Raises:
         TritonKitError: a model cannot be built; the repository is as it was. If only
@@ -92,7 +96,12 @@ def build(
         # Only now: what follows takes longer to import than the checks before it.
         from triton_kit.build_publish import publish_models
 
-        models, missing = _build_models(project, wanted, folder, cache, report)
+        if executor is None:
+            models, missing = _build_models(project, wanted, folder, cache, report)
+        else:
+            many = ManyBuilds(project, folder, cache, report)
+            names = [name for name in project.spec.models if name in wanted]
+            models, missing = many.build(names, executor, repository)
         built = [*models, *_build_pipelines(project, wanted, models, repository)]
         warnings, published = publish_models(
             project, repository, built, missing, folder / "check", report
@@ -168,13 +177,8 @@ def _build_models(
             continue
         on_progress(f"building {name} from {spec.source}")
         try:
-            if is_as_is(project, spec):
-                built, plan = build_as_is(project, name, spec), None
-            else:
-                from triton_kit.build_model import build_model
-
-                built, plan = build_model(project, name, spec, scratch, cache)
-            models.append(add_files(project, spec, built, scratch, cache))
+            built, plan = build_one(project, name, scratch, cache)
+            models.append(built)
         except TritonKitError as error:
             locate_error(project, error, "models", name)
             raise

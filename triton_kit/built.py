@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copyreg
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,20 @@ from triton_kit.repository.generate.batch_axis import check_batch_axis
 from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.tensors import DYNAMIC, Tensor, data_type
 from triton_kit.triton.schema import ModelConfig
+
+
+def _read_config(data: bytes) -> ModelConfig:
+    return ModelConfig.FromString(data)
+
+
+def _pickled(
+    config: ModelConfig,
+) -> tuple[Callable[[bytes], ModelConfig], tuple[bytes]]:
+    return _read_config, (config.SerializeToString(deterministic=True),)
+
+
+# Its own way names a module that cannot be imported.
+copyreg.pickle(ModelConfig, _pickled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

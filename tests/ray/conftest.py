@@ -18,24 +18,36 @@ from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
 
 
+def start_cluster(*, tries=3):
+    """Start the nodes; on a machine that is too busy, Ray may give up, so try again."""
+    from ray.cluster_utils import Cluster
+
+    started = Cluster()
+    try:
+        started.add_node(
+            num_cpus=1,
+            object_store_memory=STORE_BYTES,
+            include_dashboard=False,
+            _system_config={"health_check_period_ms": 1_000},
+        )
+        started.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+    except Exception:
+        started.shutdown()
+        if tries == 1:
+            raise
+        return start_cluster(tries=tries - 1)
+    return started
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     """A head and one more node, each with one CPU; no dashboard."""
-    from ray.cluster_utils import Cluster
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        functions = Path(__file__).parent.parent / "unit" / "execute"
+        patch.setenv("PYTHONPATH", str(functions))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("node-cache")))
-        started = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 1,
-                "object_store_memory": STORE_BYTES,
-                "include_dashboard": False,
-                "_system_config": {"health_check_period_ms": 1_000},
-            },
-        )
-        started.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+        started = start_cluster()
         patch.setenv("RAY_ADDRESS", started.address)
         yield started
         session = Path(started.head_node.get_session_dir_path()).name

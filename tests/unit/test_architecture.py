@@ -72,11 +72,11 @@ MAY_IMPORT = {
         *("project", "repository", "locate"),
         *("built", "build_model"),
         *("build_as_is", "build_check", "build_files", "build_publish"),
+        *("build_one", "build_many"),
     },
     "build_publish": GROUND
     | {"project", "repository", "locate", "built", "build_model"},
     "transfer": GROUND,
-    "execute": GROUND | {"loadtest"},
     "provenance": GROUND | {"loadtest"},
     "publish_sources": GROUND
     | {"project", "conversion", "repository", "build_project", "provenance"},
@@ -91,6 +91,13 @@ MAY_IMPORT = {
     "tuning": GROUND
     | PILLARS
     | {"comparison", "built", "build_model", "build_as_is", "build_project"},
+    "execute": GROUND | {"loadtest", "conversion"},
+    "build_one": GROUND
+    | {"project", "built", "build_as_is", "build_files", "build_model"},
+    "build_task": GROUND
+    | {"project", "built", "execute"}
+    | {"build_model", "build_one", "build_many", "build_project"},
+    "build_many": GROUND | {"project", "locate", "built", "build_model", "execute"},
     "comparison": GROUND,
     "report": GROUND | {"loadtest", "comparison"},
     "ui": GROUND | {"repository", "serving", "loadtest", "comparison", "report"},
@@ -109,6 +116,7 @@ MAY_IMPORT = {
         *("tuning", "execute", "report", "demo", "doctor", "comparison", "deployment"),
         *("publishing", "publish_delivery", "publish_checks", "publish_upkeep"),
         "ui",
+        "build_many",
     },
 }
 # Each part of a pillar imports those before it.

@@ -6,10 +6,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import cloup
 
 from triton_kit.cli.builder_option import BUILDER, run_with
 from triton_kit.cli.command import kit_command, kit_option
+from triton_kit.cli.executor_option import EXECUTOR, task_executor
 from triton_kit.cli.options import (
     PATH_TO_WRITE,
     dry_run_option,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     examples=(
         "triton-kit build my-project --target gpu",
         "triton-kit build --only decode",
+        "triton-kit build -j 4",
     )
 )
 @cloup.argument(
@@ -54,6 +57,14 @@ if TYPE_CHECKING:
     help="Folder of finished conversions, by content.  [default: one in ~/.cache]",
 )
 @kit_option("--no-cache", is_flag=True, help="Convert everything again.")
+@kit_option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Models to build at once.  [default: 1; of a cluster: as many as it has CPUs]",
+)
+@EXECUTOR
 @BUILDER
 @dry_run_option("Check the project and list what would be built; write nothing.")
 @json_option()
@@ -65,6 +76,8 @@ def command(
     output: Path | None,
     cache: Path | None,
     no_cache: bool,
+    jobs: int | None,
+    executor: str,
     plan_builder: str,
     dry_run: bool,
     as_json: bool,
@@ -88,6 +101,7 @@ def command(
             use_cache=not no_cache,
             only=only,
             on_progress=notice,
+            executor=task_executor(executor, jobs),
         ),
         makes_plans=target_of(loaded).format == "plan",
     )

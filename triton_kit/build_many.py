@@ -1,0 +1,197 @@
+"""The models of a build, several at once: as tasks of an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from triton_kit.built import Built, target_of
+from triton_kit.errors import SpecError
+from triton_kit.execute.parcel import (
+    Parcel,
+    digest_of,
+    files_below,
+    require_whole,
+)
+from triton_kit.execute.tasks import Executor, Task
+from triton_kit.files import write_whole
+from triton_kit.locate import locate_error
+from triton_kit.project.conversion import conversion_settings
+from triton_kit.project.spec import Project
+
+if TYPE_CHECKING:
+    from triton_kit.build_model import MissingPlan
+
+# What the processes import before their first task.
+MODULES = ("triton_kit.build_task",)
+OpenExecutor = Callable[[Sequence[str]], AbstractContextManager[Executor]]
+_SKIPPED = {"__pycache__", "node_modules"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTask:
+    """Which model of which project to build, where its files may go.
+
+    Attributes:
+        project: the project, in its folder on the machine that sends the task.
+        parcel: the project's files, for a machine that does not have the folder.
+        cache: of finished conversions; with a parcel, only whether there is one.
+    """
+
+    project: Project
+    name: str
+    scratch: Path | None = None
+    parcel: Parcel | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentModel:
+    """A built model from another machine: its files by digest, and their contents."""
+
+    built: Built
+    version_files: Mapping[str, str]
+    files: Mapping[str, str]
+    contents: Mapping[str, bytes] = field(repr=False)
+
+    def unpack(self, name: str, folder: Path) -> Built:
+        """Write the files into a folder; return the model with their paths.
+
+        Raises:
+            TransportError: a file did not arrive whole.
+        """
+        for digest, content in self.contents.items():
+            require_whole(digest, content, name)
+            write_whole(folder / digest, content)
+        version_files = {n: folder / digest for n, digest in self.version_files.items()}
+        files = {n: folder / digest for n, digest in self.files.items()}
+        return replace(
+            self.built,
+            version_files=version_files,
+            files={**self.built.files, **files},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ManyBuilds:
+    """Builds the models of a project as tasks."""
+
+    project: Project
+    scratch: Path
+    cache: Path | None
+    report: Callable[[str], None]
+
+    def build(
+        self, names: Sequence[str], open_executor: OpenExecutor, repository: Path
+    ) -> tuple[list[Built], list[MissingPlan]]:
+        """Return the models, in the order of their names, and the plans they wait for.
+
+        Raises:
+            TritonKitError: a model cannot be built; those that run are ended.
+        """
+        found: dict[str, tuple[Built, MissingPlan | None]] = {}
+        with open_executor(MODULES) as executor:
+            for outcome in executor.run(self._tasks(names, executor, repository)):
+                name = names[outcome.index]
+                if outcome.error is not None:
+                    locate_error(self.project, outcome.error, "models", name)
+                    raise outcome.error
+                found[name] = self._received(name, executor, outcome.value)
+                done = f"{len(found)} of {len(names)}"
+                self.report(f"built {name} on {outcome.where} ({done})")
+        models = [found[name] for name in names]
+        return [built for built, _ in models], [plan for _, plan in models if plan]
+
+    def _received(
+        self,
+        name: str,
+        executor: Executor,
+        value: Any,  # noqa: ANN401
+    ) -> tuple[Built, MissingPlan | None]:
+        if executor.has_our_files:
+            built, plan = value
+            return built, plan
+        folder = self.scratch / f"{name}-received"
+        folder.mkdir()
+        return value.unpack(name, folder), None
+
+    def _tasks(
+        self, names: Sequence[str], executor: Executor, repository: Path
+    ) -> list[Task]:
+        project = self.project
+        common: dict[str, Any] = {
+            "project": project,
+            "cache": self.cache,
+        }
+        if executor.has_our_files:
+            call, common["scratch"] = "build_here", self.scratch
+        else:
+            call, common["parcel"] = (
+                "build_sent",
+                self._pack(names, executor, repository),
+            )
+        return [self._task(call, name, common) for name in names]
+
+    def _task(self, call: str, name: str, common: dict[str, Any]) -> Task:
+        return Task(
+            name=f"model {name!r}",
+            call=f"{MODULES[0]}:{call}",
+            argument=ModelTask(name=name, **common),
+            needs=self._needs(),
+        )
+
+    def _needs(self) -> dict[str, float]:
+        """Return the resources of a node that can build for the target.
+
+        A plan is for one kind of GPU: nodes say theirs as `compute-9.0`.
+        """
+        target = target_of(self.project)
+        if target.format != "plan":
+            return {}
+        needs = {"GPU": 1.0}
+        if target.compute_capability:
+            needs[f"compute-{target.compute_capability}"] = 0.001
+        return needs
+
+    def _pack(
+        self,
+        names: Sequence[str],
+        executor: Executor,
+        repository: Path,
+    ) -> Parcel:
+        root = self.project.root
+        self._refuse_files_elsewhere(names)
+
+        def skip(path: Path) -> bool:
+            is_output = path.resolve() == repository.resolve()
+            return is_output or path.name in _SKIPPED or path.name.startswith(".")
+
+        contents, digests = {}, {}
+        for name, path in files_below(root, skip=skip).items():
+            content = path.read_bytes()
+            digests[name] = digest_of(content)
+            contents[digests[name]] = content
+        executor.offer(contents)
+        return Parcel(digests)
+
+    def _refuse_files_elsewhere(self, names: Sequence[str]) -> None:
+        """Refuse files that do not travel with the project's folder.
+
+        Raises:
+            SpecError: a source or a file of the conversion is outside of it.
+        """
+        project, root = self.project, self.project.root.resolve()
+        for name in names:
+            spec = project.spec.models[name]
+            values = conversion_settings(spec, project.root).values()
+            paths = [project.source(spec), *(v for v in values if isinstance(v, Path))]
+            for path in paths:
+                if path.exists() and not path.resolve().is_relative_to(root):
+                    raise SpecError(
+                        f"{project.place('models', name)}: {path} is outside of the "
+                        "project, whose folder alone is sent to the nodes",
+                        hint="copy it into the project, or build with -j alone",
+                    )

@@ -1,0 +1,73 @@
+"""One model of a build, as a task of another process or another machine."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from triton_kit.build_many import ModelTask, SentModel
+from triton_kit.build_model import MissingPlan
+from triton_kit.build_one import build_one
+from triton_kit.built import Built
+from triton_kit.errors import ConvertError, TritonKitError
+from triton_kit.execute.parcel import Store, digest_of
+
+
+def build_here(task: ModelTask, attempt: int) -> tuple[Built, MissingPlan | None]:
+    """Build a model on the machine that has the project's folder."""
+    assert task.scratch is not None
+    folder = task.scratch / f"{task.name}-{attempt}"
+    folder.mkdir(exist_ok=True)
+    return build_one(task.project, task.name, folder, task.cache)
+
+
+def build_sent(task: ModelTask, attempt: int) -> SentModel:
+    """Build a model of a project that was sent to this machine."""
+    assert task.parcel is not None
+    with tempfile.TemporaryDirectory(prefix="triton-kit-build-") as name:
+        root, scratch = Path(name, "project"), Path(name, f"work-{attempt}")
+        scratch.mkdir()
+        Store().unpack(task.parcel, root)
+        try:
+            project = replace(task.project, root=root)
+            cache = None if task.cache is None else _default_cache()
+            built, missing = build_one(project, task.name, scratch, cache)
+        except TritonKitError as error:
+            # The reader knows the project by its own folder.
+            error.message = error.message.replace(str(root), str(task.project.root))
+            raise
+        if missing is not None:
+            raise ConvertError(
+                f"model {task.name!r}: the node has no TensorRT to build its plan with",
+                hint="pip install 'triton_kit[tensorrt]' on the nodes with GPUs",
+            )
+        return _sent(built)
+
+
+def _default_cache() -> Path:
+    from triton_kit.build_project import default_cache
+
+    return default_cache()
+
+
+def _sent(built: Built) -> SentModel:
+    contents: dict[str, bytes] = {}
+
+    def keep(path: Path) -> str:
+        content = path.read_bytes()
+        digest = digest_of(content)
+        contents[digest] = content
+        return digest
+
+    paths = {n: f for n, f in built.files.items() if isinstance(f, Path)}
+    return SentModel(
+        version_files={n: keep(path) for n, path in built.version_files.items()},
+        files={n: keep(path) for n, path in paths.items()},
+        built=replace(
+            built,
+            version_files={},
+            files={n: f for n, f in built.files.items() if n not in paths},
+        ),
+        contents=contents,
+    )

@@ -1,0 +1,184 @@
+"""Tasks on the nodes of a Ray cluster, in processes that stay warm between them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from triton_kit.conversion.workers.forked import preloaded_workers
+from triton_kit.errors import TransportError
+from triton_kit.execute.cluster import (
+    ExecutorChoice,
+    connected,
+    reason,
+    require_resources,
+)
+from triton_kit.execute.parcel import Store
+from triton_kit.execute.tasks import (
+    MOST_TRIES,
+    Answer,
+    Outcome,
+    Task,
+    answer,
+    died,
+    outcome,
+)
+
+Actor: TypeAlias = Any  # Ray's actors and references have no types
+
+
+class TaskHost:
+    """Runs tasks on a node, in an actor of Ray."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._stack = ExitStack()
+        self._stack.enter_context(preloaded_workers())
+        for module in modules:
+            import_module(module)
+
+    def run(self, call: str, argument: object, attempt: int) -> tuple[str, Answer]:
+        """Run a task; return the node's name and the answer."""
+        import ray
+
+        return ray.util.get_node_ip_address(), answer(call, argument, attempt)
+
+    def missing(self, digests: list[str]) -> list[str]:
+        """Return the digests of files that this machine lacks."""
+        return Store().missing(digests)
+
+    def receive_file(self, digest: str, content: bytes) -> None:
+        """Keep a file that this machine lacked."""
+        Store().receive(digest, lambda: content)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """An actor, and the task that it has."""
+
+    host: Actor
+    index: int | None = None
+
+
+class RayExecutor:
+    """Runs tasks on the nodes of a cluster, at most `count` at once."""
+
+    has_our_files = False
+
+    def __init__(
+        self, ray: ModuleType, count: int | None, modules: Sequence[str]
+    ) -> None:
+        self._ray, self._count, self._modules = ray, count, modules
+        self._slots: list[_Slot] = []
+        self._sent: dict[str, Actor] = {}
+        self._contents: Mapping[str, bytes] = {}
+
+    def offer(self, contents: Mapping[str, bytes]) -> None:
+        """Keep files of the tasks at hand; each is sent to a machine once."""
+        self._contents = contents
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Run tasks on nodes that have what they need; yield outcomes as they come."""
+        groups: dict[tuple[tuple[str, float], ...], list[int]] = {}
+        for index, task in enumerate(tasks):
+            groups.setdefault(tuple(sorted(task.needs.items())), []).append(index)
+        for needs in groups:
+            require_resources(self._ray, "tasks", {"CPU": 1.0, **dict(needs)})
+        for needs, indices in groups.items():
+            yield from self._run_group(tasks, indices, dict(needs))
+            self.close()  # other tasks need other actors
+
+    def _run_group(
+        self, tasks: Sequence[Task], indices: list[int], needs: Mapping[str, float]
+    ) -> Iterator[Outcome]:
+        left = deque((index, 1) for index in indices)
+        attempts: dict[int, int] = {}
+        most = min(self._room(needs), len(indices), self._count or len(indices))
+        self._slots = [_Slot(self._start(needs)) for _ in range(most)]
+        running: dict[Actor, _Slot] = {}
+        while left or running:
+            for slot in self._slots:
+                if slot.index is None and left:
+                    slot.index, attempts[slot.index] = left.popleft()
+                    running[self._submit(slot, tasks, attempts)] = slot
+            [done, *_], _ = self._ray.wait(list(running), num_returns=1)
+            slot = running.pop(done)
+            assert slot.index is not None
+            index, slot.index = slot.index, None
+            try:
+                where, answered = self._ray.get(done)
+            except self._ray.exceptions.RayTaskError as error:
+                raise TransportError(f"{tasks[index].name}: {error.cause}") from error
+            except self._ray.exceptions.RayError as error:
+                if attempts[index] == MOST_TRIES:
+                    raise died(tasks[index].name, reason(error)) from error
+                left.appendleft((index, attempts[index] + 1))
+                slot.host = self._start(needs)
+                continue
+            yield outcome(index, where, answered)
+
+    def _submit(
+        self, slot: _Slot, tasks: Sequence[Task], attempts: Mapping[int, int]
+    ) -> Actor:
+        assert slot.index is not None
+        task = tasks[slot.index]
+        return slot.host.run.remote(task.call, task.argument, attempts[slot.index])
+
+    def _room(self, needs: Mapping[str, float]) -> int:
+        wanted = {"CPU": 1.0, **needs}
+        return sum(
+            min(
+                int(node["Resources"].get(name, 0) // each)
+                for name, each in wanted.items()
+            )
+            for node in self._ray.nodes()
+            if node["Alive"]
+        )
+
+    def _start(self, needs: Mapping[str, float]) -> Actor:
+        """Start an actor, and send it the files that its machine lacks."""
+        needs = dict(needs)
+        host = (
+            self._ray.remote(TaskHost)
+            .options(
+                num_cpus=1,
+                num_gpus=needs.pop("GPU", 0),
+                resources=needs,
+                scheduling_strategy="SPREAD",
+            )
+            .remote(self._modules)
+        )
+        try:
+            for digest in self._ray.get(host.missing.remote(list(self._contents))):
+                if digest not in self._sent:
+                    self._sent[digest] = self._ray.put(self._contents[digest])
+                self._ray.get(host.receive_file.remote(digest, self._sent[digest]))
+        except self._ray.exceptions.RayError as error:
+            raise TransportError(
+                f"a task process did not start: {reason(error)}"
+            ) from error
+        return host
+
+    def close(self) -> None:
+        """End the actors, and with them what they started."""
+        for slot in self._slots:
+            with suppress(Exception):  # it may be gone, or the whole cluster
+                self._ray.kill(slot.host)
+        self._slots = []
+
+
+@contextmanager
+def ray_executor(
+    choice: ExecutorChoice, count: int | None, modules: Sequence[str]
+) -> Iterator[RayExecutor]:
+    """Yield an executor whose actors end with the context, or with this process."""
+    with connected(choice) as ray:
+        executor = RayExecutor(ray, count, modules)
+        try:
+            yield executor
+        finally:
+            executor.close()

@@ -1,0 +1,97 @@
+"""Tasks that run in other processes: what one is, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol
+
+from triton_kit import errors
+from triton_kit.errors import TritonKitError
+
+# A task whose process dies is repeated so often, in a new process.
+MOST_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A call in another process.
+
+    Attributes:
+        name: for messages.
+        call: `package.module:function`, which takes `argument` and `attempt`.
+        argument: any value that pickles.
+        needs: resources of a node, by Ray's names; local processes ignore them.
+    """
+
+    name: str
+    call: str
+    argument: Any
+    needs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a task ended: its value, or the error that it raised.
+
+    `index` is that of the task, `where` the node or process that ran it.
+    """
+
+    index: int
+    where: str
+    value: Any = None
+    error: TritonKitError | None = None
+
+
+class Executor(Protocol):
+    """Runs tasks in other processes; they end with it."""
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Run tasks, several at once, and yield each outcome as it comes.
+
+        Raises:
+            TritonKitError: no process can run a task, or it died again and again.
+        """
+
+    def offer(self, contents: Mapping[str, bytes]) -> None:
+        """Keep files at hand, by digest, for the machines that tasks run on."""
+
+    @property
+    def has_our_files(self) -> bool:
+        """Whether the tasks see the files of this machine."""
+
+
+# What a task returned, or the class, message and hint of its error.
+Answer = tuple[Any, tuple[str, str, str | None] | None]
+
+
+def answer(call: str, argument: object, attempt: int) -> Answer:
+    """Make the call of a task; an error of the kit becomes a part of the answer."""
+    module, _, name = call.partition(":")
+    function: Callable[[Any, int], Any] = getattr(import_module(module), name)
+    try:
+        return function(argument, attempt), None
+    except TritonKitError as error:
+        known = (kind.__name__ for kind in type(error).__mro__)
+        kind = next(name for name in known if hasattr(errors, name))
+        return None, (kind, error.message, error.hint)
+
+
+def outcome(index: int, where: str, answered: Answer) -> Outcome:
+    """Make the outcome of a task from its answer."""
+    value, failure = answered
+    if failure is None:
+        return Outcome(index=index, where=where, value=value)
+    kind, message, hint = failure
+    error = TritonKitError(message, hint=hint)
+    error.__class__ = getattr(errors, kind)
+    return Outcome(index=index, where=where, error=error)
+
+
+def died(name: str, why: str) -> TritonKitError:
+    """Return the error for a task whose process died each time."""
+    return errors.ConvertError(
+        f"{name}: its process died {MOST_TRIES} times: {why}",
+        hint="it probably ran out of memory: fewer tasks at once (-j)",
+    )
