@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from triton_kit.api_publish import verify as verify
     from triton_kit.api_publish import versions as versions
     from triton_kit.api_transfer import pack as pack
+    from triton_kit.api_transfer import pull as pull
+    from triton_kit.api_transfer import push as push
     from triton_kit.api_transfer import sign as sign
     from triton_kit.api_transfer import unpack as unpack
     from triton_kit.api_transfer import verify_signature as verify_signature
@@ -84,10 +86,10 @@ if TYPE_CHECKING:
     __version__: str
 
 _FUNCTIONS = "build check convert deploy diff inspect parse perf render serve"
-_TRANSFER = "pack sign unpack verify_signature"
 _PUBLISHING = (
     "abort_canary finish_canary history promote prune publish rollback verify versions"
 )
+_TRANSFER = "pack pull push sign unpack verify_signature"
 _ERRORS = (
     "ConvertError MissingExtraError RepositoryError ServerError SpecError "
     "TransportError TritonKitError VerifyError"

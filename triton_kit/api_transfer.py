@@ -7,13 +7,61 @@ it prints nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from triton_kit.transfer.archive import Packed
+    from triton_kit.transfer.push import Pushed
 
 AnyPath = str | os.PathLike[str]
+
+
+def push(
+    repository: AnyPath, address: str, *, verify_key: AnyPath | None = None
+) -> Pushed:
+    """Send a model repository to an object store.
+
+    Args:
+        repository: the folder of model folders.
+        address: s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH.
+        verify_key: the file of a public key of minisign, or its line; the repository
+            must be signed with it.
+    """
+    from triton_kit.transfer import push as pushing
+    from triton_kit.transfer.stores import open_store, read_address
+
+    if verify_key is not None:
+        verify_signature(repository, verify_key)
+    return pushing.push(Path(repository), open_store(read_address(address)))
+
+
+def pull(
+    address: str,
+    output: AnyPath,
+    *,
+    digest: str | None = None,
+    verify_key: AnyPath | None = None,
+) -> Packed:
+    """Fetch a model repository of an object store into a new folder: all, or nothing.
+
+    Args:
+        address: as in `push`.
+        output: a folder that is not there yet.
+        digest: which one; None: the newest.
+        verify_key: the file of a public key of minisign, or its line; the repository
+            must be signed with it.
+    """
+    from triton_kit.transfer import pull as pulling
+    from triton_kit.transfer.stores import open_store, read_address
+
+    return pulling.pull(
+        open_store(read_address(address)),
+        Path(output),
+        digest=digest,
+        check=_signed_by(verify_key),
+    )
 
 
 def pack(repository: AnyPath, output: AnyPath) -> Packed:
@@ -44,16 +92,12 @@ def unpack(
     """
     from triton_kit.transfer import archive as archives
 
-    def check(root: Path) -> None:
-        if verify_key is not None:
-            verify_signature(root, verify_key)
-
     return archives.unpack(
         Path(archive),
         Path(output),
         max_bytes=max_bytes,
         max_files=max_files,
-        check=check,
+        check=_signed_by(verify_key),
     )
 
 
@@ -87,3 +131,13 @@ def verify_signature(repository: AnyPath, key: AnyPath) -> None:
     from triton_kit.transfer import signature
 
     signature.verify_signature(Path(repository), os.fspath(key))
+
+
+def _signed_by(key: AnyPath | None) -> Callable[[Path], None]:
+    """Return what refuses a repository that the key did not sign."""
+
+    def check(root: Path) -> None:
+        if key is not None:
+            verify_signature(root, key)
+
+    return check

@@ -40,6 +40,8 @@ _SECTIONS = {
         "schema": "Print the JSON Schema of triton-kit.yaml.",
         "graph": "Draw the ensembles of a repository.",
         "ui": "Show a repository and its results in the browser.",
+        "push": "Push a model repository to an object store.",
+        "pull": "Pull a model repository from an object store.",
         "pack": "Pack a model repository into a tar file.",
         "unpack": "Unpack a tar file into a model repository.",
         "sign": "Sign a model repository.",

@@ -70,28 +70,56 @@ def repository_argument(text: str) -> Decorator:
         "repository",
         required=False,
         type=FOLDER_TO_READ,
-        callback=_project_repository,
+        callback=project_repository,
         help=f"{text} Default: that of the project in this folder.",
     )
 
 
-def repositories_argument(text: str) -> Decorator:
-    """`REPOSITORIES`: model repositories, or projects that have one; as above."""
+class RepositoryPlace(ExistingPath):
+    """A folder, or an address of an object store, which stays a text."""
+
+    def __init__(self) -> None:
+        super().__init__(folder=True)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401  as click has it
+        """Check a folder now; an address is read by what opens the store."""
+        if isinstance(value, str) and "://" in value:
+            return value
+        return super().convert(value, param, ctx)
+
+
+def repositories_argument(text: str, *, stores: bool = False) -> Decorator:
+    """`REPOSITORIES`: model repositories, or projects that have one; as above.
+
+    Args:
+        text: what they are for.
+        stores: addresses of object stores are taken, too.
+    """
     return cloup.argument(
         "repositories",
         nargs=-1,
-        type=FOLDER_TO_READ,
+        type=RepositoryPlace() if stores else FOLDER_TO_READ,
         callback=lambda ctx, param, values: tuple(
-            _project_repository(ctx, param, value) for value in values or (None,)
+            project_repository(ctx, param, value) for value in values or (None,)
         ),
         help=f"{text} Default: that of the project in this folder.",
     )
 
 
-def _project_repository(
+def project_repository(
     ctx: click.Context, param: click.Parameter, value: Path | None
 ) -> Path:
-    """Return the repository of a project; any other folder is one itself."""
+    """Return the repository of a project; any other folder is one itself.
+
+    An address of an object store stays as it is: a str.
+    """
+    if isinstance(value, str):
+        return value
     folder = Path() if value is None else value
     if not (folder / _PROJECT_FILE).is_file():
         if value is None:

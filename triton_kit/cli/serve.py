@@ -24,7 +24,7 @@ from triton_kit.cli.container_options import (
 from triton_kit.cli.options import PATH_TO_WRITE, json_option, repositories_argument
 from triton_kit.cli.output import echo, echo_json_line, notice, warn
 from triton_kit.cli.server_options import server_spec, with_server_options
-from triton_kit.cli.transfer_options import checking_signature, verify_key_option
+from triton_kit.cli.transfer_options import local_repositories, verify_key_option
 from triton_kit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
         "triton-kit serve --launcher docker --release 26.07 --gpus all",
     )
 )
-@repositories_argument("The model repositories to serve.")
+@repositories_argument(
+    "The model repositories to serve, or addresses of them in object stores.",
+    stores=True,
+)
 @with_server_options(
     kit_option(
         "--log",
@@ -80,14 +83,12 @@ def command(
     ctx: click.Context,
     /,
     *,
-    repositories: tuple[Path, ...],
-    as_json: bool,
+    repositories: tuple[Path | str, ...],
+    verify_key: str | None,
     launcher: str,
     detach: bool,
     only_print: bool,
-    watches: bool,
-    verify_key: str | None,
-    **fields: Any,  # noqa: ANN401
+    **rest: Any,  # noqa: ANN401
 ) -> None:
     """Serve REPOSITORIES on this machine until Ctrl-C.
 
@@ -95,8 +96,33 @@ def command(
     addresses once every model is ready, and keeps this terminal until Ctrl-C.
     """
     refuse_other_options(ctx, launcher)
+    stores = [place for place in repositories if isinstance(place, str)]
+    if stores and (detach or only_print):
+        raise SpecError(
+            f"{stores[0]}: is in the cache only while this command runs",
+            hint=f"triton-kit pull {stores[0]} -o model_repository",
+        )
+    rest |= {"launcher": launcher, "detach": detach, "only_print": only_print}
+    with local_repositories(repositories, verify_key) as folders:
+        # Bytecode is unsigned, and no part of what was pulled.
+        variables = ("PYTHONDONTWRITEBYTECODE=1",) if stores or verify_key else ()
+        _serve(folders, variables, **rest)
+
+
+def _serve(
+    repositories: tuple[Path, ...],
+    variables: tuple[str, ...],
+    *,
+    as_json: bool,
+    launcher: str,
+    detach: bool,
+    only_print: bool,
+    watches: bool,
+    **fields: Any,  # noqa: ANN401
+) -> None:
     options = container_options(**{name: fields.pop(name) for name in OWN_FIELDS})
-    spec = _verified(server_spec(repositories, fields), verify_key)
+    spec = server_spec(repositories, fields)
+    spec = replace(spec, variables=(*spec.variables, *variables))
     if launcher == "docker":
         spec = _limited(spec, options)
     if watches:
@@ -113,16 +139,6 @@ def command(
         use = _watch(spec) if watches else _wait
         start = _opener(spec, options, launcher)
         _serve_until_stopped(start, spec, use=use, as_json=as_json)
-
-
-def _verified(spec: ServeSpec, key: str | None) -> ServeSpec:
-    """Verify what is served; have Python leave no bytecode there, which is unsigned."""
-    if key is None:
-        return spec
-    check = checking_signature(key)
-    for repository in spec.repositories:
-        check(repository)
-    return replace(spec, variables=(*spec.variables, "PYTHONDONTWRITEBYTECODE=1"))
 
 
 def _limited(spec: ServeSpec, options: ContainerOptions) -> ServeSpec:

@@ -20,7 +20,7 @@ from triton_kit.cli.options import (
     timeout_option,
 )
 from triton_kit.cli.output import echo, echo_workflow_commands, escape_controls
-from triton_kit.cli.transfer_options import checking_signature, verify_key_option
+from triton_kit.cli.transfer_options import local_repositories, verify_key_option
 from triton_kit.errors import SpecError, TritonKitError
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
         "triton-kit validate model_repository --with-server --json",
     )
 )
-@repositories_argument("The model repositories to check.")
+@repositories_argument(
+    "The model repositories to check, or addresses of them in object stores.",
+    stores=True,
+)
 @cloup.option_group(
     "Server",
     release_option("Release (26.06) or version (2.70) of the server.", default="2.51"),
@@ -92,7 +95,7 @@ if TYPE_CHECKING:
     output_option("File to write.  [default: standard output]"),
 )
 def command(
-    repositories: tuple[Path, ...],
+    repositories: tuple[Path | str, ...],
     *,
     with_server: bool,
     timeout_s: float,
@@ -110,13 +113,11 @@ def command(
     """
     from triton_kit.files import write_whole
 
-    check_signature = checking_signature(verify_key)
     try:
-        for repository in repositories:
-            check_signature(repository)
-        report = _check(repositories, **server)
-        strict = server["strict"]
-        verdicts = _ask(report, strict, timeout_s) if with_server else None
+        with local_repositories(repositories, verify_key) as folders:
+            report = _check(folders, **server)
+            strict = server["strict"]
+            verdicts = _ask(report, strict, timeout_s) if with_server else None
     except TritonKitError as error:
         # Neither 0 nor 1: the verdict is not known.
         raise SpecError(error.message, hint=error.hint) from error
