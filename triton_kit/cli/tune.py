@@ -10,6 +10,7 @@ import click
 import cloup
 
 from triton_kit.cli.command import kit_command, kit_option
+from triton_kit.cli.container_options import ENGINE, container_options
 from triton_kit.cli.options import (
     FILE_TO_READ,
     FOLDER_TO_READ,
@@ -22,6 +23,7 @@ from triton_kit.cli.output import echo, echo_json, notice
 from triton_kit.errors import SpecError
 
 if TYPE_CHECKING:
+    from triton_kit.serving.containers.launcher import ContainerOptions
     from triton_kit.tuning.result import TuneResult
     from triton_kit.tuning.spec import TuneSpec
 
@@ -46,6 +48,7 @@ _FLOORS = (
         "triton-kit tune digits my-project --slo 'p99<20ms' --budget 5m",
         "triton-kit tune digits my-project --space instances=1,2,4 --apply",
         "triton-kit tune read_digit --space 'decode:instances=1..4' --resume",
+        "triton-kit tune digits my-project --server docker --release 26.06",
         "triton-kit tune digits -u gpu7:8000 --objective latency",
     ),
 )
@@ -141,7 +144,7 @@ _FLOORS = (
         "--protocol",
         type=click.Choice(["http", "grpc"]),
         default="http",
-        help="Protocol of the requests to the embedded server.",
+        help="Protocol of the requests to the server of the kit.",
     ),
     kit_option(
         "--bls-composing-models",
@@ -153,11 +156,38 @@ _FLOORS = (
 @cloup.option_group(
     "Server",
     kit_option(
+        "--server",
+        "launcher",
+        type=click.Choice(["embedded", "docker"]),
+        default="embedded",
+        help="embedded: the server of this installation. docker: a container.",
+    ),
+    kit_option(
+        "--release",
+        metavar="YY.MM",
+        help="Triton release of the container. Default: that of the image.",
+    ),
+    kit_option(
+        "--image",
+        default="",
+        metavar="NAME",
+        show_default=False,
+        help="Image of the container. Default: NVIDIA's of the release.",
+    ),
+    kit_option(
+        "--gpus",
+        default="",
+        metavar="all|ID,...",
+        show_default=False,
+        help="GPUs of the container. Default: none.",
+    ),
+    ENGINE,
+    kit_option(
         "-u",
         "--url",
         metavar="HOST:PORT",
-        help="HTTP address of a server with --model-control-mode explicit. Default: "
-        "the embedded server.",
+        help="HTTP address of a server that runs, with --model-control-mode explicit, "
+        "to tune instead.",
     ),
     kit_option(
         "-H",
@@ -267,6 +297,7 @@ def _spec(
         project=project,
         target=given["target"],
         url=given["url"],
+        container=_container(**given),
         objective=parse_objective(given["objective"]),
         slo=parse_slo(slo) if slo else (),
         space=given["space"],
@@ -286,6 +317,25 @@ def _spec(
         },
         seed=given["seed"],
     )
+
+
+def _container(
+    *,
+    launcher: str,
+    release: str | None,
+    image: str,
+    gpus: str,
+    engine: str,
+    **_: Any,  # noqa: ANN401  the command's other options
+) -> ContainerOptions | None:
+    if launcher == "docker":
+        return container_options(release=release, image=image, gpus=gpus, engine=engine)
+    if release or image or gpus:
+        raise SpecError(
+            "--release, --image and --gpus are of a container",
+            hint="add --server docker",
+        )
+    return None
 
 
 def _places(

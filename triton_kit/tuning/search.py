@@ -261,7 +261,10 @@ class _Searching:
             same = self._with_load(point, leader)
             if sum(not is_default for is_default in found.values()) == FINALISTS:
                 break
-            if self.space.is_legal(same) and same not in found:
+            # What has never worked would only fail again, a new server each time.
+            has_worked = any(told.value > 0 for _, told in self._known[point].told)
+            is_new = self.space.is_legal(same) and same not in found
+            if is_new and has_worked:
                 found[same] = False
         return found
 

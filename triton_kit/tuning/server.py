@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 
 from triton_kit.errors import ServerError, TransportError
+from triton_kit.serving.containers.engine import Engine, find_engine
+from triton_kit.serving.containers.launcher import ContainerOptions, running_container
 from triton_kit.serving.embedded import running
 from triton_kit.serving.server import Server
 from triton_kit.serving.spec import ServeSpec
@@ -22,6 +24,8 @@ from triton_kit.tuning.variants import Variant
 # How long a server of the user may take to come back after it ended.
 _BACK_WITHIN_S = 60.0
 _POLL_S = 0.2
+# A server in a container that does not respond for so long is taken for dead.
+_SILENT_S = 10.0
 _LOAD_WITHIN_S = 300.0
 
 
@@ -177,8 +181,16 @@ class TunedServer:
                 return
 
 
-class EmbeddedServer(TunedServer):
-    """The embedded server, which is started again if it ends."""
+class KitServer(TunedServer):
+    """A server that the kit starts, and starts again if it ends.
+
+    Args:
+        start: starts it.
+        model, composing: what it has loaded.
+        protocol: of the requests.
+        has_ended: whether it runs no more.
+        is_process: whether it is a process of this machine, which can be measured.
+    """
 
     def __init__(
         self,
@@ -186,13 +198,21 @@ class EmbeddedServer(TunedServer):
         model: str,
         composing: tuple[str, ...],
         protocol: str,
+        *,
+        has_ended: Callable[[Server], bool],
+        is_process: bool,
     ) -> None:
         self._start, self._protocol = start, protocol
+        self._has_ended, self._is_process = has_ended, is_process
         self._stack = ExitStack()
         self._server = self._stack.enter_context(start())
         control = self._server.control
         subject = fetch_subject(control, model, composing)
-        super().__init__(control, subject, url=self._url, pid=self._server.pid)
+        super().__init__(control, subject, url=self._url, pid=self._pid)
+
+    @property
+    def _pid(self) -> int | None:
+        return self._server.pid if self._is_process else None
 
     @property
     def _url(self) -> str:
@@ -206,13 +226,13 @@ class EmbeddedServer(TunedServer):
 
     def require_alive(self) -> None:
         """Start the server again if it ended; raises ServerError if that fails."""
-        if self._server.process.poll() is None:
+        if not self._has_ended(self._server):
             return
         self.close()
         self._server = self._stack.enter_context(self._start())
         self.control, self.pid, self.url = (
             self._server.control,
-            self._server.pid,
+            self._pid,
             self._url,
         )
         self.metrics_url = self.metrics_url and self.metrics_address
@@ -226,14 +246,22 @@ class EmbeddedServer(TunedServer):
 
 
 @contextmanager
-def embedded_server(
+def kit_server(
     repository: Path,
     model: str,
     *,
     composing: tuple[str, ...] = (),
     protocol: str = "http",
-) -> Iterator[EmbeddedServer]:
+    container: ContainerOptions | None = None,
+) -> Iterator[KitServer]:
     """Serve a model of a repository for as long as the block runs.
+
+    Args:
+        repository: where its files are.
+        model: what is served.
+        composing: models that it calls.
+        protocol: of the requests.
+        container: to serve in; None: the embedded server.
 
     Raises:
         RepositoryError: there is no such model.
@@ -245,11 +273,48 @@ def embedded_server(
         models=(model, *composing),
         stop_within_s=5.0,
     )
-    server = EmbeddedServer(lambda: running(spec), model, composing, protocol)
+
+    def start() -> AbstractContextManager[Server]:
+        if container is None:
+            return running(spec)
+        return running_container(spec, container)
+
+    def has_ended(server: Server) -> bool:
+        if container is None:
+            return server.process.poll() is not None
+        return _container_has_ended(server, find_engine(container.engine))
+
+    server = KitServer(
+        start,
+        model,
+        composing,
+        protocol,
+        has_ended=has_ended,
+        is_process=container is None,
+    )
     try:
         yield server
     finally:
         server.close()
+
+
+def _container_has_ended(server: Server, engine: Engine) -> bool:
+    """Whether a container ended, or its server does not respond: that one is removed.
+
+    The engine's program may outlive the container that it runs, and the container a
+    server that is on its way out.
+    """
+    deadline_s = time.monotonic() + _SILENT_S
+    while time.monotonic() < deadline_s:
+        found = engine.inspect(server.container)
+        if found is None or not found["State"]["Running"]:
+            return True
+        with suppress(TransportError, ServerError):
+            server.control.server()
+            return False
+        time.sleep(_POLL_S)
+    engine.remove(server.container)
+    return True
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from triton_kit.project.load import load_project
 from triton_kit.project.spec import Project
 from triton_kit.scratch import scratch_folder
 from triton_kit.triton.control_http import HttpControl
-from triton_kit.tuning.server import TunedServer, embedded_server, user_server
+from triton_kit.tuning.server import TunedServer, kit_server, user_server
 from triton_kit.tuning.space import Space
 from triton_kit.tuning.spec import TuneSpec
 from triton_kit.tuning.subject import Subject
@@ -86,13 +86,14 @@ def _server(
     if spec.url is None:
         if repository is None:  # the spec has checked it
             raise SpecError("the server of the kit needs a repository")
-        with embedded_server(
+        with kit_server(
             repository,
             spec.model,
             composing=spec.composing,
             protocol=spec.protocol,
-        ) as embedded:
-            yield embedded
+            container=spec.container,
+        ) as server:
+            yield server
         return
     headers = {**spec.control_headers, **spec.headers}
     with user_server(
@@ -101,8 +102,8 @@ def _server(
         url=spec.url,
         composing=spec.composing,
         originals=originals,
-    ) as server:
-        yield server
+    ) as users:
+        yield users
 
 
 def _space(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args  # Any: JSON
 
@@ -11,6 +11,7 @@ from triton_kit.errors import SpecError, did_you_mean
 from triton_kit.loadtest.results.slo import Objective
 from triton_kit.options.conversion import Gate
 from triton_kit.options.setting import nested
+from triton_kit.serving.containers.launcher import ContainerOptions
 from triton_kit.tensors import Shape
 from triton_kit.tuning.budget import Budget
 from triton_kit.tuning.model_fields import is_conversion
@@ -28,7 +29,8 @@ class TuneSpec:
         project: the folder of a triton-kit.yaml that the repository was built from.
         target: of the project; None: the first.
         url: the HTTP address of a server with model control `explicit`; None: the
-            embedded server.
+            server of the kit.
+        container: that the kit serves in; None: the embedded server.
         objective: what the best settings are best at.
         slo: what they must keep.
         space: fields as `NAME=VALUES`; empty: the usual ones.
@@ -52,6 +54,7 @@ class TuneSpec:
     project: Path | None = None
     target: str | None = None
     url: str | None = None
+    container: ContainerOptions | None = None
     objective: TuneObjective = field(
         default_factory=lambda: parse_objective("throughput")
     )
@@ -77,8 +80,13 @@ class TuneSpec:
             raise SpecError(f"no search {self.search!r}", hint=hint)
         if self.url is None and self.repository is None:
             raise SpecError(
-                "the embedded server needs a repository",
+                "the server of the kit needs a repository",
                 hint="name a project or a model repository, or -u HOST:PORT",
+            )
+        if self.url is not None and self.container is not None:
+            raise SpecError(
+                f"{self.url} runs already, and a container was asked for",
+                hint="give --url or --server docker",
             )
         if self.url is not None and self.protocol != "http":
             raise SpecError("a server by its address is measured over HTTP")
@@ -103,6 +111,7 @@ class TuneSpec:
         return {
             "model": self.model,
             "url": self.url,
+            "container": None if self.container is None else asdict(self.container),
             "objective": self.objective.text,
             "slo": [objective.text for objective in self.slo],
             "space": list(self.space),

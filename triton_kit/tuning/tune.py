@@ -19,7 +19,7 @@ from triton_kit.tuning.patch import apply_patch, make_patch, patch_text
 from triton_kit.tuning.result import TuneResult
 from triton_kit.tuning.search import search
 from triton_kit.tuning.server import (
-    EmbeddedServer,
+    KitServer,
 )
 from triton_kit.tuning.set_up import project_of, set_up
 from triton_kit.tuning.space import Space
@@ -135,7 +135,7 @@ def tune(spec: TuneSpec, on_progress: OnProgress | None = None) -> TuneResult:
         runner = TrialRunner(
             server, _base(spec), spec.objective, spec.slo, ready.variants
         )
-        if "joules" in spec.objective.weights and isinstance(server, EmbeddedServer):
+        if "joules" in spec.objective.weights and isinstance(server, KitServer):
             server.metrics_url = server.metrics_address
         trials: Trials = []
         searching = _Searching(spec, space, runner, checkpoint, trials, on_progress)

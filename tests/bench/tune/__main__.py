@@ -19,7 +19,7 @@ from models import write_mlp, write_nap, write_pipeline
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.tuning.budget import parse_budget
 from triton_kit.tuning.objective import parse_objective
-from triton_kit.tuning.server import embedded_server
+from triton_kit.tuning.server import kit_server
 from triton_kit.tuning.spec import TuneSpec
 from triton_kit.tuning.trial import TrialRunner
 from triton_kit.tuning.tune import tune
@@ -80,7 +80,7 @@ def main():
 def noise(count):
     """Measure digits N times, shortly, as it is: by how much do the figures differ?"""
     base = PerfSpec(url="localhost", model="digits")
-    with embedded_server(DIGITS, "digits") as server:
+    with kit_server(DIGITS, "digits") as server:
         runner = TrialRunner(server, base, parse_objective("throughput"), ())
         done = [runner.run({"concurrency": 8}, 1.0) for _ in range(count)]
     spread = {
@@ -150,7 +150,7 @@ def measured_again(spec, result):
         return 0.0
     base = PerfSpec(url="localhost", model=spec.model)
     values = {"before": [], "after": []}
-    with embedded_server(spec.repository, spec.model) as server:
+    with kit_server(spec.repository, spec.model) as server:
         runner = TrialRunner(server, base, parse_objective("throughput"), ())
         for _ in range(ROUNDS):
             for side, settings in (("before", result.baseline), ("after", result.best)):

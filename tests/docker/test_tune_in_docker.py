@@ -1,0 +1,59 @@
+"""Tuning in a container: one that ends costs a trial, and nothing stays behind."""
+
+import pytest
+from docker_commands import docker, write_python_model
+
+from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.serving.containers.launcher import ContainerOptions
+from triton_kit.tuning.set_up import set_up
+from triton_kit.tuning.spec import TuneSpec
+from triton_kit.tuning.trial import TrialRunner
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+# It ends the server, its parent, as it is loaded with one of the settings.
+MODEL = """import json
+import os
+import signal
+
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        parameters = json.loads(args["model_config"])["parameters"]
+        if parameters.get("mode", {}).get("string_value") == "deadly":
+            os.kill(os.getppid(), signal.SIGTERM)
+
+    def execute(self, requests):
+        return [
+            pb_utils.InferenceResponse(
+                [pb_utils.Tensor("y", request.inputs()[0].as_numpy())]
+            )
+            for request in requests
+        ]
+"""
+
+
+def test_a_container_that_ends_costs_a_trial_and_the_next_one_has_a_new_one(tmp_path):
+    repository = write_python_model(tmp_path / "models", "echo", code=MODEL)
+    spec = TuneSpec(
+        model="echo",
+        repository=repository,
+        container=ContainerOptions(release="24.10"),
+        space=("parameters.mode=deadly,calm", "concurrency=1"),
+        output=tmp_path / "out",
+    )
+    base = PerfSpec(url="localhost", model="echo", shapes={"x": (4,)})
+    before = docker("ps", "--all", "--quiet")
+    with set_up(spec, None) as ready:
+        runner = TrialRunner(ready.server, base, spec.objective, ())
+        deadly, calm = (
+            runner.run({"parameters.mode": mode, "concurrency": 1}, 1.0)
+            for mode in ("deadly", "calm")
+        )
+
+    assert deadly.failure
+    assert not calm.failure
+    assert calm.figures["throughput"] > 0
+    assert docker("ps", "--all", "--quiet") == before
