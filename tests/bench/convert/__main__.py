@@ -45,6 +45,11 @@ def arguments():
         metavar="NAME",
         help="networks that packages ship in every precision instead; all or these",
     )
+    parser.add_argument(
+        "--only-time",
+        action="store_true",
+        help="with --networks: time the artifacts of an earlier run again",
+    )
     parser.add_argument("--out", type=Path, default=CACHE / "results")
     options = parser.parse_args()
     if options.quick:
@@ -105,7 +110,9 @@ def shipped_networks(options):
     if options.networks is not None:
         import network_table
 
-        rows = network_table.main(say, options.out, options.networks)
+        rows = network_table.main(
+            say, options.out, options.networks, only_time=options.only_time
+        )
         say(network_table.markdown(rows))
 
 

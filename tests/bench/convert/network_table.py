@@ -7,13 +7,11 @@ process.
 
 import json
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import report
-from networks import NETWORKS
+from networks import CACHE, NETWORKS
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "auto")
 CALIBRATION, VERIFICATION = 12, 8  # samples
@@ -21,38 +19,45 @@ ROUNDS = 15
 CUT = 90  # letters of a refusal
 
 
-def main(say, out, names=(), precisions=PRECISIONS):
-    """Convert, time, write the table after every network; return its rows."""
-    rows = []
+def main(say, out, names=(), *, only_time=False):
+    """Convert, time, write the table after every network; return its rows.
+
+    Rows of other networks stay in the table. With `only_time` the artifacts of an
+    earlier run are timed again.
+    """
+    file = out / "networks.json"
+    rows = json.loads(file.read_text()) if file.exists() else []
+    by_network = {n.name: [r for r in rows if r["network"] == n.name] for n in NETWORKS}
     for network in NETWORKS:
         if names and network.name not in names:
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            made = list(conversions(network, Path(folder), precisions))
-            times = timed(network, made)
-        for row in made:
+        if not only_time:
+            made = list(conversions(network, CACHE / "converted" / network.name))
+            by_network[network.name] = made
+        times = timed(network, by_network[network.name])
+        for row in by_network[network.name]:
             row["times"] = times.get(row["precision"])
-            row.pop("path")
-            rows.append(row)
             say(" | ".join(line(row)))
-        (out / "networks.json").write_text(json.dumps(rows, indent=1) + "\n")
+        rows = [row for found in by_network.values() for row in found]
+        file.write_text(json.dumps(rows, indent=1) + "\n")
         (out / "networks.md").write_text(markdown(rows))
     return rows
 
 
-def conversions(network, folder, precisions):
-    """Yield one row for every precision."""
+def conversions(network, folder):
+    """Yield one row for every precision; the artifacts stay in the folder."""
     from triton_kit.conversion.pipeline import convert
     from triton_kit.conversion.spec import ConvertSpec
     from triton_kit.errors import TritonKitError
     from triton_kit.options.conversion import Calibration, Gate
     from triton_kit.options.shapes import parse_shapes
 
+    folder.mkdir(parents=True, exist_ok=True)
     counts = {"calibration": CALIBRATION, "verification": VERIFICATION}
     for seed, (name, count) in enumerate(counts.items(), 1):
         np.savez(folder / f"{name}.npz", **network.samples(count, seed))
-    yield {"network": network.name, "precision": "source", "path": network.path()}
-    for precision in precisions:
+    yield {"network": network.name, "precision": "source", "path": str(network.path())}
+    for precision in PRECISIONS:
         began_s = time.monotonic()
         row = {"network": network.name, "precision": precision, "path": None}
         spec = ConvertSpec(
@@ -76,7 +81,7 @@ def facts(result):
     """Return what the table says of a conversion."""
     accuracy = result.accuracy
     return {
-        "path": result.artifact if accuracy.runtime_level else None,
+        "path": str(result.artifact) if accuracy.runtime_level else None,
         "level": accuracy.runtime_level,
         "became": result.precision,
         "snr_db": accuracy.min_snr_db,
