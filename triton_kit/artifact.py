@@ -15,6 +15,7 @@ from pathlib import Path
 
 from triton_kit.errors import ConvertError, SpecError
 from triton_kit.tensors import DYNAMIC, Tensor, data_type_from_onnx
+from triton_kit.wire import WireError, as_bytes, as_int, as_text, fields
 
 # ONNX's TensorProto.DataType, for the types that Triton's tensors do not have.
 _FOREIGN_TYPES = {
@@ -102,7 +103,7 @@ def inspect_onnx(path: Path) -> OnnxModel:
     with _mapped(path, "an ONNX model") as view:
         try:
             return _onnx_model(view, path)
-        except _WireError as error:
+        except WireError as error:
             raise ConvertError(
                 f"{path}: not an ONNX model, or cut short: {error}",
                 hint="export it again, or compare its size with the source",
@@ -161,10 +162,6 @@ def _mapped(path: Path, what: str) -> Iterator[memoryview]:
         ) from error
 
 
-class _WireError(ValueError):
-    """The bytes are no protobuf message of the expected kind."""
-
-
 @dataclass(slots=True)
 class _Value:
     """An input or output while it is being read."""
@@ -191,21 +188,21 @@ def _onnx_model(view: memoryview, path: Path) -> OnnxModel:
     ir_version, producer, graph = 0, ["", ""], None
     opsets: dict[str, int] = {}
     metadata: dict[str, str] = {}
-    for number, value in _fields(view):
+    for number, value in fields(view):
         if number == 1:
-            ir_version = _int(value)
+            ir_version = as_int(value)
         elif number in (2, 3):
-            producer[number - 2] = _text(value)
+            producer[number - 2] = as_text(value)
         elif number == 7:
-            graph = _graph(_bytes(value))
+            graph = _graph(as_bytes(value))
         elif number == 8:
-            domain, version = _opset(_bytes(value))
+            domain, version = _opset(as_bytes(value))
             opsets[domain] = version
         elif number == 14:
-            key, note = _pair(_bytes(value))
+            key, note = _pair(as_bytes(value))
             metadata[key] = note
     if graph is None or not ir_version or not opsets:
-        raise _WireError("it has no graph, no format version or no opset")
+        raise WireError("it has no graph, no format version or no opset")
     values = [v for v in graph.inputs if v.name not in graph.initializers]
     defaults = [v for v in graph.inputs if v.name in graph.initializers]
     return OnnxModel(
@@ -250,32 +247,32 @@ def _tensor(value: _Value, path: Path) -> Tensor:
 
 def _graph(view: memoryview) -> _Graph:
     graph = _Graph()
-    for number, value in _fields(view):
+    for number, value in fields(view):
         if number == 5:
-            name, kind, external = _initializer(_bytes(value))
+            name, kind, external = _initializer(as_bytes(value))
             graph.initializers.add(name)
             graph.weight_types.add(kind)
             graph.external += external
         elif number == 11:
-            graph.inputs.append(_value_info(_bytes(value)))
+            graph.inputs.append(_value_info(as_bytes(value)))
         elif number == 12:
-            graph.outputs.append(_value_info(_bytes(value)))
+            graph.outputs.append(_value_info(as_bytes(value)))
         elif number == 15:  # a sparse initialiser: its values carry the name
-            for inner, dense in _fields(_bytes(value)):
+            for inner, dense in fields(as_bytes(value)):
                 if inner == 1:
-                    graph.initializers.add(_initializer(_bytes(dense))[0])
+                    graph.initializers.add(_initializer(as_bytes(dense))[0])
     return graph
 
 
 def _initializer(view: memoryview) -> tuple[str, int, list[str]]:
     name, kind, external = "", 0, []
-    for number, value in _fields(view):
+    for number, value in fields(view):
         if number == 2:
-            kind = _int(value)
+            kind = as_int(value)
         elif number == 8:
-            name = _text(value)
+            name = as_text(value)
         elif number == 13:
-            key, note = _pair(_bytes(value))
+            key, note = _pair(as_bytes(value))
             if key == "location":
                 external.append(note)
     return name, kind, external
@@ -283,108 +280,51 @@ def _initializer(view: memoryview) -> tuple[str, int, list[str]]:
 
 def _value_info(view: memoryview) -> _Value:
     found = _Value(name="")
-    for number, value in _fields(view):
+    for number, value in fields(view):
         if number == 1:
-            found.name = _text(value)
+            found.name = as_text(value)
         elif number == 2:
-            for kind, inner in _fields(_bytes(value)):
+            for kind, inner in fields(as_bytes(value)):
                 if kind == 1:
                     found.kind = "tensor"
-                    _read_tensor_type(found, _bytes(inner))
+                    _read_tensor_type(found, as_bytes(inner))
                 elif kind in _VALUE_KINDS:
                     found.kind = _VALUE_KINDS[kind]
     return found
 
 
 def _read_tensor_type(found: _Value, view: memoryview) -> None:
-    for number, value in _fields(view):
+    for number, value in fields(view):
         if number == 1:
-            found.onnx_type = _int(value)
+            found.onnx_type = as_int(value)
         elif number == 2:
-            axes = [_axis(_bytes(a)) for n, a in _fields(_bytes(value)) if n == 1]
+            axes = [_axis(as_bytes(a)) for n, a in fields(as_bytes(value)) if n == 1]
             found.sizes = tuple(size for size, _ in axes)
             found.axis_names = tuple(name for _, name in axes)
 
 
 def _axis(view: memoryview) -> tuple[int, str | None]:
     size, name = DYNAMIC, None
-    for number, value in _fields(view):
+    for number, value in fields(view):
         if number == 1:
             # 64-bit two's complement: exporters write -1 for an unknown size.
-            size = _int(value)
+            size = as_int(value)
             size = DYNAMIC if size >= 1 << 63 else size
         elif number == 2:
-            name = _text(value) or None
+            name = as_text(value) or None
     return size, name
 
 
 def _opset(view: memoryview) -> tuple[str, int]:
     domain, version = "", 0
-    for number, value in _fields(view):
+    for number, value in fields(view):
         if number == 1:
-            domain = _text(value)
+            domain = as_text(value)
         elif number == 2:
-            version = _int(value)
+            version = as_int(value)
     return domain, version
 
 
 def _pair(view: memoryview) -> tuple[str, str]:
-    found = {number: value for number, value in _fields(view)}
-    return _text(found.get(1, b"")), _text(found.get(2, b""))
-
-
-def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield each field of a message: its number, and a varint or the bytes inside."""
-    at, end = 0, len(view)
-    while at < end:
-        tag, at = _varint(view, at)
-        number, wire = tag >> 3, tag & 7
-        if number == 0:
-            raise _WireError(f"field number 0 at byte {at}")
-        if wire == 0:
-            value, at = _varint(view, at)
-            yield number, value
-            continue
-        if wire == 2:
-            size, at = _varint(view, at)
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-        else:
-            raise _WireError(f"wire type {wire} at byte {at}")
-        if at + size > end:
-            raise _WireError(f"field {number} ends {at + size - end} bytes too late")
-        yield number, view[at : at + size]
-        at += size
-
-
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
-    value, shift, end = 0, 0, len(view)
-    while at < end and shift < 64:
-        byte = view[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise _WireError(f"a number without an end at byte {at}")
-
-
-def _int(value: int | memoryview | bytes) -> int:
-    if isinstance(value, int):
-        return value
-    raise _WireError("bytes where a number belongs")
-
-
-def _bytes(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
-        raise _WireError("a number where a message belongs")
-    return value
-
-
-def _text(value: int | memoryview | bytes) -> str:
-    if isinstance(value, int):
-        raise _WireError("a number where a text belongs")
-    try:
-        return bytes(value).decode()
-    except UnicodeDecodeError as error:
-        raise _WireError("a text that is not UTF-8") from error
+    found = {number: value for number, value in fields(view)}
+    return as_text(found.get(1, b"")), as_text(found.get(2, b""))

@@ -12,7 +12,7 @@ from pathlib import Path
 from triton_kit.errors import ConvertError, SpecError
 from triton_kit.files import copy_new
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def require_free_space(source: Path | str) -> Iterator[None]:
             f"{source}: out of memory: {error}", hint="use smaller shapes (--shape)"
         ) from error
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         raise ConvertError(
             f"{source}: not enough disk space to convert it: {error.strerror}",

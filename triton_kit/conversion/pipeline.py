@@ -10,6 +10,7 @@ from pathlib import Path
 
 from triton_kit.conversion.finish import finish_result
 from triton_kit.conversion.onnx.onnx_file import DATA_SUFFIX
+from triton_kit.conversion.onnx.weight_files import weights_in
 from triton_kit.conversion.output_files import (
     publish_files,
     refuse_overlap,
@@ -67,6 +68,7 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         stack.enter_context(with_op_libraries(spec.custom_ops))
         stack.enter_context(preloaded_workers())
         folder = stack.enter_context(scratch_folder())
+        stack.enter_context(weights_in(folder))
         if prebuilt:
             return import_plan(spec, folder)
         return _convert_source(spec, folder, stack)

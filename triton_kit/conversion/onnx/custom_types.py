@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
-from triton_kit.conversion.onnx.onnx_file import save_onnx
+from triton_kit.conversion.onnx.onnx_file import save_for_worker
 from triton_kit.conversion.workers.child import (
     call_worker,
     conversion_failed,
@@ -45,7 +45,7 @@ def add_custom_types(model: ModelProto, *, scratch: Path, timeout_s: float) -> N
     copy.CopyFrom(model)
     copy.graph.output.extend(ValueInfoProto(name=name) for name in names)
     path = scratch / "custom_types.onnx"
-    save_onnx(copy, path)
+    save_for_worker(copy, path)
     try:
         types = call_worker(
             "workers.types_worker",

@@ -11,6 +11,12 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.external_data_helper import load_external_data_for_model
 
+from triton_kit.conversion.onnx.stream import (
+    write_beside,
+    write_linked,
+    write_whole,
+)
+from triton_kit.conversion.onnx.weight_files import has_apart, is_apart
 from triton_kit.conversion.spec import GraphSize
 from triton_kit.errors import ConvertError
 from triton_kit.tensors import Shape
@@ -29,10 +35,13 @@ def load_onnx(path: Path) -> ModelProto:
     try:
         model = onnx.load(path)
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ConvertError(
-            f"{path}: cannot be read as an ONNX model: {error}"
-        ) from error
+        raise load_failed(path, error) from error
     return model
+
+
+def load_failed(path: Path, error: Exception) -> ConvertError:
+    """Return the error of a file that is no ONNX model."""
+    return ConvertError(f"{path}: cannot be read as an ONNX model: {error}")
 
 
 def save_onnx(
@@ -45,6 +54,9 @@ def save_onnx(
     """
     weights = _weights_of(path)
     weights.unlink(missing_ok=True)  # onnx appends to what is there
+    if has_apart(model):
+        _save_apart(model, path, external_over_bytes)
+        return
     whole = _serialized(model, external_over_bytes)
     try:
         if whole is not None:
@@ -64,6 +76,23 @@ def save_onnx(
     except OSError:
         remove(path)
         raise
+
+
+def _save_apart(model: ModelProto, path: Path, external_over_bytes: int) -> None:
+    try:
+        if not write_whole(model, path, most_bytes=external_over_bytes):
+            weights = _weights_of(path)
+            write_beside(model, path, weights)
+            weights.chmod(path.stat().st_mode)
+    except OSError:
+        remove(path)
+        raise
+
+
+def save_for_worker(model: ModelProto, path: Path) -> None:
+    """Write a model for a process that only reads it: weights in files stay there."""
+    if not write_linked(model, path):
+        save_onnx(model, path)
 
 
 def _serialized(model: ModelProto, most_bytes: int) -> bytes | None:
@@ -107,6 +136,11 @@ def artifact_files(path: Path) -> list[Path]:
     return [path, data] if data.exists() else [path]
 
 
+def size_of(path: Path) -> int:
+    """Return the bytes of a model's files."""
+    return sum(file.stat().st_size for file in artifact_files(path))
+
+
 def remove(path: Path) -> None:
     """Remove a model's files, as far as they are there."""
     path.unlink(missing_ok=True)
@@ -121,7 +155,7 @@ def measure(model: ModelProto, path: Path) -> GraphSize:
     """Count what a written model takes."""
     ops = Counter(node.op_type for node in all_nodes(model.graph))
     return GraphSize(
-        bytes=sum(file.stat().st_size for file in artifact_files(path)),
+        bytes=size_of(path),
         nodes=len(model.graph.node),
         ops=dict(sorted(ops.items())),
     )
@@ -254,7 +288,8 @@ def _without_weights(model: ModelProto) -> ModelProto:
         ),
     )
     for tensor in model.graph.initializer:
-        if len(tensor.raw_data) > 1024:  # smaller ones may be shapes
+        # Smaller ones may be shapes.
+        if is_apart(tensor) or len(tensor.raw_data) > 1024:
             bare.graph.initializer.add(
                 name=tensor.name,
                 data_type=tensor.data_type,

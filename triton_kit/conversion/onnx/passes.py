@@ -10,7 +10,9 @@ from typing import Any, cast
 import onnx.inliner
 from onnx import ModelProto, version_converter
 
-from triton_kit.conversion.onnx.onnx_file import load_onnx, opset_of, remove, save_onnx
+from triton_kit.conversion.onnx.onnx_file import opset_of, remove, save_onnx, size_of
+from triton_kit.conversion.onnx.weight_files import has_apart, read_bare, write_bare
+from triton_kit.conversion.onnx.weight_reader import load_apart
 from triton_kit.conversion.workers.child import (
     call_worker,
     conversion_failed,
@@ -25,7 +27,7 @@ IR_OF_FREE_WEIGHTS = 4  # before it, a weight is an input as well
 
 def simplify(
     model: ModelProto, *, scratch: Path, timeout_s: float, path: Path | None = None
-) -> tuple[ModelProto, Path]:
+) -> tuple[ModelProto, Path | None]:
     """Fold constants, fuse and drop what changes nothing: onnxslim, else Polygraphy.
 
     Args:
@@ -35,7 +37,8 @@ def simplify(
         path: a file that has the model as it is, where there is one already.
 
     Returns:
-        The simpler model, every node of it with a name of its own, and its file.
+        The simpler model, every node of it with a name of its own, and its file: None
+        where weights stay in files of their own.
 
     Raises:
         ConvertError: neither could do it.
@@ -44,10 +47,28 @@ def simplify(
     for what, name in (("slim", "onnxslim"), ("fold", "Polygraphy")):
         try:
             request = {"what": what}
+            if has_apart(model):
+                return _simplify_apart(model, request, name, scratch, timeout_s), None
             return _in_child(model, request, name, scratch, timeout_s, path=path)
         except ConvertError as error:
             reasons.append(error.message)
     raise ConvertError("; ".join(reasons))
+
+
+def _simplify_apart(
+    model: ModelProto, request: Json, name: str, scratch: Path, timeout_s: float
+) -> ModelProto:
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    before, after = folder / "before.onnx", folder / "after.onnx"
+    write_bare(model, before)
+    call_worker(
+        "onnx.passes_worker",
+        request | {"model": str(before), "rewritten": str(after), "is_bare": True},
+        timeout_s=timeout_s,
+        failed=conversion_failed(f"{name} failed"),
+        preloaded=True,
+    )
+    return read_bare(after)
 
 
 def apply_user_passes(
@@ -100,7 +121,7 @@ def _in_child(
         raise SpecError(refused)
     if path is None:
         remove(before)
-    return load_onnx(after), after
+    return load_apart(after, model_bytes=size_of(after)), after
 
 
 def inline_functions(model: ModelProto) -> ModelProto:

@@ -20,6 +20,8 @@ from triton_kit.conversion.onnx.onnx_file import (
     words_of,
 )
 from triton_kit.conversion.onnx.passes import load_callable
+from triton_kit.conversion.onnx.slim_large import simplified_apart
+from triton_kit.conversion.onnx.weight_files import read_bare, write_bare
 from triton_kit.conversion.workers.worker import Request
 from triton_kit.errors import SpecError
 
@@ -59,14 +61,16 @@ _WORK = {"slim": slim, "fold": fold, "pass": user_pass}
 
 def work(request: Request) -> dict[str, str | None]:
     """Rewrite a graph; `refused` says why that cannot start."""
-    model = load_onnx(Path(request["model"]))
+    is_bare, path = request.get("is_bare", False), Path(request["model"])
+    model = read_bare(path) if is_bare else load_onnx(path)
     words = words_of(model)
     try:
-        done = _WORK[request["what"]](model, request)
+        run = _WORK[request["what"]]
+        done = simplified_apart(model, lambda bare: run(bare, request))
     except SpecError as error:
         return {"refused": error.message}
     if request["what"] != "pass":  # a user's may change them
         keep_words(done, words)
     name_nodes(done)
-    save_onnx(done, Path(request["rewritten"]))
+    (write_bare if is_bare else save_onnx)(done, Path(request["rewritten"]))
     return {"refused": None}

@@ -25,6 +25,7 @@ from triton_kit.conversion.onnx.passes import (
 from triton_kit.conversion.onnx.release_fit import fit_release
 from triton_kit.conversion.onnx.source_model import SourceModel
 from triton_kit.conversion.onnx.sparsity import SparsityReport, prune_2_4
+from triton_kit.conversion.onnx.weight_files import has_apart, write_in_place
 from triton_kit.conversion.spec import ConvertSpec, GraphSize
 from triton_kit.errors import ConvertError
 
@@ -33,11 +34,13 @@ from triton_kit.errors import ConvertError
 class Prepared:
     """The float32 graph that every precision starts from; `before` is its source.
 
-    `file` holds the graph as it is, where one does.
+    `file` holds the graph as it is, where one does; `source_file` is the source, for
+    processes that only read it.
     """
 
     model: ModelProto
     before: GraphSize
+    source_file: Path
     file: Path | None = None
     notes: tuple[str, ...] = ()
     sparsity: SparsityReport | None = None
@@ -50,7 +53,9 @@ def prepare(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Prepared:
         ConvertError: unreadable, not valid ONNX, or a user's pass fails.
     """
     read = source.load()
-    _check(source.path)
+    # Weights that stay in files are there now: the source is not read again.
+    file_of_source = write_in_place(read) if has_apart(read) else source.path
+    _check(source.path, file_of_source)
     # Weights may be apart, by any name.
     before = replace(measure(read, source.path), bytes=source.bytes)
     model = weights_no_inputs(inline_functions(read))
@@ -82,16 +87,17 @@ def prepare(spec: ConvertSpec, source: SourceModel, scratch: Path) -> Prepared:
     return Prepared(
         model=model,
         before=before,
+        source_file=file_of_source,
         file=None if spec.sparsity else file,
         notes=(*source.notes, *notes),
         sparsity=report,
     )
 
 
-def _check(source: Path) -> None:
+def _check(source: Path, file: Path) -> None:
     try:
         # Large models are checked by path: their weights are not in the message.
-        onnx.checker.check_model(str(source))
+        onnx.checker.check_model(str(file))
     except onnx.checker.ValidationError as error:
         if "No Op registered for" in str(error) or "No opset import" in str(error):
             return  # a custom operator: the runtime has the last word

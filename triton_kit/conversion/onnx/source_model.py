@@ -8,7 +8,7 @@ from pathlib import Path
 from onnx import ModelProto
 
 from triton_kit.artifact import OnnxModel, inspect_onnx
-from triton_kit.conversion.onnx.onnx_file import load_onnx
+from triton_kit.conversion.onnx.weight_reader import load_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class SourceModel:
         return cls(path, inspect_onnx(path), framework, estimator, example)
 
     def load(self) -> ModelProto:
-        """Return the graph with all its weights."""
-        return load_onnx(self.path)
+        """Return the graph; large weights may stay in files (`weight_files`)."""
+        return load_apart(self.path, model_bytes=self.bytes)
 
     @property
     def bytes(self) -> int:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto
+
+from triton_kit.conversion.onnx.weight_files import array_of, tensor_like
 
 GROUP, KEPT = 4, 2
 
@@ -36,7 +38,7 @@ def prune_2_4(model: ModelProto) -> SparsityReport:
         axis = axes.get(tensor.name)
         if axis is None or tensor.data_type != TensorProto.FLOAT:
             continue
-        values = numpy_helper.to_array(tensor)
+        values = array_of(tensor)
         if values.shape[axis] % GROUP:
             report.skipped[tensor.name] = values.shape
             continue
@@ -44,7 +46,7 @@ def prune_2_4(model: ModelProto) -> SparsityReport:
         power = float(np.square(values, dtype=np.float64).sum())
         left = float(np.square(pruned, dtype=np.float64).sum())
         report.pruned[tensor.name] = left / power if power else 1.0
-        tensor.CopyFrom(numpy_helper.from_array(pruned, tensor.name))
+        tensor.CopyFrom(tensor_like(tensor, pruned, tensor.name))
     return report
 
 

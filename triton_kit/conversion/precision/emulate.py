@@ -20,7 +20,6 @@ from onnx import (
     TensorProto,
     ValueInfoProto,
     helper,
-    numpy_helper,
 )
 
 from triton_kit.conversion.onnx.onnx_file import (
@@ -29,6 +28,7 @@ from triton_kit.conversion.onnx.onnx_file import (
     all_value_types,
     bodies,
 )
+from triton_kit.conversion.onnx.weight_files import array_of, tensor_like
 from triton_kit.options.conversion import QUANTIZED
 
 INTEGER_OPS = (
@@ -177,5 +177,5 @@ def _raise_attributes(node: NodeProto, kinds: Sequence[int]) -> None:
 
 
 def _raised(tensor: TensorProto) -> TensorProto:
-    values = numpy_helper.to_array(tensor).astype(np.float32)
-    return numpy_helper.from_array(values, tensor.name)
+    values = array_of(tensor).astype(np.float32)
+    return tensor_like(tensor, values, tensor.name)

@@ -24,6 +24,7 @@ from triton_kit.conversion.onnx.onnx_file import (
     bodies,
     captured_names,
 )
+from triton_kit.conversion.onnx.weight_files import array_of, tensor_like
 from triton_kit.errors import ConvertError
 
 FLOAT = TensorProto.FLOAT
@@ -274,8 +275,8 @@ class _Lowering:
         graph.input.extend(inputs)
 
     def _lower_tensor(self, tensor: TensorProto) -> TensorProto:
-        values = lower_array(numpy_helper.to_array(tensor), self._to, tensor.name)
-        return numpy_helper.from_array(values, self._low_name(tensor.name))
+        values = lower_array(array_of(tensor), self._to, tensor.name)
+        return tensor_like(tensor, values, self._low_name(tensor.name))
 
 
 def lower_array(values: NDArray[np.float32], to: str, name: str) -> NDArray[np.generic]:

@@ -8,7 +8,7 @@ from math import prod
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from triton_kit.conversion.onnx.onnx_file import opset_of, save_onnx, value_shapes
+from triton_kit.conversion.onnx.onnx_file import opset_of, save_for_worker, value_shapes
 from triton_kit.conversion.precision.overflow import MEANS
 from triton_kit.conversion.precision.ranges import ValueRange, observe
 from triton_kit.conversion.precision.share import HEAVY_OPS, RECURRENT_OPS
@@ -109,7 +109,7 @@ class Observed:
                 helper.make_tensor_value_info(output, TensorProto.INT64, None)
             )
         with scratch_folder() as folder:
-            save_onnx(copy, folder / "shapes.onnx")
+            save_for_worker(copy, folder / "shapes.onnx")
             try:
                 (found,) = run_onnx(
                     folder / "shapes.onnx",

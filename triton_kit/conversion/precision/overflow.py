@@ -8,9 +8,10 @@ from math import prod
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto
 
 from triton_kit.conversion.onnx.onnx_file import all_graphs, all_nodes, bodies
+from triton_kit.conversion.onnx.weight_files import array_of
 from triton_kit.conversion.precision.ranges import ValueRange
 from triton_kit.tensors import Shape
 
@@ -80,7 +81,7 @@ def _behind_epsilons(model: ModelProto) -> dict[str, str]:
         name
         for name, tensor in _constants(model)
         if tensor.data_type == TensorProto.FLOAT
-        and (values := numpy_helper.to_array(tensor)).size == 1
+        and (values := array_of(tensor)).size == 1
         and 0 < abs(float(values.ravel()[0])) < SMALLEST_NORMAL
         and _weight_reason(name, values)
     }
@@ -131,7 +132,7 @@ def _bad_weights(
         name: reason
         for name, tensor in _constants(model)
         if tensor.data_type == TensorProto.FLOAT
-        and (reason := why(name, numpy_helper.to_array(tensor)))
+        and (reason := why(name, array_of(tensor)))
     }
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from triton_kit.conversion.onnx.onnx_file import value_types
+from triton_kit.conversion.onnx.weight_files import array_of
 
 QUANTIZED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # int8-dynamic: Gemm becomes MatMul; ConvInteger is slow.
@@ -160,7 +161,7 @@ class _Quantizer:
 
     def _weight(self, weight: TensorProto, axis: int) -> str:
         if (weight.name, axis) not in self._pairs:
-            values = numpy_helper.to_array(weight).astype(np.float64)
+            values = array_of(weight).astype(np.float64)
             others = tuple(i for i in range(values.ndim) if i != axis)
             stem = f"{weight.name}_axis{axis}"
             kind = _FLOATS[weight.data_type]

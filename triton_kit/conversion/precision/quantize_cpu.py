@@ -20,6 +20,7 @@ from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode, QuantType
 
+from triton_kit.conversion.onnx.weight_files import whole
 from triton_kit.conversion.precision.quantize import (
     BETWEEN_CONVOLUTIONS,
     DYNAMIC_OPS,
@@ -131,7 +132,7 @@ def _quantized(
 
 def _copied(model: ModelProto) -> ModelProto:
     copy = ModelProto()
-    copy.CopyFrom(model)
+    copy.CopyFrom(whole(model))
     return copy
 
 

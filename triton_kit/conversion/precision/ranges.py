@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
-from triton_kit.conversion.onnx.onnx_file import save_onnx, value_types
+from triton_kit.conversion.onnx.onnx_file import save_for_worker, value_types
 from triton_kit.conversion.workers.child import call_worker, run_failed
 from triton_kit.conversion.workers.models import write_feeds
 from triton_kit.conversion.workers.samples import Feed
@@ -97,7 +97,7 @@ def _expose(model: ModelProto, path: Path) -> list[str]:
             copy.graph.output.append(ValueInfoProto(name=name))
     fed = [v.name for v in copy.graph.input if types.get(v.name) == TensorProto.FLOAT]
     constant = {tensor.name for tensor in copy.graph.initializer}
-    save_onnx(copy, path)
+    save_for_worker(copy, path)
     return [*(name for name in fed if name not in constant), *names]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from triton_kit.conversion.onnx.onnx_file import save_onnx
+from triton_kit.conversion.onnx.onnx_file import save_for_worker
 from triton_kit.conversion.onnx.prepare import Prepared, prepare
 from triton_kit.conversion.onnx.source_model import SourceModel
 from triton_kit.conversion.precision.emulate import lowest_precision
@@ -146,7 +146,7 @@ def _run_original(
 def _unsimplified(work: Work, observe: Callable[[ModelProto], Observed]) -> Work | None:
     """Return the work without simplifying, if that is what broke the graph."""
     path = work.scratch / "simplified.onnx"
-    save_onnx(work.prepared.model, path)
+    save_for_worker(work.prepared.model, path)
     try:
         verify(
             path,

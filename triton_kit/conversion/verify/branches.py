@@ -6,7 +6,7 @@ from pathlib import Path
 
 from onnx import ModelProto, ValueInfoProto
 
-from triton_kit.conversion.onnx.onnx_file import save_onnx
+from triton_kit.conversion.onnx.onnx_file import save_for_worker
 from triton_kit.conversion.workers.models import FeedFiles, run_onnx
 from triton_kit.errors import VerifyError
 
@@ -29,7 +29,7 @@ def one_sided_branches(
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "conditions.onnx"
-    save_onnx(copy, path)
+    save_for_worker(copy, path)
     try:
         runs = run_onnx(path, feeds, level="off", folder=folder, timeout_s=timeout_s)
     except VerifyError:  # such as a condition that is an input

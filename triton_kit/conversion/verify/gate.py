@@ -11,7 +11,7 @@ import numpy as np
 from onnx import ModelProto
 
 from triton_kit.artifact import inspect_onnx
-from triton_kit.conversion.onnx.onnx_file import save_onnx
+from triton_kit.conversion.onnx.onnx_file import save_for_worker
 from triton_kit.conversion.precision.emulate import emulated, is_low
 from triton_kit.conversion.precision.kernels import has_cuda_provider
 from triton_kit.conversion.spec import Accuracy, OutputAccuracy
@@ -211,7 +211,7 @@ def _honest_form(artifact: Path, model: ModelProto, scratch: Path) -> tuple[Path
     if not is_low(model):
         return artifact, "run"
     path = scratch / "rounded.onnx"
-    save_onnx(emulated(model), path)
+    save_for_worker(emulated(model), path)
     return path, "rounded"
 
 

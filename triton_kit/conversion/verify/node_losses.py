@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from triton_kit.conversion.onnx.onnx_file import save_onnx, value_types
+from triton_kit.conversion.onnx.onnx_file import save_for_worker, value_types
 from triton_kit.conversion.precision.emulate import emulated, is_low
 from triton_kit.conversion.verify.compare import tally
 from triton_kit.conversion.workers.models import FeedFiles, run_onnx
@@ -108,7 +108,7 @@ def _run(
             copy.graph.output.append(ValueInfoProto(name=name))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "exposed.onnx"
-    save_onnx(copy, path)
+    save_for_worker(copy, path)
     return run_onnx(path, feeds, level="off", folder=folder, timeout_s=timeout_s)[0]
 
 

@@ -21,7 +21,7 @@ from triton_kit.conversion.workers.samples import Outputs
 from triton_kit.errors import VerifyError
 
 # To run a model beside its passes takes a few times its size more memory.
-_BESIDE_UP_TO_BYTES = 2**30
+_BESIDE_UP_TO_BYTES = 2**28
 # What ONNX Runtime reports, and what helps.
 _HINTS = (
     (
@@ -136,10 +136,10 @@ def _reference_model(
     nothing else done to it, is the reference.
     """
     if not spec.passes:
-        return source.path
+        return prepared.source_file
     before = [t.name for t in source.facts.outputs]
     if before == [output.name for output in prepared.model.graph.output]:
-        return source.path
+        return prepared.source_file
     path = scratch / "after_passes.onnx"
     rewritten = apply_user_passes(
         source.load(),
