@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from triton_kit.errors import TritonKitError
 from triton_kit.report.page import content_security_policy
 from triton_kit.ui import views
 from triton_kit.ui.access import Gate
 from triton_kit.ui.inference import Asked, send
+from triton_kit.ui.threads import in_thread
 
+# What aiohttp raises for a body that is no form, or is cut short.
+_NO_FORM = (HttpProcessingError, ValueError, LookupError, AssertionError)
 _LOG = logging.getLogger(__name__)
 _LARGEST_FORM_BYTES = 64 * 1024 * 1024
 # A report has a policy of its own; here it is of no origin, so that the cookie stays
@@ -65,7 +68,7 @@ def _view(render: Callable[[web.Request], str]) -> Handler:
     """Render in a thread: a view reads files."""
 
     async def handle(request: web.Request) -> web.Response:
-        return _html(await asyncio.to_thread(render, request))
+        return _html(await in_thread(render, request))
 
     return handle
 
@@ -75,7 +78,7 @@ def _report(site: views.Site) -> Handler:
 
     async def handle(request: web.Request) -> web.Response:
         key = request.match_info["key"]
-        page = _html(await asyncio.to_thread(views.report, site, key))
+        page = _html(await in_thread(views.report, site, key))
         page.headers["Content-Security-Policy"] = _REPORT_POLICY
         return page
 
@@ -94,9 +97,12 @@ def _form(site: views.Site, request: web.Request) -> str:
 
 def _inference(site: views.Site) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        asked = _asked(await request.post())
-        responded = await asyncio.to_thread(send, asked)
-        page = await asyncio.to_thread(views.inference_page, site, asked, responded)
+        try:
+            asked = _asked(await request.post())
+        except _NO_FORM as error:
+            raise web.HTTPBadRequest from error
+        responded = await in_thread(send, asked)
+        page = await in_thread(views.inference_page, site, asked, responded)
         return _html(page)
 
     return handle

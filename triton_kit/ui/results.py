@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,6 +80,8 @@ def _read(path: Path, *, is_named: bool) -> Result | None:
         facts = path.stat()
     except OSError:
         return None
+    if not stat.S_ISREG(facts.st_mode):
+        return None  # a pipe could stay silent
     return _read_once(path, facts.st_mtime_ns, facts.st_size, is_named)
 
 

@@ -1,5 +1,6 @@
 """`triton-kit ui`: its views, who may see them, and what it makes of any folder."""
 
+import http.client
 import json
 import os
 import shutil
@@ -7,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from triton_kit.project.scaffold import scaffold
-from ui_pages import WITHIN_S, show
+from ui_pages import WITHIN_S, Pages, show
 
 ROOT = Path(__file__).parents[3]
 RESULT = ROOT / "docs/benchmarks/gpu/one-h100-graphs/grpc-1.json"
@@ -100,6 +103,7 @@ def test_results_are_listed_by_model_and_version(pages):
     assert "resnet50, version 1" in text
     assert "perf.json" in text
     assert "tune.json" in text
+    assert "in results" in text
     assert "foreign.json" not in text
     assert "triton-kit.perf/99" in text
     assert "no load finished" in text
@@ -221,6 +225,25 @@ def test_an_inference_without_a_server_says_so(pages):
 
 
 @pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=e", b"--e\r\nContent-"),
+        ("text/plain; charset=none", b"model=m"),
+        ("application/x-www-form-urlencoded; charset=none", b"model=m"),
+        ("application/x-www-form-urlencoded", b"\xff=%ff&model"),
+    ],
+)
+def test_what_is_no_form_is_a_page_too(pages, kind, body):
+    sent = {"Origin": pages.base, "Content-Type": kind}
+
+    page = pages.ask("/infer", "POST", body=body, **sent)
+
+    assert page.status in (200, 400)
+    assert "bug" not in page.text
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/models/..%2F..%2Fetc",
@@ -311,8 +334,13 @@ def test_a_port_in_use_is_an_error_with_a_hint(tmp_path, kit):
     assert "choose another --port" in done.output
 
 
+def ask_in_vain(pages, fields):
+    with suppress(OSError, http.client.HTTPException):
+        pages.post("/infer", fields)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly(tmp_path, number):
+def test_a_signal_ends_it_even_while_a_page_waits(tmp_path, number):
     process = subprocess.Popen(
         [sys.executable, "-m", "triton_kit", "ui", tmp_path, "--no-browser"],
         stdout=subprocess.PIPE,
@@ -320,7 +348,17 @@ def test_a_signal_ends_it_cleanly(tmp_path, number):
         text=True,
     )
     printed = process.stdout.readline()
-    os.kill(process.pid, number)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        pages = Pages(printed.strip(), process)
+        fields = {"server": address, "model": "m"}
+        request = threading.Thread(target=ask_in_vain, args=(pages, fields))
+        request.start()
+        connection, _ = silent.accept()  # now the page waits for this server
+        os.kill(process.pid, number)
+        process.wait(WITHIN_S)
+        connection.close()
+        request.join(WITHIN_S)
     _, errors = process.communicate(timeout=WITHIN_S)
 
     assert printed.startswith("http://127.0.0.1:")
