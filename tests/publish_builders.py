@@ -16,8 +16,8 @@ from triton_kit.repository.publish.verify import verify
 # Of a config that a server accepts; the batch size tells two apart.
 CONFIG = """backend: "python"
 max_batch_size: {size}
-input {{ name: "x" data_type: TYPE_FP32 dims: [ -1 ] }}
-output {{ name: "y" data_type: TYPE_FP32 dims: [ -1 ] }}
+input {{ name: "x" data_type: TYPE_FP32 dims: [ 1 ] }}
+output {{ name: "y" data_type: TYPE_FP32 dims: [ 1 ] }}
 """
 CODE = """import triton_python_backend_utils as pb_utils
 

@@ -248,6 +248,11 @@ def smoke(live: LiveServer, name: str, version: int, sample: Path) -> str:
     has_sample = sample.is_file()
     if "TYPE_STRING" in kinds and not has_sample:
         return f"{name}: no smoke test: it takes strings, and has no sample (--sample)"
+    if varying := [] if has_sample else _varying(config):
+        return (
+            f"{name}: no smoke test: input {varying[0]} varies in shape, and there is "
+            "no sample (--sample)"
+        )
     floats = {"TYPE_FP16", "TYPE_FP32", "TYPE_FP64", "TYPE_BF16"}
     spec = PerfSpec(
         url=live.url,
@@ -268,6 +273,14 @@ def smoke(live: LiveServer, name: str, version: int, sample: Path) -> str:
                 "out: --no-smoke",
             )
     return ""
+
+
+def _varying(config: Mapping[str, Any]) -> list[str]:
+    return [
+        str(tensor.get("name"))
+        for tensor in config.get("input") or ()
+        if any(int(size) < 0 for size in tensor.get("dims") or ())
+    ]
 
 
 def _inputs(sample: Path, model: ModelInfo) -> dict[str, NDArray[Any]]:

@@ -1,11 +1,14 @@
 """Publish, rollback, promote, prune: the commands, and what bad input gets."""
 
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from publish_builders import (
     write_model,
 )
 from triton_kit.errors import RepositoryError, SpecError
+from triton_kit.publish_checks import LiveServer
 from triton_kit.publish_upkeep import end_canary, list_versions
 from triton_kit.publishing import promote, publish, rollback
 from triton_kit.repository.publish.layout import versions
@@ -158,6 +162,60 @@ def test_provenance_names_the_revision_and_uncommitted_changes(tmp_path):
     }
     assert second["provenance"]["git"]["dirty"] is True
     assert first["provenance"]["tools"]["triton_kit"]
+
+
+def test_what_no_server_confirmed_is_undone_after_a_kill(kit, tmp_path, root):
+    source = write_model(tmp_path / "new" / "m", 4)
+    live = LiveServer(url="http://127.0.0.1:9")
+
+    def die(line):
+        if "loading m on" in line:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def publish_and_die():
+        how = replace(PLAIN, release="24.10", server=live, on_progress=die)
+        publish(source, root, options=how)
+
+    publisher = multiprocessing.get_context("fork").Process(target=publish_and_die)
+    publisher.start()
+    publisher.join()
+    assert publisher.exitcode == -signal.SIGKILL
+    assert versions(root / "m") == [1, 2, 3, 4]
+
+    result = kit("verify", root)
+
+    assert "undid the publish of m, which was killed" in result.stderr
+    assert "load it again on http://127.0.0.1:9" in result.stderr
+    assert versions(root / "m") == [1, 2, 3]
+    assert_sound(root)
+    assert "undone: the publisher was killed" in kit("history", root).stdout
+    assert publish_factor(tmp_path, root, "m", 5) == 5
+
+
+def test_a_server_that_is_not_there_changes_nothing(kit, tmp_path, root):
+    source = write_model(tmp_path / "new" / "m", 4)
+
+    result = kit("publish", source, root, "--server", "127.0.0.1:9")
+
+    assert result.exit_code == 6
+    assert "cannot connect to" in result.stderr
+    assert versions(root / "m") == [1, 2, 3]
+
+
+def test_only_a_signed_source_is_published_with_a_key(kit, tmp_path, root):
+    key = tmp_path / "release.key"
+    words = ["promote", "m", root, tmp_path / "production", "--no-scratch-load"]
+    signed = kit("sign", root, "--secret-key", key, "--new-key")
+    assert signed.exit_code == 0, signed.output
+    public = key.with_suffix(".pub")
+
+    assert kit(*words, "--verify-key", public).exit_code == 0
+    publish_factor(tmp_path, root, "m", 4)
+    result = kit(*words, "--verify-key", public)
+
+    assert result.exit_code == 7
+    assert "not in the signed list" in result.stderr
+    assert versions(tmp_path / "production" / "m") == [1]
 
 
 def test_another_publisher_is_named_when_it_takes_too_long(kit, tmp_path, root):

@@ -17,6 +17,7 @@ from triton_kit.cli.options import (
 )
 from triton_kit.cli.publish import PERF, REQUIRE
 from triton_kit.cli.publish_options import print_result, with_checks
+from triton_kit.cli.transfer_options import checking_signature, verify_key_option
 
 if TYPE_CHECKING:
     from triton_kit.publish_delivery import PublishOptions
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @PERF
 @REQUIRE
 @dry_run_option("Check and try the version; publish nothing.")
+@verify_key_option("Refuse a SOURCE that this key did not sign: minisign's public key.")
 @json_option()
 @with_checks
 def command(
@@ -51,12 +53,14 @@ def command(
     version: int | None,
     perf: Path | None,
     required: str,
+    verify_key: str | None,
     as_json: bool,
     options: PublishOptions,
 ) -> None:
     """Publish a version of MODEL in SOURCE to REPOSITORY: the same bytes."""
     from triton_kit.publishing import promote
 
+    checking_signature(verify_key)(source)
     result = promote(
         model,
         source,

@@ -16,6 +16,7 @@ from triton_kit.cli.options import (
     json_option,
 )
 from triton_kit.cli.publish_options import print_result, with_checks
+from triton_kit.cli.transfer_options import checking_signature, verify_key_option
 
 if TYPE_CHECKING:
     from triton_kit.publish_delivery import PublishOptions
@@ -73,6 +74,7 @@ REQUIRE = kit_option(
     help="Serve the new version beside the old one, until 'canary finish' or 'abort'.",
 )
 @dry_run_option("Check and try the new versions; publish nothing.")
+@verify_key_option("Refuse a SOURCE that this key did not sign: minisign's public key.")
 @json_option()
 @with_checks
 def command(
@@ -85,6 +87,7 @@ def command(
     perf: Path | None,
     required: str,
     canary: bool,
+    verify_key: str | None,
     as_json: bool,
     options: PublishOptions,
 ) -> None:
@@ -95,6 +98,7 @@ def command(
     """
     from triton_kit.publishing import publish
 
+    checking_signature(verify_key)(source)
     result = publish(
         source,
         repository,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from triton_kit.cli.command import kit_command, kit_option
 from triton_kit.cli.options import json_option, repository_argument
 from triton_kit.cli.output import echo, echo_json, notice
+from triton_kit.cli.transfer_options import checking_signature, verify_key_option
 
 if TYPE_CHECKING:
     from triton_kit.repository.publish.verify import VerifyReport
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Verify this model alone.  Repeatable.",
 )
+@verify_key_option("Refuse a repository that this key did not sign.")
 @json_option()
-def command(repository: Path, *, names: tuple[str, ...], as_json: bool) -> None:
+def command(
+    repository: Path, *, names: tuple[str, ...], verify_key: str | None, as_json: bool
+) -> None:
     """Compare every file of REPOSITORY with what was published, by sha256.
 
     Exits with 0 if all are as they were published, 1 if not.
@@ -37,6 +41,7 @@ def command(repository: Path, *, names: tuple[str, ...], as_json: bool) -> None:
 
     if done := recover(repository):
         notice(done)
+    checking_signature(verify_key)(repository)
     report = verify(repository, names)
     (_print_json if as_json else _print)(report)
     sys.exit(0 if report.is_intact else 1)
