@@ -163,7 +163,10 @@ def test_a_restart_is_counted_and_the_load_goes_on(protocol, load):
     assert all(stats.requests >= 0 for stats in run.server)
 
 
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
+# Triton takes half a minute to unload it.
+@pytest.mark.parametrize(
+    "protocol", ["http", pytest.param("grpc", marks=pytest.mark.long)]
+)
 def test_a_model_whose_process_is_gone_is_reported_with_what_to_do(protocol):
     """Triton calls it ready all the same."""
     spec = ServeSpec(repository=MODELS, model_control="explicit", models=("mlp",))
