@@ -28,6 +28,7 @@ DECIDED = (
     "key_file",
 )
 _BUILD_S = 1800  # for each plan
+_RAY_VERSION = "2.60.0"  # of the extra `ray`
 
 
 def kubernetes_files(work: Workload) -> dict[str, str]:
@@ -60,6 +61,7 @@ def kubernetes_files(work: Workload) -> dict[str, str]:
         path = f"overlays/{name}/kustomization.yaml"
         files[path] = text("overlay.kustomization.yaml", **overlay)
     files["prometheus-adapter-values.yaml"] = text("adapter.yaml")
+    files["load-test/rayjob.yaml"] = text("rayjob.yaml", ray_version=_RAY_VERSION)
     files["README.md"] = text("README.md", overlays=list(overlays))
     return files
 

@@ -1,0 +1,179 @@
+"""Load and builds beyond one process. Usage: scripts/bench scale PART [ARGS].
+
+rates: one rate sent by 1, 2 and 4 processes of a cluster. kills: SIGKILL of a load
+process at a random time, again and again. build: 12 networks with 1 and 2 jobs. fleet:
+the simulated p99 of a fleet by the balancer's policy. Each prints lines of JSON.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import psutil
+from fleet import POLICIES, Fleet, simulate
+from onnx import helper, numpy_helper
+
+from triton_kit.execute.cluster import ExecutorChoice
+from triton_kit.execute.ray_load import ray_workers
+from triton_kit.loadtest.loops.load import RateLoad
+from triton_kit.loadtest.run.measure import measure
+from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.serving.embedded import running
+from triton_kit.serving.spec import ServeSpec
+
+MODELS = Path(__file__).parents[2] / "server" / "perf_models"
+WIDTH = 256
+STORE_BYTES = 80_000_000
+
+
+@contextmanager
+def cluster():
+    """A cluster of two nodes with two CPUs each, and a server with one model."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    started = Cluster()
+    started.add_node(
+        num_cpus=2, object_store_memory=STORE_BYTES, include_dashboard=False
+    )
+    started.add_node(num_cpus=2, object_store_memory=STORE_BYTES)
+    os.environ["RAY_ADDRESS"] = started.address
+    spec = ServeSpec(repository=MODELS, model_control="explicit", models=("mlp",))
+    try:
+        with running(spec) as server:
+            yield server
+    finally:
+        started.shutdown()
+
+
+def measured(server, rate_hz, on_progress=None, **changes):
+    spec = PerfSpec(
+        url=server.http_url, model="mlp", loads=(RateLoad(rate_hz=rate_hz),), **changes
+    )
+    workers = ray_workers(ExecutorChoice("ray"))
+    return measure(spec, on_progress, workers=workers)
+
+
+def rates(arguments):
+    with cluster() as server:
+        for processes in (1, 2, 4):
+            result = measured(server, arguments.rate, processes=processes)
+            [run] = result.runs
+            yield {
+                "processes": processes,
+                "rate": run.send_rate / arguments.rate,
+                "sent": run.total,
+                "p50_us": run.recording.latency.quantile_ns(0.5) / 1e3,
+                "p99_us": run.recording.latency.quantile_ns(0.99) / 1e3,
+                "lag_p99_us": run.recording.lag.quantile_ns(0.99) / 1e3,
+            }
+
+
+def kills(arguments):
+    chance = random.Random(arguments.seed)
+    count = round(arguments.rate * 4)
+    with cluster() as server:
+        for number in range(arguments.kills):
+            at = chance.uniform(0.05, 0.9)
+            killed = []
+
+            def kill(progress, at=at, killed=killed):
+                if not killed and progress.status.ended > at * count:
+                    killed.append(load_process())
+                    os.kill(killed[0], signal.SIGKILL)
+
+            result = measured(
+                server, arguments.rate, kill, processes=2, request_count=count
+            )
+            recording = result.runs[0].recording
+            yield {
+                "kill": number,
+                "adds_up": recording.succeeded + recording.failed == count,
+                "not_sent": recording.errors["not sent"].count,
+                "named": [w["lost"] for w in result.environment["workers"]],
+            }
+
+
+def load_process():
+    for process in psutil.process_iter(["cmdline"]):
+        if "triton_kit.loadtest.run.worker" in (process.info["cmdline"] or []):
+            return process.pid
+    raise LookupError("no load process runs")
+
+
+def build(arguments):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_project(folder, arguments.models)
+        for jobs in (1, 2):
+            words = [sys.executable, "-m", "triton_kit", "build", name, "--no-cache"]
+            words += ["-q", "-j", str(jobs), "-o", str(folder / f"out{jobs}")]
+            started_s = time.monotonic()
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+            yield {"jobs": jobs, "seconds": time.monotonic() - started_s}
+
+
+def write_project(folder, models):
+    random_values = np.random.default_rng(0)
+    lines = ["name: many", "models:"]
+    for model in range(models):
+        nodes, weights, value = [], [], "x"
+        for layer in range(4):
+            array = random_values.standard_normal((WIDTH, WIDTH)).astype(np.float32)
+            weights.append(numpy_helper.from_array(array / 16, f"w{layer}"))
+            nodes.append(
+                helper.make_node("MatMul", [value, f"w{layer}"], [f"h{layer}"])
+            )
+            nodes.append(helper.make_node("Relu", [f"h{layer}"], [f"r{layer}"]))
+            value = f"r{layer}"
+        nodes.append(helper.make_node("Identity", [value], ["y"]))
+        ends = [helper.make_tensor_value_info(n, 1, ["n", WIDTH]) for n in "xy"]
+        graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], weights)
+        opset = [helper.make_opsetid("", 18)]
+        network = helper.make_model(graph, opset_imports=opset, ir_version=9)
+        onnx.save(network, folder / f"net{model}.onnx")
+        precision = ("fp32", "fp16")[model % 2]
+        batching = "batching: {max_batch_size: 8}"
+        source = f"source: net{model}.onnx"
+        lines.append(f"  net{model}: {{{source}, {batching}, precision: {precision}}}")
+    (folder / "triton-kit.yaml").write_text("\n".join(lines) + "\n")
+
+
+def fleet(arguments):
+    service_s = np.random.default_rng(1).lognormal(np.log(0.004), 0.3, 10_000)
+    capacity_hz = arguments.nodes / service_s.mean()
+    for policy in POLICIES:
+        for use in (0.5, 0.7, 0.9):
+            nodes = Fleet(nodes=arguments.nodes, instances=1, policy=policy)
+            latencies = simulate(nodes, use * capacity_hz, service_s)
+            p50, p99 = np.quantile(latencies, (0.5, 0.99)) * 1e3
+            yield {"policy": policy, "use": use, "p50_ms": p50, "p99_ms": p99}
+
+
+PARTS = {"rates": rates, "kills": kills, "build": build, "fleet": fleet}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--rate", type=float, default=400.0)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--models", type=int, default=12)
+    parser.add_argument("--nodes", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    for row in PARTS[arguments.part](arguments):
+        print(json.dumps(row), flush=True)
+
+
+main()
