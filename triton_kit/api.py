@@ -386,6 +386,10 @@ def _path(path: AnyPath | None) -> Path | None:
 
 def _source(source: AnyPath) -> Path | str:
     """Return the path of a model, or `package.module:function` as it is."""
+    from triton_kit.model_hub import is_hub_source, model_of_hub
+
     text = os.fspath(source)
+    if is_hub_source(source) and not Path(text).exists():
+        return model_of_hub(text)
     is_path = not isinstance(source, str) or Path(text).exists() or ":" not in text
     return Path(text) if is_path else text

@@ -21,6 +21,7 @@ GROUND = {
     "files",
     "options",
     "scratch",
+    "model_hub",
 }
 PILLARS = {"project", "conversion", "repository", "loadtest", "serving"}
 MAY_IMPORT = {
@@ -41,6 +42,7 @@ MAY_IMPORT = {
     "triton": {"errors", "tensors"},
     "files": {"errors"},
     "scratch": set(),
+    "model_hub": {"errors", "files"},
     "options": {"errors", "tensors"},
     **dict.fromkeys(PILLARS, GROUND),
     "built": GROUND | {"project", "repository"},

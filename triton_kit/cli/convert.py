@@ -50,7 +50,8 @@ def command(
 
     SOURCE is an .onnx, .pt2 or TorchScript .pt file, a SavedModel folder,
     package.module:function that returns a torch module and example inputs or a fitted
-    estimator, or a prebuilt plan.
+    estimator, a prebuilt plan, or hf:ORG/NAME or mlflow:models:/NAME/1 with an ONNX
+    file.
     """
     from triton_kit.conversion.pipeline import convert
     from triton_kit.conversion.results.manifest import as_text

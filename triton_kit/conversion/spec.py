@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.errors import SpecError
+from triton_kit.model_hub import is_hub_source, model_of_hub
 from triton_kit.options.conversion import (
     CALIBRATED,
     ConversionSettings,
@@ -77,10 +78,16 @@ def spec_in_folder(source: str, folder: Path, values: Mapping[str, Any]) -> Conv
     if folder.exists() and not folder.is_dir():
         raise SpecError(f"{folder}: is a file, expected a folder to write")
     return ConvertSpec(
-        source=Path(source) if Path(source).exists() or ":" not in source else source,
+        source=_source(source),
         output=folder / ARTIFACT_NAMES[values["format"]],
         **nested(ConvertSpec, values),
     )
+
+
+def _source(text: str) -> Path | str:
+    if Path(text).exists() or ":" not in text:
+        return Path(text)
+    return model_of_hub(text) if is_hub_source(text) else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from triton_kit.errors import SpecError
+from triton_kit.model_hub import is_hub_source, model_of_hub
 from triton_kit.project.conversion import ConversionSpec
 from triton_kit.project.document import Document, Key
 from triton_kit.project.loads import LoadSpec
@@ -254,9 +255,12 @@ class Project:
     def source(self, spec: ModelSpec) -> Path:
         """Return where the source of a model is, or would be.
 
-        `PACKAGE:FILE` is a file that an installed Python package ships.
+        `PACKAGE:FILE` is a file that an installed Python package ships; `hf:` and
+        `mlflow:` name a model of a hub, which is fetched.
         """
         path = self.path(spec.source)
+        if is_hub_source(spec.source) and not path.exists():
+            return model_of_hub(spec.source)
         package, _, file = spec.source.partition(":")
         if path.exists() or not is_package_file(spec.source):
             return path
@@ -269,6 +273,8 @@ class Project:
 
 def is_function(source: str) -> bool:
     """Whether a source is `package.module:function`."""
+    if is_hub_source(source):
+        return False
     _, colon, name = source.rpartition(":")
     return bool(colon) and name.isidentifier()
 
