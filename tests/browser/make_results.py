@@ -19,6 +19,10 @@ ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 DIGITS = ROOT / "templates" / "projects" / "digits"
 SHORT = ("-p", "1500", "--warm-up", "0.5")
+# Several windows, so that there is a latency over time.
+WINDOWS = ("-p", "700", "-s", "1", "-r", "8", "--warm-up", "0.5")
+# Several windows, so that there is a latency over time.
+WINDOWS = ("-p", "700", "-s", "1", "-r", "8", "--warm-up", "0.5")
 RUNS = {
     "one": ("-m", "read_digit", "--concurrency-range", "4", "--collect-metrics"),
     "sweep": ("-m", "digits", "--concurrency-range", "1:16:3", "--slo", "p99<6ms"),
@@ -45,15 +49,11 @@ def perf(folder):
     shutil.copy(DIGITS / "samples" / "seven.png", inputs / "png")
     with triton_kit.serve(spec) as server:
         for name, options in RUNS.items():
-            where = (
-                "-u",
-                server.http_url.removeprefix("http://"),
-                *SHORT,
-                "--json",
-                folder / f"{name}.json",
-            )
+            address = server.http_url.removeprefix("http://")
+            where = ("-u", address, "--json", folder / f"{name}.json")
             if "read_digit" in options:
                 where += ("--input-data", inputs, "--metrics-url", server.metrics_url)
+            where += WINDOWS if name == "one" else SHORT
             run("perf", *options, *where)
 
 

@@ -25,11 +25,11 @@ def compose(sources: Sequence[Source], *, title: str | None = None) -> Document:
         parts, sentences, warnings = perf_sections(sources)
         sections += parts
         summary += sentences
-    for source in sources:
-        if isinstance(source.view, TuneView):
-            section, sentence = tune_section(source.name, source.view)
-            sections.append(section)
-            summary.append(sentence)
+    searches = [(s.name, s.view) for s in sources if isinstance(s.view, TuneView)]
+    for name, search in searches:
+        section, sentence = tune_section(name if len(searches) > 1 else "", search)
+        sections.append(section)
+        summary.append(sentence)
     manifests = [(s.name, s.view) for s in sources if isinstance(s.view, ConvertView)]
     if manifests:
         section, sentence = convert_section(manifests)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from triton_kit.report.document import Chart, Section, Series, Table, Value, shown
 from triton_kit.report.views import ConvertView
 
-_MIB = 2.0**20
+_MIB, _KIB = 2.0**20, 2.0**10
 Named = Sequence[tuple[str, ConvertView]]
 
 
@@ -54,8 +54,20 @@ def _sentence(views: Named) -> str:
     smaller = (
         f", {shown(before / least)} times smaller than its source" if before else ""
     )
-    first = f"Smallest: {label}{words}, {shown(least / _MIB)} MiB{smaller}."
+    first = f"Smallest: {label}{words}, {_size_text(least)}{smaller}."
     return first if len(views) > 1 else first.replace("Smallest: ", "")
+
+
+def _unit(views: Named) -> tuple[str, float]:
+    """Return the unit for all sizes: MiB, or KiB where every one is small."""
+    is_small = all(_bytes(view) < _MIB for _, view in views)
+    return ("KiB", _KIB) if is_small else ("MiB", _MIB)
+
+
+def _size_text(count: int) -> str:
+    return (
+        f"{shown(count / _MIB)} MiB" if count >= _MIB else f"{shown(count / _KIB)} KiB"
+    )
 
 
 def _bytes(view: ConvertView) -> int:
@@ -112,17 +124,18 @@ def _exact(views: Named) -> tuple[str, ...]:
 
 
 def _size(views: Named) -> Chart | None:
-    sizes = [(label, _bytes(view) / _MIB) for label, view in views]
+    unit, scale = _unit(views)
+    sizes = [(label, _bytes(view) / scale) for label, view in views]
     if not any(size for _, size in sizes):
         return None
-    sources = {v.before.bytes / _MIB for _, v in views if v.before and v.before.bytes}
+    sources = {v.before.bytes / scale for _, v in views if v.before and v.before.bytes}
     rows = [*[("source", size) for size in sorted(sources)[:1]], *sizes]
     smallest = min(sizes, key=lambda row: row[1])
     return Chart(
         title="Size",
-        says=f"{smallest[0]} is the smallest, {shown(smallest[1])} MiB.",
+        says=f"{smallest[0]} is the smallest, {shown(smallest[1])} {unit}.",
         x_title="Artifact",
-        y_title="Size (MiB)",
+        y_title=f"Size ({unit})",
         x_scale="category",
         series=(
             Series(
@@ -163,11 +176,12 @@ def _speed(views: Named) -> Chart | None:
 
 
 def _table(views: Named) -> Table:
-    columns = ("Artifact", "Precision", "Format", "Size (MiB)", "Nodes", "Output")
+    unit, scale = _unit(views)
+    columns = ("Artifact", "Precision", "Format", f"Size ({unit})", "Nodes", "Output")
     rows: list[tuple[Value, ...]] = []
     for label, view in views:
         nodes = float(view.after.nodes) if view.after else None
-        head = (label, view.precision, view.format, _bytes(view) / _MIB, nodes)
+        head = (label, view.precision, view.format, _bytes(view) / scale, nodes)
         outputs = view.accuracy.outputs if view.accuracy else []
         for o in outputs:
             top1 = None if o.top1_agreement is None else 100 * o.top1_agreement

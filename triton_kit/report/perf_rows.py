@@ -127,13 +127,13 @@ def pareto(rows: Sequence[Row], figure: str) -> list[Row]:
 
 def _labels(runs: Sequence[ReportRun]) -> list[str]:
     """Return the load of each run; of repeated ones also which round it is."""
-    names = [run.name for run in runs]
+    names = _without_common([run.name for run in runs])
     total, seen = Counter(names), Counter[str]()
     labels = []
     for name in names:
         seen[name] += 1
         labels.append(f"{name}, round {seen[name]}" if total[name] > 1 else name)
-    return _without_common(labels)
+    return labels
 
 
 def _without_common(labels: list[str]) -> list[str]:

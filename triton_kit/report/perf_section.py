@@ -112,7 +112,8 @@ def _cells(row: Row, *, has_goal: bool) -> tuple[Value, ...]:
     latency = [row.ms(name) for name in ("p50", "p90", "p95", "p99", "mean", "max")]
     verdict = str(run.verdict.get("kind", ""))
     counts = float(run.requests), float(run.errors)
-    goal = ["met" if run.meets_slo else "missed"] if has_goal else []
+    kept = ("met" if run.meets_slo else "missed") if run.slo else ""
+    goal = [kept] if has_goal else []
     return (row.label, run.throughput, *latency, *counts, verdict, *goal)
 
 

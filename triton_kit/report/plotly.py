@@ -54,7 +54,7 @@ def _trace(chart: Chart, series: Series, index: int) -> dict[str, Any]:
     if series.labels:
         trace["text"] = [plain(label) for label in series.labels]
     if series.kind == "bar":
-        return trace | {"type": "bar"}
+        return trace | {"type": "bar", "textposition": "none"}
     trace |= {
         "type": "scatter",
         "mode": {"points": "markers", "line": "lines+markers"}[series.kind],

@@ -23,7 +23,10 @@ _TIMES = ("mean", "p50", "p90", "p95", "p99")
 
 
 def tune_section(name: str, view: TuneView) -> tuple[Section, str]:
-    """Return the section of a search, and its sentence for the summary."""
+    """Return the section of a search, and its sentence for the summary.
+
+    `name` tells several searches apart; it is empty if there is one.
+    """
     goal = ", ".join(map(str, view.inputs.get("slo") or ()))
     lines = [
         f"Objective: {view.inputs.get('objective')}"
@@ -33,7 +36,7 @@ def tune_section(name: str, view: TuneView) -> tuple[Section, str]:
     ]
     charts = [make(view) for make in (_over_time, _trade_off)]
     section = Section(
-        title=f"Tuning of {view.model}" + (f" ({name})" if name != view.model else ""),
+        title=f"Tuning of {view.model}" + (f" ({name})" if name else ""),
         lines=tuple(lines),
         parts=(
             *(chart for chart in charts if chart),

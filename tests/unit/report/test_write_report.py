@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from triton_kit.cli import main
 from triton_kit.errors import SpecError
 from triton_kit.report.page import read_asset
-from triton_kit.report.write import FORMATS, render_report, write_report
+from triton_kit.report.write import render_report, write_report
 
 RESULTS = Path(__file__).parents[2] / "browser" / "results"
 KINDS = sorted(path.stem for path in RESULTS.glob("*.json"))
@@ -30,11 +32,15 @@ def change(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("layout", FORMATS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "layout"),
+    [
+        *((kind, layout) for kind in KINDS for layout in ("html", "markdown", "text")),
+        # Slow to draw: one of each.
+        *(("convert-fp16", "png"), ("tune", "svg")),
+    ],
+)
 def test_every_result_is_drawn_in_every_format(kind, layout, tmp_path):
-    if layout in ("png", "svg") and kind not in ("sweep", "convert-fp16"):
-        pytest.skip("slow to draw; two kinds show it")
     path = tmp_path / "out"
 
     write_report(RESULTS / f"{kind}.json", path, format=layout)
@@ -195,3 +201,38 @@ def test_a_file_that_exists_is_replaced_as_a_whole(tmp_path):
 def test_an_unknown_suffix_names_the_known_ones(tmp_path):
     with pytest.raises(SpecError, match=r"\.pdf"):
         write_report(RESULTS / "one.json", tmp_path / "report.pdf")
+
+
+def test_every_chart_is_drawn_by_matplotlib_too(change):
+    def edit(content):
+        for run in content["runs"]:
+            run["gpus"] = [{"gpu": "GPU-1", "utilization": 0.5}]
+
+    path = change("failing", edit)
+
+    drawn = render_report([path], "svg")
+    for title in ("Latency histogram", "Time per stage", "Errors by kind", "GPU"):
+        assert title in drawn
+
+
+def test_the_command_line_prints_text_and_writes_files(tmp_path):
+    result = str(RESULTS / "convert-int8.json")
+    output = tmp_path / "report.html"
+
+    printed = CliRunner().invoke(main, ["report", result, "--format", "text"])
+    written = CliRunner().invoke(main, ["report", result, "-o", str(output)])
+
+    assert printed.output.startswith("Conversion of digits.onnx\n=====")
+    assert written.exit_code == 0
+    assert output.read_text().startswith("<!doctype html>")
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_usage(tmp_path):
+    result = str(RESULTS / "convert-int8.json")
+
+    outcome = CliRunner().invoke(
+        main, ["report", result, "-o", str(tmp_path / "missing" / "report.html")]
+    )
+
+    assert outcome.exit_code == 2
+    assert "No such file or directory" in outcome.output
