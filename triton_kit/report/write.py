@@ -53,9 +53,9 @@ def write_report(
     paths = _paths(results)
     path = Path(output)
     chosen = format or format_of(path)
-    refuse_input(path, paths)
-    content = render_report(paths, chosen, title=title)
-    write_whole(path, content)
+    sources = read_results(paths)
+    refuse_input(path, [source.path for source in sources])
+    write_whole(path, _renderer(chosen)(compose(sources, title=title)))
     return path
 
 
@@ -70,12 +70,7 @@ def render_report(
     Raises:
         SpecError: a result cannot be read, or there is no such format.
     """
-    if format not in FORMATS:
-        raise SpecError(
-            f"format {format!r}: no such format", hint=did_you_mean(format, FORMATS)
-        )
-    draw = _renderer(format)
-    return draw(compose(read_results(paths), title=title))
+    return _renderer(format)(compose(read_results(paths), title=title))
 
 
 def format_of(path: Path) -> Format:
@@ -123,6 +118,10 @@ def _paths(
 
 def _renderer(format: Format) -> Callable[[Document], str | bytes]:
     """Import what one format needs, and nothing else."""
+    if format not in FORMATS:
+        raise SpecError(
+            f"format {format!r}: no such format", hint=did_you_mean(format, FORMATS)
+        )
     if format == "html":
         from triton_kit.report.html import as_html
 

@@ -186,6 +186,8 @@ def test_a_result_is_never_replaced_by_its_report(tmp_path):
 
     with pytest.raises(SpecError, match="would replace this result"):
         write_report(path, path, format="html")
+    with pytest.raises(SpecError, match="would replace this result"):
+        write_report(tmp_path, path, format="html")
     with pytest.raises(SpecError, match="it is a folder"):
         write_report(path, tmp_path, format="html")
 
