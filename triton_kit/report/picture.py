@@ -6,10 +6,11 @@ import io
 from typing import TYPE_CHECKING, Any  # Any: matplotlib's axes, imported when used
 
 from triton_kit.errors import MissingExtraError, SpecError
-from triton_kit.report.document import Chart, Document, Series
+from triton_kit.report.document import Chart, Document, Series, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 _COLORS = ("#0a66c2", "#c2410c", "#0f7b4a", "#a1279b", "#7a5d00", "#00707f", "#b3261e")
@@ -80,17 +81,31 @@ def _draw(axes: Axes, chart: Chart) -> None:
         line(mark.at, color="#b3261e", linestyle="--", linewidth=1, label=mark.text)
     _scales(axes, chart)
     if len(chart.series) + len(chart.marks) > 1:
-        axes.legend(fontsize=7, frameon=False)
+        # Beside the axes: inside, it would hide bars.
+        axes.legend(
+            fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+        )
 
 
 def _scales(axes: Axes, chart: Chart) -> None:
     has_positive = any(y is not None and y > 0 for s in chart.series for y in s.y)
     if chart.x_scale == "log":
         axes.set_xscale("log")
+        _plain_numbers(axes.xaxis)
     if chart.y_scale == "log" and has_positive:
         axes.set_yscale("log")
+        _plain_numbers(axes.yaxis)
     elif chart.y_scale == "linear":
         axes.set_ylim(bottom=0)
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """Write 0.1, 1 and 10: matplotlib's own powers are formulas, which are off."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _line(axes: Axes, series: Series, index: int) -> None:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from triton_kit.report.document import Block, Chart, Document, Series, Table, shown
+from collections.abc import Sequence
+
+from triton_kit.report.document import (
+    Block,
+    Chart,
+    Document,
+    Series,
+    Table,
+    Value,
+    shown,
+)
 
 _WIDTH = 40
 _ROWS = 24
@@ -11,7 +21,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def as_text(document: Document) -> str:
-    """Return the summary, every chart as bars, and the first table of each section."""
+    """Return the summary, every chart as bars, and every table."""
     lines = [document.title, "=" * len(document.title), *document.summary]
     lines += [f"! {warning}" for warning in document.warnings]
     for section in document.sections:
@@ -21,7 +31,7 @@ def as_text(document: Document) -> str:
                 lines += ["", *_chart(part)]
             elif isinstance(part, Block):
                 lines += ["", part.title, *(f"  {t}" for t in part.text.splitlines())]
-            elif len(part.columns) <= 4:
+            else:
                 lines += ["", part.title, *_table(part)]
     return "\n".join(lines) + "\n"
 
@@ -65,12 +75,20 @@ def _short(text: str) -> str:
 
 
 def _table(table: Table) -> list[str]:
-    rows = [table.columns, *([shown(v) for v in row] for row in table.rows[:_ROWS])]
-    widths = [max(len(_short(row[i])) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(
-            f"{_short(v):{w}}" for v, w in zip(row, widths, strict=True)
-        ).rstrip()
+    kept = table.rows[:_ROWS]
+    rows = [[_short(shown(v)) for v in row] for row in (table.columns, *kept)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [_side(column) for column in zip(*kept, strict=True)] or ["<"] * len(widths)
+    lines = [
+        "  ".join(
+            f"{v:{side}{w}}" for v, side, w in zip(row, sides, widths, strict=True)
+        )
         for row in rows
     ]
+    more = len(table.rows) - len(kept)
+    lines += [f"{more:,} more rows are in the other formats."] if more else []
+    return [f"  {line}".rstrip() for line in lines]
+
+
+def _side(column: Sequence[Value]) -> str:
+    return ">" if any(isinstance(value, float) for value in column) else "<"

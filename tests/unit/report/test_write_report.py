@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from triton_kit.cli import main
 from triton_kit.errors import SpecError
+from triton_kit.report.document import shown
 from triton_kit.report.page import read_asset
 from triton_kit.report.write import render_report, write_report
 
@@ -62,6 +63,22 @@ def test_the_summary_has_the_best_load():
 
     assert f"{best['throughput']:,.0f} inferences/s" in text
     assert "meets p99<6ms" in text
+
+
+def test_the_text_has_the_table_of_loads():
+    result = json.loads((RESULTS / "sweep.json").read_text())
+
+    lines = render_report([RESULTS / "sweep.json"], "text").splitlines()
+
+    start = lines.index("All loads")
+    rows = lines[start + 2 : start + 2 + len(result["runs"])]
+    for row, run in zip(rows, result["runs"], strict=True):
+        assert shown(run["throughput"]) in row
+        assert run["verdict"]["kind"] in row
+
+
+def test_a_picture_has_plain_numbers_at_logarithmic_axes():
+    assert "mathdefault" not in render_report([RESULTS / "one.json"], "svg")
 
 
 def test_the_page_names_no_address_of_another_host():

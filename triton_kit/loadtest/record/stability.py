@@ -161,8 +161,10 @@ def _three_agree(rule: StopRule, windows: Sequence[Window]) -> str | None:
         ("latency", [rule.latency_ns(window) for window in last]),
     ):
         low, high = min(values), max(values)
-        if not low or high / low > 1 + rule.tolerance:
-            spread = f"{high / low - 1:.0%}" if low else "without bound"
+        if not low:
+            return "in one of the last three windows no request succeeded"
+        if high / low > 1 + rule.tolerance:
+            spread = f"{high / low - 1:.0%}"
             return f"{what} of the last three windows differs by {spread}"
     return None
 

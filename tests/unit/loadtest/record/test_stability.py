@@ -46,6 +46,12 @@ def test_a_throughput_that_drifts_is_unstable():
     assert reason == "throughput of the last three windows differs by 20%"
 
 
+def test_a_window_without_a_successful_request_is_unstable():
+    reason = WINDOWS.why_unstable([window(0), window(100), window(100)])
+
+    assert reason == "in one of the last three windows no request succeeded"
+
+
 def test_a_latency_that_drifts_is_unstable():
     reason = WINDOWS.why_unstable(
         [window(100, 100), window(100, 100), window(100, 200)]
