@@ -108,6 +108,11 @@ def deliver(
         staged = [stage(change, candidate.draft()) for candidate in candidates]
         for one in staged:
             _refuse_unserved(root, one)
+            if action == "canary" and not one.is_new_version:
+                raise SpecError(
+                    f"{root}: version {one.version} of {one.name!r} has this content",
+                    hint="a canary is another version: leave --canary out",
+                )
         changed = [one for one in staged if one.steps]
         notes = _try(change, changed, release, options)
         if changed and not options.dry_run:

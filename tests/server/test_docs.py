@@ -23,7 +23,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Half a minute and more each: `scripts/bench long` runs them.
-LONG = ("compare.md",)
+LONG = ("compare.md", "publish.md")
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXAMPLE_PORT = "8000"
 WITHIN_S = 120

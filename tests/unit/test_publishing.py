@@ -97,6 +97,14 @@ def test_a_canary_selects_both_versions_until_it_ends(tmp_path, root):
     assert_sound(root)
 
 
+def test_a_canary_of_what_is_served_is_refused(tmp_path, root):
+    source = write_model(tmp_path / "again" / "m", 3)
+
+    with pytest.raises(SpecError, match="version 3 of 'm' has this content"):
+        publish(source, root, canary=True, options=PLAIN)
+    assert publish_factor(tmp_path, root, "m", 4) == 4
+
+
 def test_prune_keeps_what_is_served(kit, tmp_path, root):
     config = CONFIG.format(size=8) + "version_policy { specific { versions: [1, 4] } }"
     source = write_model(tmp_path / "pinned" / "m", 4)
