@@ -18,9 +18,10 @@ from triton_kit.cli.output import echo
         "triton-kit compare before.json after.json",
         "triton-kit compare main.json branch.json --fail-if 'p99>+5%,throughput<-3%'",
         "triton-kit compare main.json branch.json --format markdown",
+        "triton-kit compare tune-1/result.json tune-2/result.json",
     )
 )
-@cloup.argument("before", type=PATH_TO_READ, help="A JSON result of perf.")
+@cloup.argument("before", type=PATH_TO_READ, help="A JSON result of perf, or of tune.")
 @cloup.argument("after", type=PATH_TO_READ, help="Another one.")
 @kit_option(
     "--fail-if",
@@ -57,7 +58,7 @@ def command(
     as_json: bool,
     layout: str,
 ) -> None:
-    """Compare two results of perf, with intervals (guide: docs/compare.md).
+    """Compare two results of perf or tune, with intervals (guide: docs/compare.md).
 
     Exits with 1 if a change fails --fail-if, else with 0.
     """

@@ -120,6 +120,11 @@ def compare_results(
             such figure or confidence.
     """
     _check(figures, confidence)
+    if before.kind != after.kind:
+        raise SpecError(
+            f"{before.path} is a result of {before.kind}, {after.path} of {after.kind}",
+            hint="compare two results of perf, or two of tune",
+        )
     unlike = _unlike(before, after)
     if unlike and not allow_differences:
         raise SpecError(

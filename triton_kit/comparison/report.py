@@ -128,7 +128,7 @@ def _remarks(comparison: Comparison, judgements: Sequence[Judgement]) -> list[st
             "above. perf --repeat 5 measures it, and finds smaller changes"
         )
     lines += [
-        f"{load.load}: perf calls a run {', '.join(load.unstable)}"
+        f"{load.load}: a run was {', '.join(load.unstable)}"
         for load in comparison.loads
         if load.unstable
     ]

@@ -1,19 +1,20 @@
-"""Read the JSON result of `perf`: what was measured, of what, and where."""
+"""Read the JSON result of `perf` or `tune`: what was measured, of what, and where."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from triton_kit.errors import SpecError
 from triton_kit.files import read_json
 
-SCHEMA = "triton-kit.perf/2"
-_HINT = "perf writes one with --json FILE"
+SCHEMA, TUNE_SCHEMA = "triton-kit.perf/2", "triton-kit.tune/1"
+_HINT = "perf writes one with --json FILE, tune writes result.json"
+_TUNE_LATENCIES = ("mean", "p50", "p90", "p95", "p99")
 
 # Microseconds by name: p50, p90, ..., mean.
 Latency = Mapping[str, float]
@@ -103,11 +104,33 @@ class _Document(_Part):
     runs: list[MeasuredRun]
 
 
+class _TuneTrial(_Part):
+    """A measurement of a search."""
+
+    stage: str
+    settings: dict[str, Any]
+    figures: dict[str, float]
+    failure: str = ""
+    verdict: str = ""
+
+
+class _TuneDocument(_Part):
+    """The parts of the result of `tune` that are compared."""
+
+    model: str
+    inputs: dict[str, Any]
+    environment: dict[str, Any]
+    best: dict[str, Any]
+    baseline: dict[str, Any]
+    trials: list[_TuneTrial]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultFile:
-    """One result of `perf`.
+    """One result of `perf` or `tune`.
 
     Attributes:
+        kind: `perf` or `tune`.
         path: the file; only for messages.
         model, load, machine: facts by name that two comparable results share.
         runs: in the order of the file; repeated runs have the same name.
@@ -118,6 +141,7 @@ class ResultFile:
     load: Mapping[str, Any]
     machine: Mapping[str, Any]
     runs: tuple[MeasuredRun, ...]
+    kind: str = "perf"
 
     def runs_by_name(self) -> dict[str, list[MeasuredRun]]:
         """Return the runs of each load, those that are whole."""
@@ -129,7 +153,7 @@ class ResultFile:
 
 
 def read_result(path: Path) -> ResultFile:
-    """Read a JSON result of `perf`.
+    """Read a JSON result of `perf` or `tune`.
 
     Raises:
         SpecError: the file is something else, or of another version.
@@ -144,20 +168,15 @@ def result_from_json(content: object, path: Path) -> ResultFile:
         SpecError: it is something else, or of another version.
     """
     schema = content.get("schema") if isinstance(content, dict) else None
+    if schema == TUNE_SCHEMA:
+        return _tuned(_read(_TuneDocument, content, path), path)
     if schema != SCHEMA:
         found = f"has the schema {schema!r}" if schema else "names no schema"
         raise SpecError(
             f"{path} is not a result that can be compared: it {found}, not {SCHEMA!r}",
             hint=_HINT,
         )
-    try:
-        document = _Document.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise SpecError(
-            f"{path}: {place}: {first['msg'].lower()}", hint="measure again"
-        ) from error
+    document = _read(_Document, content, path)
     spec, environment = document.spec, document.environment
     transport = spec.transport or {}
     return ResultFile(
@@ -175,6 +194,58 @@ def result_from_json(content: object, path: Path) -> ResultFile:
         },
         machine={key: environment.get(key) for key in ("cpu", "cpus")},
         runs=tuple(document.runs),
+    )
+
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def _read(kind: type[Document], content: object, path: Path) -> Document:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise SpecError(
+            f"{path}: {place}: {first['msg'].lower()}", hint="measure again"
+        ) from error
+
+
+def _tuned(document: _TuneDocument, path: Path) -> ResultFile:
+    """Return the last rounds of a search, as runs of the default and of the best."""
+    sides = {"default settings": document.baseline, "best settings": document.best}
+    asked = document.inputs
+    return ResultFile(
+        path=path,
+        kind="tune",
+        model={"model": document.model},
+        load={
+            name: asked.get(name)
+            for name in ("objective", "slo", "protocol", "batch size", "input data")
+        },
+        machine={key: document.environment.get(key) for key in ("cpu", "cpus")},
+        runs=tuple(
+            _tuned_run(trial, kind)
+            for kind, settings in sides.items()
+            for trial in document.trials
+            if trial.stage == "final"
+            and not trial.failure
+            and trial.settings == settings
+        ),
+    )
+
+
+def _tuned_run(trial: _TuneTrial, kind: str) -> MeasuredRun:
+    figures = trial.figures
+    requests = int(figures.get("requests", 0))
+    return MeasuredRun(
+        load={"kind": kind},
+        throughput=figures["throughput"],
+        requests_per_s=figures["throughput"],
+        requests=requests,
+        errors=round(figures.get("errors", 0.0) * requests),
+        latency_us={n: figures[n] for n in _TUNE_LATENCIES if n in figures},
+        verdict={"kind": trial.verdict.partition(":")[0]},
     )
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any  # JSON
 
 from triton_kit.comparison.conditions import percent
@@ -37,6 +37,7 @@ class TuneResult:
             those of the load.
         patch: what to change in triton-kit.yaml for the best settings.
         repeated: how many of the trials an earlier run had measured.
+        environment: the machine, as in results of `perf`.
     """
 
     model: str
@@ -48,6 +49,7 @@ class TuneResult:
     settings_by_model: Mapping[str, Mapping[str, Value]]
     patch: Patch
     repeated: int = 0
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def outcome(self) -> str:
@@ -161,6 +163,7 @@ class TuneResult:
             "schema": SCHEMA,
             "model": self.model,
             "inputs": dict(self.inputs),
+            "environment": dict(self.environment),
             "outcome": decision.outcome,
             "verdict": self.verdict,
             "why": self.why,

@@ -45,7 +45,7 @@ class TuneTrial:
         failure: why there are no figures; empty if there are.
         value: the objective, more is better; 0 if it failed.
         margins: of each bound, as `evidence.margin`.
-        figures: by name, as `objective.FIGURES`, and `errors`, a share.
+        figures: by name, as `objective.FIGURES`; `errors`, a share of `requests`.
         bottleneck: what limits the throughput; None if it failed.
         verdict: what `perf` says of the run.
         cold_batch_sizes: batch sizes that were first run while it was measured.
@@ -274,6 +274,7 @@ def _figures(run: Run, memory_bytes: int | None) -> dict[str, float]:
     latency = run.recording.latency
     figures = {
         "throughput": run.throughput,
+        "requests": float(run.recording.total),
         "errors": run.errors / run.recording.total if run.recording.total else 1.0,
         "mean": latency.mean_ns / 1e3 if latency.count else 0.0,
         **{

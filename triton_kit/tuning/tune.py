@@ -9,6 +9,7 @@ from typing import Any  # JSON
 
 from triton_kit.errors import ServerError, SpecError
 from triton_kit.files import write_whole
+from triton_kit.loadtest.run.measure import environment
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.repository.publish.layout import CONFIG_FILE
 from triton_kit.tuning.budget import USUAL_CHECKS_S
@@ -243,6 +244,7 @@ def _result(
         settings_by_model=settings,
         patch=make_patch(subject.configs, settings, project_of(spec), spec.floors),
         repeated=repeated,
+        environment=environment(),
     )
 
 

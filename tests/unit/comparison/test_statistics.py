@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from triton_kit.comparison.ranks import shift_interval
 from triton_kit.comparison.statistics import (
     Sample,
     change_interval,
@@ -27,7 +28,7 @@ def test_quantiles_of_the_t_distribution(share, freedom, expected):
     assert t_quantile(share, freedom) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("count", [3, 5, 10])
+@pytest.mark.parametrize("count", [3, 5, 8, 10, 25])
 def test_an_interval_of_repeats_covers_the_true_change(count):
     rng = np.random.default_rng(count)
     covered = 0
@@ -42,6 +43,22 @@ def test_an_interval_of_repeats_covers_the_true_change(count):
         covered += interval.low <= 0.1 <= interval.high
 
     assert 278 <= covered <= 299
+
+
+def test_one_disturbed_run_of_eight_hides_no_change():
+    first = [100.0, 101, 99, 102, 98, 100.5, 99.5, 30]
+    second = [value * 1.1 for value in (100.2, 101, 99.1, 102, 98, 100.5, 99.5, 100)]
+
+    interval = change_interval(
+        *map(Sample.of_repeats, (first, second)), confidence=0.95, resolution=0
+    )
+
+    assert 0.05 < interval.low < 0.1 < interval.high < 0.15
+
+
+def test_so_few_values_are_not_surer_than_their_ranks():
+    assert shift_interval([1, 2, 3], [4, 5, 6], confidence=0.95) is None
+    assert shift_interval([1, 2, 3], [4, 5, 6], confidence=0.9) == (1, 5)
 
 
 def test_values_that_never_vary_keep_the_resolution_of_the_histogram():

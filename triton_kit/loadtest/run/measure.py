@@ -161,7 +161,7 @@ def _result(
         server=asdict(models.server),
         model=described[0] if len(described) == 1 else {"name": names},
         models=described,
-        environment=_environment(),
+        environment=environment(),
         was_interrupted=was_interrupted,
         objectives=tuple(as_json(spec.slo, run) for run in runs),
         highest_load_met=_highest_met(spec, whole),
@@ -295,7 +295,8 @@ def _model_as_json(model: ModelInfo) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """Return what a result says of the machine that measured it."""
     return {
         "triton_kit": version("triton_kit"),
         "python": platform.python_version(),
