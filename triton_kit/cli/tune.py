@@ -95,10 +95,11 @@ _FLOORS = (
     kit_option(
         "--search",
         "method",
-        type=click.Choice(["auto", "grid", "climb"]),
+        type=click.Choice(["auto", "grid", "climb", "optuna"]),
         default="auto",
         help="grid: every combination; climb: step by step from the default; auto: "
-        "all of a small space, else climb from the best of a sample.",
+        "all of a small space, else climb from the best of a sample; optuna: "
+        "Optuna's sampler (triton_kit[tune]), for large spaces.",
     ),
     seed_option("Seed of the settings that are drawn, and of random inputs."),
     kit_option(

@@ -19,7 +19,7 @@ from triton_kit.tuning.evidence import Evidence
 from triton_kit.tuning.evidence import Told as Told
 from triton_kit.tuning.space import Point, Space
 
-Method = Literal["auto", "grid", "climb"]
+Method = Literal["auto", "grid", "climb", "optuna"]
 Search = Generator[Ask, Told, Decision]
 Step = Generator[Ask, Told, None]
 
@@ -52,7 +52,7 @@ def search(
         budget: counts every measurement, those of the last rounds included.
         method: `grid` measures every point; `climb` goes up from the default step by
             step; `auto` measures all of a small space, and climbs from the best of
-            points that are spread over a larger one.
+            points that are spread over a larger one; `optuna` asks Optuna's sampler.
         seed: of the points that are drawn.
     """
     state = _Searching(space, budget, seed)
@@ -60,6 +60,8 @@ def search(
     yield from state.climb_load()
     if method == "grid" or (method == "auto" and state.fits_all()):
         yield from state.spread(space.points())
+    elif method == "optuna":
+        yield from state.suggested(seed)
     else:
         if method == "auto":
             count = int(_SPREAD * state.left())
@@ -112,10 +114,31 @@ class _Searching:
             if point not in self._known:
                 yield from self.measure(point, "sample", 1.0)
             measured.append(point)
+        yield from self._halve(measured)
+
+    def suggested(self, seed: int) -> Step:
+        """Measure what Optuna suggests, and the best of it again, by halves."""
+        from triton_kit.tuning.suggestions import Suggestions
+
+        suggestions = Suggestions(self.space, seed)
+        for point, evidence in self._known.items():
+            suggestions.learn(point, evidence)
+        measured: list[Point] = []
+        # What is left afterwards goes into the best ones.
+        while self.left() > len(measured) / _KEEP:
+            new = suggestions.new(self._known)
+            if new is None:
+                break
+            suggestions.learn(new, (yield from self.measure(new, "sample", 1.0)))
+            measured.append(new)
+        yield from self._halve(measured)
+
+    def _halve(self, measured: list[Point]) -> Step:
         kept, effort = measured, _AGAIN_EFFORT
         while len(kept) > FINALISTS:
             count = max(FINALISTS, len(kept) // _KEEP)
             kept = sorted(kept, key=self._rank, reverse=True)[:count]
+            kept = list(filter(self.space.is_legal, kept))
             for point in kept:
                 if self.left() <= 0:
                     return
@@ -139,7 +162,9 @@ class _Searching:
             before = max(map(self._rank, self._known))
             if start not in self._known:
                 yield from self.measure(start, "climb", 1.0)
-            yield from self._climb(start, visited)
+            if self.space.is_legal(start):  # it may have been refused
+                yield from self._climb(start, visited)
+            visited.add(start)
             is_better = max(map(self._rank, self._known)) > before
             fruitless = 0 if is_better else fruitless + 1
 
@@ -177,7 +202,8 @@ class _Searching:
                     continue
                 if point not in self._known:
                     yield from self.measure(point, "climb", 1.0)
-                if not self._promises_more(point, best):
+                is_legal = self.space.is_legal(point)  # it may have been refused
+                if not is_legal or not self._promises_more(point, best):
                     continue
                 yield from self._measure_again(point, best)
                 if self._promises_more(point, best):

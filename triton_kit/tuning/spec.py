@@ -17,6 +17,7 @@ from triton_kit.tuning.budget import Budget
 from triton_kit.tuning.model_fields import is_conversion
 from triton_kit.tuning.objective import TuneObjective, parse_objective
 from triton_kit.tuning.search import Method
+from triton_kit.tuning.suggestions import require_optuna
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class TuneSpec:
         slo: what they must keep.
         space: fields as `NAME=VALUES`; empty: the usual ones.
         budget: of all trials together.
-        search: `auto`, `grid` or `climb`.
+        search: `auto`, `grid`, `climb` or `optuna`.
         output: the folder for checkpoint and results.
         resume: go on with the trials in that folder.
         protocol: of the requests, on the embedded server.
@@ -78,6 +79,8 @@ class TuneSpec:
         if self.search not in get_args(Method):
             hint = did_you_mean(self.search, get_args(Method))
             raise SpecError(f"no search {self.search!r}", hint=hint)
+        if self.search == "optuna":
+            require_optuna()
         if self.url is None and self.repository is None:
             raise SpecError(
                 "the server of the kit needs a repository",
@@ -90,15 +93,18 @@ class TuneSpec:
             )
         if self.url is not None and self.protocol != "http":
             raise SpecError("a server by its address is measured over HTTP")
+        self._check_floors()
+        for objective in self.slo:
+            if objective.needs_tokens:
+                raise SpecError(f"objective {objective.text!r} is for language models")
+
+    def _check_floors(self) -> None:
         if self.floors and not self.needs_conversions:
             raise SpecError(
                 f"{', '.join(self.floors)}: no setting of the space is converted",
                 hint="add --space precision=fp32,fp16",
             )
         Gate(**nested(Gate, self.floors))
-        for objective in self.slo:
-            if objective.needs_tokens:
-                raise SpecError(f"objective {objective.text!r} is for language models")
 
     @property
     def needs_conversions(self) -> bool:

@@ -132,6 +132,20 @@ def answered(asks, answer):
             return end.value
 
 
+def test_optuna_finds_better_points_and_the_same_again():
+    server, within_s = BATCHES_PAY
+    runs = []
+    for _ in range(2):
+        simulation = Simulation(server, 2, within_s)
+        asks = search(space(), Budget(trials=45), method="optuna", seed=2)
+        runs.append((run(asks, simulation), simulation))
+
+    (decision, first), (_, second) = runs
+    assert first.asked == second.asked
+    assert len(first.asked) <= 45
+    assert first.true_value(decision.best) > first.true_value(decision.baseline)
+
+
 @st.composite
 def spaces(draw):
     fields = tuple(
