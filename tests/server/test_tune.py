@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from triton_kit.build_project import build
+from triton_kit.cli.tune_progress import result_text
 from triton_kit.loadtest.results.slo import parse_slo
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.project.load import load_project
@@ -173,6 +174,7 @@ def test_a_server_that_dies_costs_a_trial_and_a_bound_that_nothing_keeps(
     assert len(failures) == 1
     assert result.outcome == "nothing meets the SLO"
     assert "the closest misses p50<1us by" in result.verdict
+    assert "closest: instances=" in result_text(result)
     assert result.patch == {}
 
 

@@ -132,9 +132,11 @@ def plan_text(plan: Plan) -> str:
 
 def result_text(result: TuneResult) -> str:
     """Return the result, for a person."""
-    from triton_kit.tuning.result import shown
+    from triton_kit.tuning.result import settings_text, shown
 
     lines = [f"{result.model}: {result.verdict}", f"why: {result.why}"]
+    if result.outcome == "nothing meets the SLO":
+        lines.append(f"  closest: {settings_text(result.best)}")
     for name, (before, after) in result.changes.items():
         lines.append(f"  {name}: {shown(before)} -> {shown(after)}")
     decision = result.decision

@@ -2,6 +2,7 @@
 
 Each repeat tunes a model, then measures the default and the best settings again, in
 turn and afresh. A line of JSON for each repeat goes to --output; times are in seconds.
+A run leaves out the repeats that --output has, so that many short ones will do.
 """
 
 import argparse
@@ -61,6 +62,7 @@ def main():
     parser.add_argument("--case", action="append", choices=CASES)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--output", type=Path, default=Path("build/tune.jsonl"))
     parser.add_argument("--noise", type=int, default=0, metavar="N", help=noise.__doc__)
     given = parser.parse_args()
@@ -69,8 +71,14 @@ def main():
         return
     given.output.parent.mkdir(parents=True, exist_ok=True)
     print(f"tune --help: {help_s():.2f} s (median of 5)")
-    for name in given.case or CASES:
-        for seed in range(given.repeats):
+    begin = time.monotonic()
+    text = given.output.read_text() if given.output.is_file() else ""
+    rows = [json.loads(line) for line in text.splitlines()]
+    done = {(row["case"], row["seed"]) for row in rows}
+    for seed in range(given.repeats):
+        for name in given.case or CASES:
+            if (name, seed) in done or time.monotonic() - begin > 60 * given.minutes:
+                continue
             row = {"case": name, "seed": seed, **one(name, seed, given.trials)}
             with given.output.open("a") as file:
                 print(json.dumps(row), file=file)
