@@ -120,11 +120,6 @@ def compare_results(
             such figure or confidence.
     """
     _check(figures, confidence)
-    if before.kind != after.kind:
-        raise SpecError(
-            f"{before.path} is a result of {before.kind}, {after.path} of {after.kind}",
-            hint="compare two results of perf, or two of tune",
-        )
     unlike = _unlike(before, after)
     if unlike and not allow_differences:
         raise SpecError(
@@ -168,7 +163,16 @@ def _check(figures: Collection[str], confidence: float) -> None:
 
 
 def _unlike(before: ResultFile, after: ResultFile) -> list[str]:
-    """Name the facts that differ. One that a result does not have is not compared."""
+    """Name the facts that differ. One that a result does not have is not compared.
+
+    Raises:
+        SpecError: one is of perf, the other of tune.
+    """
+    if before.kind != after.kind:
+        raise SpecError(
+            f"{before.path} is a result of {before.kind}, {after.path} of {after.kind}",
+            hint="compare two results of perf, or two of tune",
+        )
     found = []
     for one, other in (
         (before.model, after.model),
