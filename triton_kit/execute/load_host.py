@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +95,8 @@ class LoadHost:
     async def send(self, message: bytes) -> None:
         """Pass a command to the load process."""
         assert self._worker is not None
-        self._worker.connection.send_bytes(message)
+        with suppress(OSError):  # it died, which `receive` tells
+            self._worker.connection.send_bytes(message)
 
     async def receive(self) -> list[bytes] | str:
         """Wait for events; return how the load process ended once it has."""
