@@ -111,7 +111,7 @@ def command(
 
 def _serve(
     repositories: tuple[Path, ...],
-    variables: tuple[str, ...],
+    added_variables: tuple[str, ...],
     *,
     as_json: bool,
     launcher: str,
@@ -122,7 +122,7 @@ def _serve(
 ) -> None:
     options = container_options(**{name: fields.pop(name) for name in OWN_FIELDS})
     spec = server_spec(repositories, fields)
-    spec = replace(spec, variables=(*spec.variables, *variables))
+    spec = replace(spec, variables=(*spec.variables, *added_variables))
     if launcher == "docker":
         spec = _limited(spec, options)
     if watches:
