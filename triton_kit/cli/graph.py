@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import cloup
 
 from triton_kit.cli.command import kit_command, kit_option
 from triton_kit.cli.options import output_option, repository_argument
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     )
 )
 @repository_argument("The model repository.")
-@click.argument("name", required=False)
+@cloup.argument("name", required=False, help="A model. Default: all of them.")
 @kit_option(
     "--format",
     "layout",

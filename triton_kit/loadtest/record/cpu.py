@@ -109,6 +109,11 @@ class CpuUse:
         return self._cores(self.client_s)
 
     @property
+    def server_cores(self) -> float | None:
+        """Cores kept busy by the server; None if they are not known."""
+        return None if self.server_s is None else self._cores(self.server_s)
+
+    @property
     def machine_share(self) -> float:
         """How much of the whole machine was busy, 0 to 1."""
         # Its clock ticks are those of the whole machine, counted a little later.

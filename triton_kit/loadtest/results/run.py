@@ -129,6 +129,7 @@ class Run:
             else cpu.foreign_cores,
             "stolen_cores": cpu.stolen_cores,
             "server_cpu_s": cpu.server_s,
+            "server_cores": cpu.server_cores,
             "ended_early": self.ended_early,
             "warm_up_s": self.warm_up_s,
             "verdict": self.verdict.as_json(),

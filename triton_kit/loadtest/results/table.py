@@ -53,9 +53,8 @@ def _lag(figures: Figures) -> str:
 
 
 def _server_cores(run: Run) -> str:
-    cpu = run.cpu
-    known = cpu.server_s is not None and cpu.length_s
-    return f"{cpu.server_s / cpu.length_s:.2f}" if known and cpu.server_s else "-"
+    cores = run.cpu.server_cores
+    return f"{cores:.2f}" if cores else "-"
 
 
 def _gpu(run: Run) -> str:
