@@ -108,7 +108,9 @@ def _perf(path: Path, content: Mapping[str, Any]) -> Result:
     result = result_from_json(content, path)
     best = max(result.runs, key=lambda run: run.throughput, default=None)
     summary = "no load finished"
-    if best is not None:
+    if best is not None and not best.throughput:
+        summary = "no request succeeded"
+    elif best is not None:
         p99 = best.latency_us.get("p99")
         shown = "" if p99 is None else f", p99 {p99 / 1000:.2f} ms"
         summary = f"{best.throughput:,.1f}/s{shown} ({best.name})"

@@ -58,9 +58,11 @@ def overview(site: Site) -> str:
         models=repository.models() if repository else [],
         pictures=len(repository.pictures()) if repository else 0,
         results=results,
-        explanations=[]
-        if repository or results
-        else [explain(path) for path in site.paths],
+        explanations=[
+            explain(path)
+            for path in site.paths
+            if not (repository or results) or not path.exists()
+        ],
     )
 
 

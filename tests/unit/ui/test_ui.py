@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from triton_kit.project.scaffold import scaffold
+from triton_kit.ui.results import read_results
+from triton_kit.ui.views import Site, overview
 from ui_pages import WITHIN_S, Pages, show
 
 ROOT = Path(__file__).parents[3]
@@ -108,6 +110,23 @@ def test_results_are_listed_by_model_and_version(pages):
     assert "triton-kit.perf/99" in text
     assert "no load finished" in text
     assert "cut.json" in text
+
+
+def test_a_result_without_a_successful_request_has_no_figures(tmp_path):
+    content = json.loads((ROOT / "tests/browser/results/failing.json").read_text())
+    for run in content["runs"]:
+        run["throughput"] = 0.0
+    (tmp_path / "failed.json").write_text(json.dumps(content))
+
+    (result,) = read_results(tmp_path)
+
+    assert result.summary == "no request succeeded"
+
+
+def test_a_folder_that_vanished_is_named_beside_what_is_left(tmp_path):
+    site = Site(paths=(tmp_path / "gone", RESULT))
+
+    assert f"{tmp_path / 'gone'} is not there any more." in overview(site)
 
 
 def address_of(pages, name):
