@@ -165,7 +165,7 @@ def histogram(rows: Rows) -> Chart | None:
 
 
 def distribution(rows: Rows) -> Chart | None:
-    """Return the share of requests that took at most so long, by load."""
+    """Return the share of requests by the longest time that they took, by load."""
     kept = [row for row in rows.whole if row.run.latency_histogram_us.count]
     series = []
     for row in few(kept, rows.best):
@@ -177,7 +177,7 @@ def distribution(rows: Rows) -> Chart | None:
         return None
     return Chart(
         title="Distribution of latency",
-        says="Share of the requests that took at most so long; further left is better.",
+        says="Share of requests that took at most this long; further left is better.",
         x_title=_LATENCY,
         y_title="Requests (%)",
         x_scale="log",
@@ -333,7 +333,7 @@ def cpu(rows: Rows) -> Chart | None:
     labels = [row.label for row in kept]
     return Chart(
         title="CPU",
-        says="Cores in use during each load, in the mean.",
+        says="Mean number of cores in use during each load.",
         x_title="Load",
         y_title="Cores",
         x_scale="category",
@@ -347,6 +347,8 @@ def cpu(rows: Rows) -> Chart | None:
 
 
 def _server_cores(row: Row) -> float | None:
+    if row.run.server_cores is not None:
+        return row.run.server_cores
     length_s = sum(window.length_s for window in row.run.time_windows)
     used_s = row.run.server_cpu_s
     return used_s / length_s if used_s is not None and length_s else None

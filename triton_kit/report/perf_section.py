@@ -171,10 +171,12 @@ def _facts(view: PerfView) -> dict[str, str]:
         "seed": spec.get("seed"),
         **{key.replace("_", " "): value for key, value in view.environment.items()},
     }
-    return {key: _text(value) for key, value in facts.items() if value is not None}
+    return {key: text for key, value in facts.items() if (text := _text(value))}
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return ""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -193,9 +195,7 @@ def perf_command(view: PerfView) -> str:
     batches = _batches(view)
     words += ["-b", batches] if batches != "1" else []
     words += _load_words(spec.get("loads") or ())
-    if spec.get("stability") is None and spec.get("measurement_interval_s"):
-        words += ["-p", f"{spec['measurement_interval_s'] * 1000:g}"]
-    words += ["--warm-up", f"{spec['warm_up_s']:g}"] if "warm_up_s" in spec else []
+    words += _length_words(spec)
     words += ["--slo", ",".join(spec["slo"])] if spec.get("slo") else []
     data = spec.get("input_data")
     for each in [data] if isinstance(data, str) else data or ():
@@ -204,6 +204,27 @@ def perf_command(view: PerfView) -> str:
         words += ["--shape", f"{name}:{','.join(map(str, shape))}"]
     words += ["--seed", str(spec["seed"])] if spec.get("seed") else []
     return shlex.join(words)
+
+
+def _length_words(spec: Mapping[str, Any]) -> list[str]:
+    """Return how long to warm up, how long to measure, and how often."""
+    rule = spec.get("stability") or {}
+    window_s = spec.get("measurement_interval_s") or rule.get("window_s")
+    tolerance, repeats = rule.get("tolerance"), spec.get("repeats") or 1
+    warm_up = spec.get("warm_up_requests")
+    given = {
+        "--request-count": spec.get("request_count"),
+        "-p": None if spec.get("request_count") or not window_s else 1000 * window_s,
+        "-s": None if tolerance is None else 100 * tolerance,
+        "-r": rule.get("most_windows"),
+        "--measurement-request-count": rule.get("window_requests"),
+        "--percentile": rule.get("percentile"),
+        "--warmup-request-count": warm_up,
+        "--warm-up": None if warm_up else spec.get("warm_up_s"),
+        "--repeat": repeats if repeats > 1 else None,
+    }
+    known = {option: value for option, value in given.items() if value is not None}
+    return [word for name, value in known.items() for word in (name, f"{value:g}")]
 
 
 def _batches(view: PerfView) -> str:

@@ -7,6 +7,7 @@ from typing import Any  # JSON
 
 from triton_kit.report.document import Chart, Series, Value
 
+_NAME = 22
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "pentagon")
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -17,7 +18,7 @@ def figure(chart: Chart) -> dict[str, Any]:
     return {
         "data": [_trace(chart, s, index) for index, s in enumerate(chart.series)],
         "layout": {
-            "xaxis": _axis(chart.x_title, chart.x_scale),
+            "xaxis": _axis(chart.x_title, chart.x_scale) | _short_names(chart),
             "yaxis": _axis(chart.y_title, chart.y_scale)
             | ({} if chart.y_scale == "log" else {"rangemode": "tozero"}),
             "barmode": "stack" if chart.is_stacked else "group",
@@ -38,6 +39,19 @@ def figure(chart: Chart) -> dict[str, Any]:
 def _axis(title: str, scale: str) -> dict[str, Any]:
     axis: dict[str, Any] = {"title": {"text": plain(title)}, "automargin": True}
     return axis | ({"type": scale} if scale != "linear" else {})
+
+
+def _short_names(chart: Chart) -> dict[str, Any]:
+    """Keep long names below bars short, or they take the room of the bars."""
+    names = list(dict.fromkeys(str(x) for series in chart.series for x in series.x))
+    if chart.x_scale != "category" or max(map(len, names), default=0) <= _NAME:
+        return {}
+    half = _NAME // 2
+    short = [n if len(n) <= _NAME else f"{n[: half - 1]}…{n[-half:]}" for n in names]
+    return {
+        "tickvals": [plain(n) for n in names],
+        "ticktext": [plain(n) for n in short],
+    }
 
 
 def _trace(chart: Chart, series: Series, index: int) -> dict[str, Any]:

@@ -19,6 +19,11 @@ from triton_kit.report.document import (
 )
 from triton_kit.report.views import TrialView, TuneView
 
+_UNITS = {
+    "throughput": "throughput (inferences/s)",
+    "efficiency": "efficiency (inferences per CPU second)",
+    "memory": "memory (MiB)",
+}
 _TIMES = ("mean", "p50", "p90", "p95", "p99")
 
 
@@ -64,14 +69,20 @@ def _objective(view: TuneView) -> str:
 def _unit(figure: str) -> str:
     if figure in _TIMES:
         return f"{figure} latency (ms)"
-    return {"throughput": "Throughput (inferences/s)"}.get(figure, figure)
+    name = _UNITS.get(figure, figure)
+    return name[:1].upper() + name[1:]
 
 
 def _value(trial: TrialView, figure: str) -> float | None:
     value = trial.figures.get(figure)
     if value is None or trial.failure:
         return None
-    return value / 1e3 if figure in _TIMES else value
+    return value / _scale(figure)
+
+
+def _scale(figure: str) -> float:
+    """Return how many of a result's units the shown unit has."""
+    return 1e3 if figure in _TIMES else 2.0**20 if figure == "memory" else 1.0
 
 
 def _over_time(view: TuneView) -> Chart | None:
@@ -126,12 +137,14 @@ def _trade_off(view: TuneView) -> Chart | None:
     if len(kept) < 2:
         return None
     best = [t for t in kept if t.settings == view.best]
-    default = [t for t in kept if t.settings == view.baseline]
+    default = [t for t in kept if t.settings == view.baseline and t not in best]
     others = [t for t in kept if t not in best and t not in default]
-    groups = (("other settings", others), ("default", default), ("best", best))
+    won = "default, the best" if view.best == view.baseline else "best"
+    groups = (("other settings", others), ("default", default), (won, best))
     return Chart(
         title="Throughput against latency of the trials",
-        says="Further right and lower is better; the star is the best.",
+        says="Further right and lower is better; stars are trials of the best "
+        "settings.",
         x_title="Throughput (inferences/s)",
         y_title="p99 latency (ms)",
         series=tuple(
@@ -141,7 +154,7 @@ def _trade_off(view: TuneView) -> Chart | None:
                 y=[t.figures["p99"] / 1e3 for t in trials],
                 kind="points",
                 labels=[_settings(t.settings) for t in trials],
-                is_star=name == "best",
+                is_star=name == won,
             )
             for name, trials in groups
             if trials
@@ -153,9 +166,9 @@ def _figures(view: TuneView) -> list[Table]:
     before, after = view.figures.get("baseline", {}), view.figures.get("best", {})
     rows = []
     for name in before:
-        scale = 1e3 if name in _TIMES else 1.0
+        scale = _scale(name)
         pair = before[name] / scale, after[name] / scale if name in after else None
-        title = f"{name} (ms)" if name in _TIMES else name
+        title = f"{name} (ms)" if name in _TIMES else _UNITS.get(name, name)
         gain = (
             100 * (pair[1] / pair[0] - 1) if pair[1] is not None and pair[0] else None
         )

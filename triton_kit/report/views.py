@@ -77,6 +77,7 @@ class ReportRun(MeasuredRun):
     foreign_cores: float | None = None
     stolen_cores: float | None = None
     server_cpu_s: float | None = None
+    server_cores: float | None = None
     server: list[ServerPart] = Field(default_factory=list)
     gpus: list[Gpu] = Field(default_factory=list)
     metrics: list[dict[str, Any]] = Field(default_factory=list)

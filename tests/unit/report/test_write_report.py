@@ -77,6 +77,51 @@ def test_the_text_has_the_table_of_loads():
         assert run["verdict"]["kind"] in row
 
 
+def test_the_command_that_repeats_a_result_measures_as_long(change):
+    rule = {"kind": "windows", "window_s": 0.3, "tolerance": 0.05, "most_windows": 3}
+    windows = {"measurement_interval_s": 0.3, "stability": rule, "repeats": 2}
+    counted = {"request_count": 50, "warm_up_s": 0.0, "stability": None}
+    first = change("one", lambda r: r["spec"].update(windows))
+    second = change("one", lambda r: r["spec"].update(counted), "second.json")
+
+    text = render_report([first, second], "text")
+
+    assert "-p 300 -s 5 -r 3 --warm-up" in text
+    assert "--repeat 2" in text
+    assert "--request-count 50 --warm-up 0" in text
+
+
+def test_the_cpu_of_the_server_is_what_perf_printed(change):
+    cores = {"server_cores": 0.3125, "server_cpu_s": 9.9}
+
+    text = render_report([change("one", lambda r: r["runs"][0].update(cores))], "text")
+
+    assert "0.3125" in text
+
+
+def test_long_names_below_bars_are_short_in_the_page(change):
+    load = {"kind": "open", "rate": 123456789.5, "distribution": "exponential-ly long"}
+    path = change("one", lambda r: r["runs"][0].update(load=load))
+    other = change("sweep", lambda _: None, "other.json")
+
+    page = render_report([path, other], "html")
+
+    assert "ticktext" in page
+
+
+def test_the_best_settings_of_tune_may_be_the_default(change):
+    def keep_default(result):
+        result["best"] = result["baseline"]
+        result["figures"]["best"] = {**result["figures"]["baseline"], "memory": 2**21}
+        result["figures"]["baseline"]["memory"] = 2**20
+
+    text = render_report([change("tune", keep_default)], "text")
+
+    assert "default, the best" in text
+    row = next(line for line in text.splitlines() if "memory (MiB)" in line)
+    assert row.split()[-3:] == ["1", "2", "100"]
+
+
 def test_a_picture_has_plain_numbers_at_logarithmic_axes():
     assert "mathdefault" not in render_report([RESULTS / "one.json"], "svg")
 
