@@ -185,6 +185,8 @@ def open_store(address: Address) -> Store:
         MissingExtraError: its library is not installed.
         TransportError: the library finds no credentials, or cannot use them.
     """
+    # Of a lost connection, tasks that nothing waits for would print tracebacks.
+    logging.getLogger("asyncio").addHandler(logging.NullHandler())
     try:
         opened = _OPENERS[address.scheme]
         return Store(address, opened())
