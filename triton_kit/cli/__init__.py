@@ -71,7 +71,7 @@ _SECTIONS = {
         "metrics": "Show the metrics of a server.",
         "test": "Run the tests of a project on a server.",
         "perf": "Load-test a served model.",
-        "compare": "Compare two results of perf.",
+        "compare": "Compare two results of perf or tune.",
         "tune": "Find the settings with which a model serves best.",
         "report": "Draw results of perf, tune and convert.",
     },
