@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from triton_kit.errors import SpecError
 from triton_kit.files import read_text
 from triton_kit.report.views import ConvertView, PerfView, TuneView
 
+_log = logging.getLogger(__name__)
 TUNE = "triton-kit.tune/1"
 MANIFEST = "manifest of a conversion"
 _FILE_BYTES = 256 << 20
@@ -23,6 +25,7 @@ View = PerfView | TuneView | ConvertView
 # A folder of tune has its trials in other files too; this one has them all.
 _FOLDER_NAMES = ("result.json", "manifest.json")
 _MOST_FILES = 10_000
+_OWN_SCHEMAS = "triton-kit."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,13 @@ def read_view(path: Path) -> View:
     if isinstance(content, dict) and _is_manifest(content):
         return _validated(ConvertView, content, path)
     found = f"its schema is {schema!r}" if schema is not None else "it names no schema"
-    raise SpecError(f"{path}: no result that can be shown: {found}", hint=_KNOWN)
+    is_ours = isinstance(schema, str) and schema.startswith(_OWN_SCHEMAS)
+    kind = SpecError if is_ours else _OtherFileError
+    raise kind(f"{path}: no result that can be shown: {found}", hint=_KNOWN)
+
+
+class _OtherFileError(SpecError):
+    """A file of JSON of another program."""
 
 
 def _is_manifest(content: dict[str, Any]) -> bool:
@@ -112,7 +121,8 @@ def _validated(kind: type[View], content: object, path: Path) -> View:
 def _folder(folder: Path) -> dict[Path, View]:
     """Return the results of a folder: its own, else those of its files and folders.
 
-    A file of JSON that is no result is left out, unless there is nothing else.
+    A file of JSON that is no result is left out, unless there is nothing else; of a
+    result that cannot be read, a warning says so.
     """
     for name in _FOLDER_NAMES:
         if (folder / name).is_file():
@@ -124,6 +134,8 @@ def _folder(folder: Path) -> dict[Path, View]:
             found[path] = read_view(path)
         except SpecError as error:
             why = why or error.message
+            if not isinstance(error, _OtherFileError):
+                _log.warning("%s; the report leaves it out", error.message)
     if not found:
         raise SpecError(
             f"{folder}: no result in this folder{f'; {why}' if why else ''}",

@@ -201,6 +201,23 @@ def test_what_is_no_result_is_refused_with_its_place(content, message, tmp_path)
         render_report([path], "html")
 
 
+def test_a_result_that_cannot_be_read_beside_others_is_named(tmp_path, caplog):
+    (tmp_path / "good.json").write_text((RESULTS / "one.json").read_text())
+    (tmp_path / "cut.json").write_text('{"schema": "triton-kit.perf/2",')
+    (tmp_path / "later.json").write_text('{"schema": "triton-kit.perf/9"}')
+    (tmp_path / "package.json").write_text('{"name": "of another program"}')
+
+    page = render_report([tmp_path], "text")
+
+    assert "good" in page
+    named = [record.getMessage() for record in caplog.records]
+    assert [Path(line.split(":")[0]).name for line in named] == [
+        "cut.json",
+        "later.json",
+    ]
+    assert all("the report leaves it out" in line for line in named)
+
+
 def test_results_without_a_finished_load_are_drawn(change):
     path = change("one", lambda content: content.update(runs=[]))
 
