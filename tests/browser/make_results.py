@@ -1,9 +1,10 @@
 """Make the results that the tests of reports open: real runs on the embedded server.
 
-    python tests/browser/make_results.py
+    python tests/browser/make_results.py [NAME of a load test ...]
 
 Writes tests/browser/results: one load on a pipeline, two sweeps, a sweep with errors, a
-search of tune, and conversions of one network in three precisions.
+search of tune, and conversions of one network in three precisions. With names, it
+writes only those load tests.
 """
 
 import shutil
@@ -19,8 +20,6 @@ ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 DIGITS = ROOT / "templates" / "projects" / "digits"
 SHORT = ("-p", "1500", "--warm-up", "0.5")
-# Several windows, so that there is a latency over time.
-WINDOWS = ("-p", "700", "-s", "1", "-r", "8", "--warm-up", "0.5")
 # Several windows, so that there is a latency over time.
 WINDOWS = ("-p", "700", "-s", "1", "-r", "8", "--warm-up", "0.5")
 RUNS = {
@@ -42,13 +41,14 @@ def run(*arguments):
         raise SystemExit(done.returncode)
 
 
-def perf(folder):
+def perf(folder, names):
     spec = ServeSpec(repository=ROOT / "model_repository")
     inputs = folder / "inputs"
     inputs.mkdir()
     shutil.copy(DIGITS / "samples" / "seven.png", inputs / "png")
     with triton_kit.serve(spec) as server:
-        for name, options in RUNS.items():
+        for name in names:
+            options = RUNS[name]
             address = server.http_url.removeprefix("http://")
             where = ("-u", address, "--json", folder / f"{name}.json")
             if "read_digit" in options:
@@ -86,9 +86,11 @@ def convert(folder):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        perf(folder)
-        tune(folder)
-        convert(folder)
+        names = sys.argv[1:]
+        perf(folder, names or RUNS)
+        if not names:
+            tune(folder)
+            convert(folder)
         RESULTS.mkdir(exist_ok=True)
         for path in folder.glob("*.json"):
             shutil.copy(path, RESULTS / path.name)

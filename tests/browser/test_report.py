@@ -87,6 +87,16 @@ def test_a_chart_shows_the_value_under_the_mouse(visit, report):
     assert "SNR (dB)" in label.text_content()
 
 
+def test_resources_over_time_are_drawn_with_their_table(visit, report):
+    page = visit(report("perf")).page
+    draw_all(page)
+
+    for title, lines in (("CPU and GPU over time", 3), ("Memory over time", 1)):
+        figure = page.locator("figure", has_text=title).first
+        assert figure.locator(".scatterlayer .js-line").count() == lines
+        assert figure.locator("details tbody tr").count() >= 2 * lines
+
+
 def test_a_table_sorts_and_filters(visit, report):
     page = visit(report("sweep")).page
     table = page.locator("table.sorted").first

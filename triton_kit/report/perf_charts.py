@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from triton_kit.report.document import Chart, Mark, Series, shown
 from triton_kit.report.perf_rows import Row, Rows, few, pareto
+from triton_kit.report.resource_charts import busy_over_time, memory_over_time
 
 PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9", "p99.99")
 _STAGES = (
@@ -31,6 +32,8 @@ def perf_charts(rows: Rows) -> tuple[Chart, ...]:
         errors,
         cpu,
         gpu,
+        busy_over_time,
+        memory_over_time,
     )
     return tuple(chart for make in makers if (chart := make(rows)))
 

@@ -66,6 +66,25 @@ class Gpu(_Part):
     power_w: float | None = None
 
 
+class GpuLevel(_Part):
+    """The use of a GPU in a part of a run."""
+
+    gpu: str = ""
+    utilization: float | None = None
+    memory_used_mib: float | None = None
+
+
+class Resources(_Part):
+    """CPU, memory and GPUs until a time of a run, since the one before it."""
+
+    at_s: float
+    client_cores: float | None = None
+    foreign_cores: float | None = None
+    server_cores: float | None = None
+    server_memory_mib: float | None = None
+    gpus: list[GpuLevel] = Field(default_factory=list)
+
+
 class ReportRun(MeasuredRun):
     """One load, with everything that a report draws."""
 
@@ -80,6 +99,7 @@ class ReportRun(MeasuredRun):
     server_cores: float | None = None
     server: list[ServerPart] = Field(default_factory=list)
     gpus: list[Gpu] = Field(default_factory=list)
+    resources: list[Resources] = Field(default_factory=list)
     metrics: list[dict[str, Any]] = Field(default_factory=list)
     slo: list[dict[str, Any]] = Field(default_factory=list)
     time_windows: list[Window] = Field(default_factory=list, alias="windows")

@@ -12,6 +12,9 @@ from triton_kit.cli import main
 from triton_kit.errors import SpecError
 from triton_kit.report.document import shown
 from triton_kit.report.page import read_asset
+from triton_kit.report.perf_charts import perf_charts
+from triton_kit.report.perf_rows import gather
+from triton_kit.report.result_files import read_results
 from triton_kit.report.write import render_report, write_report
 
 RESULTS = Path(__file__).parents[2] / "browser" / "results"
@@ -97,6 +100,74 @@ def test_the_cpu_of_the_server_is_what_perf_printed(change):
     text = render_report([change("one", lambda r: r["runs"][0].update(cores))], "text")
 
     assert "0.3125" in text
+
+
+def resources(count):
+    """Return points of a run whose server is not known and that has a GPU."""
+    return [
+        {
+            "at_s": at_s,
+            "client_cores": 0.0625,
+            "foreign_cores": None,
+            "server_cores": None,
+            "server_memory_mib": None,
+            "gpus": [{"gpu": "A", "utilization": 0.75, "memory_used_mib": 512.5}],
+        }
+        for at_s in range(1, count + 1)
+    ]
+
+
+def charts_over_time(*paths):
+    charts = {c.title: c for c in perf_charts(gather(read_results(paths)))}
+    return charts.get("CPU and GPU over time"), charts.get("Memory over time")
+
+
+def test_resources_over_time_have_a_line_each(change):
+    path = change("one", lambda r: r["runs"][0].update(resources=resources(2)))
+
+    busy, memory = charts_over_time(path)
+
+    assert [(s.name, list(s.x), list(s.y)) for s in busy.series] == [
+        ("client", [1, 2], [0.0625, 0.0625]),
+        ("GPU A", [1, 2], [0.75, 0.75]),
+    ]
+    assert [(s.name, list(s.y)) for s in memory.series] == [("GPU A", [512.5, 512.5])]
+    assert "512.5" in render_report([path], "text")
+
+
+def test_resources_of_several_loads_follow_one_another(change):
+    def edit(result):
+        result["runs"] = [
+            {**run, "resources": resources(2)} for run in result["runs"][:2]
+        ]
+
+    busy, _ = charts_over_time(change("sweep", edit))
+
+    [client, _] = busy.series
+    assert list(client.x) == [1, 2, 2, 3, 4]
+    assert list(client.y) == [0.0625, 0.0625, None, 0.0625, 0.0625]
+    assert [mark.at for mark in busy.marks] == [0, 2]
+    assert len(set(client.labels)) == 3
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_points_are_no_chart(change, count):
+    path = change("one", lambda r: r["runs"][0].update(resources=resources(count)))
+
+    assert charts_over_time(path) == (None, None)
+
+
+def test_a_result_without_resources_is_drawn_without_their_charts(change):
+    path = change("one", lambda r: r["runs"][0].pop("resources"))
+
+    assert charts_over_time(path) == (None, None)
+
+
+def test_more_than_eight_loads_have_no_resources_over_time(change):
+    def edit(result):
+        result["runs"] = 9 * [{**result["runs"][0], "resources": resources(2)}]
+
+    assert charts_over_time(change("one", edit)) == (None, None)
 
 
 def test_long_names_below_bars_are_short_in_the_page(change):

@@ -28,7 +28,8 @@ class CpuSample:
 
     `machine_s` is not idle, `stolen_s` the part of it that the host gave to others.
     `server_s` is None where the server is on another machine, or not ours to see;
-    `servers` are the processes that it was.
+    `servers` are the processes that it was, `server_memory_bytes` the resident memory
+    of them and their child processes.
     """
 
     at_ns: int
@@ -38,6 +39,7 @@ class CpuSample:
     server_s: float | None
     workers_s: tuple[float, ...] = ()
     servers: tuple[psutil.Process, ...] = ()
+    server_memory_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +162,24 @@ class CpuWatch:
             found = self._find_servers()
             if len(found) >= len(self._servers):
                 self._servers = found
+        self._family = self._find_family()
+        return self.sample_known()
+
+    def sample_known(self) -> CpuSample:
+        """Read all counters now, of the processes that the last `sample` found.
+
+        Quick enough during a load: it does not look through all of the machine.
+        """
         machine_s, stolen_s = _machine_s()
         return CpuSample(
             now_ns(),
             machine_s,
             stolen_s,
             time.process_time_ns() / NS_PER_S,
-            self._server_s(),
+            _spent_by(self._family),
             tuple(_spent_s(worker) for worker in self._workers),
             self._servers,
+            _memory_of(self._family),
         )
 
     def _find_servers(self) -> tuple[psutil.Process, ...]:
@@ -183,22 +194,9 @@ class CpuWatch:
     def since(self, before: CpuSample) -> CpuUse:
         """Return the CPU used since `before`; that of a restarted server is unknown."""
         now = self.sample()
-        server_s = None
         is_same = now.servers == before.servers
-        if is_same and now.server_s is not None and before.server_s is not None:
-            server_s = now.server_s - before.server_s
-        own_s = now.client_s - before.client_s
-        workers_s = [
-            late - early
-            for late, early in zip(now.workers_s, before.workers_s, strict=True)
-        ]
-        return CpuUse(
-            (now.at_ns - before.at_ns) / NS_PER_S,
-            now.machine_s - before.machine_s,
-            own_s + sum(workers_s),
-            server_s,
-            max([own_s, *workers_s]),
-            now.stolen_s - before.stolen_s,
+        return replace(
+            cpu_between(before, now),
             has_server_ended=bool(before.servers)
             and not (is_same and all(map(_is_alive, before.servers))),
             is_server_hidden=self._is_hidden,
@@ -210,28 +208,60 @@ class CpuWatch:
         Quick enough to ask during a load: it asks the processes that the last sample
         found, instead of looking through all of the machine.
         """
-        spent_s = _spent_by(self._family) if self._family else None
+        spent_s = _spent_by(self._family)
         length_s = (now_ns() - before.at_ns) / NS_PER_S
         if spent_s is None or before.server_s is None or not length_s:
             return None
         return max(spent_s - before.server_s, 0.0) / length_s
 
-    def _server_s(self) -> float | None:
-        if not self._servers:
-            return None
+    def _find_family(self) -> list[psutil.Process]:
+        """Return the servers and their child processes; none if one is gone."""
         try:
-            self._family = [
+            return [
                 process
                 for server in self._servers
                 for process in (server, *server.children(recursive=True))
             ]
         except psutil.Error:
-            return None
-        return _spent_by(self._family)
+            return []
+
+
+def cpu_between(before: CpuSample, now: CpuSample) -> CpuUse:
+    """Return the CPU used between two samples; that of another server is unknown."""
+    server_s = None
+    is_same = now.servers == before.servers
+    if is_same and now.server_s is not None and before.server_s is not None:
+        server_s = now.server_s - before.server_s
+    own_s = now.client_s - before.client_s
+    workers_s = [
+        late - early
+        for late, early in zip(now.workers_s, before.workers_s, strict=True)
+    ]
+    return CpuUse(
+        (now.at_ns - before.at_ns) / NS_PER_S,
+        now.machine_s - before.machine_s,
+        own_s + sum(workers_s),
+        server_s,
+        max([own_s, *workers_s]),
+        now.stolen_s - before.stolen_s,
+        has_server_ended=bool(before.servers) and server_s is None,
+    )
+
+
+def _memory_of(family: Sequence[psutil.Process]) -> float | None:
+    """Return the resident bytes of processes; None where one of them is gone."""
+    if not family:
+        return None
+    try:
+        return float(sum(process.memory_info().rss for process in family))
+    except psutil.Error:
+        return None
 
 
 def _spent_by(family: Sequence[psutil.Process]) -> float | None:
     """Return the CPU seconds of processes; None where one of them is gone."""
+    if not family:
+        return None
     try:
         times = [process.cpu_times() for process in family]
     except psutil.Error:

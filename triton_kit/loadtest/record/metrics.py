@@ -6,7 +6,8 @@ import itertools
 import math
 import re
 import threading
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 from triton_kit.errors import SpecError, TransportError
+from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.triton.address import shown
 
 _RESPONSE_WITHIN_S = 5.0
@@ -38,10 +40,11 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 
 @dataclass(slots=True)
 class Scrape:
-    """All samples of one moment, and the kind of each family."""
+    """All samples of one moment (monotonic clock), and the kind of each family."""
 
     values: dict[Key, float] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    at_ns: int = field(default_factory=now_ns)
 
     def kind_of(self, name: str) -> str:
         """Return `counter`, `gauge` and so on; parts of a summary only ever grow.
@@ -144,6 +147,21 @@ class MetricsWatch:
         values = self._scrapes[-1].values
         return [value for (metric, _), value in values.items() if metric == name]
 
+    def between(self, start_ns: int, end_ns: int) -> Sequence[Scrape]:
+        """Return the scrapes of a stretch of time.
+
+        If there are none, the last one before it, unless that is too old.
+        """
+        first, end = (
+            bisect_right(self._scrapes, at_ns, key=lambda scrape: scrape.at_ns)
+            for at_ns in (start_ns, end_ns)
+        )
+        if first < end:
+            return self._scrapes[first:end]
+        oldest_ns = end_ns - 2 * ns(self._interval_s)
+        before = self._scrapes[:first][-1:]
+        return [scrape for scrape in before if scrape.at_ns >= oldest_ns]
+
     def summary(self) -> list[dict[str, Any]]:
         """Return what changed: growth of counters, mean and maximum of the rest."""
         if not self._scrapes:
@@ -174,3 +192,8 @@ class MetricsWatch:
             "min": min(values),
             "max": max(values),
         }
+
+
+def metrics_watch(url: str | None, interval_s: float) -> MetricsWatch | None:
+    """Return the reader of an endpoint, if there is one."""
+    return None if url is None else MetricsWatch(url, interval_s=interval_s)

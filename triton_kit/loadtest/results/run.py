@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recording
+from triton_kit.loadtest.record.resources import ResourcePoint
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.figures import Figures, histogram_us, quantiles_us
@@ -31,6 +32,7 @@ class Run:
         metrics: the server's Prometheus samples, as JSON: growth or levels.
         boundaries_ns: where the windows begin and end, on the monotonic clock.
         cpu: who used the CPU.
+        resources: CPU, memory and GPUs over the measured time.
         verdict: whether to trust the figures, and what the limit was.
         models: the figures of each model, where there are several.
         servers: the figures of each server, where there are several.
@@ -49,6 +51,7 @@ class Run:
     boundaries_ns: tuple[int, ...]
     cpu: CpuUse
     verdict: Verdict
+    resources: tuple[ResourcePoint, ...] = ()
     models: tuple[Figures, ...] = ()
     servers: tuple[Figures, ...] = ()
     levels: tuple[Figures, ...] = ()
@@ -130,6 +133,7 @@ class Run:
             "stolen_cores": cpu.stolen_cores,
             "server_cpu_s": cpu.server_s,
             "server_cores": cpu.server_cores,
+            "resources": [point.as_json() for point in self.resources],
             "ended_early": self.ended_early,
             "warm_up_s": self.warm_up_s,
             "verdict": self.verdict.as_json(),

@@ -15,8 +15,9 @@ from triton_kit.loadtest.net.clock import NS_PER_S, now_ns, ns
 from triton_kit.loadtest.net.reactor import NEVER, Reactor, Timer
 from triton_kit.loadtest.record.backlog import BacklogHistory
 from triton_kit.loadtest.record.cpu import CpuSample, CpuWatch
-from triton_kit.loadtest.record.metrics import GPU_UTILIZATION, MetricsWatch
+from triton_kit.loadtest.record.metrics import GPU_UTILIZATION, metrics_watch
 from triton_kit.loadtest.record.recorder import Recording
+from triton_kit.loadtest.record.resources import ResourceHistory
 from triton_kit.loadtest.record.stability import LONGEST_WARM_UP, Window, is_warm
 from triton_kit.loadtest.record.stats import StatsWatch
 from triton_kit.loadtest.request import CANCELLED, TIMEOUT, Failure
@@ -59,7 +60,7 @@ class LoadRun:
         self._reactor = reactor
         self._watch = watch
         self._stats = stats
-        self._metrics = metrics_watch(spec)
+        self._metrics = metrics_watch(spec.metrics_url, spec.metrics_interval_s)
         self._report = report
         # Often enough that a request hardly exceeds its timeout.
         self._tick_ns = min(_TICK_NS, max(ns(spec.request_timeout_s / 10), _POLL_NS))
@@ -73,6 +74,7 @@ class LoadRun:
         )
         self._stage_at = stage_finder(load.stages)
         self._before: CpuSample | None = None
+        self._resources: ResourceHistory | None = None
         self._warm_up_windows: list[Recording] = []
 
     def run(self) -> Run:
@@ -103,6 +105,8 @@ class LoadRun:
             self.was_interrupted = True
         if self._metrics:
             self._measured.metrics = self._metrics.summary()
+        if self._resources and self._start_ns:
+            measured.resources = self._resources.points(self._start_ns, self._metrics)
         self._count_tokens()
         return summarize(self._spec, self._load, self._measured)
 
@@ -156,6 +160,7 @@ class LoadRun:
     def _measure(self) -> None:
         measured = self._measured
         before = self._before = self._watch.sample()
+        resources = self._resources = ResourceHistory(self._watch, before)
         count = self._spec.request_count
         try:
             self._end_ns = self._start_ns = self._loop.begin(count=count)
@@ -174,6 +179,7 @@ class LoadRun:
                 length_s = (self._end_ns - self._start_ns) / NS_PER_S
                 measured.send_rate = self._loop.sent / length_s if length_s else 0.0
         finally:
+            resources.end()
             measured.cpu = self._watch.since(before)
 
     def _measure_windows(self) -> None:
@@ -314,8 +320,9 @@ class LoadRun:
         def tick() -> None:
             nonlocal timer
             self._report(self._status(start_ns))
-            if self._start_ns:
+            if self._resources:
                 self._note_backlog()
+                self._resources.note()
             self._expire()
             self._end_early()
             if self._spec.request_count is not None:
@@ -391,10 +398,3 @@ class LoadRun:
         rule, stages_s = self._rule, sum(stage.length_s for stage in self._load.stages)
         longest_s = stages_s or rule.window_s * rule.most_windows
         return min(elapsed_ns / ns(longest_s), 1.0)
-
-
-def metrics_watch(spec: PerfSpec) -> MetricsWatch | None:
-    """Return the reader of the Prometheus endpoint, if `spec` names one."""
-    if spec.metrics_url is None:
-        return None
-    return MetricsWatch(spec.metrics_url, interval_s=spec.metrics_interval_s)

@@ -18,12 +18,13 @@ from triton_kit.loadtest.loops.load import Load
 from triton_kit.loadtest.net.clock import now_ns, ns
 from triton_kit.loadtest.net.reactor import NEVER
 from triton_kit.loadtest.record.cpu import CpuWatch
+from triton_kit.loadtest.record.metrics import metrics_watch
 from triton_kit.loadtest.record.stats import StatsWatch
 from triton_kit.loadtest.results.result import PerfResult
 from triton_kit.loadtest.results.run import Run
 from triton_kit.loadtest.results.slo import as_json, missed
 from triton_kit.loadtest.run.generator import LocalLoadGenerator, open_generator
-from triton_kit.loadtest.run.load_run import LoadRun, metrics_watch
+from triton_kit.loadtest.run.load_run import LoadRun
 from triton_kit.loadtest.run.progress import LoadStatus, OnProgress, Progress
 from triton_kit.loadtest.run.served_models import ServedModels, fetch_served_models
 from triton_kit.loadtest.run.sweep import SEARCHES, Search, is_met
@@ -95,7 +96,8 @@ def _check_before(models: ServedModels, variants: Sequence[Variant]) -> None:
         SpecError: a model does not take a batch size, or a shape.
         TransportError: there are no metrics to read.
     """
-    if metrics := metrics_watch(models.spec):
+    spec = models.spec
+    if metrics := metrics_watch(spec.metrics_url, spec.metrics_interval_s):
         metrics.scrape()
     if len(variants) > 1:
         model = models.each[0].model

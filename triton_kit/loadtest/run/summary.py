@@ -11,6 +11,7 @@ from triton_kit.loadtest.loops.load import Load
 from triton_kit.loadtest.record.backlog import BacklogHistory
 from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recording, Snapshot
+from triton_kit.loadtest.record.resources import ResourcePoint
 from triton_kit.loadtest.record.stability import Window
 from triton_kit.loadtest.record.stats import ModelStats
 from triton_kit.loadtest.results.figures import Figures
@@ -33,6 +34,7 @@ class Measurement:
         tail: requests that were sent in the last window and ended after it.
         boundaries_ns: where the windows begin and end, on the monotonic clock.
         cpu: who used the CPU.
+        resources: CPU, memory and GPUs over the measured time.
         backlogs: of an open loop, over the time of each stage, or of the run if it has
             none; empty for a closed one.
         server: what the server counted.
@@ -47,6 +49,7 @@ class Measurement:
     tail: Snapshot = field(default_factory=lambda: Snapshot(Recording()))
     boundaries_ns: list[int] = field(default_factory=list)
     cpu: CpuUse = field(default_factory=lambda: CpuUse(0.0, 0.0, 0.0, None))
+    resources: tuple[ResourcePoint, ...] = ()
     backlogs: Sequence[BacklogHistory] = field(
         default_factory=lambda: [BacklogHistory()]
     )
@@ -87,6 +90,7 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
         metrics=measured.metrics,
         boundaries_ns=tuple(measured.boundaries_ns),
         cpu=cpu,
+        resources=_resources(measured, cpu),
         models=models,
         servers=_figures_of_servers(spec, parts),
         levels=_figures_of_levels(spec, load, windows)
@@ -96,6 +100,13 @@ def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
         generation=_generation(spec, used, figures),
         verdict=_verdict(spec, load, measured, figures.recording, cpu),
     )
+
+
+def _resources(measured: Measurement, cpu: CpuUse) -> tuple[ResourcePoint, ...]:
+    """Return the points; without the server's part, if its process is not known."""
+    if not cpu.is_server_hidden:
+        return measured.resources
+    return tuple(point.without_server() for point in measured.resources)
 
 
 def _verdict(

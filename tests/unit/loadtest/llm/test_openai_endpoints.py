@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from scripted_server import serving
 from token_server import token_server
 
 from triton_kit.errors import SpecError, TransportError
@@ -400,3 +401,38 @@ def test_the_path_of_the_api_may_be_in_the_url():
         run(f"{url}/v1", request_count=1)
 
     assert server.asked[0][0] == "/v1/chat/completions"
+
+
+GPU = """nv_gpu_utilization{gpu_uuid="GPU-1"} 0.5
+nv_gpu_memory_used_bytes{gpu_uuid="GPU-1"} 1073741824
+"""
+
+
+def send_gpu_metrics(peer, _index):
+    peer.read_http()
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(GPU)}\r\nConnection: close\r\n\r\n"
+    peer.send((head + GPU).encode())
+
+
+def test_a_run_has_its_resources_over_time():
+    with token_server() as (_, url), serving(send_gpu_metrics) as (host, port):
+        result = run(
+            url,
+            "ttft_ms=50",
+            request_count=None,
+            measurement_interval_s=2.4,
+            metrics_url=f"{host}:{port}/metrics",
+            metrics_interval_s=60,
+        )
+    points = result.as_json()["runs"][0]["resources"]
+
+    times = [point["at_s"] for point in points]
+    assert times == sorted(times)
+    assert times[-1] >= 2.4
+    first = points[0]  # the server is this process
+    assert first["server_memory_mib"] > 1
+    assert min(first[f"{who}_cores"] for who in ("client", "foreign", "server")) >= 0
+    for point in points:
+        assert point["gpus"] == [
+            {"gpu": "GPU-1", "utilization": 0.5, "memory_used_mib": 1024.0}
+        ]
