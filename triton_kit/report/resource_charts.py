@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from triton_kit.report.document import Chart, Mark, Series, Value
 from triton_kit.report.perf_rows import MOST_SHOWN, Row, Rows
-from triton_kit.report.views import Resources
+from triton_kit.report.views import GpuLevel, Resources
 
 # Name of a line -> its value at a point.
 Lines = Callable[[Resources], Mapping[str, float | None]]
@@ -42,13 +42,18 @@ def _busy(point: Resources) -> dict[str, float | None]:
         "server": point.server_cores,
         "client": point.client_cores,
         "other processes": point.foreign_cores,
-        **{f"GPU {gpu.gpu}": gpu.utilization for gpu in point.gpus},
+        **{_name(gpu): gpu.utilization for gpu in point.gpus},
     }
 
 
 def _memory(point: Resources) -> dict[str, float | None]:
-    gpus = {f"GPU {gpu.gpu}": gpu.memory_used_mib for gpu in point.gpus}
+    gpus = {_name(gpu): gpu.memory_used_mib for gpu in point.gpus}
     return {"server": point.server_memory_mib, **gpus}
+
+
+def _name(gpu: GpuLevel) -> str:
+    """Return the name of a GPU; most have a UUID that begins with `GPU-`."""
+    return gpu.gpu if gpu.gpu.startswith("GPU") else f"GPU {gpu.gpu}"
 
 
 def _chart(
@@ -60,20 +65,26 @@ def _chart(
     series = _series(kept, lines)
     if not series:
         return None
-    is_one = len(kept) == 1
+    if len(kept) == 1:
+        return Chart(
+            title=title,
+            says=f"{says} Load: {kept[0].label}.",
+            x_title="Seconds since the measurement began",
+            y_title=y_title,
+            series=series,
+            notes=(_NOTE,),
+        )
+    # Names of loads would overlap at the marks.
+    names = (f"{number}: {row.label}" for number, row in enumerate(kept, 1))
     return Chart(
         title=title,
-        says=says,
-        x_title="Seconds since the measurement began"
-        if is_one
-        else "Seconds of measurement, one load after another",
+        says=f"{says} Loads: {', '.join(names)}.",
+        x_title="Seconds, one load after another",
         y_title=y_title,
         series=series,
-        marks=()
-        if is_one
-        else tuple(
-            Mark("x", at_s, row.label)
-            for row, at_s in zip(kept, _begins_s(kept), strict=True)
+        marks=tuple(
+            Mark("x", at_s, str(number))
+            for number, at_s in enumerate(_begins_s(kept), 1)
         ),
         notes=(_NOTE,),
     )

@@ -44,7 +44,12 @@ def _chart(chart: Chart) -> list[str]:
         if len(chart.series) > 1:
             lines.append(f"  {series.name}")
         lines += _bars(series, most)
-    lines += [f"  limit: {mark.text}" for mark in chart.marks]
+    lines += [
+        f"  limit: {mark.text}"
+        if mark.axis == "y"
+        else f"  at {shown(mark.at)}: {mark.text}"
+        for mark in chart.marks
+    ]
     return [*lines, *(f"  {note}" for note in chart.notes)]
 
 
