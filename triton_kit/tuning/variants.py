@@ -44,7 +44,7 @@ Fields = Mapping[str, Value]
 _FIRST_VERSION = 1_000_000_000
 
 
-class RefusedVariantError(TritonKitError):
+class RefusedVariantError(ConvertError):
     """A model cannot be converted with some settings, or not as accurately as asked.
 
     Attributes:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
 
@@ -34,6 +35,17 @@ def test_a_new_model_is_version_one(tmp_path):
     assert (published.version, published.changed) == (1, True)
     assert (root / "m" / "1" / "model.py").read_text() == "one"
     verify_manifest(root / "m" / "1")
+
+
+def test_a_repository_that_was_deleted_begins_anew(tmp_path):
+    root = tmp_path / "models"
+    publish(root, [draft()])
+    publish(root, [draft(content="two")])
+    shutil.rmtree(root)
+
+    (published,) = publish(root, [draft(content="three")])
+
+    assert published.version == 1
 
 
 def test_everybody_may_read_what_was_published(tmp_path):

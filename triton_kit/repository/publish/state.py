@@ -67,6 +67,11 @@ class State:
         """Replace what is known, at once."""
         self._write("state.json", document)
 
+    def forget(self) -> None:
+        """Begin anew, as the repository is gone; the history stays."""
+        (self.folder / "state.json").unlink(missing_ok=True)
+        shutil.rmtree(self.blobs, ignore_errors=True)
+
     def read_journal(self) -> dict[str, Any] | None:
         """Return the change that is not finished."""
         return self._read("journal.json")

@@ -127,6 +127,8 @@ def transaction(
     try:
         with locked(root, within_s=within_s) as state:
             recovered = _recover(root, state)
+            if not root.exists():
+                state.forget()
             state.stages.mkdir(exist_ok=True)
             folder = state.stages / secrets.token_hex(8)
             folder.mkdir()
