@@ -77,7 +77,8 @@ def _warnings(rows: Rows, views: Sequence[PerfView]) -> tuple[str, ...]:
         if kind != "stable":
             found.append(f"{row.label}: {kind}: {row.run.verdict.get('reason')}")
     more = len(found) - _WARNINGS_SHOWN
-    rest = [f"{more} more remarks are in the table of loads."] if more > 0 else []
+    remarks = "remark is" if more == 1 else "remarks are"
+    rest = [f"{more} more {remarks} in the table of loads."] if more > 0 else []
     return (*found[:_WARNINGS_SHOWN], *rest)
 
 
