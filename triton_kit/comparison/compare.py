@@ -33,7 +33,8 @@ def compare(
     """Compare two results of `perf`, with an interval for every change.
 
     Args:
-        before, after: each a PerfResult, or the file that `perf --json` wrote.
+        before: a PerfResult, or the file that `perf --json` wrote.
+        after: the same, of the later run.
         figures: those to compare, such as `p99`; empty: the usual ones. The fewer there
             are, the smaller the changes that are found.
         confidence: that no figure of any load is called a change by chance alone.
