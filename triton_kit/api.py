@@ -69,7 +69,7 @@ def build(
 
 
 @overload
-def convert(source: ConvertSpec) -> ConvertResult: ...
+def convert(source: ConvertSpec, *, executor: str = "local") -> ConvertResult: ...
 
 
 @overload
@@ -88,6 +88,7 @@ def convert(
     cache: AnyPath | None = None,
     dry_run: bool = False,
     seed: int = 0,
+    executor: str = "local",
 ) -> ConvertResult: ...
 
 
@@ -106,6 +107,7 @@ def convert(
     cache: AnyPath | None = None,
     dry_run: bool = False,
     seed: int = 0,
+    executor: str = "local",
 ) -> ConvertResult:
     """Convert a model into a verified artifact, with its manifest beside it.
 
@@ -124,9 +126,10 @@ def convert(
         cache: a folder of converted models, by content.
         dry_run: check everything that needs no GPU, write nothing.
         seed: of the random inputs for the gate.
+        executor: where it runs: `local`, `ray` or `ray://HEAD:10001`.
     """
-    from triton_kit.conversion import pipeline
     from triton_kit.conversion.spec import ARTIFACT_NAMES, ConvertSpec
+    from triton_kit.execute.executors import conversion
     from triton_kit.options.conversion import Calibration, Gate
     from triton_kit.options.shapes import parse_shapes
 
@@ -134,11 +137,11 @@ def convert(
         spec = replace(
             source, source=_source(source.source), output=Path(source.output)
         )
-        return pipeline.convert(spec)
+        return conversion(executor)(spec)
     if output is None:
         raise SpecError(f"{os.fspath(source)}: convert needs a folder to write")
     samples = _path(calibration)
-    return pipeline.convert(
+    return conversion(executor)(
         ConvertSpec(
             source=_source(source),
             output=Path(output) / ARTIFACT_NAMES[artifact],

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triton_kit.built import Built, target_of
 from triton_kit.errors import SpecError
-from triton_kit.execute.parcel import (
-    Parcel,
-    digest_of,
-    files_below,
-    require_whole,
-)
-from triton_kit.execute.tasks import Executor, Task
-from triton_kit.files import write_whole
+from triton_kit.execute.parcel import Delivery, Parcel, digest_of_file, files_below
+from triton_kit.execute.tasks import Executor, OpenExecutor, Task, plan_needs
 from triton_kit.locate import locate_error
 from triton_kit.project.conversion import conversion_settings
 from triton_kit.project.spec import Project
@@ -27,7 +20,6 @@ if TYPE_CHECKING:
 
 # What the processes import before their first task.
 MODULES = ("triton_kit.build_task",)
-OpenExecutor = Callable[[Sequence[str]], AbstractContextManager[Executor]]
 _SKIPPED = {"__pycache__", "node_modules"}
 
 
@@ -50,12 +42,11 @@ class ModelTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentModel:
-    """A built model from another machine: its files by digest, and their contents."""
+    """A built model from another machine, with its files."""
 
     built: Built
-    version_files: Mapping[str, str]
-    files: Mapping[str, str]
-    contents: Mapping[str, bytes] = field(repr=False)
+    version_files: Delivery
+    files: Delivery
 
     def unpack(self, name: str, folder: Path) -> Built:
         """Write the files into a folder; return the model with their paths.
@@ -63,11 +54,8 @@ class SentModel:
         Raises:
             TransportError: a file did not arrive whole.
         """
-        for digest, content in self.contents.items():
-            require_whole(digest, content, name)
-            write_whole(folder / digest, content)
-        version_files = {n: folder / digest for n, digest in self.version_files.items()}
-        files = {n: folder / digest for n, digest in self.files.items()}
+        version_files = self.version_files.unpack(name, folder / "version")
+        files = self.files.unpack(name, folder / "files")
         return replace(
             self.built,
             version_files=version_files,
@@ -144,17 +132,11 @@ class ManyBuilds:
         )
 
     def _needs(self) -> dict[str, float]:
-        """Return the resources of a node that can build for the target.
-
-        A plan is for one kind of GPU: nodes say theirs as `compute-9.0`.
-        """
+        """Return the resources of a node that can build for the target."""
         target = target_of(self.project)
         if target.format != "plan":
             return {}
-        needs = {"GPU": 1.0}
-        if target.compute_capability:
-            needs[f"compute-{target.compute_capability}"] = 0.001
-        return needs
+        return plan_needs(target.compute_capability)
 
     def _pack(
         self,
@@ -171,9 +153,8 @@ class ManyBuilds:
 
         contents, digests = {}, {}
         for name, path in files_below(root, skip=skip).items():
-            content = path.read_bytes()
-            digests[name] = digest_of(content)
-            contents[digests[name]] = content
+            digests[name] = digest_of_file(path)
+            contents[digests[name]] = path
         executor.offer(contents)
         return Parcel(digests)
 

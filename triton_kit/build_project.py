@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from triton_kit.build_as_is import is_as_is
 from triton_kit.build_check import check_project, pipeline_order, pipeline_steps
-from triton_kit.build_many import ManyBuilds, OpenExecutor
+from triton_kit.build_many import ManyBuilds
 from triton_kit.build_one import build_one
 from triton_kit.built import Built, target_of
 from triton_kit.errors import SpecError, TritonKitError, did_you_mean
-from triton_kit.files import cache_folder, require_folder
+from triton_kit.files import default_cache, require_folder
 from triton_kit.locate import locate_error
 from triton_kit.project.load import REPOSITORY_NAME
 from triton_kit.project.spec import Project
@@ -26,6 +25,7 @@ from triton_kit.triton.schema import ModelConfig
 
 if TYPE_CHECKING:
     from triton_kit.build_model import MissingPlan
+    from triton_kit.execute.tasks import OpenExecutor
     from triton_kit.repository.publish.publish import Published
 
 Progress = Callable[[str], None]
@@ -154,12 +154,6 @@ def _wanted(project: Project, only: Iterable[str]) -> set[str]:
                 hint=did_you_mean(name, known),
             )
     return set(wanted or known)
-
-
-def default_cache() -> Path:
-    """Return the user's folder of finished conversions; $TRITON_KIT_CACHE sets it."""
-    given = os.environ.get("TRITON_KIT_CACHE")
-    return Path(given) if given else cache_folder() / "conversions"
 
 
 def _build_models(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,10 @@ from triton_kit.build_model import MissingPlan
 from triton_kit.build_one import build_one
 from triton_kit.built import Built
 from triton_kit.errors import ConvertError, TritonKitError
-from triton_kit.execute.parcel import Store, digest_of
+from triton_kit.execute.parcel import deliver
+from triton_kit.execute.store import Store
+from triton_kit.execute.work_folder import work_folder
+from triton_kit.files import default_cache
 
 
 def build_here(task: ModelTask, attempt: int) -> tuple[Built, MissingPlan | None]:
@@ -25,13 +27,13 @@ def build_here(task: ModelTask, attempt: int) -> tuple[Built, MissingPlan | None
 def build_sent(task: ModelTask, attempt: int) -> SentModel:
     """Build a model of a project that was sent to this machine."""
     assert task.parcel is not None
-    with tempfile.TemporaryDirectory(prefix="triton-kit-build-") as name:
-        root, scratch = Path(name, "project"), Path(name, f"work-{attempt}")
+    with work_folder() as folder:
+        root, scratch = folder / "project", folder / f"work-{attempt}"
         scratch.mkdir()
         Store().unpack(task.parcel, root)
         try:
             project = replace(task.project, root=root)
-            cache = None if task.cache is None else _default_cache()
+            cache = None if task.cache is None else default_cache()
             built, missing = build_one(project, task.name, scratch, cache)
         except TritonKitError as error:
             # The reader knows the project by its own folder.
@@ -45,29 +47,14 @@ def build_sent(task: ModelTask, attempt: int) -> SentModel:
         return _sent(built)
 
 
-def _default_cache() -> Path:
-    from triton_kit.build_project import default_cache
-
-    return default_cache()
-
-
 def _sent(built: Built) -> SentModel:
-    contents: dict[str, bytes] = {}
-
-    def keep(path: Path) -> str:
-        content = path.read_bytes()
-        digest = digest_of(content)
-        contents[digest] = content
-        return digest
-
     paths = {n: f for n, f in built.files.items() if isinstance(f, Path)}
     return SentModel(
-        version_files={n: keep(path) for n, path in built.version_files.items()},
-        files={n: keep(path) for n, path in paths.items()},
         built=replace(
             built,
             version_files={},
             files={n: f for n, f in built.files.items() if n not in paths},
         ),
-        contents=contents,
+        version_files=deliver(built.version_files),
+        files=deliver(paths),
     )

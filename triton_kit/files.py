@@ -246,6 +246,12 @@ def cache_folder() -> Path:
         ) from error
 
 
+def default_cache() -> Path:
+    """Return the user's folder of finished conversions; $TRITON_KIT_CACHE sets it."""
+    given = os.environ.get("TRITON_KIT_CACHE")
+    return Path(given) if given else cache_folder() / "conversions"
+
+
 def require_folder(path: Path, what: str) -> None:
     """Refuse a folder that cannot be made, as a file is in its place or above it.
 

@@ -13,9 +13,10 @@ from onnx import helper
 
 from triton_kit.errors import SpecError
 from triton_kit.execute.cluster import ExecutorChoice
-from triton_kit.execute.parcel import Store, digest_of
+from triton_kit.execute.parcel import digest_of
 from triton_kit.execute.ray_load import ray_workers
 from triton_kit.execute.ray_tasks import ray_executor
+from triton_kit.execute.store import Store
 from triton_kit.execute.tasks import Task
 from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad
 from triton_kit.loadtest.run.measure import measure

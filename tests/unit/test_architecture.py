@@ -76,7 +76,7 @@ MAY_IMPORT = {
         *("project", "repository", "locate"),
         *("built", "build_model"),
         *("build_as_is", "build_check", "build_files", "build_publish"),
-        *("build_one", "build_many"),
+        *("build_one", "build_many", "execute"),
     },
     "build_publish": GROUND
     | {"project", "repository", "locate", "built", "build_model"},
@@ -109,7 +109,7 @@ MAY_IMPORT = {
     "security": GROUND,
     "plan_builder": GROUND | {"conversion", "serving"},
     "api_transfer": GROUND | {"transfer"},
-    "api": GROUND | PILLARS | {"build_project", "comparison", "deployment"},
+    "api": GROUND | PILLARS | {"build_project", "comparison", "deployment", "execute"},
     "demo": GROUND | PILLARS | {"build_project", "report"},
     "cli": GROUND
     | PILLARS

@@ -11,7 +11,7 @@ import cloup
 
 from triton_kit.cli.builder_option import BUILDER, run_with
 from triton_kit.cli.command import kit_command, kit_option
-from triton_kit.cli.executor_option import EXECUTOR, task_executor
+from triton_kit.cli.executor_option import EXECUTOR
 from triton_kit.cli.options import (
     PATH_TO_WRITE,
     dry_run_option,
@@ -85,6 +85,7 @@ def command(
     """Build the models of PROJECT into a model repository."""
     from triton_kit.build_project import build, planned_steps
     from triton_kit.built import target_of
+    from triton_kit.execute.executors import task_executor
     from triton_kit.project.load import load_project
 
     loaded = load_project(project, target=target)

@@ -10,6 +10,7 @@ import cloup
 
 from triton_kit.cli.builder_option import BUILDER, run_with
 from triton_kit.cli.command import kit_command
+from triton_kit.cli.executor_option import EXECUTOR
 from triton_kit.cli.options import PATH_TO_READ, json_option, output_option
 from triton_kit.cli.output import echo, notice, show_stages
 from triton_kit.cli.setting_options import option_groups, values_of
@@ -38,11 +39,13 @@ def _existing_source(ctx: click.Context, param: click.Parameter, value: str) -> 
 @output_option("Folder to write the artifact to.", required=True)
 @option_groups(_SETTINGS)
 @BUILDER
+@EXECUTOR
 @json_option("Print the manifest as JSON.")
 def command(
     source: str,
     output: Path,
     plan_builder: str,
+    executor: str,
     as_json: bool,
     **given: Any,  # noqa: ANN401
 ) -> None:
@@ -53,13 +56,14 @@ def command(
     estimator, a prebuilt plan, or hf:ORG/NAME or mlflow:models:/NAME/1 with an ONNX
     file.
     """
-    from triton_kit.conversion.pipeline import convert
     from triton_kit.conversion.results.manifest import as_text
     from triton_kit.conversion.results.summary import result_lines
     from triton_kit.conversion.spec import spec_in_folder
+    from triton_kit.execute.executors import conversion
 
     show_stages()
     spec = spec_in_folder(source, output, values_of(_SETTINGS, given))
+    convert = conversion(executor)
     makes_plans = spec.format == "plan" and not spec.dry_run
     result = run_with(plan_builder, lambda: convert(spec), makes_plans=makes_plans)
     (notice if as_json else echo)("\n".join(result_lines(result)))

@@ -59,7 +59,7 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         VerifyError: the original does not run, or the artifact's outputs differ from
             its outputs by more than the gate allows.
     """
-    _check_custom_ops(spec)
+    check_places(spec)
     prebuilt = is_prebuilt(spec.source)
     if spec.format != "onnx" and not prebuilt:
         checked_options(spec)  # before any work
@@ -74,7 +74,14 @@ def convert(spec: ConvertSpec) -> ConvertResult:
         return _convert_source(spec, folder, stack)
 
 
-def _check_custom_ops(spec: ConvertSpec) -> None:
+def check_places(spec: ConvertSpec) -> None:
+    """Check what a conversion reads and writes, before any work.
+
+    Raises:
+        SpecError: a custom operator's library is missing, or the artifact would be
+            written over its source.
+        ConvertError: the output folder cannot be written.
+    """
     for path in spec.custom_ops:
         if not path.is_file():
             raise SpecError(f"custom_ops: {path}: no such file")
@@ -83,6 +90,9 @@ def _check_custom_ops(spec: ConvertSpec) -> None:
             f"custom_ops are libraries of ONNX Runtime, the artifact is {spec.format}",
             hint="TensorRT has plugins: --option plugins=LIBRARY",
         )
+    if not (spec.dry_run or is_prebuilt(spec.source)):
+        refuse_overlap(spec.source, _output_paths(spec))
+        require_writable(spec.output.parent)
 
 
 def _convert_source(
@@ -90,9 +100,6 @@ def _convert_source(
 ) -> ConvertResult:
     """Return the cached artifact, or make it in `scratch` and publish it at the end."""
     started_s = time.monotonic()
-    if not spec.dry_run:
-        refuse_overlap(spec.source, _output_paths(spec))
-        require_writable(spec.output.parent)
     entry = open_entry(spec, stack)
     if entry and (found := cached_result(entry, spec, scratch)):
         _log.info("found in the cache")

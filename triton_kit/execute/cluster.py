@@ -87,6 +87,20 @@ def require_ray(choice: ExecutorChoice) -> None:
         raise MissingExtraError(f"executor {choice.text}: Ray", extra="ray")
 
 
+def chosen_cluster(text: str) -> ExecutorChoice | None:
+    """Return the cluster that `--executor` names; None for processes of this machine.
+
+    Raises:
+        SpecError: there is no such executor.
+        MissingExtraError: it needs Ray, which is not installed.
+    """
+    choice = ExecutorChoice(text)
+    if choice.is_local:
+        return None
+    require_ray(choice)
+    return choice
+
+
 @contextmanager
 def connected(choice: ExecutorChoice) -> Iterator[ModuleType]:
     """Connect to a cluster, and yield the module `ray`.

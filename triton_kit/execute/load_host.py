@@ -15,7 +15,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from triton_kit.execute.parcel import Parcel, Store
+from triton_kit.execute.parcel import Parcel
+from triton_kit.execute.store import Store
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.run.worker_process import WorkerProcess, start_worker
 
@@ -48,6 +49,8 @@ class LoadHost:
         self._folder = Path(
             self._stack.enter_context(tempfile.TemporaryDirectory(prefix="triton-kit-"))
         )
+        self._store = Store()
+        self._store.sweep()
         self._arrived = asyncio.Event()
         self._events: list[bytes] = []
         self._ending: str | None = None
@@ -73,16 +76,16 @@ class LoadHost:
 
     async def missing(self, digests: list[str]) -> list[str]:
         """Return the digests of files that this machine lacks."""
-        return Store().missing(digests)
+        return self._store.missing(digests)
 
     async def receive_file(self, digest: str, content: bytes) -> None:
         """Keep a file that this machine lacked."""
-        Store().receive(digest, lambda: content)
+        self._store.receive(digest, content)
 
     async def unpack(self, parcels: Mapping[str, Parcel]) -> str:
         """Write files below a folder of this process, each parcel in one of its own."""
         for name, parcel in parcels.items():
-            Store().unpack(parcel, self._folder / name)
+            self._store.unpack(parcel, self._folder / name)
         return str(self._folder)
 
     async def start(self) -> None:

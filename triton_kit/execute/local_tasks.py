@@ -101,7 +101,7 @@ class LocalExecutor:
                 process.index = None
                 yield outcome(index, process.where, answered)
 
-    def offer(self, contents: Mapping[str, bytes]) -> None:
+    def offer(self, contents: Mapping[str, Path]) -> None:
         """Do nothing: the tasks run on this machine."""
 
     def _ready(self) -> list[_Process]:

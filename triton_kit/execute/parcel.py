@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from filelock import FileLock
-
 from triton_kit.errors import TransportError
-from triton_kit.files import cache_folder, make_cache, write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +31,12 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file, which may not fit into memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def files_below(path: Path, *, skip: Callable[[Path], bool]) -> dict[str, Path]:
     """Return the files of a folder, or a file alone, by the name they travel under."""
     if path.is_file():
@@ -50,43 +52,6 @@ def files_below(path: Path, *, skip: Callable[[Path], bool]) -> dict[str, Path]:
     return found
 
 
-class Store:
-    """A folder of files by digest, on the machine that uses them."""
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or cache_folder() / "received"
-        make_cache(self._folder)
-
-    def missing(self, digests: Iterable[str]) -> list[str]:
-        """Return the digests whose files are not here yet."""
-        return [d for d in dict.fromkeys(digests) if not (self._folder / d).is_file()]
-
-    def path(self, digest: str) -> Path:
-        """Return where the file with this digest is, or would be."""
-        return self._folder / digest
-
-    def receive(self, digest: str, fetch: Callable[[], bytes]) -> None:
-        """Keep a file; of several processes one fetches it.
-
-        Raises:
-            TransportError: what arrived is not the file.
-        """
-        path = self.path(digest)
-        with FileLock(f"{path}.lock"):
-            if not path.is_file():
-                content = fetch()
-                require_whole(digest, content, digest[:12])
-                write_whole(path, content)
-
-    def unpack(self, parcel: Parcel, folder: Path) -> None:
-        """Write the files of a parcel, all of which are here, into a folder."""
-        for name, digest in parcel.digests.items():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # No link: the kit's own files must not change with a work folder's.
-            shutil.copyfile(self.path(digest), target)
-
-
 def require_whole(digest: str, content: bytes, name: str) -> None:
     """Refuse a file that is not the one that was sent.
 
@@ -99,3 +64,40 @@ def require_whole(digest: str, content: bytes, name: str) -> None:
             f"{digest[:12]}... ({len(content):,} bytes)",
             hint="run it again; nothing of it was kept",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Files that come back from a task, with their contents by digest."""
+
+    parcel: Parcel
+    contents: Mapping[str, bytes] = field(repr=False)
+
+    def unpack(self, what: str, folder: Path) -> dict[str, Path]:
+        """Write the files into a folder of this process, by their names.
+
+        Args:
+            what: begins the message, such as the model's name.
+            folder: it is removed in the end: nothing is staged or waits for the disk.
+
+        Raises:
+            TransportError: a file did not arrive, or not whole; none is written.
+        """
+        for name, digest in self.parcel.digests.items():
+            require_whole(digest, self.contents.get(digest, b""), f"{what}: {name}")
+        written = {}
+        for name, digest in self.parcel.digests.items():
+            written[name] = path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.contents[digest])
+        return written
+
+
+def deliver(files: Mapping[str, Path]) -> Delivery:
+    """Read files, for the machine that sent the task."""
+    contents, digests = {}, {}
+    for name, path in files.items():
+        content = path.read_bytes()
+        digests[name] = digest_of(content)
+        contents[digests[name]] = content
+    return Delivery(Parcel(digests), contents)

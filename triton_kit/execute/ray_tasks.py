@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ from triton_kit.execute.cluster import (
     reason,
     require_resources,
 )
-from triton_kit.execute.parcel import Store
+from triton_kit.execute.store import Store
 from triton_kit.execute.tasks import (
     MOST_TRIES,
     Answer,
@@ -38,6 +39,8 @@ class TaskHost:
     def __init__(self, modules: Sequence[str]) -> None:
         self._stack = ExitStack()
         self._stack.enter_context(preloaded_workers())
+        self._store = Store()
+        self._store.sweep()
         for module in modules:
             import_module(module)
 
@@ -49,11 +52,11 @@ class TaskHost:
 
     def missing(self, digests: list[str]) -> list[str]:
         """Return the digests of files that this machine lacks."""
-        return Store().missing(digests)
+        return self._store.missing(digests)
 
     def receive_file(self, digest: str, content: bytes) -> None:
         """Keep a file that this machine lacked."""
-        Store().receive(digest, lambda: content)
+        self._store.receive(digest, content)
 
 
 @dataclass(slots=True)
@@ -75,9 +78,9 @@ class RayExecutor:
         self._ray, self._count, self._modules = ray, count, modules
         self._slots: list[_Slot] = []
         self._sent: dict[str, Actor] = {}
-        self._contents: Mapping[str, bytes] = {}
+        self._contents: Mapping[str, Path] = {}
 
-    def offer(self, contents: Mapping[str, bytes]) -> None:
+    def offer(self, contents: Mapping[str, Path]) -> None:
         """Keep files of the tasks at hand; each is sent to a machine once."""
         self._contents = contents
 
@@ -155,7 +158,9 @@ class RayExecutor:
         try:
             for digest in self._ray.get(host.missing.remote(list(self._contents))):
                 if digest not in self._sent:
-                    self._sent[digest] = self._ray.put(self._contents[digest])
+                    self._sent[digest] = self._ray.put(
+                        self._contents[digest].read_bytes()
+                    )
                 self._ray.get(host.receive_file.remote(digest, self._sent[digest]))
         except self._ray.exceptions.RayError as error:
             raise TransportError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from triton_kit.execute.parcel import Parcel, digest_of, files_below
+from triton_kit.execute.parcel import Parcel, digest_of_file, files_below
 from triton_kit.loadtest.spec import PerfSpec
 
 
@@ -40,7 +40,7 @@ def pack(paths: list[str]) -> Shipment:
     for number, text in enumerate(dict.fromkeys(paths)):
         path = Path(text)
         files = files_below(path, skip=lambda _: False)
-        digests = {name: digest_of(file.read_bytes()) for name, file in files.items()}
+        digests = {name: digest_of_file(file) for name, file in files.items()}
         contents |= {digests[name]: file for name, file in files.items()}
         parcels[str(number)] = Parcel(digests)
         names[text] = (str(number), path.name if path.is_file() else "")

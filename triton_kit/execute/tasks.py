@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 from triton_kit import errors
@@ -44,6 +46,17 @@ class Outcome:
     error: TritonKitError | None = None
 
 
+def plan_needs(compute_capability: str | None = None) -> dict[str, float]:
+    """Return the resources of a node that can build a TensorRT plan.
+
+    A plan is for one kind of GPU: nodes say theirs as `compute-9.0`.
+    """
+    needs = {"GPU": 1.0}
+    if compute_capability:
+        needs[f"compute-{compute_capability}"] = 0.001
+    return needs
+
+
 class Executor(Protocol):
     """Runs tasks in other processes; they end with it."""
 
@@ -54,13 +67,16 @@ class Executor(Protocol):
             TritonKitError: no process can run a task, or it died again and again.
         """
 
-    def offer(self, contents: Mapping[str, bytes]) -> None:
+    def offer(self, contents: Mapping[str, Path]) -> None:
         """Keep files at hand, by digest, for the machines that tasks run on."""
 
     @property
     def has_our_files(self) -> bool:
         """Whether the tasks see the files of this machine."""
 
+
+# Opens an executor whose processes import these modules first.
+OpenExecutor = Callable[[Sequence[str]], AbstractContextManager[Executor]]
 
 # What a task returned, or the class, message and hint of its error.
 Answer = tuple[Any, tuple[str, str, str | None] | None]

@@ -16,7 +16,6 @@ from typing import Any  # YAML
 
 from triton_kit.build_as_is import is_as_is
 from triton_kit.build_model import build_model, convert_spec
-from triton_kit.build_project import default_cache
 from triton_kit.built import target_of
 from triton_kit.conversion.tensorrt.builder_options import parse_options
 from triton_kit.conversion.tensorrt.engine import checked_options
@@ -28,6 +27,7 @@ from triton_kit.errors import (
     VerifyError,
     did_you_mean,
 )
+from triton_kit.files import default_cache
 from triton_kit.options.conversion import AUTO, PRECISIONS
 from triton_kit.project.conversion import conversion_settings
 from triton_kit.project.spec import ModelSpec, Project

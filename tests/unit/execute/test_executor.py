@@ -8,7 +8,7 @@ import pytest
 
 from triton_kit.errors import SpecError, TransportError
 from triton_kit.execute.cluster import ExecutorChoice
-from triton_kit.execute.parcel import Parcel, Store, digest_of
+from triton_kit.execute.parcel import Parcel, digest_of
 from triton_kit.execute.shipment import files_of, pack, spec_on
 from triton_kit.loadtest.loops.load import RateLoad
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
@@ -49,21 +49,6 @@ def test_without_ray_the_command_to_install_it_is_named():
     assert done.returncode == 8
     assert "executor ray: Ray is not installed" in done.stderr
     assert "pip install 'triton_kit[ray]'" in done.stderr
-
-
-def test_a_file_that_does_not_arrive_whole_is_refused_and_not_kept(tmp_path):
-    store = Store(tmp_path / "store")
-    digest = digest_of(b"whole")
-
-    with pytest.raises(TransportError, match="did not arrive whole"):
-        store.receive(digest, lambda: b"who")
-    assert store.missing([digest]) == [digest]
-
-    store.receive(digest, lambda: b"whole")
-    store.unpack(Parcel({"a/b": digest}), tmp_path / "out")
-
-    assert store.missing([digest]) == []
-    assert (tmp_path / "out" / "a" / "b").read_bytes() == b"whole"
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", ""])

@@ -6,7 +6,7 @@ from triton_kit.build_many import SentModel
 from triton_kit.built import Built
 from triton_kit.errors import ConvertError, TransportError, VerifyError
 from triton_kit.execute.local_tasks import local_executor
-from triton_kit.execute.parcel import digest_of
+from triton_kit.execute.parcel import Delivery, Parcel, digest_of
 from triton_kit.execute.tasks import Task
 from triton_kit.triton.schema import ModelConfig
 
@@ -54,15 +54,17 @@ def test_errors_come_back_with_their_class_and_hint(executor):
 
 
 def test_a_model_that_does_not_arrive_whole_is_refused(tmp_path):
-    digest = digest_of(b"model")
+    whole, cut = digest_of(b"labels"), digest_of(b"model")
     sent = SentModel(
         built=Built(config=ModelConfig(name="m"), version_files={}, facts={}),
-        version_files={"model.onnx": digest},
-        files={},
-        contents={digest: b"mod"},
+        version_files=Delivery(
+            Parcel({"labels": whole, "model.onnx": cut}),
+            {whole: b"labels", cut: b"mod"},
+        ),
+        files=Delivery(Parcel({}), {}),
     )
 
-    with pytest.raises(TransportError, match="m did not arrive whole"):
+    with pytest.raises(TransportError, match=r"m: model\.onnx did not arrive whole"):
         sent.unpack("m", tmp_path)
 
     assert list(tmp_path.iterdir()) == []

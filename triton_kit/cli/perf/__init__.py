@@ -12,7 +12,6 @@ import click
 import cloup
 
 from triton_kit.cli.command import kit_command
-from triton_kit.cli.executor_option import executor_workers
 from triton_kit.cli.output import echo, notice
 from triton_kit.cli.perf import (
     data,
@@ -82,6 +81,7 @@ def command(ctx: click.Context, /, **_: Any) -> None:  # noqa: ANN401
     from triton_kit.cli.perf.progress import showing_progress
     from triton_kit.cli.perf.report import print_result
     from triton_kit.cli.perf.spec import perf_spec
+    from triton_kit.execute.executors import load_workers
     from triton_kit.loadtest.run.measure import measure
 
     with named.hiding_variables(ctx):
@@ -90,7 +90,7 @@ def command(ctx: click.Context, /, **_: Any) -> None:  # noqa: ANN401
             files = from_options(output.OutputOptions, ctx.params)
             spec = perf_spec(ctx.params, keep_times=files.keep_times)
             files.check(output.files_read(ctx))
-            workers = executor_workers(ctx.params["executor"])
+            workers = load_workers(ctx.params["executor"])
             baseline = read_baseline(ctx.params["baseline"], ctx.params["fail_if"])
         with _interrupted_by_sigterm() as was_terminated, showing_progress() as show:
             result = measure(spec, show, workers=workers)

@@ -69,6 +69,21 @@ def _facts(spec: ConvertSpec, source: Path) -> dict[str, Json]:
     }
 
 
+def files_of_user_code(spec: ConvertSpec) -> dict[str, Path]:
+    """Return the modules that the user's functions may import, by name below the root.
+
+    None of functions that are installed.
+    """
+    folder = spec.root or Path.cwd()
+    names = [*_named(spec), *([spec.source] if isinstance(spec.source, str) else [])]
+    for name in names:
+        here = folder / Path(*name.partition(":")[0].split("."))
+        if here.with_suffix(".py").is_file() or here.is_dir():
+            files = _files(folder, ".py")
+            return {file.relative_to(folder).as_posix(): file for file in files}
+    return {}
+
+
 def _named(spec: ConvertSpec) -> list[str]:
     """Return the names of all code of the user that a conversion runs."""
     return [*spec.passes, *filter(None, [spec.gate.function])]

@@ -80,16 +80,20 @@ def digests(path: Path) -> dict[str, str]:
 
     Of an ONNX file the weights beside it are part, by whatever name.
     """
+    return {name: sha256(file) for name, file in parts_of(path).items()}
+
+
+def parts_of(path: Path) -> dict[str, Path]:
+    """Return a file and the weights beside it, or the files of a folder, by name."""
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
-        return {str(p.relative_to(path)): sha256(p) for p in files}
+        return {str(p.relative_to(path)): p for p in files}
     apart: tuple[str, ...] = ()
     if path.suffix.lower() == ".onnx":
         with suppress(ConvertError):  # such as outputs that are maps
             apart = inspect_onnx(path).external_files
     found = {file.name: file for file in artifact_files(path)}
-    found |= {name: path.parent / name for name in apart}
-    return {name: sha256(file) for name, file in found.items()}
+    return found | {name: path.parent / name for name in apart}
 
 
 def tool_versions() -> dict[str, str]:
