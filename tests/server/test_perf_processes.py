@@ -94,15 +94,36 @@ def test_models_are_told_apart(loaded):
     assert [part.succeeded for part in result.runs[0].models] == [150, 50]
 
 
-def test_a_worker_that_dies_is_an_error_with_a_reason(loaded):
+def test_a_worker_that_dies_is_named_and_the_run_goes_on(loaded):
     killed = []
 
     def kill(progress):
         if not killed and progress.done > 0.01:
             killed.append(workers()[1].pid)
             os.kill(killed[0], signal.SIGKILL)
+        if progress.status.workers == "2 processes, 1 lost":
+            os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(TransportError, match="died: killed by SIGKILL"):
+    loads = (ClosedLoad(4),)
+    result = measure(spec(loaded, loads=loads, measurement_interval_s=30.0), kill)
+    [other, lost] = result.environment["workers"]
+    [run] = result.runs
+
+    assert run.recording.errors["not sent"].count == 2  # what it had in flight
+    assert "killed by SIGKILL" in run.recording.errors["not sent"].example
+    assert run.recording.succeeded > 0
+    assert other["lost"] is None
+    assert "load process 2 was lost" in lost["lost"]
+    assert workers() == []
+
+
+def test_without_any_process_a_run_is_an_error(loaded):
+    def kill(progress):
+        if progress.done > 0.01:
+            for worker in workers():
+                worker.kill()
+
+    with pytest.raises(TransportError, match="was lost: killed by SIGKILL"):
         measure(spec(loaded, loads=(ClosedLoad(4),), measurement_interval_s=30.0), kill)
 
     assert workers() == []

@@ -30,6 +30,7 @@ from triton_kit.loadtest.run.worker_pool import (
     StartWorkers,
     WorkerPool,
     check_shares,
+    refuse_lost,
 )
 from triton_kit.loadtest.run.worker_process import Worker, collect
 from triton_kit.loadtest.spec import PerfSpec
@@ -53,7 +54,7 @@ class RemoteWorker(Worker):
         facts: HostFacts,
     ) -> None:
         ours, self._theirs = Pipe()
-        super().__init__(share, ours, may_be_lost=True)
+        super().__init__(share, ours)
         self._ray, self._host, self._facts = ray, host, facts
         self._why = "it ended"
         self._reader = threading.Thread(target=self._pass_events_on, daemon=True)
@@ -157,9 +158,7 @@ def _start_workers(choice: ExecutorChoice, spec: PerfSpec) -> Iterator[WorkerPoo
         _refuse_own_address(spec, workers)
         _send_jobs(spec, workers)
         collect(workers, messages.Ready, within_s=READY_WITHIN_S)
-        for worker in workers:
-            if worker.lost is not None:  # there is nothing to go on with yet
-                raise worker.lost
+        refuse_lost(workers)
         reactor = stack.enter_context(Reactor())
         yield WorkerPool(spec, reactor, workers)
 

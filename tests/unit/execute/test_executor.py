@@ -74,9 +74,9 @@ def test_times_cross_a_clock_that_is_ahead_and_come_back():
     recorder.times += [6_000, 6_001, 6_002, 6_003]
     recorder.keep_response_times([6_002])
     recorder.generated((6_000, 6_001, 0, 0, 6_003, 1, 2, 3), None)
-    taken = messages.Taken(Snapshot(recorder.take()), 1)
+    reported = messages.Reported(Snapshot(recorder.take()))
 
-    recording = clock.from_worker(taken).snapshot.whole
+    recording = clock.from_worker(reported).snapshot.whole
 
     assert clock.to_worker(messages.Begin(1, 7, None)).at_ns == 5_007
     assert clock.to_worker(messages.Finish(7)).end_ns == 5_007

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,19 @@ class Histogram:
         self.sum_of_squares = 0.0
         self.min_ns = 0
         self.max_ns = 0
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Return what pickle writes: the buckets in use, which are few."""
+        used = np.flatnonzero(self.counts)
+        exact = (self.count, self.sum_ns, self.sum_of_squares, self.min_ns, self.max_ns)
+        return used.astype(np.uint16), self.counts[used], exact
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Take what pickle read."""
+        used, counts, exact = state
+        self.counts = np.zeros(BUCKETS, np.int64)
+        self.counts[used] = counts
+        self.count, self.sum_ns, self.sum_of_squares, self.min_ns, self.max_ns = exact
 
     def add(self, values_ns: NDArray[np.int64]) -> None:
         """Count every value, int64 of shape (n,); values below 1 count as 1."""

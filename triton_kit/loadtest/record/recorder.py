@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,8 +98,16 @@ class Snapshot:
             several.
     """
 
-    whole: Recording
-    parts: Mapping[str, Sequence[Recording]] = field(default_factory=dict)
+    whole: Recording = field(default_factory=Recording)
+    parts: dict[str, list[Recording]] = field(default_factory=dict)
+
+    def merge(self, other: Snapshot) -> None:
+        """Add another stretch of time, or another process, to this one."""
+        self.whole.merge(other.whole)
+        for kind, others in other.parts.items():
+            ours = self.parts.setdefault(kind, [Recording() for _ in others])
+            for mine, theirs in zip(ours, others, strict=True):
+                mine.merge(theirs)
 
 
 class Recorder:

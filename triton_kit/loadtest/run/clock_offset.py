@@ -44,7 +44,7 @@ class ClockOffset:
 
     def from_worker(self, event: EventType) -> EventType:
         """Return an event with its times on our clock; it changes the recordings."""
-        if self.offset_ns and isinstance(event, messages.Taken):
+        if self.offset_ns and isinstance(event, messages.Reported | messages.Taken):
             parts = event.snapshot.parts.values()
             for recording in (
                 event.snapshot.whole,

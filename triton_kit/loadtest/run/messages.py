@@ -61,7 +61,10 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """Fail requests that were due before `before_ns`; the worker sends `Counts`."""
+    """Fail requests that were due before `before_ns`; the worker sends `Counts`.
+
+    Once a second it sends `Reported` before.
+    """
 
     before_ns: int
     failure: Failure
@@ -69,7 +72,7 @@ class Expire:
 
 @dataclass(frozen=True, slots=True)
 class TakeSnapshot:
-    """Return what was recorded since the last snapshot; the worker sends `Taken`."""
+    """Return what was recorded since the last report; the worker sends `Taken`."""
 
 
 Command = OpenLoop | Begin | EndSequences | Finish | Abandon | Expire | TakeSnapshot
@@ -103,6 +106,13 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """What was recorded since the last report or snapshot; the parent keeps it."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """A snapshot, and how many requests an open loop has sent."""
 
@@ -119,4 +129,4 @@ class Failed:
     hint: str | None
 
 
-Event = Ready | Opened | Done | Counts | Taken | Failed
+Event = Ready | Opened | Done | Counts | Reported | Taken | Failed

@@ -23,7 +23,8 @@ class PooledLoop:
     """One load that all workers send together.
 
     `times` are the due times of an open loop, from the start. A worker that is lost
-    takes its share with it: the rest of that counts as not sent.
+    takes the rest of its share with it, which counts as not sent, and what it had not
+    reported.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class PooledLoop:
         self._round = 0
         self._is_ending = False
         self._counts: dict[int, messages.Counts] = {}
+        self._reported: dict[int, Snapshot] = {}  # since the last snapshot
         self._lead_ns = lead_ns
         self._lost = LostRequests(times, concurrency)
         self.sent: int | None = 0 if is_open else None
@@ -125,30 +127,32 @@ class PooledLoop:
         self._send(messages.Expire(before_ns, failure))
 
     def peek(self) -> Recording:
-        """Return nothing: the workers keep their recordings until a snapshot."""
-        return Recording()
+        """Return what the workers have reported since the last snapshot."""
+        recording = Recording()
+        for reported in self._reported.values():
+            recording.merge(reported.whole)
+        return recording
 
     def take_snapshot(self) -> Snapshot:
         """Return what all workers recorded since the last snapshot."""
         at_ns = now_ns()
         self._send(messages.TakeSnapshot())
-        whole, parts = Recording(), dict[str, list[Recording]]()
         taken = collect(self._workers, messages.Taken, within_s=_RESPONSE_WITHIN_S)
+        self.handle_events()  # reports before that
         for index, event in taken.items():
             self._lost.report(index, event.snapshot.whole.total)
-            whole.merge(event.snapshot.whole)
-            for kind, others in event.snapshot.parts.items():
-                ours = parts.setdefault(kind, [Recording() for _ in others])
-                for mine, other in zip(ours, others, strict=True):
-                    mine.merge(other)
+        snapshot = Snapshot()
+        for each in (*self._reported.values(), *(e.snapshot for e in taken.values())):
+            snapshot.merge(each)
+        self._reported.clear()
         if self.sent is not None:
             self.sent = self._sent(taken, at_ns)
         for worker in self._workers:
             if worker.lost is not None:
-                self._lost.count(worker.share, worker.lost.message, at_ns, whole)
-        self.handle_events()
+                why = worker.lost.message
+                self._lost.count(worker.share, why, at_ns, snapshot.whole)
         self._counts.clear()  # these requests are in the snapshot
-        return Snapshot(whole, parts)
+        return snapshot
 
     def _sent(self, taken: dict[int, messages.Taken], at_ns: int) -> int:
         """Return how many requests were sent of those due before `at_ns`.
@@ -173,13 +177,21 @@ class PooledLoop:
             index = worker.share.index
             if any(done.round == self._round for done in worker.take(messages.Done)):
                 self._busy.discard(index)
+            for report in worker.take(messages.Reported):
+                self._reported.setdefault(index, Snapshot()).merge(report.snapshot)
+                self._lost.report(index, report.snapshot.whole.total)
             for counts in worker.take(messages.Counts):
                 self._counts[index] = counts
             if worker.lost is not None:
                 self._busy.discard(index)
-                self._counts.pop(index, None)
+                self._counts[index] = self._counts_of_lost(index)
         if was_busy and not self._busy:
             self._reactor.stop()
+
+    def _counts_of_lost(self, index: int) -> messages.Counts:
+        """Return the counts of what a lost worker had reported, and no others."""
+        kept = self._reported.get(index, Snapshot()).whole
+        return messages.Counts(kept.total, kept.succeeded, in_flight=0, backlog=None)
 
     def _send(self, command: messages.Command) -> None:
         for worker in self._alive:

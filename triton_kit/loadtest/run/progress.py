@@ -21,8 +21,8 @@ class LoadStatus:
         elapsed_s: since the warm-up or the measurement began.
         in_flight: requests without a response.
         ended: requests that ended so far, successful or not.
-        recordings: returns what was recorded so far; with several processes that of
-            the windows that have ended.
+        recordings: returns what was recorded so far; with several processes, what they
+            have reported.
         server_cores: returns the cores that the server has used since the measurement
             began; None where its process is not known.
         gpu: returns the utilization of the busiest GPU, 0 to 1, as the server last

@@ -46,7 +46,7 @@ class Measurement:
     """
 
     windows: list[Window] = field(default_factory=list)
-    tail: Snapshot = field(default_factory=lambda: Snapshot(Recording()))
+    tail: Snapshot = field(default_factory=lambda: Snapshot())
     boundaries_ns: list[int] = field(default_factory=list)
     cpu: CpuUse = field(default_factory=lambda: CpuUse(0.0, 0.0, 0.0, None))
     resources: tuple[ResourcePoint, ...] = ()
@@ -64,9 +64,12 @@ class Measurement:
 def summarize(spec: PerfSpec, load: Load, measured: Measurement) -> Run:
     """Return the result of one load."""
     windows, used = measured.windows, _used_windows(spec, load, measured)
-    snapshots = [Snapshot(window.recording, window.parts) for window in used]
+    snapshots = [
+        Snapshot(w.recording, {kind: [*each] for kind, each in w.parts.items()})
+        for w in used
+    ]
     # Requests sent in the last window belong to the result if that window does.
-    tail = measured.tail if len(used) == len(windows) else Snapshot(Recording())
+    tail = measured.tail if len(used) == len(windows) else Snapshot()
     window_s = sum(window.length_s for window in used)
     parts = _PartFigures(window_s, snapshots, tail)
     models = _figures_of_models(spec, parts)

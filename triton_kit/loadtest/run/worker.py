@@ -16,9 +16,13 @@ from triton_kit.errors import TritonKitError
 from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.scheduling import scheduling_of
+from triton_kit.loadtest.net.clock import NS_PER_S, now_ns
 from triton_kit.loadtest.run import messages
 from triton_kit.loadtest.run.generator import LocalLoadGenerator, open_generator
 from triton_kit.loadtest.run.served_models import fetch_served_models
+
+# A report takes a millisecond or less.
+_REPORT_EVERY_NS = NS_PER_S
 
 # Sends events, receives commands; `Any`: pickled objects of several classes.
 Parent: TypeAlias = "Connection[Any, Any]"
@@ -34,6 +38,8 @@ class Worker:
         self._is_busy = False
         self._is_over = False
         self._round = 0
+        self._report_at_ns = 0
+        self._ended = self._responses = 0  # reported since the last snapshot
         self._scheduling = ExitStack()  # of the current load
         generator.reactor.watch(parent.fileno(), self._on_commands)
 
@@ -73,13 +79,25 @@ class Worker:
                 loop.abandon(failure)
             case messages.Expire(before_ns, failure):
                 loop.expire(before_ns, failure)
-                self._parent.send(
-                    messages.Counts(
-                        loop.ended, loop.responses, loop.in_flight, loop.backlog
-                    )
-                )
+                self._report(loop)
             case messages.TakeSnapshot():
                 self._parent.send(messages.Taken(loop.take_snapshot(), loop.sent))
+                self._ended = self._responses = 0
+
+    def _report(self, loop: ClosedLoop | OpenLoop) -> None:
+        """Send what was recorded, and counts.
+
+        Once in a while the parent gets the recording: it has that if we are lost.
+        """
+        if now_ns() >= self._report_at_ns:
+            self._report_at_ns = now_ns() + _REPORT_EVERY_NS
+            self._ended += loop.ended
+            self._responses += loop.responses
+            self._parent.send(messages.Reported(loop.take_snapshot()))
+        ended, responses = self._ended + loop.ended, self._responses + loop.responses
+        self._parent.send(
+            messages.Counts(ended, responses, loop.in_flight, loop.backlog)
+        )
 
     def _open(self, load_index: int) -> None:
         spec = self._generator.spec

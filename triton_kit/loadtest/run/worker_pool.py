@@ -53,19 +53,23 @@ class WorkerPool:
 
     @property
     def processes(self) -> list[int]:
-        """The ids of the workers on this machine."""
-        return [worker.pid for worker in self._workers if worker.pid is not None]
+        """The ids of the workers on this machine that are not lost."""
+        return [w.pid for w in self._workers if w.pid is not None and w.lost is None]
 
     @property
     def workers_text(self) -> str:
-        """Say how many workers send from other machines, and which are lost."""
+        """Say how many workers send from other machines, and how many are lost."""
         nodes = {worker.node for worker in self._workers if worker.node}
-        if not nodes:
-            return ""
         lost = [worker.node for worker in self._workers if worker.lost]
-        text = f"{len(self._workers)} processes on {len(nodes)} nodes"
+        if not (nodes or lost):
+            return ""
+        text = f"{len(self._workers)} processes"
+        if nodes:
+            text += f" on {len(nodes)} nodes"
         if lost:
-            text += f", {len(lost)} lost ({', '.join(sorted(set(lost)))})"
+            text += f", {len(lost)} lost"
+        if named := ", ".join(sorted({node for node in lost if node})):
+            text += f" ({named})"
         return text
 
     def as_json(self) -> list[dict[str, Any]]:
@@ -112,8 +116,20 @@ def start_workers(spec: PerfSpec) -> Iterator[WorkerPool]:
             worker.send(messages.Job(spec, share))
             workers.append(worker)
         collect(workers, messages.Ready, within_s=READY_WITHIN_S)
+        refuse_lost(workers)
         reactor = stack.enter_context(Reactor())
         yield WorkerPool(spec, reactor, workers)
+
+
+def refuse_lost(workers: Sequence[Worker]) -> None:
+    """Check that every worker has started: there is nothing to go on with yet.
+
+    Raises:
+        TritonKitError: one was lost.
+    """
+    for worker in workers:
+        if worker.lost is not None:
+            raise worker.lost
 
 
 def check_shares(spec: PerfSpec) -> None:

@@ -36,42 +36,37 @@ class Worker:
         share: which part of the load it sends.
         connection: where its events arrive, and commands leave.
         clock: what its clock shows when ours shows 0.
-        lost: why it is gone, of a worker without which the run goes on.
+        lost: why it is gone; the run goes on without it.
     """
 
     def __init__(
         self,
         share: WorkerShare,
         connection: Connection[Any, Any],
-        *,
-        may_be_lost: bool = False,
     ) -> None:
         self.share = share
         self.connection = connection
         self.events: list[messages.Event] = []
         self.clock: ClockOffset = SAME_CLOCK
         self.lost: TritonKitError | None = None
-        self._may_be_lost = may_be_lost
 
     def send(self, message: messages.Job | messages.Command) -> None:
-        """Send the job or a command; a lost worker gets none.
-
-        Raises:
-            TransportError: the worker died, and may not.
-        """
+        """Send the job or a command; a lost worker gets none."""
         if self.lost is not None:
             return
         try:
             with hold_signals():  # half a message would make all later ones unreadable
                 self._deliver(self.clock.to_worker(message))
         except OSError:
-            self.lose(self._death())
+            self.read()  # what it sent before
+            if self.lost is None:
+                self.lose(self._death())
 
     def read(self) -> None:
         """Read every event that has arrived.
 
         Raises:
-            TritonKitError: the worker reports an error, or died, and may not.
+            TritonKitError: the worker reports an error.
         """
         while self.lost is None:
             try:
@@ -94,13 +89,7 @@ class Worker:
         return found
 
     def lose(self, why: TritonKitError) -> None:
-        """Note that the worker is gone.
-
-        Raises:
-            TritonKitError: `why`, if the run cannot go on without it.
-        """
-        if not self._may_be_lost:
-            raise why
+        """Note that the worker is gone."""
         self.lost = why
 
     def synchronize(self) -> None:
@@ -154,9 +143,8 @@ class WorkerProcess(Worker):
 
     def _death(self) -> TritonKitError:
         return TransportError(
-            f"load process {self.share.index + 1} died: {self.ending()}",
-            hint="its share of the load is missing, so the run is no measurement; "
-            "--processes 1 works without load processes",
+            f"load process {self.share.index + 1} was lost: {self.ending()}",
+            hint="its share of the load counts as not sent",
         )
 
     def ending(self) -> str:
@@ -174,11 +162,13 @@ def collect(
 ) -> dict[int, EventType]:
     """Wait for one event of a class from every worker that is not lost.
 
+    One that does not respond in time is lost.
+
     Returns:
         The events by the index of the worker's share.
 
     Raises:
-        TritonKitError: a worker reports an error, died, or does not respond in time.
+        TritonKitError: a worker reports an error.
     """
     deadline_ns = now_ns() + ns(within_s)
     found: dict[int, EventType] = {}
