@@ -30,6 +30,8 @@ def simplify(
 ) -> tuple[ModelProto, Path | None]:
     """Fold constants, fuse and drop what changes nothing: onnxslim, else Polygraphy.
 
+    Then scales and shifts become part of weights (`affine`, `hard_sigmoid`).
+
     Args:
         model: it is left as it is.
         scratch: a folder to work in.
