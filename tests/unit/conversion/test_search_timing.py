@@ -5,8 +5,9 @@ import pytest
 from convert_networks import Builder, saved
 from onnx import TensorProto as T
 
-from triton_kit.conversion.search.timing import opt_feeds
+from triton_kit.conversion.search.timing import cheapest, opt_feeds, with_times
 from triton_kit.conversion.shapes import points_of
+from triton_kit.conversion.spec import TriedPrecision
 from triton_kit.conversion.workers.models import write_feeds
 from triton_kit.conversion.workers.timing_worker import work
 from triton_kit.options.shapes import ShapeRange
@@ -84,3 +85,39 @@ def test_every_feed_is_run(tmp_path):
                 "op_libraries": [],
             }
         )
+
+
+# Seconds of the float32 candidate: the machine is twice as slow in the middle.
+FP32 = [1.0, 1.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0]
+NO_GAIN = "not measurably faster than fp32"
+
+
+@pytest.mark.parametrize(
+    ("int8", "why_not"),
+    [
+        ([0.8 * seconds for seconds in FP32], None),
+        ([0.99 * seconds for seconds in FP32], None),
+        ([*(0.9 * s for s in FP32[:6]), 1.02, 1.02], None),
+        ([*(0.5 * s for s in FP32[:5]), 1.2, 1.2, 1.2], NO_GAIN),
+        (FP32, NO_GAIN),
+        ([1.05 * seconds for seconds in FP32], NO_GAIN),
+    ],
+)
+@pytest.mark.parametrize("precision", ["int8", "int8-dynamic"])
+def test_int8_is_taken_only_if_it_is_faster_in_most_rounds(precision, int8, why_not):
+    rows = [
+        TriedPrecision(precision=name, bytes=size)
+        for name, size in ((precision, 1), ("fp16", 2), ("fp32", 4))
+    ]
+
+    done = with_times(rows, [int8, [2 * s for s in FP32], FP32])
+
+    assert [row.why_not for row in done] == [why_not, None, None]
+    assert done[cheapest(done)].precision == ("fp32" if why_not else precision)
+
+
+def test_int8_is_taken_where_nothing_else_passes():
+    [row] = with_times([TriedPrecision(precision="int8")], [FP32])
+
+    assert row.why_not is None
+    assert row.seconds == 1.0

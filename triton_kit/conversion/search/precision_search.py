@@ -108,17 +108,13 @@ def _chosen(
 ) -> Attempt:
     best = cheapest(rows)
     others = [
-        row if index == best else replace(row, why_not=_why_not(row, rows[best]))
+        row
+        if index == best or row.why_not
+        else replace(row, why_not=_why_not(row, rows[best]))
         for index, row in enumerate(rows)
     ]
-    notes = [
-        f"{row.precision} "
-        f"{'not tried' if row.why_not == _NO_SAMPLES else 'does not pass'}: "
-        f"{row.why_not}"
-        for row in refused
-    ]
     done = passed[best]
-    return replace(done, notes=(*notes, *done.notes), tried=(*others, *refused))
+    return replace(done, tried=(*others, *refused))
 
 
 def _why_not(row: TriedPrecision, best: TriedPrecision) -> str:
