@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +11,13 @@ import time
 import psutil
 import pytest
 
-from triton_kit.conversion.workers.forked import preloaded_workers, start_forked
+from triton_kit.conversion.workers.child import call_worker, conversion_failed
+from triton_kit.conversion.workers.forked import (
+    ForkServerEndedError,
+    preloaded_workers,
+    start_forked,
+)
+from triton_kit.errors import ConvertError
 from triton_kit.process import NO_TELEMETRY, python_command, start_child
 
 WORKER = """
@@ -64,9 +71,25 @@ def leaves_an_heir(request):
 THREADED = (
     "import threading, time\nthreading.Thread(target=time.sleep, args=[9e5]).start()"
 )
+NO_FORK = """
+import errno, os
+
+
+def fork():
+    raise OSError(errno.EAGAIN, "no more")
+
+
+os.fork = fork
+"""
 KIT = """
 import sys, time
-from triton_kit.conversion.workers.forked import preloaded_workers, start_forked
+from triton_kit.conversion.workers.child import call_worker, conversion_failed
+from triton_kit.conversion.workers.forked import (
+    ForkServerEndedError,
+    preloaded_workers,
+    start_forked,
+)
+from triton_kit.errors import ConvertError
 
 with preloaded_workers():
     env = dict(PYTHONPATH=sys.argv[1])
@@ -150,10 +173,49 @@ def test_workers_start_by_themselves_if_the_server_is_killed(workers, env):
     request = json.dumps({"do": "hangs"})
     with start_forked("some_worker", request, deadline_s=3600, env=env) as finish:
         os.kill(server, signal.SIGKILL)
-        assert finish().ending == "killed by SIGKILL"
+        with pytest.raises(ForkServerEndedError, match="killed by SIGKILL"):
+            finish()
 
     with start_forked("some_worker", request, deadline_s=3600, env=env) as finish:
         assert finish is None
+
+
+def test_a_server_that_does_not_start_says_why(workers, env, tmp_path, monkeypatch):
+    (tmp_path / "selectors.py").write_text("raise ImportError('half installed')")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConvertError) as caught:
+        call_worker(
+            "workers.types_worker",
+            {},
+            timeout_s=120,
+            failed=conversion_failed("types"),
+            preloaded=True,
+        )
+
+    assert "starts workers ended early: exit code 1" in caught.value.message
+    assert caught.value.message.endswith("ImportError: half installed")
+    assert "PYTHONPATH" in caught.value.hint
+
+
+def test_a_server_without_file_descriptors_says_why(workers, env):
+    server = json.loads(forked("says_who", env).stdout)["parent"]
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (4, 4))
+
+    with pytest.raises(ForkServerEndedError) as caught:
+        forked("says_who", env)
+
+    assert caught.value.finished.exit_code == 1
+    assert "Traceback" in caught.value.finished.stderr
+
+
+def test_a_worker_that_cannot_be_forked_says_why(workers, env, tmp_path):
+    (tmp_path / "no_fork.py").write_text(NO_FORK)
+
+    done = forked("", env, module="no_fork")
+
+    assert (done.exit_code, done.stderr) == (1, "cannot fork a worker: no more\n")
 
 
 def test_workers_start_by_themselves_outside_of_a_conversion(env):

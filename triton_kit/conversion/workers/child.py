@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.conversion.output_files import free_space_hint
-from triton_kit.conversion.workers.forked import start_forked
+from triton_kit.conversion.workers.forked import ForkServerEndedError, start_forked
 from triton_kit.errors import ConvertError, TritonKitError, VerifyError
 from triton_kit.process import NO_TELEMETRY, Finished, python_command, start_child
 
@@ -30,6 +30,10 @@ _OUT_OF_MEMORY = re.compile(
 )
 _DISK_FULL = re.compile(
     r"No space left|File too large|Disk quota|requested and \d+ written"
+)
+_BROKEN_PYTHON = (
+    "the Python environment is broken, or a limit is too low: check PYTHONPATH, the "
+    "installed packages and `ulimit -a`"
 )
 _UNKNOWN_OP = re.compile(r"([\w.]+:[\w.]+)\(-?\d+\) is not a registered function/op")
 
@@ -117,7 +121,18 @@ def start_worker(
             child = start_child(argv, deadline_s=timeout_s, stdin=text, env=env)
             end = stack.enter_context(child)
         finish = end
-        yield lambda: _response(finish(), failed)
+        yield lambda: _response(_finished(finish), failed)
+
+
+def _finished(finish: Callable[[], Finished]) -> Finished:
+    try:
+        return finish()
+    except ForkServerEndedError as error:
+        done = error.finished
+        raise ConvertError(
+            f"the process that starts workers ended early: {reason(done)}",
+            hint=hint(done) or _BROKEN_PYTHON,
+        ) from error
 
 
 def _argv(module: str, python: str | None) -> list[str]:

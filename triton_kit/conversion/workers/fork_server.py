@@ -80,7 +80,11 @@ class ForkServer:
         with suppress(Exception):  # the worker says what its module raises
             import_module(module)
         gc.freeze()  # a collection in a worker would copy the memory of all objects
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            _refuse(files, f"cannot fork a worker: {error.strerror}")
+            return None
         if pid == 0:
             self._become_worker(module, server, files)
             return module
@@ -135,6 +139,15 @@ class ForkServer:
             self._selector.unregister(worker.pidfd)
         worker.control.close()
         os.close(worker.pidfd)
+
+
+def _refuse(files: list[int], why: str) -> None:
+    """Let a request end as a worker that wrote a line and failed."""
+    with socket.socket(fileno=files[0]) as control, suppress(OSError):
+        os.write(files[-1], f"{why}\n".encode())
+        control.send(b"code 1")
+    for file in files[1:]:
+        os.close(file)
 
 
 def _has_threads(server: int) -> bool:

@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,8 +25,20 @@ _PROGRAM = "triton_kit.conversion.workers.fork_server"
 _MESSAGE_BYTES = 4096
 _STOP_WITHIN_S = 5.0
 _KILL_WITHIN_S = 10.0
+_END_WITHIN_S = 10.0
 # What a worker is forked, watched and killed by.
 _CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
+
+
+class ForkServerEndedError(Exception):
+    """The program `fork_server` ended, and its workers with it.
+
+    `finished` is how it ended, with all that it wrote.
+    """
+
+    def __init__(self, finished: Finished) -> None:
+        super().__init__(finished.ending)
+        self.finished = finished
 
 
 @dataclass(slots=True)
@@ -35,6 +48,8 @@ class _Server:
     stack: ExitStack
     is_usable: bool = _CAN_FORK
     requests: socket.socket | None = None
+    process: subprocess.Popen[bytes] | None = None
+    log: int = -1
 
     def submit(self, module: str, files: list[int], env: Mapping[str, str]) -> bool:
         """Let it fork a worker with these files; say whether it runs."""
@@ -51,11 +66,13 @@ class _Server:
     def _start(self, env: Mapping[str, str]) -> socket.socket:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.stack.enter_context(ours)
+        self.log = os.memfd_create("fork-server-log")  # the disk may be full
+        self.stack.callback(os.close, self.log)
         with its:
-            self.stack.enter_context(
+            self.process = self.stack.enter_context(
                 start_service(
                     python_command("-m", _PROGRAM, str(its.fileno())),
-                    log=Path(os.devnull),
+                    log=Path(f"/proc/self/fd/{self.log}"),
                     stop_within_s=_STOP_WITHIN_S,
                     # A thread of telemetry would be in no worker.
                     env=dict(env) | {"ORT_DISABLE_TELEMETRY": "1"},
@@ -63,6 +80,16 @@ class _Server:
                 )
             )
         return ours
+
+    def ended(self) -> ForkServerEndedError:
+        """Return how it ended; it closed its sockets, so it has, or is about to."""
+        assert self.process is not None  # it had requests
+        self.is_usable = False
+        code: int | None = None
+        with suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(_END_WITHIN_S)
+        text = os.pread(self.log, os.fstat(self.log).st_size, 0)
+        return ForkServerEndedError(Finished(code, "", text.decode(errors="replace")))
 
 
 _server: ContextVar[_Server | None] = ContextVar("fork_server", default=None)
@@ -83,13 +110,19 @@ def preloaded_workers() -> Iterator[None]:
 class _Forked:
     """A forked worker, seen from the kit."""
 
+    server: _Server
     control: socket.socket
     outputs: dict[int, bytearray]
     pid: int | None = None
     code: int | None = None
+    is_lost: bool = False
 
     def finish(self, end_s: float) -> Finished:
-        """Read what it writes until it ends; kill it and its children at `end_s`."""
+        """Read what it writes until it ends; kill it and its children at `end_s`.
+
+        Raises:
+            ForkServerEndedError: the server ended first.
+        """
         is_late = False
         with selectors.DefaultSelector() as selector:
             for source in (self.control.fileno(), *self.outputs):
@@ -106,6 +139,8 @@ class _Forked:
                 for source in ready:
                     if not self._read(source):
                         selector.unregister(source)
+        if self.is_lost and not is_late:
+            raise self.server.ended()
         stdout, stderr = (o.decode(errors="replace") for o in self.outputs.values())
         return Finished(None if is_late else self.code, stdout, stderr)
 
@@ -120,12 +155,16 @@ class _Forked:
 
     def _hear(self) -> None:
         """Take in one message about the worker."""
-        what, _, number = self.control.recv(_MESSAGE_BYTES).decode().partition(" ")
+        message = b""
+        with suppress(ConnectionResetError):  # it ended before it read the request
+            message = self.control.recv(_MESSAGE_BYTES)
+        what, _, number = message.decode().partition(" ")
         if what == "pid":
             self.pid = int(number)
             return
-        # No word: the server was killed, and the worker by the kernel with it.
-        self.code = int(number) if what == "code" else -signal.SIGKILL
+        # No word: the server ended, and the kernel killed the worker with it.
+        self.is_lost = what != "code"
+        self.code = -signal.SIGKILL if self.is_lost else int(number)
         self.kill()  # its own children may still run, and would keep its output open
 
     def kill(self) -> None:
@@ -149,6 +188,7 @@ def start_forked(
 ) -> Iterator[Callable[[], Finished] | None]:
     """Fork a worker and yield what waits for its end, as `start_child` does.
 
+    That raises ForkServerEndedError if the server ends first.
     Yields None outside of `preloaded_workers`, and where no server runs.
     """
     end_s, server = time.monotonic() + deadline_s, _server.get()
@@ -165,7 +205,7 @@ def start_forked(
         if not is_started:
             yield None
             return
-        forked = _Forked(ours, {read: bytearray() for read, _ in pipes})
+        forked = _Forked(server, ours, {read: bytearray() for read, _ in pipes})
         stack.callback(forked.end)
         yield lambda: forked.finish(end_s)
 
