@@ -238,6 +238,35 @@ def test_a_weight_of_two_nodes_stays_that_of_the_other():
     assert len(model.graph.initializer) == 4
 
 
+def test_a_large_weight_of_two_nodes_is_not_copied():
+    def build(b, x):
+        weight = b.weight("w", (2, 300_000))
+        y = b.op("MatMul", b.op("Flatten", x), weight)
+        z = b.op("MatMul", b.op("Relu", x), weight)
+        scaled = b.op("Add", b.op("Mul", y, constant(b)), constant(b))
+        return b.op("Add", scaled, z)
+
+    model = fold(made(build, ("n", 2)))
+
+    assert [tensor.name for tensor in model.graph.initializer if tensor.dims] == ["w"]
+    assert operators(model).count("Mul") == 1
+
+
+def test_factors_that_cancel_around_a_convolution_do_so_in_its_weight():
+    def build(b, x):
+        sizes = constant(b, CHANNELS)
+        x = b.op("Mul", b.op("Relu", x), sizes)
+        x = b.op("Div", conv(b, x, (4, 1, 3, 3), bias=False, group=4), sizes)
+        return conv(b, x)
+
+    model = made(build)
+    weights = {t.name: nh.to_array(t) for t in model.graph.initializer}
+
+    assert operators(fold(model)) == ["Relu", "Conv", "Conv"]
+    for tensor in model.graph.initializer:
+        np.testing.assert_allclose(nh.to_array(tensor), weights[tensor.name], rtol=1e-6)
+
+
 def test_a_new_name_is_not_one_that_a_body_has():
     def build(b, x):
         taken = h.make_graph(

@@ -126,6 +126,9 @@ class _Fold:
 
     def _fold(self, chain: _Chain) -> bool:
         """Fold a chain where that leaves fewer nodes; say whether it did."""
+        maker = self._uses.makers.get(chain.source)
+        if maker is not None and maker.name in self._changed:
+            return False  # until the next sweep: it may take this chain as well
         found = [self._into_product_before(chain), self._into_product_after(chain)]
         folds = [fold for fold in found if fold is not None]
         for product, folded in folds:
@@ -141,9 +144,7 @@ class _Fold:
 
     def _into_product_before(self, chain: _Chain) -> tuple[NodeProto, Folded] | None:
         maker = self._uses.makers.get(chain.source)
-        if maker is None or maker.name in self._changed:
-            return None
-        if self._uses.only_reader(chain.source) is None:
+        if maker is None or self._uses.only_reader(chain.source) is None:
             return None
         folded = fold_after(maker, self._weights, chain.affine)
         return (maker, folded) if folded else None
@@ -165,10 +166,11 @@ class _Fold:
             bias = _stored(folded.bias, kind)
         if weight is None or (folded.bias is not None and bias is None):
             return False
+        if self._is_shared(product.input[1]) and weight.nbytes > _MOST_COPIED_BYTES:
+            return False
         if folded.left is not None and not self._replace(chain, folded.left):
             return False
-        if not self._set(product, 1, weight):
-            return False
+        self._set(product, 1, weight)
         if bias is not None:
             self._set(product, 2, bias)
         self._changed.add(product.name)
@@ -180,24 +182,20 @@ class _Fold:
                 product.input[0] = chain.source
         return True
 
-    def _set(self, product: NodeProto, slot: int, values: Array) -> bool:
-        """Let a node read other values; say whether it does.
+    def _is_shared(self, name: str) -> bool:
+        return len(self._uses.readers[name]) > 1 or name in self._uses.fixed
 
-        A constant that other nodes read stays theirs: a large one is not copied.
-        """
+    def _set(self, product: NodeProto, slot: int, values: Array) -> None:
+        """Let a node read other values; a constant that others read stays theirs."""
         while len(product.input) <= slot:
             product.input.append("")
         old = product.input[slot]
-        is_shared = len(self._uses.readers[old]) > 1 or old in self._uses.fixed
-        if old and not is_shared:
+        if old and not self._is_shared(old):
             self._weights[old].CopyFrom(numpy_helper.from_array(values, old))
-            return True
-        if old and values.nbytes > _MOST_COPIED_BYTES:
-            return False
+            return
         name = self._new_name(f"{old or product.name + '_bias'}_affine")
         product.input[slot] = name
         self._graph.initializer.append(numpy_helper.from_array(values, name))
-        return True
 
     def _replace(self, chain: _Chain, affine: Affine) -> bool:
         """Put one Mul and one Add, as far as needed, in the place of a chain."""
