@@ -60,6 +60,7 @@ def conversions(network, folder):
     for precision in PRECISIONS:
         began_s = time.monotonic()
         row = {"network": network.name, "precision": precision, "path": None}
+        row["path_of_source"] = str(network.path())
         spec = ConvertSpec(
             source=network.path(),
             output=folder / precision / "model.onnx",
@@ -85,7 +86,10 @@ def facts(result):
         "level": accuracy.runtime_level,
         "became": result.precision,
         "snr_db": accuracy.min_snr_db,
-        "slice_db": min(output.worst_slice_snr_db for output in accuracy.outputs),
+        "slice_db": min(
+            (out.worst_slice_snr_db for out in accuracy.outputs if out.worst_slice),
+            default=None,
+        ),
         "agreement": min(accuracy.agreements.values(), default=None),
         "size": result.after.bytes / result.before.bytes,
         "notes": result.notes,
@@ -131,14 +135,12 @@ def line(row):
     if row["precision"] == "source":
         return [*cells, "", "", "", "", f"{row['times']['median_ms']:.1f} ms"]
     if "refused" in row:
-        why = row["refused"].partition(": ")[2][:CUT]
+        why = row["refused"].removeprefix(f"{row['path_of_source']} as ")
+        why = why.removeprefix(f"{row['precision']}: ")[:CUT]
         return [*cells, f"refused: {why}", "", "", "", ""]
     became = row["became"]
     is_chosen = became != row["precision"]
-    snr, slices = (
-        "equal" if row[key] == float("inf") else f"{row[key]:.1f} dB"
-        for key in ("snr_db", "slice_db")
-    )
+    snr, slices = (decibels(row[key]) for key in ("snr_db", "slice_db"))
     agreement = "" if row["agreement"] is None else f"{row['agreement']:.1%}"
     speed = "no CPU kernels"
     if row["times"]:
@@ -146,6 +148,13 @@ def line(row):
         speed = f"{middle:.2f} ({low:.2f} to {high:.2f})"
     verdict = f"passes{f', as {became}' if is_chosen else ''}, {snr}"
     return [*cells, verdict, slices, agreement, f"{row['size']:.2f}", speed]
+
+
+def decibels(found):
+    """Return a figure in words; None is one that was not judged."""
+    if found is None:
+        return "none"
+    return "equal" if found == float("inf") else f"{found:.1f} dB"
 
 
 def markdown(rows):

@@ -56,3 +56,16 @@ def test_a_floor_below_what_is_lost_holds_for_rows_too():
     found = check_of(original, min_snr_db=3).outputs([{"y": candidate}])
 
     assert found[0].worst_row_snr_db == pytest.approx(3.1, abs=1)
+
+
+def test_the_slice_that_is_reported_is_one_that_is_judged():
+    original = values(2, 3, 16, 16)
+    candidate = original.copy()
+    candidate[:, :, 5] *= 0.4
+    candidate[:, 1] *= 0.8
+
+    with_task = check_of(original, task="segmentation").outputs([{"y": candidate}])
+    without = check_of(original, min_snr_db=3).outputs([{"y": candidate}])
+
+    assert with_task[0].worst_slice == "slice 1 of axis 1"
+    assert without[0].worst_slice == "slice 5 of axis 2"

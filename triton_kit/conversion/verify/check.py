@@ -108,7 +108,8 @@ class Check:
                 ] = None
         if fault:
             raise VerifyError(f"output {name!r}{fault}")
-        return total.figures(name)
+        # The slice that is reported is one that was judged.
+        return total.figures(name, skip_positions=self.gate.has_agreement)
 
     def _tallies(
         self, name: str, outputs: Sequence[Outputs], power: float

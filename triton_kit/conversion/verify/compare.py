@@ -81,11 +81,14 @@ class Tally:
             return float("-inf")
         return _decibels(max(self.power, least_power * self.values), self.noise)
 
-    def figures(self, name: str) -> OutputAccuracy:
-        """Return the figures of the result."""
+    def figures(self, name: str, *, skip_positions: bool = False) -> OutputAccuracy:
+        """Return the figures of the result.
+
+        `skip_positions` leaves rows and columns of images out of the slices.
+        """
         norms = float(np.sqrt(self.power * self.other_power))
         same = self.power == self.other_power
-        worst = self.slices.worst()
+        worst = self.slices.worst(skip_positions=skip_positions)
         return OutputAccuracy(
             name=name,
             snr_db=self.snr_db,
