@@ -183,6 +183,15 @@ def test_auto_chooses_no_precision_that_changes_nothing(tmp_path, build):
     )
 
 
+def test_a_graph_without_float32_values_is_called_so(tmp_path):
+    b = Builder()
+    b.op("Sin", "x", to="y")
+    model = b.model([("x", T.DOUBLE, ["n", 4])], [("y", T.DOUBLE, ["n", 4])])
+
+    with pytest.raises(ConvertError, match="it has no float32 values, but double"):
+        convert(spec_of(model, tmp_path, precision="fp16"))
+
+
 def test_int8_for_the_cpu_says_that_the_rest_stays_float32(tmp_path):
     spec = spec_of(linear(Builder()), tmp_path, precision="int8", rest="fp16")
 

@@ -81,6 +81,26 @@ def test_float16_overflow_is_seen_although_the_cpu_hides_it(tmp_path):
     assert any("fp16 ends at 65504" in why for why in result.kept_fp32.values())
 
 
+def test_a_value_that_float16_holds_is_kept_for_what_other_data_may_reach(tmp_path):
+    b = Builder()
+    x = b.op("Mul", "x", b.constant("up", np.float32(40_000)))
+    x = b.op("Sin", b.op("Mul", x, b.constant("down", np.float32(1 / 40_000))))
+    b.op("MatMul", x, b.weight("w", (4, 4)), to="y")
+    model = b.model([("x", T.FLOAT, ["n", 4])], [("y", T.FLOAT, ["n", 4])])
+    spec = spec_of(
+        model,
+        tmp_path,
+        {"x": ((1, 4), (8, 4), (8, 4))},
+        precision="fp16",
+        simplify=False,
+        ranges={"x": (0.9, 1.0)},
+    )
+
+    kept = convert(spec).kept_fp32
+
+    assert any("other data may reach twice as much" in why for why in kept.values())
+
+
 def test_the_gate_fails_a_graph_that_overflows_where_it_stores_float16(tmp_path):
     half = [
         numpy_helper.from_array(np.array(v, np.float16), n)

@@ -10,9 +10,14 @@ from pathlib import Path
 from types import ModuleType
 
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
-from triton_kit.conversion.onnx.onnx_file import keep_words, name_nodes, words_of
+from triton_kit.conversion.onnx.onnx_file import (
+    keep_words,
+    name_nodes,
+    value_types,
+    words_of,
+)
 from triton_kit.conversion.onnx.passes import MIN_OPSET, at_least_opset
 from triton_kit.conversion.onnx.prepare import Prepared
 from triton_kit.conversion.onnx.release_fit import check_release
@@ -84,7 +89,8 @@ def make_candidate(
     if not holds(done.model, precision) or not share.is_enough:
         what = "nothing in it" if not share.nodes else f"no more than {share.text}"
         raise ConvertError(
-            f"{what} became {precision}{_first_reasons(done.kept)}",
+            f"{what} became {precision}"
+            f"{_first_reasons(done.kept) or _without_float32(model)}",
             hint="choose another precision, or change what keeps these nodes in fp32",
         )
     return replace(done, notes=(*done.notes, *share.notes(precision)))
@@ -93,6 +99,14 @@ def make_candidate(
 def _first_reasons(kept: Mapping[str, str]) -> str:
     reasons = [f"{node!r}: {why}" for node, why in list(kept.items())[:_REASONS]]
     return f": {'; '.join(reasons)}" if reasons else ""
+
+
+def _without_float32(model: ModelProto) -> str:
+    kinds = set(value_types(model).values())
+    if TensorProto.FLOAT in kinds:
+        return ""
+    names = sorted(TensorProto.DataType.Name(kind).lower() for kind in kinds)
+    return f": it has no float32 values, but {', '.join(names)}"
 
 
 def _asked_to_keep(model: ModelProto, spec: ConvertSpec) -> dict[str, str]:

@@ -68,7 +68,7 @@ def _long_sums(
         count = before / max(1, prod(shapes.get(node.output[0], (before,))))
         total = ranges[node.output[0]].largest * count
         if total * HEADROOM > LARGEST:
-            found[node.name] = f"its sum reaches {total:.3g}, fp16 ends at {LARGEST:g}"
+            found[node.name] = f"its sum reaches {total:.3g}, {_limit(total)}"
     return found
 
 
@@ -117,12 +117,19 @@ def _bad_activations(ranges: Mapping[str, ValueRange]) -> dict[str, str]:
     bad = {}
     for name, found in ranges.items():
         if found.largest * HEADROOM > LARGEST:
-            bad[name] = (
-                f"{name!r} reaches {found.largest:.3g}, fp16 ends at {LARGEST:g}"
-            )
+            largest = found.largest
+            bad[name] = f"{name!r} reaches {largest:.3g}, {_limit(largest)}"
         elif 0 < found.largest < SMALLEST_NORMAL:
             bad[name] = f"{name!r} stays below {found.largest:.3g}, too small for fp16"
     return bad
+
+
+def _limit(reached: float) -> str:
+    """Return why a value is too large for float16, which may hold it."""
+    end = f"fp16 ends at {LARGEST:g}"
+    return (
+        end if reached > LARGEST else f"{end}, and other data may reach twice as much"
+    )
 
 
 def _bad_weights(
