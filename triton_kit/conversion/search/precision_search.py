@@ -66,7 +66,9 @@ def _cheapest(work: Work) -> Attempt:
         try:
             done = _of_precision(work, precision)
         except (ConvertError, VerifyError) as error:
-            refused.append(TriedPrecision(precision=precision, why_not=error.message))
+            # Its own message names the source and the precision first: the table does.
+            why_not = error.message.removeprefix(f"{work.spec.source} as {precision}: ")
+            refused.append(TriedPrecision(precision=precision, why_not=why_not))
             continue
         if kind == "onnx" and done.accuracy.runtime_level is None:
             row = replace(_row(done, precision), why_not="does not run on this CPU")
