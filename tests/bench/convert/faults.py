@@ -40,6 +40,8 @@ class Trial:
     """One network, its reference, and the gate of every precision."""
 
     def __init__(self, network, folder):
+        from triton_kit.conversion.onnx.affine import fold_affine
+        from triton_kit.conversion.onnx.hard_sigmoid import fuse_hard_sigmoids
         from triton_kit.conversion.verify.gate import make_reference
         from triton_kit.conversion.verify.own_noise import OwnNoise
         from triton_kit.conversion.workers.models import write_feeds
@@ -47,6 +49,8 @@ class Trial:
         from triton_kit.options.shapes import parse_shapes
 
         self.model = graph_faults.folded(onnx.load(network.path()), None)
+        fuse_hard_sigmoids(self.model)
+        fold_affine(self.model)
         shapes = {n: b.opt for n, b in parse_shapes(network.shapes)[0].items()}
         self.inputs = list(batches(network.samples(SAMPLES, SEED), shapes))
         outputs = self.run(self.model)

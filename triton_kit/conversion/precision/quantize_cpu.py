@@ -111,7 +111,11 @@ def _quantized(
     model: ModelProto, kept: Mapping[str, str], make: Callable[..., Any]
 ) -> Quantized:
     """Run one of ONNX Runtime's quantisers, which have no types."""
-    logging.getLogger().addFilter(_is_not_advice)
+    # They log through the module `logging`, which gives the root logger a handler
+    # unless it has one: what the program logs would be written twice from then on.
+    root, silent = logging.getLogger(), logging.NullHandler()
+    root.addHandler(silent)
+    root.addFilter(_is_not_advice)
     try:
         quantizer = make(
             _with_own_biases(_copied(model)),
@@ -126,7 +130,8 @@ def _quantized(
     except Exception as error:  # onnxruntime's own border: it raises whatever it meets
         raise ConvertError(f"onnxruntime's quantiser failed: {error}") from error
     finally:
-        logging.getLogger().removeFilter(_is_not_advice)
+        root.removeFilter(_is_not_advice)
+        root.removeHandler(silent)
     return Quantized(quantizer.model.model, dict(kept))
 
 
