@@ -203,6 +203,7 @@ def test_auto_leaves_out_what_the_gate_refuses(order):
         "  int8: output ",
         "  fp16: output ",
     ]
+    assert ["with --bisect" in line for line in lines] == [True, False]
 
 
 def test_auto_without_samples_says_what_it_left_out(order):

@@ -119,3 +119,19 @@ def works_of(make, inputs):
 )
 def test_multiplications_of_each_operator(make, inputs, expected):
     assert works_of(make, inputs) == {"n": expected}
+
+
+def test_recurrent_layers_that_cannot_become_int8_are_named(tmp_path):
+    b = Builder()
+    x = b.op("MatMul", "x", b.weight("first", (4, 8)))
+    weights = b.weight("w", (1, 48, 8)), b.weight("r", (1, 48, 16))
+    b.op("GRU", x, *weights, hidden_size=16, to="y")
+    model = b.model([("x", T.FLOAT, [6, "n", 4])], [("y", T.FLOAT, [6, 1, "n", 16])])
+    spec = ConvertSpec(
+        source=saved(model, tmp_path / "source.onnx"),
+        output=tmp_path / "model.onnx",
+        precision="int8-dynamic",
+    )
+
+    with pytest.raises(ConvertError, match="GRU cannot"):
+        convert(spec)

@@ -196,6 +196,17 @@ def test_a_sequence_length_that_was_baked_in_is_found(tmp_path):
     assert "axes free" in caught.value.hint
 
 
+def test_axes_that_the_kit_chose_are_named_where_the_model_does_not_run(tmp_path):
+    b = Builder()
+    b.op("MatMul", "x", b.weight("w", (7, 3)), to="y")
+    model = b.model([("x", T.FLOAT, ["n", "k"])], [("y", T.FLOAT, ["n", 3])])
+
+    with pytest.raises(VerifyError, match="does not run") as caught:
+        convert(spec_of(model, tmp_path, {}))
+
+    assert caught.value.hint.startswith("the kit chose the free axes of 'x': give")
+
+
 def test_calibration_sees_every_sample_and_not_just_the_last(tmp_path):
     b = Builder()
     b.op("Identity", "x", to="y")

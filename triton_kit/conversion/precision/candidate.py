@@ -26,9 +26,13 @@ from triton_kit.conversion.precision.kernels import cuda_kernels, without_kernel
 from triton_kit.conversion.precision.lower import lower_floats
 from triton_kit.conversion.precision.observed import Observed
 from triton_kit.conversion.precision.overflow import bf16_obstacles, fp16_obstacles
-from triton_kit.conversion.precision.quantize import Limits, quantize_symmetric
+from triton_kit.conversion.precision.quantize import (
+    DYNAMIC_OPS,
+    Limits,
+    quantize_symmetric,
+)
 from triton_kit.conversion.precision.ranges import ValueRange, limits
-from triton_kit.conversion.precision.share import poor_nodes, share_of
+from triton_kit.conversion.precision.share import RECURRENT_OPS, poor_nodes, share_of
 from triton_kit.conversion.spec import ConvertSpec
 from triton_kit.errors import ConvertError, SpecError, did_you_mean
 from triton_kit.options.conversion import QUANTIZED
@@ -90,7 +94,7 @@ def make_candidate(
         what = "nothing in it" if not share.nodes else f"no more than {share.text}"
         raise ConvertError(
             f"{what} became {precision}"
-            f"{_first_reasons(done.kept) or _without_float32(model)}",
+            f"{_first_reasons(done.kept) or _what_is_in(model, precision)}",
             hint="choose another precision, or change what keeps these nodes in fp32",
         )
     return replace(done, notes=(*done.notes, *share.notes(precision)))
@@ -101,12 +105,17 @@ def _first_reasons(kept: Mapping[str, str]) -> str:
     return f": {'; '.join(reasons)}" if reasons else ""
 
 
-def _without_float32(model: ModelProto) -> str:
+def _what_is_in(model: ModelProto, precision: str) -> str:
+    """Return why nothing was kept, and yet too little became the precision."""
     kinds = set(value_types(model).values())
-    if TensorProto.FLOAT in kinds:
-        return ""
-    names = sorted(TensorProto.DataType.Name(kind).lower() for kind in kinds)
-    return f": it has no float32 values, but {', '.join(names)}"
+    if TensorProto.FLOAT not in kinds:
+        names = sorted(TensorProto.DataType.Name(kind).lower() for kind in kinds)
+        return f": it has no float32 values, but {', '.join(names)}"
+    ops = {node.op_type for node in model.graph.node} & set(RECURRENT_OPS)
+    stay = sorted(ops.difference(DYNAMIC_OPS if precision == "int8-dynamic" else ()))
+    if precision in QUANTIZED and stay:
+        return f": {' and '.join(stay)} cannot, ONNX Runtime has no such kernel"
+    return ""
 
 
 def _asked_to_keep(model: ModelProto, spec: ConvertSpec) -> dict[str, str]:

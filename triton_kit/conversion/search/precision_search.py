@@ -15,7 +15,7 @@ from triton_kit.conversion.search.work import Work
 from triton_kit.conversion.spec import ConvertSpec, TriedPrecision
 from triton_kit.conversion.verify.gate import NOTE_CHARS
 from triton_kit.errors import ConvertError, VerifyError
-from triton_kit.options.conversion import AUTO, CALIBRATED, Precision
+from triton_kit.options.conversion import AUTO, CALIBRATED, QUANTIZED, Precision
 
 # The cheapest first. ONNX Runtime's CPU kernels know neither fp8 nor bf16; on a GPU its
 # Q/DQ graphs are slower than fp32 (ResNet-50 on an H100: 13.8 ms instead of 8.4).
@@ -30,6 +30,7 @@ _SLOW_INT8 = (
     "fp16, or a plan of TensorRT"
 )
 _SPARING = "int8 for large products alone: with all operators"
+_NO_BISECT = "; with --bisect, nodes stay in fp32 until it passes"
 _NO_SAMPLES = "no calibration samples"
 
 
@@ -68,6 +69,8 @@ def _cheapest(work: Work) -> Attempt:
         except (ConvertError, VerifyError) as error:
             # Its own message names the source and the precision first: the table does.
             why_not = error.message.removeprefix(f"{work.spec.source} as {precision}: ")
+            if isinstance(error, VerifyError) and work.spec.bisect is None:
+                why_not += _NO_BISECT if precision in QUANTIZED else ""
             refused.append(TriedPrecision(precision=precision, why_not=why_not))
             continue
         if kind == "onnx" and done.accuracy.runtime_level is None:

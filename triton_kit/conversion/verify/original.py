@@ -19,21 +19,20 @@ from triton_kit.conversion.workers.child import NoKernelError
 from triton_kit.conversion.workers.models import FeedFiles, run_onnx, start_onnx
 from triton_kit.conversion.workers.samples import Outputs
 from triton_kit.errors import VerifyError
+from triton_kit.tensors import DYNAMIC
 
 # To run a model beside its passes takes a few times its size more memory.
 _BESIDE_UP_TO_BYTES = 2**28
 # What ONNX Runtime reports, and what helps.
-_HINTS = (
-    (
-        re.compile("out of (data )?bounds|out of range|indices element", re.IGNORECASE),
-        "an input is an index into a table: give its values (--range NAME:0,LAST), or "
-        "samples (--verify-data)",
-    ),
-    (
-        re.compile("dimension|shape|broadcast", re.IGNORECASE),
-        "it has to run at min, opt and max of every profile: was it exported "
-        "with these axes free?",
-    ),
+_INDEX = re.compile("out of (data )?bounds|out of range|indices element", re.IGNORECASE)
+_INDEX_HINT = (
+    "an input is an index into a table: give its values (--range NAME:0,LAST), or "
+    "samples (--verify-data)"
+)
+_SHAPE = re.compile("dimension|shape|broadcast", re.IGNORECASE)
+_SHAPE_HINT = (
+    "it has to run at min, opt and max of every profile: was it exported "
+    "with these axes free?"
 )
 
 
@@ -58,7 +57,9 @@ def start_original(
         with start_onnx(
             source.path, feeds, level="off", folder=folder, timeout_s=spec.timeout_s
         ) as finish:
-            yield lambda _: _run_or_emulate(spec, finish, source.path, feeds, folder)
+            yield lambda _: _run_or_emulate(
+                spec, finish, source, feeds, folder, path=source.path
+            )
 
 
 def run_original(
@@ -76,7 +77,9 @@ def run_original(
         VerifyError: it does not run.
     """
     if source.framework and not spec.passes:
-        return _run(spec, lambda: run_source(spec, source, feeds, folder=folder))
+        return _run(
+            spec, source, lambda: run_source(spec, source, feeds, folder=folder)
+        )
     path = _reference_model(spec, source, prepared, scratch)
 
     def run() -> list[Outputs]:
@@ -84,15 +87,17 @@ def run_original(
             path, feeds, level="off", folder=folder, timeout_s=spec.timeout_s
         )
 
-    return _run_or_emulate(spec, run, path, feeds, folder)
+    return _run_or_emulate(spec, run, source, feeds, folder, path=path)
 
 
 def _run_or_emulate(
     spec: ConvertSpec,
     run: Callable[[], list[Outputs]],
-    path: Path,
+    source: SourceModel,
     feeds: FeedFiles,
     folder: Path,
+    *,
+    path: Path,
 ) -> list[Outputs]:
     """Run a model; one in bfloat16, which has no CPU kernels, with float32 kernels."""
 
@@ -110,21 +115,38 @@ def _run_or_emulate(
             rounded, feeds, level="off", folder=folder, timeout_s=spec.timeout_s
         )
 
-    return _run(spec, either)
+    return _run(spec, source, either)
 
 
-def _run(spec: ConvertSpec, run: Callable[[], list[Outputs]]) -> list[Outputs]:
+def _run(
+    spec: ConvertSpec, source: SourceModel, run: Callable[[], list[Outputs]]
+) -> list[Outputs]:
     try:
         return run()
     except VerifyError as error:
         raise VerifyError(
             f"{spec.source}: the original does not run: {error.message}",
-            hint=error.hint or _hint(error.message),
+            hint=error.hint or _hint(error.message, spec, source),
         ) from error
 
 
-def _hint(message: str) -> str | None:
-    return next((hint for mark, hint in _HINTS if mark.search(message)), None)
+def _hint(message: str, spec: ConvertSpec, source: SourceModel) -> str | None:
+    if _INDEX.search(message):
+        return _INDEX_HINT
+    if not _SHAPE.search(message):
+        return None
+    given = {name for profile in spec.profiles for name in profile}
+    guessed = [
+        tensor.name
+        for tensor in source.facts.inputs
+        if DYNAMIC in tensor.shape[1:] and tensor.name not in given
+    ]
+    if not guessed:
+        return _SHAPE_HINT
+    return (
+        f"the kit chose the free axes of {', '.join(map(repr, guessed))}: give shapes "
+        f"that the model takes (--shape {guessed[0]}:MIN,OPT,MAX)"
+    )
 
 
 def _reference_model(
