@@ -19,10 +19,10 @@ from triton_kit.repository.publish.layout import (
     model_folder,
     versions,
 )
+from triton_kit.repository.publish.links import refuse_links_out
 from triton_kit.repository.publish.manifest import read_manifest, write_manifest
 from triton_kit.repository.publish.publish import Draft
 from triton_kit.repository.publish.sync import copy_hashed
-from triton_kit.repository.publish.verify import refuse_links_out
 from triton_kit.scratch import scratch_folder
 
 PROJECT_FILE = "triton-kit.yaml"

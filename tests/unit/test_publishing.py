@@ -3,7 +3,9 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import threading
@@ -352,6 +354,91 @@ def test_a_link_out_of_the_repository_is_refused(tmp_path, place):
     with pytest.raises(RepositoryError, match="is a link out of the repository"):
         publish(source, tmp_path / "models", options=PLAIN)
     assert any("link out" in p.what for p in verify(source).problems)
+
+
+def test_a_deleted_manifest_of_a_published_version_is_found(kit, root):
+    (root / "m" / "2" / "manifest.json").unlink()
+
+    result = kit("verify", root)
+
+    assert result.exit_code == 1
+    assert "2/manifest.json: is missing" in result.stdout
+    assert "has no manifest" not in result.stderr
+
+
+@pytest.mark.parametrize("file", ["1/model.py", "1/manifest.json", "config.pbtxt"])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder"])
+def test_what_is_no_file_in_the_place_of_one_is_found(root, file, kind):
+    path = root / "m" / file
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mknod(path, 0o600 | stat.S_IFSOCK)
+
+    [problem] = [p for p in verify(root).problems if p.path == path]
+
+    missing = kind == "folder" and file.endswith(".json")
+    assert problem.what == ("is missing" if missing else f"is a {kind}, not a file")
+
+
+@pytest.mark.parametrize("place", ["m/2", "m/2/data", "m/more/data"])
+def test_a_link_to_a_folder_outside_is_found(root, tmp_path, place):
+    outside = tmp_path / "outside"
+    shutil.copytree(root / "m" / "2", outside)
+    link = root / place
+    shutil.rmtree(link, ignore_errors=True)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside)
+
+    what = {p.path: p.what for p in verify(root).problems}
+
+    assert what[link].startswith("is a link out of the repository")
+
+
+def test_a_link_to_a_folder_that_was_not_published_is_found(root):
+    link = root / "m" / "2" / "data"
+    link.symlink_to(root / "m" / "1")
+
+    [problem] = verify(root).problems
+
+    assert (problem.path, problem.what) == (link, "is not in the manifest")
+
+
+def test_large_and_many_files_are_all_compared(tmp_path):
+    source = write_model(tmp_path / "new" / "m", 1)
+    (source / "1" / "large.bin").write_bytes(os.urandom(20 << 20))
+    for number in range(200):
+        (source / "1" / f"part-{number}.bin").write_bytes(b"%d" % number)
+    root = tmp_path / "models"
+    publish(source, root, options=PLAIN)
+    size = sum(f.stat().st_size for f in root.rglob("*") if f.is_file())
+    report = verify(root)
+    assert (report.files, report.bytes, report.is_intact) == (204, size, True)
+
+    with (root / "m" / "1" / "large.bin").open("r+b") as file:
+        file.seek((20 << 20) - 1)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    (root / "m" / "1" / "part-150.bin").write_bytes(b"15x")
+
+    wrong = [p.path.name for p in verify(root).problems]
+    assert wrong == ["large.bin", "part-150.bin"]
+
+
+@pytest.mark.parametrize("name", [".", "a/..", "\ud800", "/", ""])
+def test_a_manifest_with_a_name_of_no_file_is_refused(root, name):
+    manifest = root / "m" / "3" / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["files"][name] = {"sha256": "0" * 64, "bytes": "many"}
+    manifest.write_text(json.dumps(document))
+
+    with pytest.raises(RepositoryError, match=r"outside its folder|no file can be"):
+        read_manifest(manifest.parent)
+    assert manifest in {problem.path for problem in verify(root).problems}
 
 
 def test_a_damaged_version_is_not_promoted_nor_restored(root, tmp_path):

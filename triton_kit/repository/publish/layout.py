@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -34,11 +35,16 @@ def model_folder(root: Path, name: str) -> Path:
 
 
 def versions(model: Path) -> list[int]:
-    """Return the versions in a model's folder, ascending; `01` is no version."""
+    """Return the versions in a model's folder, ascending."""
     if not model.is_dir():
         return []
     names = [entry.name for entry in model.iterdir() if entry.is_dir()]
-    return sorted(int(n) for n in names if n.isdecimal() and str(int(n)) == n)
+    return sorted(int(name) for name in names if is_version(name))
+
+
+def is_version(name: str) -> bool:
+    """Whether a folder's name is that of a version; `01` is none."""
+    return name.isdecimal() and str(int(name)) == name
 
 
 def model_names(root: Path) -> list[str]:
@@ -53,4 +59,5 @@ def model_names(root: Path) -> list[str]:
             f"{root}: expected the folder of a model repository, found {found}",
             hint="`triton-kit build` writes one",
         )
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    with os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any  # JSON
 
 from triton_kit.errors import RepositoryError, SpecError
-from triton_kit.files import TEXT_BYTES, read_json
+from triton_kit.files import json_from, read_bytes
 from triton_kit.repository.publish.layout import MANIFEST_FILE
 
 SCHEMA = 1
@@ -68,14 +69,36 @@ def read_manifest(version: Path) -> dict[str, Any]:
     """
     path = version / MANIFEST_FILE
     try:
-        document = read_json(path, limit=TEXT_BYTES)
+        content = read_bytes(path)
+    except SpecError as error:
+        raise RepositoryError(error.message) from error
+    return manifest_from(content, path)
+
+
+def manifest_from(
+    content: bytes, path: Path, *, is_trusted: bool = False
+) -> dict[str, Any]:
+    """Return a version's manifest from the bytes of its file.
+
+    Args:
+        content: UTF-8 JSON.
+        path: the file, for errors.
+        is_trusted: these bytes are known to be those that were published.
+
+    Raises:
+        RepositoryError: as `read_manifest`.
+    """
+    try:
+        document = json_from(content, str(path))
     except SpecError as error:
         raise RepositoryError(error.message) from error
     if not isinstance(document, dict) or not isinstance(document.get("files"), dict):
         raise RepositoryError(f"{path}: not a manifest: it lists no files")
     for name in document["files"]:
         _refuse_outside(path, name)
-    if "digest" in document and document["digest"] != _own_digest(document):
+    if is_trusted or "digest" not in document:
+        return document
+    if document["digest"] != _own_digest(document):
         raise RepositoryError(
             f"{path}: differs from its own digest",
             hint="a published version never changes: publish a new one",
@@ -84,9 +107,14 @@ def read_manifest(version: Path) -> dict[str, Any]:
 
 
 def _refuse_outside(path: Path, name: str) -> None:
-    parts = PurePosixPath(name).parts
-    if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
+    parts = name.split("/")
+    is_folder = all(part in ("", ".") for part in parts)
+    if is_folder or name.startswith("/") or ".." in parts or "\0" in name:
         raise RepositoryError(f"{path}: names a file outside its folder: {name!r}")
+    try:
+        os.fsencode(name)
+    except UnicodeError:
+        raise RepositoryError(f"{path}: no file can be named {name!r}") from None
 
 
 def version_digest(version: Path) -> str:

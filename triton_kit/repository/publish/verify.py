@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any  # JSON
 
 from triton_kit.errors import RepositoryError
+from triton_kit.files import TEXT_BYTES, open_regular
+from triton_kit.repository.publish.compare_files import (
+    ExpectedFile,
+    Problem,
+    compare_files,
+    kind_at,
+)
 from triton_kit.repository.publish.layout import (
     MANIFEST_FILE,
+    is_version,
     model_folder,
     model_names,
-    versions,
 )
-from triton_kit.repository.publish.manifest import is_listed, read_manifest, sha256
+from triton_kit.repository.publish.links import entries, link_out
+from triton_kit.repository.publish.manifest import is_listed, manifest_from
 from triton_kit.repository.publish.state import State, state_folder
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A file that is not as it was published, and how it differs."""
-
-    path: Path
-    what: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +54,6 @@ class VerifyReport:
         return not self.problems
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
-    path: Path
-    sha256: str
-    bytes: int | None  # None: not known
-
-
 def verify(root: Path, names: Sequence[str] = ()) -> VerifyReport:
     """Compare the files of a repository with what was published.
 
@@ -73,135 +66,170 @@ def verify(root: Path, names: Sequence[str] = ()) -> VerifyReport:
     Raises:
         RepositoryError: there is no such repository or model.
     """
-    known = State(state_folder(root)).read()
+    known = State(state_folder(root)).read()["versions"]
     there = model_names(root)
     for name in names:
         if name not in there:
             raise RepositoryError(f"{root}: there is no model {name!r}")
-    expected: list[_Expected] = []
-    problems: list[Problem] = []
-    unlisted: list[Path] = []
-    count = 0
-    for name in names or sorted({*there, *known["versions"]}):
-        model = root / name
-        numbers = versions(model)
-        count += len(numbers)
-        problems += _links_out(model, root)
-        problems += _lost_versions(model, numbers, known)
-        expected += _model_files(model, numbers, known)
-        for number in numbers:
-            version = model / str(number)
-            if not (version / MANIFEST_FILE).exists():
-                unlisted.append(version)
-                continue
-            found, wrong = _version_files(version, known)
-            expected += found
-            problems += wrong
-    read, wrong = _read_all(expected)
+    real_root = os.path.realpath(root)
+    found = [
+        _inspect(str(root / name), real_root, known.get(name, {}))
+        for name in names or sorted({*there, *known})
+    ]
+    read, differing = compare_files([file for one in found for file in one.files])
+    problems = [*differing, *(problem for one in found for problem in one.problems)]
+    manifests = [size for one in found for size in one.manifests]
     return VerifyReport(
         models=tuple(names or there),
-        versions=count,
-        files=len(expected),
-        bytes=read,
-        problems=tuple(sorted([*problems, *wrong], key=lambda p: str(p.path))),
-        unlisted=tuple(unlisted),
+        versions=sum(len(one.numbers) for one in found),
+        files=sum(len(one.files) for one in found) + len(manifests),
+        bytes=read + sum(manifests),
+        problems=tuple(sorted(problems, key=lambda problem: str(problem.path))),
+        unlisted=tuple(Path(path) for one in found for path in one.unlisted),
     )
 
 
-def _read_all(expected: Sequence[_Expected]) -> tuple[int, list[Problem]]:
-    # The largest first: else the last thread reads it alone.
-    order = sorted(expected, key=lambda file: -(file.bytes or 0))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = list(pool.map(_compare, order))
-    return sum(size for size, _ in found), [p for _, p in found if p is not None]
+@dataclass(slots=True)
+class _Model:
+    """What was found of one model; `manifests` has the sizes of those in order."""
+
+    numbers: list[int] = field(default_factory=list)
+    files: list[ExpectedFile] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
+    manifests: list[int] = field(default_factory=list)
 
 
-def _compare(file: _Expected) -> tuple[int, Problem | None]:
-    try:
-        size = file.path.stat().st_size
-        if file.bytes is not None and size != file.bytes:
-            return 0, Problem(file.path, f"has {size} bytes, not {file.bytes}")
-        if sha256(file.path) == file.sha256:
-            return size, None
-        return size, Problem(file.path, "differs from what was published")
-    except FileNotFoundError:
-        return 0, Problem(file.path, "is missing")
-    except OSError as error:
-        return 0, Problem(file.path, f"cannot be read: {error.strerror}")
+def _inspect(model: str, real_root: str, known: Mapping[str, Any]) -> _Model:
+    """Return what is to be compared of a model, and what is wrong at first sight.
 
+    Paths are strings here: a repository of 1,000 models has thousands of files.
 
-def _lost_versions(
-    model: Path, numbers: Sequence[int], known: Mapping[str, Any]
-) -> Iterator[Problem]:
-    for text in known["versions"].get(model.name, {}):
-        if int(text) not in numbers:
-            yield Problem(model / text, "is missing, and was not pruned")
-
-
-def _model_files(
-    model: Path, numbers: Sequence[int], known: Mapping[str, Any]
-) -> Iterator[_Expected]:
-    """Yield the files beside the versions, as the newest version has them."""
-    if not numbers:
-        return
-    newest = known["versions"].get(model.name, {}).get(str(numbers[-1]), {})
-    for name, digest in newest.get("files", {}).items():
-        yield _Expected(model / name, digest, None)
-
-
-def _version_files(
-    version: Path, known: Mapping[str, Any]
-) -> tuple[list[_Expected], list[Problem]]:
-    entry = known["versions"].get(version.parent.name, {}).get(version.name, {})
-    expected = []
-    if digest := entry.get("manifest"):
-        expected.append(_Expected(version / MANIFEST_FILE, digest, None))
-    try:
-        listed = read_manifest(version)["files"]
-    except RepositoryError as error:
-        if expected:  # its digest says so too
-            return expected, []
-        path = version / MANIFEST_FILE
-        return [], [Problem(path, error.message.removeprefix(f"{path}: "))]
-    for name, facts in listed.items():
-        facts = facts if isinstance(facts, dict) else {}
-        digest, size = str(facts.get("sha256")), facts.get("bytes")
-        expected.append(_Expected(version / name, digest, size))
-    problems = [
-        Problem(path, "is not in the manifest")
-        for path in _walk(version)
-        if is_listed(version, path) and str(path.relative_to(version)) not in listed
-    ]
-    return expected, problems
-
-
-def _links_out(model: Path, root: Path) -> Iterator[Problem]:
-    """Yield the links that lead out of the repository."""
-    real = Path(os.path.realpath(root))
-    for path in [model, *_walk(model, with_folders=True)]:
-        if path.is_symlink():
-            target = Path(os.path.realpath(path))
-            if not target.is_relative_to(real):
-                yield Problem(path, f"is a link out of the repository, to {target}")
-
-
-def _walk(folder: Path, *, with_folders: bool = False) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        for name in sorted([*names, *(folders if with_folders else ())]):
-            yield Path(parent) / name
-
-
-def refuse_links_out(folder: Path, root: Path) -> None:
-    """Refuse a model or a version with a link that leads out of its repository.
-
-    Raises:
-        RepositoryError: there is one; it is named.
+    Args:
+        model: its folder.
+        real_root: the repository, without links.
+        known: by version, what the kit knows of it.
     """
-    for problem in _links_out(folder, root):
-        raise RepositoryError(
-            f"{problem.path}: {problem.what}",
-            hint="put the file itself there",
+    found = _Model()
+    try:
+        names = _versions_in(model, real_root, found)
+    except FileNotFoundError:
+        names = []
+    except OSError as error:
+        names = []
+        found.problems.append(_unreadable(error, model))
+    found.numbers = sorted(map(int, names))
+    for name in known:
+        if name not in names:
+            path = Path(model, name)
+            found.problems.append(Problem(path, "is missing, and was not pruned"))
+    if found.numbers:  # the files beside the versions are as the newest has them
+        newest = known.get(str(found.numbers[-1]), {})
+        for name, digest in newest.get("files", {}).items():
+            found.files.append(ExpectedFile(f"{model}/{name}", digest))
+    for number in found.numbers:
+        name = str(number)
+        _inspect_version(
+            f"{model}/{name}", real_root, known.get(name, {}).get("manifest"), found
         )
+    return found
+
+
+def _versions_in(model: str, real_root: str, found: _Model) -> list[str]:
+    """Return the names of the versions; note the links elsewhere in the folder."""
+    names, links = [], [model] if Path(model).is_symlink() else []
+    with os.scandir(model) as entries_here:
+        for entry in entries_here:
+            if entry.is_symlink():
+                links.append(entry.path)
+            if entry.is_dir() and is_version(entry.name):
+                names.append(entry.name)
+            elif entry.is_dir(follow_symlinks=False):
+                inner = entries(entry.path)
+                links += [other.path for other in inner if other.is_symlink()]
+    found.problems += _links_out(links, real_root)
+    return names
+
+
+def _links_out(links: Sequence[str], real_root: str) -> Iterator[Problem]:
+    for link in links:
+        if problem := link_out(link, real_root):
+            yield problem
+
+
+def _inspect_version(
+    version: str, real_root: str, published: str | None, found: _Model
+) -> None:
+    """Note the files of a version, and what is there besides.
+
+    Args:
+        version: its folder.
+        real_root: the repository, without links.
+        published: the sha256 of its manifest; None: not known.
+        found: gets what is found.
+    """
+    try:
+        there = {entry.path: entry.is_symlink() for entry in entries(version)}
+    except OSError as error:
+        found.problems.append(_unreadable(error, version))
+        return
+    links = [path for path, is_link in there.items() if is_link]
+    leaving = list(_links_out(links, real_root))
+    found.problems += leaving
+    path = f"{version}/{MANIFEST_FILE}"
+    if path not in there:
+        if published is None:
+            found.unlisted.append(version)
+        else:
+            found.problems.append(Problem(Path(path), "is missing"))
+        return
+    listed = _listed_files(path, published, found)
+    if listed is None:
+        return
+    expected = {f"{version}/{name}": facts for name, facts in listed.items()}
+    found.files += (_expected(file, facts) for file, facts in expected.items())
+    known = {path, *expected, *(str(problem.path) for problem in leaving)}
+    for file in there.keys() - known:
+        if is_listed(Path(version), Path(file)):
+            found.problems.append(Problem(Path(file), "is not in the manifest"))
+
+
+def _expected(path: str, facts: object) -> ExpectedFile:
+    known = facts if isinstance(facts, dict) else {}
+    size = known.get("bytes")
+    return ExpectedFile(
+        path, str(known.get("sha256")), size if isinstance(size, int) else None
+    )
+
+
+def _listed_files(
+    path: str, published: str | None, found: _Model
+) -> dict[str, Any] | None:
+    """Return the files of a manifest; None where it cannot be trusted."""
+    try:
+        with open_regular(Path(path)) as file:
+            content = file.read(TEXT_BYTES + 1)
+    except OSError as error:
+        found.problems.append(_unreadable(error, path))
+        return None
+    is_published = published == hashlib.sha256(content).hexdigest()
+    if published is not None and not is_published:
+        found.problems.append(Problem(Path(path), "differs from what was published"))
+    try:
+        document = manifest_from(content, Path(path), is_trusted=is_published)
+    except RepositoryError as error:
+        if published is None:
+            what = error.message.removeprefix(f"{path}: ")
+            found.problems.append(Problem(Path(path), what))
+        return None
+    found.manifests.append(len(content))
+    listed: dict[str, Any] = document["files"]
+    return listed
+
+
+def _unreadable(error: OSError, path: str) -> Problem:
+    place = str(error.filename or path)
+    return Problem(Path(place), kind_at(place) or f"cannot be read: {error.strerror}")
 
 
 def require_model(root: Path, name: str) -> Path:
