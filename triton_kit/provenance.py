@@ -5,14 +5,13 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any  # JSON
 
-from triton_kit.errors import RepositoryError, SpecError
+from triton_kit.errors import SpecError
 from triton_kit.files import read_json
-from triton_kit.loadtest.results.slo import Objective, parse_slo
 from triton_kit.process import run_child
 
 _GIT_WITHIN_S = 20.0
@@ -20,7 +19,10 @@ _GIT_WITHIN_S = 20.0
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _REVISION = re.compile(r"[0-9a-f]{40,64}")
 _GATE = ("max_abs_error", "accuracy", "precision")
-_RUN = ("load", "batch_size", "throughput", "requests", "errors", "latency_us")
+_RUN = (
+    *("load", "batch_size", "throughput", "requests", "errors", "latency_us"),
+    "generation",
+)
 
 
 def provenance(
@@ -93,69 +95,3 @@ def perf_summary(path: Path, model: str) -> dict[str, Any]:
     if not runs:
         raise SpecError(f"{path}: the result has no run")
     return {"runs": runs}
-
-
-def require(perf: Mapping[str, Any] | None, text: str, *, what: str) -> list[str]:
-    """Hold the perf result of a version against objectives; return what it has.
-
-    Args:
-        perf: the summary that travels with it.
-        text: objectives such as `p99<20ms,errors<0.1%`.
-        what: the version, for messages.
-
-    Raises:
-        SpecError: an objective cannot be read.
-        RepositoryError: there is no result, or a run misses an objective.
-    """
-    objectives = parse_slo(text)
-    if not perf or not perf.get("runs"):
-        raise RepositoryError(
-            f"{what}: no perf result travels with it, and {text} is required",
-            hint="triton-kit perf -m MODEL --json perf.json, then --perf perf.json",
-        )
-    found = []
-    for run in perf["runs"]:
-        for objective in objectives:
-            value = _value(run, objective, what)
-            if not _is_met(objective, value):
-                raise RepositoryError(
-                    f"{what}: {objective.text} is required, and its perf result has "
-                    f"{_spoken(objective, value)}",
-                    hint="triton-kit tune finds faster settings",
-                )
-            found.append(f"{objective.text}: {_spoken(objective, value)}")
-    return found
-
-
-def _value(run: Mapping[str, Any], objective: Objective, what: str) -> float:
-    if objective.what == "throughput":
-        return float(run.get("throughput") or 0.0)
-    if objective.what == "errors":
-        return float(run.get("errors") or 0) / max(1, int(run.get("requests") or 0))
-    name = "mean" if objective.share is None else f"p{objective.share * 100:.10g}"
-    latencies = run.get("latency_us") or {}
-    if objective.what != "latency" or name not in latencies:
-        raise RepositoryError(
-            f"{what}: {objective.text} is required, and its perf result does not have "
-            "that figure",
-            hint=f"it has {', '.join(_named(latencies))}, errors and throughput",
-        )
-    return float(latencies[name])
-
-
-def _named(latencies: Mapping[str, Any]) -> Sequence[str]:
-    return [name for name in latencies if name.startswith("p")] + ["mean"]
-
-
-def _is_met(objective: Objective, value: float) -> bool:
-    if objective.includes_bound and value == objective.bound:
-        return True
-    return value > objective.bound if objective.is_rate else value < objective.bound
-
-
-def _spoken(objective: Objective, value: float) -> str:
-    if objective.what == "errors":
-        return f"{value:.3%}"
-    if objective.what == "throughput":
-        return f"{value:.1f}/s"
-    return f"{value / 1000:.3g} ms"

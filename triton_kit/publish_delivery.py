@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any  # JSON
 
 from triton_kit.errors import RepositoryError, SpecError, TritonKitError
-from triton_kit.provenance import require
 from triton_kit.publish_checks import (
     LiveServer,
     check_preview,
@@ -19,6 +18,7 @@ from triton_kit.publish_checks import (
     serve_live,
     server_release,
 )
+from triton_kit.publish_require import require
 from triton_kit.publish_sources import Candidate
 from triton_kit.repository.publish.layout import CONFIG_FILE, model_folder, versions
 from triton_kit.repository.publish.policy import selected_versions, with_specific

@@ -81,12 +81,13 @@ MAY_IMPORT = {
     "build_publish": GROUND
     | {"project", "repository", "locate", "built", "build_model"},
     "transfer": GROUND,
-    "provenance": GROUND | {"loadtest"},
+    "provenance": GROUND,
+    "publish_require": GROUND | {"loadtest"},
     "publish_sources": GROUND
     | {"project", "conversion", "repository", "build_project", "provenance"},
     "publish_checks": GROUND | {"repository", "serving", "loadtest", "publish_sources"},
     "publish_delivery": GROUND
-    | {"repository", "publish_sources", "publish_checks", "provenance"},
+    | {"repository", "publish_sources", "publish_checks", "publish_require"},
     "publishing": GROUND
     | {"repository", "publish_sources", "publish_delivery", "provenance"},
     "publish_upkeep": GROUND | {"repository", "publish_delivery"},

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import stat
@@ -148,6 +149,67 @@ def test_promote_publishes_the_same_bytes_and_their_perf_result(tmp_path, root):
     assert onwards.models[0].version == 1
     with pytest.raises(RepositoryError, match="no perf result travels with it"):
         promote("m", root, tmp_path / "other", required="p99<20ms", options=PLAIN)
+
+
+def generation_file(folder):
+    """The result of a load test of a language model."""
+    path = perf_file(folder, 5000.0)
+    document = json.loads(path.read_text())
+    document["runs"][0]["generation"] = {
+        "time_to_first_token_us": {"p50": 80e3, "p95": 250e3, "mean": 90e3, "min": 1.0},
+        "inter_token_latency_us": {"p50": 20e3, "p95": 40e3, "mean": 21e3},
+        "inter_chunk_latency_us": {"p50": 20e3, "p95": 40e3, "mean": 21e3},
+        "output_tokens_per_s": 900.0,
+        "goodput": None,
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("bound", "refusal"),
+    [
+        ("ttft_p95<300ms,itl_mean<30ms,tokens>800,p99<20ms,icl_p50<=20ms", None),
+        (
+            "ttft_p95<200ms",
+            "ttft_p95<200ms is required, and its perf result has 250",
+        ),
+        ("itl_p95<40ms", "its perf result has 40 ms"),
+        ("tokens>1000", "its perf result has 900.0/s"),
+        ("ttft_p97<1s", "does not have that figure"),
+        (
+            "ttft_p95<1s,goodput>5",
+            "goodput>5 is required, and its perf result does",
+        ),
+    ],
+)
+def test_token_figures_are_required(tmp_path, root, bound, refusal):
+    production, perf = tmp_path / "production", generation_file(tmp_path)
+
+    if refusal is None:
+        promote("m", root, production, perf=perf, required=bound, options=PLAIN)
+        # The figures travel along.
+        onwards = tmp_path / "next"
+        promote("m", production, onwards, required=bound, options=PLAIN)
+        assert versions(onwards / "m") == [1]
+    else:
+        with pytest.raises(RepositoryError, match=re.escape(refusal)):
+            promote("m", root, production, perf=perf, required=bound, options=PLAIN)
+        assert not production.exists()
+
+
+def test_a_figure_that_there_is_not_is_answered_with_those_that_there_are(
+    kit, tmp_path, root
+):
+    words = ["promote", "m", root, tmp_path / "production", "--no-scratch-load"]
+
+    missing = kit(*words, "--perf", perf_file(tmp_path, 5.0), "--require", "tokens>9")
+    no_word = kit(*words, "--perf", generation_file(tmp_path), "--require", "ttfb<1ms")
+
+    assert (missing.exit_code, no_word.exit_code) == (7, 2)
+    assert "hint: it has p99, mean, errors, throughput" in missing.stderr
+    assert "'ttfb<1ms' cannot be read" in no_word.stderr
+    assert "ttft_p50, ttft_p95, ttft_mean, itl_p50" in no_word.stderr.replace("\n", " ")
 
 
 def test_provenance_names_the_revision_and_uncommitted_changes(tmp_path):

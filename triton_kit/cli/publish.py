@@ -33,7 +33,8 @@ REQUIRE = kit_option(
     default="",
     metavar="BOUNDS",
     show_default=False,
-    help="Objectives that the perf result must meet, such as 'p99<20ms'.",
+    help="Objectives that the perf result must meet, such as 'p99<20ms' or "
+    "'ttft_p95<300ms,tokens>500'.",
 )
 
 
