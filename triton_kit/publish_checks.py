@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from triton_kit.triton.control_http import HttpControl
     from triton_kit.triton.model import ModelInfo
+    from triton_kit.triton.tls import Tls
 
 _MANY_GPUS = 64
 _NO_MODEL = ("K16", "M2")
@@ -48,21 +49,25 @@ class LiveServer:
     """The server whose models are published.
 
     Attributes:
-        url: `http://HOST:PORT`.
+        url: `http://HOST:PORT`, or `https://HOST:PORT`.
         headers: of each request, such as the key of the control APIs.
         within_s: how long one model may take to load, and to be ready.
+        tls: the certificates for `https`; None: those of the system.
     """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     within_s: float = 600.0
+    tls: Tls | None = None
 
     @property
     def control(self) -> HttpControl:
         """Its control API."""
+        from triton_kit.triton.address import parse_address
         from triton_kit.triton.control_http import HttpControl
 
-        return HttpControl(self.url, headers=self.headers)
+        address = parse_address(self.url, default_port=8000, tls=self.tls)
+        return HttpControl(address, headers=self.headers)
 
 
 def preview(root: Path, staged: Sequence[Staged], folder: Path) -> None:
@@ -240,6 +245,7 @@ def smoke(live: LiveServer, name: str, version: int, sample: Path) -> str:
     from triton_kit.loadtest.run.served_models import fetch_served_models
     from triton_kit.loadtest.run.single_request import send_one
     from triton_kit.loadtest.spec import PerfSpec
+    from triton_kit.loadtest.transport_spec import TransportSpec
 
     config = live.control.config(name, str(version)).as_json
     if (config.get("model_transaction_policy") or {}).get("decoupled"):
@@ -259,6 +265,7 @@ def smoke(live: LiveServer, name: str, version: int, sample: Path) -> str:
         model=name,
         version=str(version),
         headers=live.headers,
+        transport=TransportSpec(tls=live.tls),
         input_data="random" if kinds <= floats else "zero",
     )
     with fetch_served_models(spec) as served:

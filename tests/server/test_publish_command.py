@@ -1,13 +1,16 @@
 """Publishing to a repository that a real server serves."""
 
 import json
+import re
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from onnx import helper
 from onnx_models import FLOAT, graph_bytes
+from tls_fixtures import make_certificate, tls_proxy
 
 from publish_builders import PLAIN, assert_sound
 from triton_kit.errors import ServerError, TransportError
@@ -86,7 +89,11 @@ def test_versions_are_served_one_after_another(served, tmp_path):
 
     publish(times(tmp_path, 4), root, names=["m"], canary=True, options=live(server))
     assert versions(root / "m") == [1, 2, 4]
-    assert [answer(server, n) for n in (2, 4)] == [2, 4]
+    # A client chooses by the version in its URL; without one it gets the new one.
+    chosen = [answer(server, n) for n in (1, 2, 4, "")]
+    assert chosen == [None, 2, 4, 4]
+    config = (root / "m" / "config.pbtxt").read_text()
+    assert re.search(r"specific\W+versions: \[ ?2, 4 ?\]", config), config
     assert_sound(root)
     end_canary(root, "m", how="abort", options=live(server))
     assert (answer(server), answer(server, 4)) == (2, None)
@@ -143,3 +150,43 @@ def test_the_scratch_load_keeps_the_server_ready(served, tmp_path, write_model):
     assert is_ready(server)
     assert not (root / "broken").exists()
     assert_sound(root)
+
+
+def test_publish_over_tls_with_a_certificate_of_the_client(kit, served, tmp_path):
+    root, server = served
+    words = ["publish", times(tmp_path, 2), root, "-m", "m", "--no-scratch-load"]
+    words += ["--key-file", server.key_file, "--server"]
+    certificate, key = make_certificate(tmp_path)
+    own, own_key = make_certificate(tmp_path, host="publisher")
+    to_port = urlsplit(server.http_url).port
+    authority = ["--ssl-https-ca-certificates-file", certificate]
+    client = ["--ssl-https-client-certificate-file", own]
+    client += ["--ssl-https-private-key-file", own_key]
+
+    with tls_proxy(certificate, key, to_port=to_port, clients=own) as port:
+        url = f"https://localhost:{port}"
+        untrusted = kit(*words, url, *client)
+        anonymous = kit(*words, url, *authority)
+        after_those = versions(root / "m")
+        done = kit(*words, url, *authority, *client)
+        back = kit("rollback", "m", root, *words[5:], url, *authority, *client)
+
+    assert (untrusted.exit_code, anonymous.exit_code, after_those) == (6, 6, [1])
+    assert f"localhost:{port} is not trusted" in untrusted.stderr
+    assert "--ssl-https-ca-certificates-file" in untrusted.stderr
+    assert done.exit_code == 0, done.stderr
+    assert back.exit_code == 0, back.stderr
+    assert [answer(server, n) for n in (2, 3)] == [None, 1]
+    assert_sound(root)
+
+
+def test_certificates_for_a_server_in_the_clear_are_refused(kit, served, tmp_path):
+    root, server = served
+    words = ["--ssl-https-ca-certificates-file", tmp_path / "ca.pem"]
+
+    clear = kit("rollback", "m", root, "--server", server.http_url, *words)
+    without = kit("rollback", "m", root, *words)
+
+    assert (clear.exit_code, without.exit_code) == (2, 2)
+    assert "write --server https://HOST:PORT" in clear.stderr
+    assert "are for --server, which is not given" in without.stderr

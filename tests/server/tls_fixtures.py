@@ -46,12 +46,23 @@ def make_expired_certificate(folder):
     return certificate, key
 
 
-@contextmanager
-def tls_proxy(certificate, key, *, to_port):
-    """Speak TLS on a free port of localhost, in front of `to_port`; yields the port."""
+def server_context(certificate, key, clients):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(clients)
     context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@contextmanager
+def tls_proxy(certificate, key, *, to_port, clients=None):
+    """Speak TLS on a free port of localhost, in front of `to_port`; yields the port.
+
+    With `clients`, a certificate that is its own authority, a client has to show it.
+    """
+    context = server_context(certificate, key, clients)
     loop = asyncio.new_event_loop()
     writers = []
 

@@ -16,7 +16,35 @@ from triton_kit.errors import SpecError
 
 if TYPE_CHECKING:
     from triton_kit.triton.control_http import HttpControl
+    from triton_kit.triton.tls import Tls
 
+CERTIFICATES: tuple[Callable[..., Any], ...] = tuple(
+    kit_option(
+        name,
+        field,
+        default="",
+        metavar="FILE",
+        show_default=False,
+        help=f"{text}, as PEM.",
+    )
+    for name, field, text in (
+        (
+            "--ssl-https-ca-certificates-file",
+            "authorities",
+            "Trusted authorities for HTTPS",
+        ),
+        (
+            "--ssl-https-client-certificate-file",
+            "certificate",
+            "Certificate of the client for HTTPS",
+        ),
+        (
+            "--ssl-https-private-key-file",
+            "key",
+            "Private key of the client for HTTPS",
+        ),
+    )
+)
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     kit_option(
         "-u",
@@ -32,33 +60,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         metavar="FILE",
         help="File with the key of the control APIs, as 'serve' prints it.",
     ),
-    *(
-        kit_option(
-            name,
-            field,
-            default="",
-            metavar="FILE",
-            show_default=False,
-            help=f"{text}, as PEM.",
-        )
-        for name, field, text in (
-            (
-                "--ssl-https-ca-certificates-file",
-                "authorities",
-                "Trusted authorities for HTTPS",
-            ),
-            (
-                "--ssl-https-client-certificate-file",
-                "certificate",
-                "Certificate of the client for HTTPS",
-            ),
-            (
-                "--ssl-https-private-key-file",
-                "key",
-                "Private key of the client for HTTPS",
-            ),
-        )
-    ),
+    *CERTIFICATES,
 )
 
 
@@ -93,16 +95,31 @@ def _control(
     from triton_kit.serving.keys import key_headers, read_key
     from triton_kit.triton.address import parse_address
     from triton_kit.triton.control_http import HttpControl
-    from triton_kit.triton.tls import Tls
 
-    is_https = url.startswith("https://")
-    if any(files) and not is_https:
-        raise SpecError(
-            f"certificates for HTTPS, but the URL is {url!r}",
-            hint="write -u https://HOST:PORT",
-        )
-    authorities, certificate, key = files
-    tls = Tls(authorities=authorities, certificate=certificate, key=key)
-    address = parse_address(url, default_port=8000, tls=tls if is_https else None)
+    address = parse_address(url, default_port=8000, tls=https_tls(url, files, "-u"))
     own = key_headers(read_key(key_file)) if key_file else {}
     return HttpControl(address, headers=own | dict(map(parse_header, headers)))
+
+
+def https_tls(url: str, files: tuple[str, str, str], option: str) -> Tls | None:
+    """Return how to speak TLS with a server; None without it.
+
+    Args:
+        url: the server.
+        files: trusted authorities, the client's certificate and its key; "": none.
+        option: the one that the URL was given with.
+
+    Raises:
+        SpecError: there are files, and the URL is none for HTTPS.
+    """
+    from triton_kit.triton.tls import Tls
+
+    if url.startswith("https://"):
+        authorities, certificate, key = files
+        return Tls(authorities=authorities, certificate=certificate, key=key)
+    if any(files):
+        raise SpecError(
+            f"certificates for HTTPS, but the URL is {url!r}",
+            hint=f"write {option} https://HOST:PORT",
+        )
+    return None

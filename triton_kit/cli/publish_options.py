@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any  # Any: what click hands over
 import cloup
 
 from triton_kit.cli.command import kit_option
+from triton_kit.cli.control_options import CERTIFICATES, https_tls
 from triton_kit.cli.options import FILE_TO_READ, timeout_option
 from triton_kit.cli.output import echo, echo_json, notice
 from triton_kit.cli.perf.target import HEADER
@@ -26,13 +27,14 @@ LOCK = kit_option(
     metavar="SECONDS",
     help="Time to wait for another publisher.",
 )
-_SERVER = (
+_SERVER: tuple[Callable[..., Any], ...] = (
     kit_option(
         "--server",
         metavar="URL",
         help="HTTP address of the server that serves the repository: it loads the "
-        "models.  [default: none]",
+        "models; https://HOST:PORT for TLS.  [default: none]",
     ),
+    *CERTIFICATES,
     HEADER,
     kit_option(
         "--key-file",
@@ -81,6 +83,9 @@ def _with(command: Callable[..., None], *, checks: bool) -> Callable[..., None]:
         server: str | None,
         headers: tuple[str, ...],
         key_file: Path | None,
+        authorities: str,
+        certificate: str,
+        key: str,
         timeout_s: float,
         smoke: bool,
         lock_within_s: float,
@@ -91,11 +96,13 @@ def _with(command: Callable[..., None], *, checks: bool) -> Callable[..., None]:
     ) -> None:
         from triton_kit.publish_delivery import PublishOptions
 
+        files = (authorities, certificate, key)
+        live = live_server(server, headers, key_file, timeout_s, files=files)
         options = PublishOptions(
             release=release,
             scratch_load=scratch_load,
             smoke=smoke,
-            server=live_server(server, headers, key_file, timeout_s),
+            server=live,
             lock_within_s=lock_within_s,
             dry_run=dry_run,
             on_progress=notice,
@@ -110,12 +117,19 @@ def _with(command: Callable[..., None], *, checks: bool) -> Callable[..., None]:
 
 
 def live_server(
-    url: str | None, headers: tuple[str, ...], key_file: Path | None, within_s: float
+    url: str | None,
+    headers: tuple[str, ...],
+    key_file: Path | None,
+    within_s: float,
+    *,
+    files: tuple[str, str, str] = ("", "", ""),
 ) -> Any:  # noqa: ANN401  LiveServer | None, imported when it is used
     """Return the server that was named, if any."""
     if url is None:
-        if headers or key_file:
-            raise SpecError("-H and --key-file are for --server, which is not given")
+        if headers or key_file or any(files):
+            raise SpecError(
+                "-H, --key-file and certificates are for --server, which is not given"
+            )
         return None
     from triton_kit.loadtest.option_texts import parse_header
     from triton_kit.publish_checks import LiveServer
@@ -124,7 +138,8 @@ def live_server(
     own = key_headers(read_key(key_file)) if key_file else {}
     given = own | dict(map(parse_header, headers))
     address = url if "://" in url else f"http://{url}"
-    return LiveServer(url=address, headers=given, within_s=within_s)
+    tls = https_tls(address, files, "--server")
+    return LiveServer(url=address, headers=given, within_s=within_s, tls=tls)
 
 
 def print_result(

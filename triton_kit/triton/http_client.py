@@ -19,6 +19,10 @@ LARGEST_RESPONSE_BYTES = 64 * 1024 * 1024
 _LARGEST_HEAD_BYTES = 64 * 1024
 _READ_BYTES = 64 * 1024
 _TLS_ALERT = b"\x15\x03"
+_WITHOUT_TLS = "does this port speak TLS? Then use https:// in the URL"
+_WITH_TLS = (
+    "does it ask for a certificate of the client? --ssl-https-client-certificate-file"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +135,7 @@ def _read(connection: socket.socket, address: Address, deadline_s: float) -> Res
             what = "in the middle of" if size else "without"
             raise TransportError(
                 f"{address} closed the connection {what} its response",
-                hint="does this port speak TLS? Then use https:// in the URL",
+                hint=_WITH_TLS if address.tls else _WITHOUT_TLS,
             )
         if not data:
             break
