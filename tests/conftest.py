@@ -1,6 +1,9 @@
 """What every test may ask for."""
 
+import os
+import shutil
 import signal
+import subprocess
 from importlib.resources import files
 from pathlib import Path
 
@@ -62,3 +65,29 @@ def real_time_granted():
 def digits_recipe():
     """The digits project as the kit ships it; read it, do not write to it."""
     return Path(str(files("triton_kit.templates") / "projects" / "digits"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a tmpfs of a number of bytes; skips where that is not allowed."""
+    mounts = []
+
+    def mount(size):
+        folder = tmp_path / f"disk-{size}"
+        folder.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+        mounts.append(folder)
+        return folder
+
+    if os.geteuid() or not shutil.which("mount"):
+        pytest.skip("to mount a small disk takes root")
+    yield mount
+    for folder in mounts:
+        subprocess.run(["umount", folder], check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,6 +14,8 @@ from typing import IO
 from triton_kit.errors import RepositoryError
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_HINT = "free space on that disk, then run the command again"
 
 
 def require_new_folder(target: Path) -> None:
@@ -45,7 +48,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
-            with _naming(target, stage):
+            with _naming(target, stage), explain_disk(stage):
                 yield stage
             stage.chmod(0o755)
             require_new_folder(target)
@@ -76,7 +79,8 @@ def explain_disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RepositoryError(
-            f"{error.filename or path}: cannot write it: {error.strerror}"
+            f"{error.filename or path}: cannot write it: {error.strerror}",
+            hint=_FULL_HINT if error.errno in FULL else None,
         ) from error
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from triton_kit.errors import TransportError
+from triton_kit.transfer.placing import FULL
 
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role; "
@@ -45,6 +46,14 @@ def is_conflict(error: BaseException) -> bool:
         _kinds(each) & _CONFLICT_KINDS or _CONFLICT.search(str(each))
         for each in _chain(error)
     )
+
+
+def full_disk(error: BaseException) -> OSError | None:
+    """Return the error of this machine's disk that a library's error came from."""
+    for each in _chain(error):
+        if isinstance(each, OSError) and each.errno in FULL:
+            return each
+    return None
 
 
 def explain(scheme: str, where: str, error: BaseException) -> TransportError:

@@ -16,7 +16,7 @@ from typing import Any  # Any: fsspec has no types
 from urllib.parse import urlsplit
 
 from triton_kit.errors import MissingExtraError, RepositoryError, SpecError
-from triton_kit.transfer.store_errors import explain, is_conflict
+from triton_kit.transfer.store_errors import explain, full_disk, is_conflict
 
 SCHEMES = ("s3", "gs", "az")
 _CONNECT_S, _READ_S, _ATTEMPTS = 10, 60, 3
@@ -143,9 +143,21 @@ class Store:
             self._fs.put_file(str(path), self._key(name))
 
     def get(self, name: str, path: Path) -> None:
-        """Fetch an object into a file."""
+        """Fetch an object into a file.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        full: OSError | None = None
         with self._explained():
-            self._fs.get_file(self._key(name), str(path))
+            try:
+                self._fs.get_file(self._key(name), str(path))
+            except Exception as error:
+                full = full_disk(error)
+                if full is None:
+                    raise
+        if full is not None:
+            raise OSError(full.errno, full.strerror, str(path))
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object inside of the store."""

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import subprocess
 
 import pytest
 
@@ -98,32 +97,6 @@ def test_publishers_at_once_lose_no_version(tmp_path):
     codes = {(root / "m" / str(n) / "model.py").read_text() for n in range(1, 16)}
     assert len(codes) == 15
     assert_sound(root)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Mount a tmpfs of a number of bytes; skips where that is not allowed."""
-    mounts = []
-
-    def mount(size):
-        folder = tmp_path / f"disk-{size}"
-        folder.mkdir()
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
-        mounts.append(folder)
-        return folder
-
-    if os.geteuid() or not shutil.which("mount"):
-        pytest.skip("to mount a small disk takes root")
-    yield mount
-    for folder in mounts:
-        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.mark.parametrize("left_kib", [0, 16, 56])

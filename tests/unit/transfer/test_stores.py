@@ -366,6 +366,25 @@ def test_the_commands_push_pull_and_validate(kit, bucket, repository, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+def test_a_full_disk_is_one_error_and_leaves_nothing(
+    kit, bucket, repository, small_disk
+):
+    for number in range(8):
+        content = os.urandom(200_000)
+        (repository / "digits" / "1" / f"part-{number}.bin").write_bytes(content)
+    push(repository, store_at(f"s3://{bucket}/models"))
+    disk = small_disk(512 << 10)
+
+    result = kit("pull", f"s3://{bucket}/models", "-o", disk / "models")
+
+    assert result.exit_code == 7
+    assert result.stderr.count("Error: ") == 1
+    assert f"Error: {disk / 'models'}" in result.stderr
+    assert "No space left on device" in result.stderr
+    assert "hint: free space" in result.stderr
+    assert list(disk.iterdir()) == []
+
+
 def test_wrong_credentials_are_an_error_and_never_shown(kit, s3, bucket, repository):
     """Moto refuses keys that it does not know once it is asked to."""
     address = f"s3://{bucket}/models"
