@@ -17,6 +17,7 @@ from triton_kit.tuning.budget import Budget
 from triton_kit.tuning.model_fields import is_conversion
 from triton_kit.tuning.objective import TuneObjective, parse_objective
 from triton_kit.tuning.search import Method
+from triton_kit.tuning.space_text import check_space_texts
 from triton_kit.tuning.suggestions import require_optuna
 
 
@@ -93,10 +94,20 @@ class TuneSpec:
             )
         if self.url is not None and self.protocol != "http":
             raise SpecError("a server by its address is measured over HTTP")
+        self._check_space()
         self._check_floors()
         for objective in self.slo:
             if objective.needs_tokens:
                 raise SpecError(f"objective {objective.text!r} is for language models")
+
+    def _check_space(self) -> None:
+        check_space_texts(self.space)
+        if self.needs_conversions and (self.project is None or self.url is not None):
+            raise SpecError(
+                "precision and builder.OPTION of the space: only a project on a server "
+                "of the kit is converted",
+                hint="name a folder with a triton-kit.yaml, and leave out --url",
+            )
 
     def _check_floors(self) -> None:
         if self.floors and not self.needs_conversions:

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any  # JSON
 
-from triton_kit.errors import SpecError, did_you_mean
-from triton_kit.triton.schema import ModelConfig
+from triton_kit.errors import SpecError
 from triton_kit.tuning.legality import CheckConfigs, why_illegal
 from triton_kit.tuning.model_fields import (
     BATCH_SIZE,
     CONCURRENCY,
-    KNOWN,
     LOAD_FIELDS,
-    PRECISION,
     REQUEST_RATE,
     Config,
-    as_value,
     is_conversion,
     read_field,
 )
 from triton_kit.tuning.space import Settings, Space, SpaceField, Value
+from triton_kit.tuning.space_text import check_space_texts, read_space_text
 from triton_kit.tuning.subject import Subject, is_ensemble
 from triton_kit.tuning.variants import Variants
 
-_HINT = (
-    "for example instances=1,2,4 or queue_delay_us=off,0,500 or max_batch_size=8..64"
-)
 _INSTANCES = (1, 2, 3, 4, 6, 8)
 _DELAYS_US = (None, 0, 100, 500, 2000)
 _CONCURRENCY = (1, 2, 4, 8, 16, 32, 64)
 _LARGEST_BATCH = 128
 _DEFAULT_CONCURRENCY = 8
-_WORDS: dict[str, Value] = {"off": None, "none": None, "on": True}
-# A space that is typed by accident, such as 1..1000000.
-_MOST_VALUES = 64
 
 
 def make_space(
@@ -59,14 +48,13 @@ def make_space(
     Raises:
         SpecError: a field cannot be read or does not exist, or nothing is legal.
     """
+    check_space_texts(given)
     fields = (
         [_given(subject, text, variants) for text in given]
         if given
         else _usual(subject)
     )
     names = {field.name for field in fields}
-    if {CONCURRENCY, REQUEST_RATE} <= names:
-        raise SpecError(f"the space has both {CONCURRENCY} and {REQUEST_RATE}")
     if not names & {CONCURRENCY, REQUEST_RATE}:
         fields.append(_load(CONCURRENCY, (_DEFAULT_CONCURRENCY,)))
     if BATCH_SIZE not in names:
@@ -147,18 +135,8 @@ def _load(name: str, values: tuple[Value, ...]) -> SpaceField:
 
 
 def _given(subject: Subject, text: str, variants: Variants | None) -> SpaceField:
-    name, equals, listed = text.partition("=")
-    name = name.strip()
-    if not equals or not listed.strip():
-        raise SpecError(f"--space {text!r} cannot be read", hint=_HINT)
-    values = _values(text, listed)
+    name, values = read_space_text(text)
     if name in LOAD_FIELDS:
-        least_ok = all(
-            isinstance(v, int | float) and not isinstance(v, bool) and v > 0
-            for v in values
-        )
-        if not least_ok:
-            raise SpecError(f"--space {text!r}: expected numbers above 0", hint=_HINT)
         return _load(name, values)
     model, inner = subject.split(name)
     full = subject.named(model, inner)
@@ -169,58 +147,5 @@ def _given(subject: Subject, text: str, variants: Variants | None) -> SpaceField
                 hint="name a folder with a triton-kit.yaml, and leave out --url",
             )
         return variants.space_field(model, inner, full, values)
-    _require_known(model, inner)
     default = read_field(subject.configs[model], inner)
     return SpaceField(name=full, values=values, default=default)
-
-
-def _require_known(model: str, field: str) -> None:
-    first = field.partition(".")[0]
-    known = ModelConfig.DESCRIPTOR.fields_by_name
-    if field not in KNOWN and first not in known:
-        raise SpecError(
-            f"there is no field {field!r} of model {model!r} to tune",
-            hint=did_you_mean(first, [*KNOWN, *LOAD_FIELDS, PRECISION, *known]),
-        )
-
-
-def _values(text: str, listed: str) -> tuple[Value, ...]:
-    low, dots, high = listed.strip().partition("..")
-    if dots:
-        return _range(text, low, high)
-    return tuple(map(_value, _pieces(listed)))
-
-
-def _range(text: str, low: str, high: str) -> tuple[Value, ...]:
-    """Read `1..8`: every number up to 8; of more than 8 values, each twice the last."""
-    if not (low.isdigit() and high.isdigit() and int(low) <= int(high)):
-        raise SpecError(f"--space {text!r} is no range of whole numbers", hint=_HINT)
-    first, last = int(low), int(high)
-    if last - first < 8:
-        return tuple(range(first, last + 1))
-    values = [first]
-    while values[-1] < last and len(values) < _MOST_VALUES:
-        values.append(min(last, max(1, 2 * values[-1])))
-    return tuple(values)
-
-
-def _pieces(listed: str) -> list[str]:
-    """Split at commas outside of brackets: `[],[8],[8,16]` has three pieces."""
-    pieces, depth = [""], 0
-    for char in listed:
-        depth += (char == "[") - (char == "]")
-        if char == "," and not depth:
-            pieces.append("")
-        else:
-            pieces[-1] += char
-    return [piece.strip() for piece in pieces]
-
-
-def _value(piece: str) -> Value:
-    if piece in _WORDS:
-        return _WORDS[piece]
-    try:
-        found: Any = json.loads(piece)
-    except ValueError:
-        return piece
-    return as_value(found)
