@@ -91,6 +91,12 @@ def test_a_gain_that_is_there_is_found_explained_and_applied(kit, naps, tmp_path
     result = kit(*words, "--budget", "trials=20", "-o", output, "--json", "--apply")
 
     assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["outcome"] == "winner"
+    lines = result.stderr.splitlines()
+    assert lines[:2] == ["starting the server", "measuring the default"]
+    assert lines[2].startswith("1 of at most 20, default: instances=1: ")
+    last = lines.index("last rounds: the best points and the default in turn")
+    assert " final: instances=" in lines[last + 1]
     found = json.loads((output / "result.json").read_text())
     assert found["outcome"] == "winner"
     assert found["best"]["instances"] == 2
@@ -123,7 +129,9 @@ def test_a_precision_is_converted_tried_and_kept_only_if_it_is_accurate(
         )
 
     original = (digits / "model_repository/digits/1/model.onnx").read_bytes()
+    phases = []
     with set_up(spec(), None) as ready:
+        ready.variants.on_convert = phases.append
         base = PerfSpec(url="localhost", model="digits")
         wanted = spec()
         runner = TrialRunner(
@@ -135,6 +143,7 @@ def test_a_precision_is_converted_tried_and_kept_only_if_it_is_accurate(
         configs = ready.server.subject.configs
         write_winner(wanted.repository, tmp_path / "best", configs, settings, made)
 
+    assert phases == ["digits: precision=fp16", ""]  # once, though it is used twice
     assert not trial.failure
     assert 40 < trial.figures["snr_db"] < 200
     verify_manifest(tmp_path / "best/digits/1")

@@ -236,7 +236,7 @@ _FLOORS = (
 )
 def command(*, only_plan: bool, is_applied: bool, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Find the settings with which MODEL serves best (guide: docs/tune.md)."""
-    from triton_kit.cli.tune_progress import showing_trials
+    from triton_kit.cli.tune_progress import showing_search
     from triton_kit.tuning.tune import apply, plan, tune
 
     spec = _spec(**given)
@@ -250,8 +250,8 @@ def command(*, only_plan: bool, is_applied: bool, as_json: bool, **given: Any) -
             echo(plan_text(planned))
         return
     try:
-        with showing_trials() as show:
-            result = tune(spec, show)
+        with showing_search() as screen:
+            result = tune(spec, screen.on_progress, on_phase=screen.on_phase)
     except KeyboardInterrupt:
         notice(f"--resume -o {spec.output} goes on from here")
         raise

@@ -1,17 +1,20 @@
-"""What `triton-kit tune` shows: trials as they end, a plan, and the result."""
+"""What `triton-kit tune` shows: phases, trials as they end, a plan, the result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from triton_kit.cli.output import console, notice, settings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.live import Live
 
     from triton_kit.tuning.evidence import Ask
+    from triton_kit.tuning.progress import OnPhase, TunePhase
     from triton_kit.tuning.result import TuneResult
     from triton_kit.tuning.trial import TuneTrial
     from triton_kit.tuning.tune import Plan, TuneProgress
@@ -21,19 +24,67 @@ _SHOWN = 12  # trials of the live table
 _SPARKS = 48
 
 
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a search calls, as `tune` takes it; None: nothing is shown."""
+
+    on_phase: OnPhase | None = None
+    on_progress: Callable[[TuneProgress], None] | None = None
+
+
 @contextmanager
-def showing_trials() -> Iterator[Callable[[TuneProgress], None] | None]:
-    """Yield what shows trials on standard error; `-q` silences it."""
+def showing_search() -> Iterator[Screen]:
+    """Yield what shows a search on standard error; `-q` silences it.
+
+    On a terminal that is a table which is drawn anew; elsewhere a line for each phase
+    and trial.
+    """
     screen = console(stderr=True)
     if settings.quiet:
-        yield None
+        yield Screen()
     elif not screen.is_terminal:
-        yield lambda progress: notice(trial_line(progress))
+        log = _Log()
+        yield Screen(log.phase, lambda progress: notice(trial_line(progress)))
     else:
         from rich.live import Live
 
+        # To draw between the trials would take time from the load that is measured.
         with Live(console=screen, auto_refresh=False, transient=True) as live:
-            yield lambda progress: live.update(live_view(progress), refresh=True)
+            table = _Table(live)
+            yield Screen(table.phase, table.trial)
+
+
+class _Log:
+    """A line for each phase; after a conversion its phase is not said again."""
+
+    def __init__(self) -> None:
+        self._phase: TunePhase | None = None
+
+    def phase(self, phase: TunePhase) -> None:
+        if phase != self._phase:
+            notice(phase.text)
+        if phase.name != "convert":
+            self._phase = phase
+
+
+class _Table:
+    """The live table and the phase below it."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._phase: TunePhase | None = None
+        self._progress: TuneProgress | None = None
+
+    def phase(self, phase: TunePhase) -> None:
+        self._phase = phase
+        self._draw()
+
+    def trial(self, progress: TuneProgress) -> None:
+        self._progress = progress
+        self._draw()
+
+    def _draw(self) -> None:
+        self._live.update(live_view(self._progress, self._phase), refresh=True)
 
 
 def trial_line(progress: TuneProgress) -> str:
@@ -47,9 +98,21 @@ def trial_line(progress: TuneProgress) -> str:
     )
 
 
-def live_view(progress: TuneProgress) -> RenderableType:
-    """Return the last trials as a table, the best one, a sparkline, the time left."""
+def live_view(
+    progress: TuneProgress | None, phase: TunePhase | None = None
+) -> RenderableType:
+    """Return the trials, as far as there are any, and what the search does now."""
     from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [] if progress is None else [*_trials_view(progress)]
+    if phase is not None:
+        parts.append(Text(f"{phase.text} ...", style="cyan"))
+    return Group(*parts)
+
+
+def _trials_view(progress: TuneProgress) -> Iterator[RenderableType]:
+    """Yield the last trials as a table, the best one, a sparkline, the time left."""
     from rich.table import Table
     from rich.text import Text
 
@@ -68,7 +131,7 @@ def live_view(progress: TuneProgress) -> RenderableType:
     best = f"best so far: {_settings(progress, ask)}: {_figures(trial)}"
     left = f"{len(progress.trials)} trials; at most {progress.left_s:.0f} s left"
     values = [trial.value for _, trial in progress.trials]
-    return Group(table, Text(best, style="bold"), Text(f"{sparkline(values)}  {left}"))
+    yield from (table, Text(best, style="bold"), Text(f"{sparkline(values)}  {left}"))
 
 
 def sparkline(values: list[float]) -> str:

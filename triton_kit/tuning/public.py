@@ -9,6 +9,7 @@ from pathlib import Path
 from triton_kit.loadtest.results.slo import parse_slo
 from triton_kit.tuning.budget import parse_budget
 from triton_kit.tuning.objective import parse_objective
+from triton_kit.tuning.progress import TunePhase
 from triton_kit.tuning.result import TuneResult
 from triton_kit.tuning.spec import TuneSpec
 from triton_kit.tuning.tune import TuneProgress
@@ -30,6 +31,7 @@ def tune(
     shapes: Mapping[str, Sequence[int]] | None = None,
     input_data: str | os.PathLike[str] = "random",
     on_progress: Callable[[TuneProgress], None] | None = None,
+    on_phase: Callable[[TunePhase], None] | None = None,
 ) -> TuneResult:
     """Find the settings with which a model serves best, and prove the gain.
 
@@ -46,22 +48,21 @@ def tune(
         project: the folder of triton-kit.yaml, for `precision` in the space.
         shapes: of inputs that vary, without the batch axis.
         input_data: `random`, `zero`, or a file or folder of inputs.
-        on_progress: called after each trial.
+        on_progress, on_phase: called after each trial; as each phase begins.
     """
-    if isinstance(model, TuneSpec):
-        return run_search(model, on_progress)
-    spec = TuneSpec(
-        model=model,
-        repository=None if repository is None else Path(repository),
-        url=url,
-        objective=parse_objective(objective),
-        slo=parse_slo(slo) if slo else (),
-        space=tuple(space),
-        budget=parse_budget(budget),
-        output=Path(output or f"tune-{model}"),
-        resume=resume,
-        project=None if project is None else Path(project),
-        shapes={name: tuple(shape) for name, shape in (shapes or {}).items()},
-        input_data=(os.fspath(input_data),),
-    )
-    return run_search(spec, on_progress)
+    if not isinstance(model, TuneSpec):
+        model = TuneSpec(
+            model=model,
+            repository=None if repository is None else Path(repository),
+            url=url,
+            objective=parse_objective(objective),
+            slo=parse_slo(slo) if slo else (),
+            space=tuple(space),
+            budget=parse_budget(budget),
+            output=Path(output or f"tune-{model}"),
+            resume=resume,
+            project=None if project is None else Path(project),
+            shapes={name: tuple(shape) for name, shape in (shapes or {}).items()},
+            input_data=(os.fspath(input_data),),
+        )
+    return run_search(model, on_progress, on_phase=on_phase)

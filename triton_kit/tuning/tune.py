@@ -17,6 +17,7 @@ from triton_kit.tuning.checkpoint import FILE_NAME, Checkpoint
 from triton_kit.tuning.decision import Decision
 from triton_kit.tuning.evidence import Ask, Told
 from triton_kit.tuning.patch import apply_patch, make_patch, patch_text
+from triton_kit.tuning.progress import OnPhase, PhaseWatch
 from triton_kit.tuning.result import TuneResult
 from triton_kit.tuning.search import search
 from triton_kit.tuning.server import (
@@ -103,7 +104,12 @@ def plan(spec: TuneSpec) -> Plan:
         )
 
 
-def tune(spec: TuneSpec, on_progress: OnProgress | None = None) -> TuneResult:
+def tune(
+    spec: TuneSpec,
+    on_progress: OnProgress | None = None,
+    *,
+    on_phase: OnPhase | None = None,
+) -> TuneResult:
     """Find the settings with which a model serves best.
 
     The folder `spec.output` gets a line for each trial as it ends, and in the end
@@ -113,37 +119,45 @@ def tune(spec: TuneSpec, on_progress: OnProgress | None = None) -> TuneResult:
     Args:
         spec: what to tune.
         on_progress: called after each trial.
+        on_phase: called as each phase begins, the start of the server first.
 
     Raises:
-        SpecError: the space has nothing legal in it, the model cannot be measured with
-            this data, or the earlier run to go on with had other inputs.
-        ServerError: the server does not start, or is gone for good; what was measured
-            stays, for `resume`.
+        SpecError: the space has nothing legal in it, no input data fits the model, or
+            the earlier run to go on with had other inputs.
+        ServerError: the server is gone for good; `resume` goes on from there.
     """
     path = spec.output / FILE_NAME
     earlier = Checkpoint.resume(path, spec.inputs()) if spec.resume else None
     originals = earlier.originals if earlier else None
+    watch = PhaseWatch(on_phase)
+    watch.starting(spec)
     with set_up(spec, originals) as ready:
         server, space = ready.server, ready.space
-        header = {"inputs": spec.inputs(), "originals": dict(server.subject.configs)}
-        checkpoint = earlier or Checkpoint.begin(path, header)
-        if checkpoint.originals != header["originals"]:
+        checkpoint = earlier or _begin(path, spec, server.subject)
+        if checkpoint.originals != dict(server.subject.configs):
             raise SpecError(
                 f"{path}: the model's configuration has changed since the earlier run",
                 hint="start anew: -o DIR",
             )
         repeated = checkpoint.earlier
+        if ready.variants is not None:
+            ready.variants.on_convert = watch.converting
         runner = TrialRunner(
             server, _base(spec), spec.objective, spec.slo, ready.variants
         )
         if "joules" in spec.objective.weights and isinstance(server, KitServer):
             server.metrics_url = server.metrics_address
-        trials: Trials = []
-        searching = _Searching(spec, space, runner, checkpoint, trials, on_progress)
-        decision = searching.run()
-        result = _result(spec, server.subject, space, decision, trials, repeated)
-        _write(spec, server.subject, result, ready.variants)
+        answers = _Searching(spec, space, runner, checkpoint, watch, on_progress)
+        decision = answers.run()
+        done, subject = answers.trials, server.subject
+        result = _result(spec, subject, space, decision, done, repeated)
+        _write(spec, subject, result, ready.variants)
     return result
+
+
+def _begin(path: Path, spec: TuneSpec, subject: Subject) -> Checkpoint:
+    header = {"inputs": spec.inputs(), "originals": dict(subject.configs)}
+    return Checkpoint.begin(path, header)
 
 
 def _base(spec: TuneSpec) -> PerfSpec:
@@ -168,8 +182,9 @@ class _Searching:
     space: Space
     runner: TrialRunner
     checkpoint: Checkpoint
-    trials: Trials
+    watch: PhaseWatch
     on_progress: OnProgress | None
+    trials: Trials = field(default_factory=list)
     spent_s: float = field(default=0.0)
 
     def run(self) -> Decision:
@@ -187,6 +202,7 @@ class _Searching:
                 return decision
 
     def _trial(self, ask: Ask) -> TuneTrial:
+        self.watch.stage(ask.stage)
         trial = self.checkpoint.take(ask)
         if trial is None:
             trial = self.runner.run(self.space.settings(ask.point), ask.effort)

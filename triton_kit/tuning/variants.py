@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any  # YAML
@@ -101,12 +101,14 @@ class Variants:
         repository: a copy that gets a version for each variant.
         scratch: for what is converted.
         floors: what the accuracy gate asks beside the project's own, by key.
+        on_convert: called with what is converted, and with "" once it is done.
     """
 
     project: Project
     repository: Path
     scratch: Path
     floors: Mapping[str, float] = field(default_factory=dict)
+    on_convert: Callable[[str], None] = lambda _: None
     _made: dict[str, Variant | RefusedVariantError] = field(default_factory=dict)
 
     def space_field(
@@ -180,10 +182,15 @@ class Variants:
         key = f"{model}: {conversion}"
         if key not in self._made:
             version = _FIRST_VERSION + len(self._made)
+            settings = ", ".join(
+                f"{name}={value}" for name, value in conversion.items()
+            )
+            self.on_convert(f"{model}: {settings}")
             try:
                 self._made[key] = self._convert(model, changed, version)
             except (ConvertError, VerifyError, SpecError) as error:
                 self._made[key] = RefusedVariantError(error, model, conversion)
+            self.on_convert("")
         found = self._made[key]
         if isinstance(found, RefusedVariantError):
             raise found
