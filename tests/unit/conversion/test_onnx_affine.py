@@ -214,6 +214,18 @@ def test_a_chain_that_no_product_takes_becomes_one_mul_and_one_add():
     assert operators(fold(made(build))) == ["Conv", "Relu", "Mul", "Add", "Relu"]
 
 
+def test_a_shift_alone_needs_no_copy_of_a_shared_weight():
+    def build(b, x):
+        weight = b.weight("w", (4, 4, 3, 3))
+        shifted = b.op("Add", b.op("Conv", x, weight), constant(b, CHANNELS))
+        return b.op("Concat", shifted, b.op("Conv", x, weight), axis=1)
+
+    model = fold(made(build))
+
+    assert operators(model) == ["Conv", "Conv", "Concat"]
+    assert [len(tensor.dims) for tensor in model.graph.initializer] == [4, 1]
+
+
 def test_float64_is_folded():
     def build(b, x):
         weight = b.constant("w", b.rng.standard_normal((4, 5)))

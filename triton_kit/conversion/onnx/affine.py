@@ -160,19 +160,13 @@ class _Fold:
 
     def _apply(self, chain: _Chain, product: NodeProto, folded: Folded) -> bool:
         """Give a product its new weights, and take the chain away."""
-        kind = self._weights[product.input[1]].data_type
-        weight, bias = _stored(folded.weight, kind), None
-        if folded.bias is not None:
-            bias = _stored(folded.bias, kind)
-        if weight is None or (folded.bias is not None and bias is None):
-            return False
-        if self._is_shared(product.input[1]) and weight.nbytes > _MOST_COPIED_BYTES:
+        new = self._new_values(product, folded)
+        if new is None:
             return False
         if folded.left is not None and not self._replace(chain, folded.left):
             return False
-        self._set(product, 1, weight)
-        if bias is not None:
-            self._set(product, 2, bias)
+        for slot, stored in new.items():
+            self._set(product, slot, stored)
         self._changed.add(product.name)
         if folded.left is None:
             self._replaced |= {node.name: [] for node in chain.nodes}
@@ -181,6 +175,22 @@ class _Fold:
             else:
                 product.input[0] = chain.source
         return True
+
+    def _new_values(
+        self, product: NodeProto, folded: Folded
+    ) -> dict[int, Array] | None:
+        """Return a product's new weight and bias by their input; None if it keeps them.
+
+        The type of the graph may not hold them, or a large weight would be copied.
+        """
+        kind, found = self._weights[product.input[1]].data_type, {}
+        for slot, values in ((1, folded.weight), (2, folded.bias)):
+            if values is not None:
+                found[slot] = _stored(values, kind)
+        stored = {slot: values for slot, values in found.items() if values is not None}
+        is_large = 1 in stored and stored[1].nbytes > _MOST_COPIED_BYTES
+        is_copied = is_large and self._is_shared(product.input[1])
+        return None if is_copied or len(stored) < len(found) else stored
 
     def _is_shared(self, name: str) -> bool:
         return len(self._uses.readers[name]) > 1 or name in self._uses.fixed

@@ -18,12 +18,12 @@ PRODUCTS = (*_CONVOLUTIONS, "Gemm", "MatMul")
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """New weights of a product; `bias` is None where it keeps its own, or has none.
+    """New weights of a product; None where it keeps its own, or has no bias.
 
     `left` is what the product cannot take: it still has to be added.
     """
 
-    weight: Array
+    weight: Array | None
     bias: Array | None = None
     left: Affine | None = None
 
@@ -136,7 +136,7 @@ def fold_after(node: NodeProto, weights: Weights, affine: Affine) -> Folded | No
     product = _product(node, weights)
     if product is None or affine.axis not in (None, product.axis):
         return None
-    weight = product.scaled_outputs(affine.scale)
+    weight = product.scaled_outputs(affine.scale) if affine.has_scale else None
     if product.has_no_bias_input:
         left = Affine(np.ones(()), affine.shift, affine.axis)
         return _folded(weight, None, left if affine.has_shift else None)
@@ -159,7 +159,7 @@ def fold_before(node: NodeProto, weights: Weights, affine: Affine) -> Folded | N
     is_stack = node.op_type == "MatMul" and product.weight.ndim > 2
     if is_stack or product.attributes.get("transA"):
         return None
-    weight = product.scaled_inputs(affine.scale)
+    weight = product.scaled_inputs(affine.scale) if affine.has_scale else None
     if not affine.has_shift:
         return _folded(weight, None)
     if product.is_padded or product.has_no_bias_input:
@@ -197,10 +197,10 @@ def _product(node: NodeProto, weights: Weights) -> _Product | None:
 
 
 def _folded(
-    weight: Array, bias: Array | None, left: Affine | None = None
+    weight: Array | None, bias: Array | None, left: Affine | None = None
 ) -> Folded | None:
     """Return the result, unless it left the finite numbers."""
-    arrays = [weight] if bias is None else [weight, bias]
+    arrays = [values for values in (weight, bias) if values is not None]
     return Folded(weight, bias, left) if all(map(_is_finite, arrays)) else None
 
 
