@@ -1,14 +1,28 @@
 """Floors of parts: one shape or one row may be worse than all, but not lost."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from triton_kit.conversion.verify.check import Check, Reference
-from triton_kit.conversion.workers.models import FeedFiles
+from triton_kit.conversion.verify.check import (
+    LEVEL_MARGIN_DB,
+    OWN_NOISE_MARGIN_DB,
+    Check,
+    Reference,
+)
+from triton_kit.conversion.verify.own_noise import OwnNoise
+from triton_kit.conversion.workers.models import FeedFiles, write_feeds
 from triton_kit.errors import VerifyError
 from triton_kit.options.conversion import Gate
+
+
+def noisy(array, snr_db):
+    """Return an array with noise that is so far below it."""
+    noise = np.random.default_rng(1).normal(size=array.shape)
+    return (array + noise * array.std() * 10 ** (-snr_db / 20)).astype(np.float32)
 
 
 def check_of(*feeds, precision="int8", **limits):
@@ -69,3 +83,31 @@ def test_the_slice_that_is_reported_is_one_that_is_judged():
 
     assert with_task[0].worst_slice == "slice 1 of axis 1"
     assert without[0].worst_slice == "slice 5 of axis 2"
+
+
+@pytest.mark.parametrize(
+    ("snr_db", "margin_db", "is_refused"),
+    [
+        (56, OWN_NOISE_MARGIN_DB, False),
+        (51, OWN_NOISE_MARGIN_DB, True),
+        (51, LEVEL_MARGIN_DB, False),
+        (46, LEVEL_MARGIN_DB, True),
+    ],
+)
+def test_a_level_may_be_further_from_the_original_than_its_own_noise(
+    tmp_path, snr_db, margin_db, is_refused
+):
+    """The original moves by 60 dB for noise on its inputs."""
+    original = values(200, 10)
+    feeds = write_feeds([{"x": original}], tmp_path / "feeds")
+    noise = OwnNoise(
+        feeds,
+        [{"y": original}],
+        lambda _: [{"y": noisy(original, 60)}],
+        tmp_path / "noisy",
+    )
+    reference = replace(check_of(original).reference, noise=noise)
+    check = Check(reference, Gate(), "fp32", own_margin_db=margin_db)
+
+    with pytest.raises(VerifyError, match="needs") if is_refused else nullcontext():
+        check.outputs([{"y": noisy(original, snr_db)}])

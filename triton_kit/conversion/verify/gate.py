@@ -16,7 +16,7 @@ from triton_kit.conversion.precision.emulate import emulated, is_low
 from triton_kit.conversion.precision.kernels import has_cuda_provider
 from triton_kit.conversion.spec import Accuracy, OutputAccuracy
 from triton_kit.conversion.verify.agreements import required_agreements
-from triton_kit.conversion.verify.check import Check, Reference
+from triton_kit.conversion.verify.check import LEVEL_MARGIN_DB, Check, Reference
 from triton_kit.conversion.verify.compare import equal_rows
 from triton_kit.conversion.verify.inputs import IDENTICAL
 from triton_kit.conversion.verify.own_noise import OwnNoise
@@ -133,11 +133,13 @@ def verify(
     """
     check = Check(reference, gate, precision)
     judge = partial(_judged, check, scratch=scratch, root=root)
+    at_level = Check(reference, gate, precision, own_margin_db=LEVEL_MARGIN_DB)
+    judge_level = partial(_judged, at_level, scratch=scratch, root=root)
     honest, method = _honest_form(artifact, model, scratch)
     outputs, agreements = judge(_run(honest, "off", reference, scratch))
     # As it is, the artifact was run at `off` just now.
     higher = [level for level in levels if level != "off" or method != "run"]
-    level, notes = _runtime_level(artifact, higher, judge, reference, scratch)
+    level, notes = _runtime_level(artifact, higher, judge_level, reference, scratch)
     if level is None and method == "run":
         if "off" not in levels:
             raise VerifyError(f"it does not run at any level: {'; '.join(notes)}")
@@ -152,7 +154,7 @@ def verify(
         runtime_level=level,
         agreements=agreements,
         data=reference.data,
-        notes=(*_doubts(reference, outputs), *check.notes, *notes),
+        notes=(*_doubts(reference, outputs), *(check.notes | at_level.notes), *notes),
     )
 
 
