@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from triton_kit.serving.server import Server as Server
     from triton_kit.serving.spec import ServeSpec as ServeSpec
     from triton_kit.triton.schema import ModelConfig as ModelConfig
+    from triton_kit.triton.tls import Tls as Tls
     from triton_kit.tuning.public import tune as tune
     from triton_kit.tuning.result import TuneResult as TuneResult
     from triton_kit.tuning.spec import TuneSpec as TuneSpec
@@ -129,6 +130,7 @@ _PUBLIC = {
     "ServeSpec": "triton_kit.serving.spec",
     "Server": "triton_kit.serving.server",
     "ShapeRange": "triton_kit.options.shapes",
+    "Tls": "triton_kit.triton.tls",
     "TransportSpec": "triton_kit.loadtest.transport_spec",
     "TuneResult": "triton_kit.tuning.result",
     "TuneSpec": "triton_kit.tuning.spec",
