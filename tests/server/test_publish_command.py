@@ -180,11 +180,12 @@ def test_publish_over_tls_with_a_certificate_of_the_client(kit, served, tmp_path
     assert_sound(root)
 
 
-def test_certificates_for_a_server_in_the_clear_are_refused(kit, served, tmp_path):
-    root, server = served
+def test_certificates_for_a_server_in_the_clear_are_refused(kit, tmp_path):
+    root = tmp_path / "models"
+    publish(times(tmp_path, 1), root, names=["m"], options=PLAIN)
     words = ["--ssl-https-ca-certificates-file", tmp_path / "ca.pem"]
 
-    clear = kit("rollback", "m", root, "--server", server.http_url, *words)
+    clear = kit("rollback", "m", root, "--server", "http://127.0.0.1:9", *words)
     without = kit("rollback", "m", root, *words)
 
     assert (clear.exit_code, without.exit_code) == (2, 2)
