@@ -7,6 +7,15 @@ import psutil
 STORE_BYTES = 80_000_000
 WITHIN_S = 180.0
 SECONDS_AHEAD = 5_000
+NETS = """
+name: nets
+models:
+  first: {source: net.onnx, batching: {max_batch_size: 4}}
+  second: {source: net.onnx, batching: {max_batch_size: 4}, precision: fp16}
+targets:
+  cpu: {}
+  gpu: {format: plan, triton: "25.06", compute_capability: "9.0"}
+"""
 
 
 def eventually(holds):
@@ -40,3 +49,12 @@ def end_all(process):
         child.kill()
     process.kill()
     process.wait()
+
+
+def contents_of(folder):
+    """Return the files of a folder by relative name, with their contents."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

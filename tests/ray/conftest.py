@@ -1,17 +1,24 @@
 """A Ray cluster of two nodes on this machine, and a server to put load on."""
 
+import os
+import socket
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
+import onnx
 import pytest
 from clusters import (
+    NETS,
     SECONDS_AHEAD,
     STORE_BYTES,
     end_all,
     eventually,
     processes_with,
 )
+from onnx import helper
 
 from triton_kit.execute.cluster import ExecutorChoice, connected
 from triton_kit.serving.embedded import running
@@ -46,6 +53,8 @@ def cluster(tmp_path_factory):
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         functions = Path(__file__).parent.parent / "unit" / "execute"
         patch.setenv("PYTHONPATH", str(functions))
+        patch.setenv("RAY_TMPDIR", tempfile.gettempdir())  # paths of sockets are short
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("node-tmp")))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("node-cache")))
         started = start_cluster()
         patch.setenv("RAY_ADDRESS", started.address)
@@ -60,6 +69,44 @@ def driver(cluster):
     """This process, connected to the cluster; yields the module `ray`."""
     with connected(ExecutorChoice("ray")) as ray:
         yield ray
+
+
+@pytest.fixture(scope="session")
+def head(cluster, tmp_path_factory):
+    """The address of the cluster for Ray clients: `ray://127.0.0.1:PORT`."""
+    with ExitStack() as stack:
+        for number in range(3):  # another process may take the free port first
+            log = tmp_path_factory.mktemp("head") / f"{number}.log"
+            process, port = start_client_server(cluster, log)
+            stack.callback(end_all, process)
+            eventually(lambda p=process, n=port: p.poll() is not None or listens(n))
+            if process.poll() is None:
+                break
+        assert process.poll() is None, log.read_text()
+        yield f"ray://127.0.0.1:{port}"
+
+
+def start_client_server(cluster, log):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["-m", "ray.util.client.server", "--host=127.0.0.1", f"--port={port}"]
+    words += [f"--address={cluster.address}", "--mode=proxy"]
+    words += [f"--node-id={cluster.head_node.node_id}"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            # With some versions of gRPC, a fork ends the process of a client.
+            env=os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "0"},
+            stdout=output,
+            stderr=output,
+        )
+    return process, port
+
+
+def listens(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +136,24 @@ def node_ahead(cluster, tmp_path):
         )
     yield process, may.returncode == 0
     end_all(process)
+
+
+@pytest.fixture
+def nets(tmp_path):
+    """A project of two small networks."""
+    folder = tmp_path / "nets"
+    folder.mkdir()
+    weights = helper.make_tensor("w", 1, [4, 4], [0.25 * n for n in range(16)])
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
+        "net",
+        [helper.make_tensor_value_info("x", 1, ["n", 4])],
+        [helper.make_tensor_value_info("y", 1, ["n", 4])],
+        [weights],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(
+        helper.make_model(graph, opset_imports=opset, ir_version=9), folder / "net.onnx"
+    )
+    (folder / "triton-kit.yaml").write_text(NETS)
+    return folder

@@ -6,18 +6,14 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
 import pytest
 from clusters import SECONDS_AHEAD, end_all, eventually, processes_with
-from onnx import helper
 
 from triton_kit.errors import SpecError
 from triton_kit.execute.cluster import ExecutorChoice
 from triton_kit.execute.parcel import digest_of
 from triton_kit.execute.ray_load import ray_workers
-from triton_kit.execute.ray_tasks import ray_executor
 from triton_kit.execute.store import Store
-from triton_kit.execute.tasks import Task
 from triton_kit.loadtest.loops.load import ClosedLoad, RateLoad
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
@@ -160,87 +156,6 @@ def test_more_processes_than_cpus_are_refused(server, driver):
         measured(spec(server, processes=3))
 
     assert "CPU" in caught.value.hint
-
-
-NETS = """
-name: nets
-models:
-  first: {source: net.onnx, batching: {max_batch_size: 4}}
-  second: {source: net.onnx, batching: {max_batch_size: 4}, precision: fp16}
-targets:
-  cpu: {}
-  gpu: {format: plan, triton: "25.06", compute_capability: "9.0"}
-"""
-
-
-@pytest.fixture
-def nets(tmp_path):
-    """A project of two small networks."""
-    folder = tmp_path / "nets"
-    folder.mkdir()
-    weights = helper.make_tensor("w", 1, [4, 4], [0.25 * n for n in range(16)])
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
-        "net",
-        [helper.make_tensor_value_info("x", 1, ["n", 4])],
-        [helper.make_tensor_value_info("y", 1, ["n", 4])],
-        [weights],
-    )
-    opset = [helper.make_opsetid("", 18)]
-    onnx.save(
-        helper.make_model(graph, opset_imports=opset, ir_version=9), folder / "net.onnx"
-    )
-    (folder / "triton-kit.yaml").write_text(NETS)
-    return folder
-
-
-def contents_of(repository):
-    return {
-        str(path.relative_to(repository)): path.read_bytes()
-        for path in sorted(repository.rglob("*"))
-        if path.is_file()
-    }
-
-
-def test_nodes_build_the_same_bytes_as_processes_here(nets, driver, kit, tmp_path):
-    here, there = tmp_path / "here", tmp_path / "there"
-    local = kit("build", nets, "-o", here, "--no-cache", "-j", "2")
-    remote = kit("build", nets, "-o", there, "--no-cache", "--executor", "ray")
-
-    assert local.exit_code == remote.exit_code == 0, remote.output
-    assert contents_of(here) == contents_of(there)
-    assert "(2 of 2)" in remote.stderr
-
-
-def test_a_plan_needs_a_node_with_the_targets_gpu(nets, driver, kit):
-    result = kit("build", nets, "-t", "gpu", "--executor", "ray")
-
-    assert result.exit_code == 2
-    assert "compute-9.0" in result.stderr
-    assert "room for 0" in result.stderr
-    assert not (nets / "model_repository").exists()
-
-
-def test_a_file_outside_of_the_project_is_refused(nets, driver, kit, tmp_path):
-    (nets / "net.onnx").rename(tmp_path / "net.onnx")
-    text = NETS.replace("net.onnx", "../net.onnx")
-    (nets / "triton-kit.yaml").write_text(text)
-    result = kit("build", nets, "--executor", "ray")
-
-    assert result.exit_code == 2
-    assert "net.onnx is outside of the project" in result.stderr
-
-
-def test_a_task_whose_actor_is_killed_is_repeated(cluster, driver, tmp_path):
-    tasks = [
-        Task(name=name, call=f"task_functions:{name}", argument=argument)
-        for name, argument in (("die_once", tmp_path), ("double", 4), ("fail", None))
-    ]
-    with ray_executor(ExecutorChoice("ray"), 2, ["task_functions"]) as executor:
-        outcomes = {o.index: o for o in executor.run(tasks)}
-
-    assert (outcomes[0].value, outcomes[1].value) == (2, 8)
-    assert outcomes[2].error.hint == "right"
 
 
 def test_a_cluster_of_another_ray_is_refused(cluster, server, kit):

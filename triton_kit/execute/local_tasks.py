@@ -14,6 +14,7 @@ from typing import Any
 
 from triton_kit.execute.tasks import MOST_TRIES, Outcome, Task, died, outcome
 from triton_kit.process import describe_exit, python_command, start_service, tail
+from triton_kit.scratch import scratch_folder
 
 _STOP_WITHIN_S = 5.0
 
@@ -123,8 +124,8 @@ class LocalExecutor:
 @contextmanager
 def local_executor(count: int, modules: Sequence[str]) -> Iterator[LocalExecutor]:
     """Yield an executor whose processes end with the context, or with this process."""
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as folder:
-        executor = LocalExecutor(count, modules, Path(folder))
+    with scratch_folder("task") as folder:
+        executor = LocalExecutor(count, modules, folder)
         try:
             yield executor
         finally:
