@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from triton_kit.api_transfer import sign as sign
     from triton_kit.api_transfer import unpack as unpack
     from triton_kit.api_transfer import verify_signature as verify_signature
+    from triton_kit.api_tune import tune as tune
     from triton_kit.build_project import BuildResult as BuildResult
     from triton_kit.comparison.compare import compare as compare
     from triton_kit.comparison.differences import Comparison as Comparison
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
     from triton_kit.serving.spec import ServeSpec as ServeSpec
     from triton_kit.triton.schema import ModelConfig as ModelConfig
     from triton_kit.triton.tls import Tls as Tls
-    from triton_kit.tuning.public import tune as tune
+    from triton_kit.tuning.at_once import TrialsAtOnce as TrialsAtOnce
     from triton_kit.tuning.result import TuneResult as TuneResult
     from triton_kit.tuning.spec import TuneSpec as TuneSpec
 
@@ -131,13 +132,14 @@ _PUBLIC = {
     "Server": "triton_kit.serving.server",
     "ShapeRange": "triton_kit.options.shapes",
     "Tls": "triton_kit.triton.tls",
+    "TrialsAtOnce": "triton_kit.tuning.at_once",
     "TransportSpec": "triton_kit.loadtest.transport_spec",
     "TuneResult": "triton_kit.tuning.result",
     "TuneSpec": "triton_kit.tuning.spec",
     "VerifyReport": "triton_kit.repository.publish.verify",
     "VersionInfo": "triton_kit.publish_upkeep",
     "Variant": "triton_kit.loadtest.sweep_spec",
-    "tune": "triton_kit.tuning.public",
+    "tune": "triton_kit.api_tune",
     "write_report": "triton_kit.report.write",
     "check_repository": "triton_kit.repository.check.check",
 }

@@ -3,12 +3,11 @@
 import pytest
 from docker_commands import docker, write_python_model
 
-from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.serving.containers.launcher import ContainerOptions
 from triton_kit.tuning.budget import parse_budget
 from triton_kit.tuning.set_up import set_up
 from triton_kit.tuning.spec import TuneSpec
-from triton_kit.tuning.trial import TrialRunner
+from triton_kit.tuning.trials import Wanted
 from triton_kit.tuning.tune import tune
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -44,16 +43,18 @@ def test_a_container_that_ends_costs_a_trial_and_the_next_one_has_a_new_one(tmp_
         repository=repository,
         container=ContainerOptions(release="24.10"),
         space=("parameters.mode=deadly,calm", "concurrency=1"),
+        shapes={"x": (4,)},
         output=tmp_path / "out",
     )
-    base = PerfSpec(url="localhost", model="echo", shapes={"x": (4,)})
+    wanted = [
+        Wanted(settings={"parameters.mode": mode, "concurrency": 1}, effort=1.0)
+        for mode in ("deadly", "calm")
+    ]
+    found = {}
     before = docker("ps", "--all", "--quiet").split()
     with set_up(spec, None) as ready:
-        runner = TrialRunner(ready.server, base, spec.objective, ())
-        deadly, calm = (
-            runner.run({"parameters.mode": mode, "concurrency": 1}, 1.0)
-            for mode in ("deadly", "calm")
-        )
+        ready.trials.measure(wanted, found.__setitem__)
+    deadly, calm = found[0], found[1]
 
     assert deadly.failure
     assert not calm.failure

@@ -10,71 +10,26 @@ import time
 
 import psutil
 import pytest
+from nap_project import SLEEPS
 
 from triton_kit.build_project import build
 from triton_kit.cli.tune_progress import result_text
 from triton_kit.loadtest.results.slo import parse_slo
-from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.project.load import load_project
 from triton_kit.repository.config.parse import parse
 from triton_kit.repository.publish.manifest import verify_manifest
 from triton_kit.tuning.budget import parse_budget
 from triton_kit.tuning.set_up import set_up
 from triton_kit.tuning.spec import TuneSpec
-from triton_kit.tuning.trial import TrialRunner
+from triton_kit.tuning.trials import Wanted
 from triton_kit.tuning.tune import tune
 from triton_kit.tuning.variants import RefusedVariantError, Variants
 from triton_kit.tuning.written_configs import write_winner
 
 pytestmark = pytest.mark.server
 
-SLEEPS = """
-import time
-
-import triton_python_backend_utils as pb_utils
-
-
-class TritonPythonModel:
-    def execute(self, requests):
-        time.sleep(0.01)
-        return [
-            pb_utils.InferenceResponse(
-                [pb_utils.Tensor("y", request.inputs()[0].as_numpy())]
-            )
-            for request in requests
-        ]
-"""
-CONFIG = """
-backend: "python"
-max_batch_size: 1
-input { name: "x" data_type: TYPE_FP32 dims: [ 1 ] }
-output { name: "y" data_type: TYPE_FP32 dims: [ 1 ] }
-instance_group { count: 1 kind: KIND_CPU }
-"""
-PROJECT = """\
-name: naps
-models:
-  nap:
-    source: nap.py  # it sleeps
-    inputs: {x: {dtype: fp32, shape: [1]}}
-    outputs: {y: {dtype: fp32, shape: [1]}}
-    batching: {max_batch_size: 1, dynamic: false}
-    instances: [{kind: cpu, count: 1}]
-"""
 MLP = ("mlp", "--shape", "x:16", "--space", "instances=1,2", "--space")
 SMALL = (*MLP, "concurrency=1,2", "--budget", "trials=20")
-
-
-@pytest.fixture
-def naps(tmp_path, write_model):
-    """A project whose model sleeps 10 ms: more instances do more."""
-    folder = tmp_path / "naps"
-    write_model(
-        folder / "model_repository", "nap", {"1/model.py": SLEEPS}, config=CONFIG
-    )
-    (folder / "triton-kit.yaml").write_text(PROJECT)
-    (folder / "nap.py").write_text(SLEEPS)
-    return folder
 
 
 def test_a_gain_that_is_there_is_found_explained_and_applied(kit, naps, tmp_path):
@@ -132,18 +87,16 @@ def test_a_precision_is_converted_tried_and_kept_only_if_it_is_accurate(
     phases = []
     with set_up(spec(), None) as ready:
         ready.variants.on_convert = phases.append
-        base = PerfSpec(url="localhost", model="digits")
-        wanted = spec()
-        runner = TrialRunner(
-            ready.server, base, wanted.objective, wanted.slo, ready.variants
-        )
-        trial = runner.run({"precision": "fp16", "concurrency": 1}, 1.0)
+        fp16 = Wanted(settings={"precision": "fp16", "concurrency": 1}, effort=1.0)
+        found = {}
+        ready.trials.measure([fp16], found.__setitem__)
         settings = {"digits": {"precision": "fp16"}}
         made = ready.variants.make_all(settings)
-        configs = ready.server.subject.configs
-        write_winner(wanted.repository, tmp_path / "best", configs, settings, made)
+        configs = ready.trials.subject.configs
+        write_winner(spec().repository, tmp_path / "best", configs, settings, made)
 
     assert phases == ["digits: precision=fp16", ""]  # once, though it is used twice
+    trial = found[0]
     assert not trial.failure
     assert 40 < trial.figures["snr_db"] < 200
     verify_manifest(tmp_path / "best/digits/1")

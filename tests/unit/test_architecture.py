@@ -29,7 +29,7 @@ MAY_IMPORT = {
     | PILLARS
     | {"build_project", "comparison", "deployment", "tuning", "api"}
     | {"report"}
-    | {"api_transfer"}
+    | {"api_transfer", "api_tune"}
     | {"api_publish", "publish_delivery", "publish_checks", "publish_upkeep"},
     "__main__": {"cli"},
     "errors": set(),
@@ -95,7 +95,8 @@ MAY_IMPORT = {
     | {"repository", "publishing", "publish_delivery", "publish_upkeep"},
     "tuning": GROUND
     | PILLARS
-    | {"comparison", "built", "build_model", "build_as_is", "build_project"},
+    | {"comparison", "built", "build_model", "build_as_is", "build_project"}
+    | {"execute"},
     "execute": GROUND | {"loadtest", "conversion"},
     "build_one": GROUND
     | {"project", "built", "build_as_is", "build_files", "build_model"},
@@ -110,6 +111,7 @@ MAY_IMPORT = {
     "security": GROUND,
     "plan_builder": GROUND | {"conversion", "serving"},
     "api_transfer": GROUND | {"transfer"},
+    "api_tune": GROUND | {"loadtest", "tuning"},
     "api": GROUND | PILLARS | {"build_project", "comparison", "deployment", "execute"},
     "demo": GROUND | PILLARS | {"build_project", "report"},
     "cli": GROUND

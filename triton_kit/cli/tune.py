@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any  # Any: what click hands over
 import click
 import cloup
 
+from triton_kit.cli.at_once_options import AT_ONCE, trials_at_once
 from triton_kit.cli.command import kit_command, kit_option
 from triton_kit.cli.container_options import ENGINE, container_options
 from triton_kit.cli.options import (
@@ -48,6 +49,7 @@ _FLOORS = (
         "triton-kit tune digits my-project --slo 'p99<20ms' --budget 5m",
         "triton-kit tune digits my-project --space instances=1,2,4 --apply",
         "triton-kit tune read_digit --space 'decode:instances=1..4' --resume",
+        "triton-kit tune digits my-project --parallel 4 --cores-per-trial 2",
         "triton-kit tune digits my-project --server docker --release 26.06",
         "triton-kit tune digits -u gpu7:8000 --objective latency",
     ),
@@ -109,6 +111,7 @@ _FLOORS = (
         help="Show what would be tried and how long it takes; send no load.",
     ),
 )
+@AT_ONCE
 @cloup.option_group(
     "Accuracy of converted models",
     *(
@@ -316,6 +319,7 @@ def _spec(
         floors={
             name: given[name] for _, name, *_ in _FLOORS if given[name] is not None
         },
+        at_once=trials_at_once(**given),
         seed=given["seed"],
     )
 

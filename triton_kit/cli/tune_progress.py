@@ -178,6 +178,7 @@ def plan_text(plan: Plan) -> str:
     from triton_kit.tuning.result import shown
 
     width = max(len(field.name) for field in plan.space.fields)
+    at_once = f", {plan.at_once} at once" if plan.at_once > 1 else ""
     lines = [
         f"  {field.name.ljust(width)}  {', '.join(map(shown, field.values))}"
         f"  (now {shown(field.default)})"
@@ -188,7 +189,8 @@ def plan_text(plan: Plan) -> str:
         [
             *lines,
             f"{plan.combinations:,} combinations, of which illegal ones are left out",
-            f"at most {plan.trials} trials, about {plan.seconds / 60:.1f} minutes",
+            f"at most {plan.trials} trials{at_once}, "
+            f"about {plan.seconds / 60:.1f} minutes",
         ]
     )
 
@@ -198,6 +200,9 @@ def result_text(result: TuneResult) -> str:
     from triton_kit.tuning.result import settings_text, shown
 
     lines = [f"{result.model}: {result.verdict}", f"why: {result.why}"]
+    if result.inputs["at once"] is not None:
+        cores = result.environment["cpus"]
+        lines.append(f"for a server with {cores} core{'s' if cores > 1 else ''}")
     if result.outcome == "nothing meets the SLO":
         lines.append(f"  closest: {settings_text(result.best)}")
     for name, (before, after) in result.changes.items():

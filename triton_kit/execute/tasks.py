@@ -78,8 +78,10 @@ class Executor(Protocol):
 # Opens an executor whose processes import these modules first.
 OpenExecutor = Callable[[Sequence[str]], AbstractContextManager[Executor]]
 
-# What a task returned, or the class, message and hint of its error.
-Answer = tuple[Any, tuple[str, str, str | None] | None]
+# The class, the message and the hint of an error.
+Failure = tuple[str, str, str | None]
+# What a task returned, or its error.
+Answer = tuple[Any, Failure | None]
 
 
 def answer(call: str, argument: object, attempt: int) -> Answer:
@@ -89,9 +91,22 @@ def answer(call: str, argument: object, attempt: int) -> Answer:
     try:
         return function(argument, attempt), None
     except TritonKitError as error:
-        known = (kind.__name__ for kind in type(error).__mro__)
-        kind = next(name for name in known if hasattr(errors, name))
-        return None, (kind, error.message, error.hint)
+        return None, failure_of(error)
+
+
+def failure_of(error: TritonKitError) -> Failure:
+    """Return the class, the message and the hint of an error, to be sent."""
+    known = (kind.__name__ for kind in type(error).__mro__)
+    kind = next(name for name in known if hasattr(errors, name))
+    return kind, error.message, error.hint
+
+
+def error_of(failure: Failure) -> TritonKitError:
+    """Return the error that was sent."""
+    kind, message, hint = failure
+    error = TritonKitError(message, hint=hint)
+    error.__class__ = getattr(errors, kind)
+    return error
 
 
 def outcome(index: int, where: str, answered: Answer) -> Outcome:
@@ -99,10 +114,7 @@ def outcome(index: int, where: str, answered: Answer) -> Outcome:
     value, failure = answered
     if failure is None:
         return Outcome(index=index, where=where, value=value)
-    kind, message, hint = failure
-    error = TritonKitError(message, hint=hint)
-    error.__class__ = getattr(errors, kind)
-    return Outcome(index=index, where=where, error=error)
+    return Outcome(index=index, where=where, error=error_of(failure))
 
 
 def died(name: str, why: str) -> TritonKitError:

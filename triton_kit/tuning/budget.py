@@ -42,11 +42,18 @@ class Budget:
                 f"{self.seconds:g} s decide nothing", hint=f"{least_s:g}s or more"
             )
 
-    def left(self, trials: int, seconds: float) -> int:
-        """Return how many trials still fit, after some that took some time."""
+    def left(self, trials: int, seconds: float, costs_s: float | None = None) -> int:
+        """Return how many trials still fit, one after the other.
+
+        Args:
+            trials: how many there were.
+            seconds: how long they took.
+            costs_s: how long they took one by one; None: there was one at a time.
+        """
         if self.trials is not None:
             return self.trials - trials
-        mean_s = seconds / trials if trials else USUAL_CHECKS_S
+        costs_s = seconds if costs_s is None else costs_s
+        mean_s = costs_s / trials if trials else USUAL_CHECKS_S
         return int(((self.seconds or 0.0) - seconds) / max(mean_s, 1e-3))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any  # JSON
@@ -89,21 +89,29 @@ class Checkpoint:
         """How many trials of an earlier run are left to be taken."""
         return len(self._earlier)
 
-    def take(self, ask: Ask) -> TuneTrial | None:
-        """Return what an earlier run found, if it got as far as this.
+    def take(self, asks: Sequence[Ask]) -> list[TuneTrial | None]:
+        """Return what an earlier run found of some trials, as far as it got.
+
+        Trials that were handed out together have their lines in the order of their
+        ends, before those of any later one.
 
         Raises:
             SpecError: it measured something else at this place.
         """
-        if not self._earlier:
-            return None
-        line = self._earlier.pop(0)
-        if line["ask"] != _ask_as_json(ask):
-            raise SpecError(
-                f"{self._path}: the earlier run tried other settings at this place",
-                hint="another version of triton-kit wrote it; start anew: -o DIR",
-            )
-        return TuneTrial.from_json(line["trial"])
+        count = len(asks)
+        lines, self._earlier = self._earlier[:count], self._earlier[count:]
+        found: list[TuneTrial | None] = [None] * count
+        wanted = list(map(_ask_as_json, asks))
+        for line in lines:
+            if line["ask"] not in wanted:
+                raise SpecError(
+                    f"{self._path}: the earlier run tried other settings at this place",
+                    hint="another version of triton-kit wrote it; start anew: -o DIR",
+                )
+            index = wanted.index(line["ask"])
+            wanted[index] = {}
+            found[index] = TuneTrial.from_json(line["trial"])
+        return found
 
     def add(self, ask: Ask, trial: TuneTrial) -> None:
         """Write a trial, and wait until it is on the disk."""

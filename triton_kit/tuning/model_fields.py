@@ -99,6 +99,15 @@ def _set_threads(config: Config, value: Value) -> None:
         parameters.pop("intra_op_thread_count", None)
 
 
+def with_threads(config: Config, count: int) -> Config:
+    """Return a configuration in which ONNX Runtime does not choose its threads."""
+    if config.get("backend") != "onnxruntime" or _threads(config):
+        return config
+    changed = copy.deepcopy(config)
+    _set_threads(changed, count)
+    return changed
+
+
 def _graph_level(config: Config) -> Value:
     graph = (config.get("optimization") or {}).get("graph") or {}
     return int(graph.get("level") or 0)

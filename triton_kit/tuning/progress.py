@@ -45,6 +45,8 @@ class PhaseWatch:
             text = f"asking the server at {spec.url}"
         elif spec.container is not None:
             text = "starting the server in a container"
+        elif spec.at_once is not None:
+            text = "starting the servers of the trials"
         self._begin(TunePhase("server", text))
 
     def stage(self, stage: str) -> None:

@@ -1,14 +1,14 @@
 """Which point to measure next, and when to stop. Knows no server: it asks and is told.
 
-A search is a generator: it yields an `Ask`, is sent the `Told` of it, and returns its
-`Decision`. With the same seed and the same responses it asks the same again, which is
-how an interrupted search goes on.
+A search is a generator: it yields a few `Ask`s, which may be measured at once, is sent
+the `Told` of each, and returns its `Decision`. With the same seed and the same
+responses it asks the same again, which is how an interrupted search goes on.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from itertools import islice
 from typing import Literal
 
@@ -18,15 +18,13 @@ from triton_kit.tuning.evidence import Ask as Ask
 from triton_kit.tuning.evidence import Evidence
 from triton_kit.tuning.evidence import Told as Told
 from triton_kit.tuning.space import Point, Space
+from triton_kit.tuning.spending import FINALISTS, ROUNDS, Spending
 
 Method = Literal["auto", "grid", "climb", "optuna"]
-Search = Generator[Ask, Told, Decision]
-Step = Generator[Ask, Told, None]
+Asks = tuple[Ask, ...]
+Search = Generator[Asks, Sequence[Told], Decision]
+Step = Generator[Asks, Sequence[Told], None]
 
-FINALISTS = 3  # beside the default, at one load or two
-_DEFAULTS = 2
-ROUNDS = 6
-FEWEST_ROUNDS = 3
 # Whatever they take: one measurement has no interval.
 _LEAST_ROUNDS = 2
 # Of the trials before the last rounds, what goes into points spread over the space.
@@ -38,10 +36,17 @@ _FINAL_EFFORT = 2.0
 _FRUITLESS = 3
 _PAIRS = 12
 _STEP = 1.02
+# Trials in one go for each that runs at once: all wait for the last one of them.
+_IN_ONE_GO = 4
 
 
 def search(
-    space: Space, budget: Budget, *, method: Method = "auto", seed: int = 0
+    space: Space,
+    budget: Budget,
+    *,
+    method: Method = "auto",
+    seed: int = 0,
+    at_once: int = 1,
 ) -> Search:
     """Measure the default, look for better points, compare the best with it.
 
@@ -54,9 +59,11 @@ def search(
             step; `auto` measures all of a small space, and climbs from the best of
             points that are spread over a larger one; `optuna` asks Optuna's sampler.
         seed: of the points that are drawn.
+        at_once: how many trials run at the same time. Those of the last rounds run
+            alone, one after the other.
     """
-    state = _Searching(space, budget, seed)
-    yield from state.measure(space.default, "default", 1.0)
+    state = _Searching(space, budget, seed, at_once)
+    yield from state.measure([space.default], "default", 1.0)
     yield from state.climb_load()
     if method == "grid" or (method == "auto" and state.fits_all()):
         yield from state.spread(space.points())
@@ -73,47 +80,66 @@ def search(
 class _Searching:
     """What one search knows and has spent."""
 
-    def __init__(self, space: Space, budget: Budget, seed: int) -> None:
+    def __init__(self, space: Space, budget: Budget, seed: int, at_once: int) -> None:
         self.space = space
         self.rng = random.Random(seed)
-        self._budget = budget
+        self.spending = Spending(budget, at_once)
+        self._at_once = at_once
         self._known: dict[Point, Evidence] = {}
-        self._trials, self._seconds = 0, 0.0
 
     def left(self) -> int:
         """How many trials are left, beside those of the last rounds."""
-        left = self._budget.left(self._trials, self._seconds)
-        total = self._trials + left
-        rounds = max(FEWEST_ROUNDS, min(ROUNDS, total // 3 // (FINALISTS + _DEFAULTS)))
-        return left - rounds * (FINALISTS + _DEFAULTS)
+        return self.spending.left
 
     def fits_all(self) -> bool:
         """Whether every point can be measured, and the best ones again."""
         most = int(max(0, self.left()) / (1 + 1 / _KEEP))
         return len([*islice(self.space.points(), most + 1)]) <= most
 
-    def measure(
-        self, point: Point, stage: str, effort: float
-    ) -> Generator[Ask, Told, Evidence]:
-        """Measure a point, and return all that is known of it."""
-        told = yield Ask(point=point, stage=stage, effort=effort)
-        self._trials += 1
-        self._seconds += told.cost_s
-        evidence = self._known.setdefault(point, Evidence())
-        evidence.add(effort, told)
-        return evidence
+    def measure(self, points: Sequence[Point], stage: str, effort: float) -> Step:
+        """Measure points, in one go."""
+        asks = tuple(Ask(point=p, stage=stage, effort=effort) for p in points)
+        told = yield asks
+        self.spending.add([each.cost_s for each in told])
+        for point, each in zip(points, told, strict=True):
+            self._known.setdefault(point, Evidence()).add(effort, each)
+
+    @property
+    def _in_one_go(self) -> int:
+        return 1 if self._at_once == 1 else _IN_ONE_GO * self._at_once
+
+    def _measure_all(
+        self, points: Sequence[Point], stage: str, effort: float
+    ) -> Generator[Asks, Sequence[Told], bool]:
+        """Measure points; return whether the budget allowed all of them."""
+        waiting = list(points)
+        while waiting:
+            count = min(self.left(), self._in_one_go)
+            if count <= 0:
+                return False
+            yield from self.measure(waiting[:count], stage, effort)
+            waiting = waiting[count:]
+        return True
 
     def spread(self, points: Iterable[Point]) -> Step:
         """Measure points shortly, and the best of them again, by halves."""
-        measured = []
+        measured: list[Point] = []
+        group: list[Point] = []
         for point in points:
-            if self.left() <= 0:
+            is_over = self.left() <= len(group)
+            if group and (is_over or len(group) == self._in_one_go):
+                yield from self.measure(group, "sample", 1.0)
+                group = []
+                is_over = self.left() <= 0
+            if is_over:
                 return
             if not self.space.is_legal(point):
                 continue
-            if point not in self._known:
-                yield from self.measure(point, "sample", 1.0)
             measured.append(point)
+            if point not in self._known:
+                group.append(point)
+        if group:
+            yield from self.measure(group, "sample", 1.0)
         yield from self._halve(measured)
 
     def suggested(self, seed: int) -> Step:
@@ -126,11 +152,13 @@ class _Searching:
         measured: list[Point] = []
         # What is left afterwards goes into the best ones.
         while self.left() > len(measured) / _KEEP:
-            new = suggestions.new(self._known)
-            if new is None:
+            new = suggestions.new(self._known, min(self._at_once, self.left()))
+            if not new:
                 break
-            suggestions.learn(new, (yield from self.measure(new, "sample", 1.0)))
-            measured.append(new)
+            yield from self.measure(new, "sample", 1.0)
+            for point in new:
+                suggestions.learn(point, self._known[point])
+            measured += new
         yield from self._halve(measured)
 
     def _halve(self, measured: list[Point]) -> Step:
@@ -139,10 +167,8 @@ class _Searching:
             count = max(FINALISTS, len(kept) // _KEEP)
             kept = sorted(kept, key=self._rank, reverse=True)[:count]
             kept = list(filter(self.space.is_legal, kept))
-            for point in kept:
-                if self.left() <= 0:
-                    return
-                yield from self.measure(point, "halving", effort)
+            if not (yield from self._measure_all(kept, "halving", effort)):
+                return
             effort *= 2
 
     def climb_load(self) -> Step:
@@ -161,7 +187,7 @@ class _Searching:
                 return
             before = max(map(self._rank, self._known))
             if start not in self._known:
-                yield from self.measure(start, "climb", 1.0)
+                yield from self.measure([start], "climb", 1.0)
             if self.space.is_legal(start):  # it may have been refused
                 yield from self._climb(start, visited)
             visited.add(start)
@@ -195,13 +221,18 @@ class _Searching:
             visited.add(best)
             steps = self._steps(best, visited, only)
             steps.sort(key=lambda step: not self.space.goes_on(before, best, step))
-            for point in steps:
+            while steps:
+                point = steps.pop(0)
                 if self.left() <= 0:
                     return
                 if not self.space.is_legal(point):  # since the steps were found
                     continue
                 if point not in self._known:
-                    yield from self.measure(point, "climb", 1.0)
+                    next_ones = self._unknown([point, *steps])
+                    yield from self.measure(next_ones, "climb", 1.0)
+                    next_ones.sort(key=self._rank, reverse=True)
+                    point, *others = next_ones
+                    steps = [*others, *(s for s in steps if s not in next_ones)]
                 is_legal = self.space.is_legal(point)  # it may have been refused
                 if not is_legal or not self._promises_more(point, best):
                     continue
@@ -212,11 +243,19 @@ class _Searching:
             else:
                 return
 
+    def _unknown(self, steps: Sequence[Point]) -> list[Point]:
+        """Return the next steps to measure: as many as run at once."""
+        wanted = (
+            point
+            for point in steps
+            if point not in self._known and self.space.is_legal(point)
+        )
+        return list(islice(wanted, min(self._at_once, self.left())))
+
     def _measure_again(self, *points: Point) -> Step:
         """Measure for longer: what is the best of many is likely a lucky one."""
-        for point in points:
-            if self._known[point].effort < 1 + _AGAIN_EFFORT and self.left() > 0:
-                yield from self.measure(point, "climb", _AGAIN_EFFORT)
+        short = [p for p in points if self._known[p].effort < 1 + _AGAIN_EFFORT]
+        yield from self._measure_all(short, "climb", _AGAIN_EFFORT)
 
     def _steps(
         self, point: Point, visited: set[Point], only: list[int] | None
@@ -249,21 +288,21 @@ class _Searching:
         (*first, value), (*second, best_value) = self._rank(point), self._rank(best)
         return first > second or (first == second and value > best_value * _STEP)
 
-    def finals(self) -> Generator[Ask, Told, Decision]:
-        """Measure the best points and the default again, in turn."""
+    def finals(self) -> Search:
+        """Measure the best points and the default again, in turn, each alone."""
         points = self._finalists()
         evidence = {point: Evidence() for point in points}
-        left = self._budget.left(self._trials, self._seconds)
+        left = self.spending.left_alone
         rounds = max(_LEAST_ROUNDS, min(ROUNDS, left // len(points)))
         order = list(points)
         for number in range(rounds):
-            is_over = self._budget.left(self._trials, self._seconds) < len(points)
+            is_over = self.spending.left_alone < len(points)
             if is_over and number >= _LEAST_ROUNDS:
                 break
             for point in order:
-                told = yield Ask(point=point, stage="final", effort=_FINAL_EFFORT)
-                self._trials += 1
-                self._seconds += told.cost_s
+                ask = Ask(point=point, stage="final", effort=_FINAL_EFFORT)
+                [told] = yield (ask,)
+                self.spending.add([told.cost_s])
                 evidence[point].add(_FINAL_EFFORT, told)
             order = [*order[1:], order[0]]
         return decide(

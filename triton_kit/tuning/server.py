@@ -16,7 +16,7 @@ from triton_kit.serving.embedded import running
 from triton_kit.serving.server import Server
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.triton.control_http import HttpControl
-from triton_kit.tuning.model_fields import Config, read_field
+from triton_kit.tuning.model_fields import Config, read_field, with_threads
 from triton_kit.tuning.space import Settings
 from triton_kit.tuning.subject import Subject, fetch_subject, is_ensemble
 from triton_kit.tuning.variants import Variant
@@ -41,6 +41,8 @@ class TunedServer:
         subject: what is tuned, with its own configurations.
         met_batch_sizes: those that were run since the settings were last loaded.
         metrics_url: where to read metrics; None: they are not needed.
+        cores: of the server, where it has not all of the machine's; ONNX Runtime, which
+            counts the machine's, gets a thread for each.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class TunedServer:
         self.subject = subject
         self.met_batch_sizes: set[int] = set()
         self.metrics_url: str | None = None
+        self.cores: int | None = None
         self._loaded: dict[str, Config] | None = dict(subject.configs)
         self._touched: set[str] = set()
 
@@ -87,6 +90,8 @@ class TunedServer:
         for name, variant in (variants or {}).items():
             keeps_graph = "graph_level" in by_model[name]
             wanted[name] = variant.configured(wanted[name], keeps_graph=keeps_graph)
+        if self.cores:
+            wanted = {n: with_threads(c, self.cores) for n, c in wanted.items()}
         before = self._loaded
         changed = [
             name

@@ -13,10 +13,12 @@ from triton_kit.project.load import load_project
 from triton_kit.project.spec import Project
 from triton_kit.scratch import scratch_folder
 from triton_kit.triton.control_http import HttpControl
+from triton_kit.tuning.parallel_trials import trials_at_once
 from triton_kit.tuning.server import TunedServer, kit_server, user_server
 from triton_kit.tuning.space import Space
 from triton_kit.tuning.spec import TuneSpec
 from triton_kit.tuning.subject import Subject
+from triton_kit.tuning.trials import Trials, TrialsInTurn
 from triton_kit.tuning.usual_space import make_space
 from triton_kit.tuning.variants import Variants, copy_models
 from triton_kit.tuning.written_configs import config_check
@@ -27,23 +29,26 @@ class SetUp:
     """What a search works with.
 
     Attributes:
-        server: it has the model loaded.
+        trials: what measures settings.
         space: what is searched.
         variants: what converts models; None: no setting needs it.
     """
 
-    server: TunedServer
+    trials: Trials
     space: Space
     variants: Variants | None
 
 
 @contextmanager
-def set_up(spec: TuneSpec, originals: Mapping[str, Any] | None) -> Iterator[SetUp]:
-    """Yield a server and the space, for as long as the block runs.
+def set_up(
+    spec: TuneSpec, originals: Mapping[str, Any] | None, *, measures: bool = True
+) -> Iterator[SetUp]:
+    """Yield what measures, on its server or servers, for as long as the block runs.
 
     Args:
         spec: what to tune.
         originals: the configurations that an interrupted run found.
+        measures: whether there will be trials: a plan needs one server to ask.
 
     Raises:
         SpecError: the space, or what the model is, does not allow any of it.
@@ -51,11 +56,18 @@ def set_up(spec: TuneSpec, originals: Mapping[str, Any] | None) -> Iterator[SetU
     """
     with ExitStack() as stack:
         variants = _variants(spec, stack) if spec.needs_conversions else None
-        repository = variants.repository if variants else spec.repository
-        server = stack.enter_context(_server(spec, repository, originals))
+        trials: Trials
+        cores = None
+        if spec.at_once is not None:
+            trials = stack.enter_context(trials_at_once(spec, measures=measures))
+            cores = trials.cores
+        else:
+            repository = variants.repository if variants else spec.repository
+            server = stack.enter_context(_server(spec, repository, originals))
+            trials = TrialsInTurn(spec, server, variants)
         folder = stack.enter_context(scratch_folder("tune"))
-        space = _space(spec, server.subject, folder, variants)
-        yield SetUp(server=server, space=space, variants=variants)
+        space = _space(spec, trials.subject, folder, variants, cores)
+        yield SetUp(trials=trials, space=space, variants=variants)
 
 
 def project_of(spec: TuneSpec) -> Project | None:
@@ -107,7 +119,11 @@ def _server(
 
 
 def _space(
-    spec: TuneSpec, subject: Subject, folder: Path, variants: Variants | None
+    spec: TuneSpec,
+    subject: Subject,
+    folder: Path,
+    variants: Variants | None,
+    cores: int | None,
 ) -> Space:
     """Return the space; settings are checked in a scratch copy of the repository."""
     check: Callable[[dict[str, Any]], str] = lambda _: ""  # noqa: E731
@@ -119,4 +135,5 @@ def _space(
         batch_size=spec.batch_size,
         check=check,
         variants=variants,
+        cores=cores,
     )

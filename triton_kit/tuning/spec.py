@@ -13,6 +13,7 @@ from triton_kit.options.conversion import Gate
 from triton_kit.options.setting import nested
 from triton_kit.serving.containers.launcher import ContainerOptions
 from triton_kit.tensors import Shape
+from triton_kit.tuning.at_once import TrialsAtOnce
 from triton_kit.tuning.budget import Budget
 from triton_kit.tuning.model_fields import is_conversion
 from triton_kit.tuning.objective import TuneObjective, parse_objective
@@ -48,6 +49,8 @@ class TuneSpec:
         headers: of every request to a server of the user.
         control_headers: of requests to its control API: a key.
         floors: of the accuracy of converted models, by the keys of `verify`.
+        at_once: how many trials run at the same time, each on cores of its own; None:
+            one after the other, on all cores of the machine.
         seed: of the points that are drawn, and of random inputs.
     """
 
@@ -74,6 +77,7 @@ class TuneSpec:
     headers: Mapping[str, str] = field(default_factory=dict)
     control_headers: Mapping[str, str] = field(default_factory=dict)
     floors: Mapping[str, float] = field(default_factory=dict)
+    at_once: TrialsAtOnce | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -96,6 +100,7 @@ class TuneSpec:
             raise SpecError("a server by its address is measured over HTTP")
         self._check_space()
         self._check_floors()
+        self._check_at_once()
         for objective in self.slo:
             if objective.needs_tokens:
                 raise SpecError(f"objective {objective.text!r} is for language models")
@@ -107,6 +112,23 @@ class TuneSpec:
                 "precision and builder.OPTION of the space: only a project on a server "
                 "of the kit is converted",
                 hint="name a folder with a triton-kit.yaml, and leave out --url",
+            )
+
+    def _check_at_once(self) -> None:
+        if self.at_once is None:
+            return
+        if self.url is not None or self.container is not None:
+            there = self.url or "the container"
+            raise SpecError(
+                f"trials at once, each on its own server, but {there} is one server",
+                hint="leave out --parallel, --cores-per-trial and --executor, or "
+                "tune on the embedded server",
+            )
+        if self.needs_conversions:
+            raise SpecError(
+                "precisions and builder options are converted for one trial at a time",
+                hint="leave out --parallel, --cores-per-trial and --executor; or tune "
+                "the other fields at once, and the precision after that",
             )
 
     def _check_floors(self) -> None:
@@ -140,5 +162,6 @@ class TuneSpec:
             "input data": list(self.input_data),
             "composing": list(self.composing),
             "floors": dict(self.floors),
+            "at once": None if self.at_once is None else asdict(self.at_once),
             "seed": self.seed,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 from triton_kit.errors import MissingExtraError
@@ -41,14 +42,22 @@ class Suggestions:
         sampler = optuna.samplers.TPESampler(seed=seed)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
 
-    def new(self, known: dict[Point, Evidence]) -> Point | None:
-        """Return a legal point that is not known; None where none is found."""
+    def new(self, known: Mapping[Point, Evidence], count: int) -> list[Point]:
+        """Return legal points that are not known: `count`, or what is found of them."""
+        found: list[Point] = []
+        while len(found) < count and (one := self._next(known, found)) is not None:
+            found.append(one)
+        return found
+
+    def _next(
+        self, known: Mapping[Point, Evidence], pending: Sequence[Point]
+    ) -> Point | None:
         for _ in range(_FRUITLESS):
             trial = self._study.ask({**self._distributions})
             point = tuple(
                 field.values[trial.params[field.name]] for field in self._space.fields
             )
-            if not self._space.is_legal(point):
+            if point in pending or not self._space.is_legal(point):
                 self._study.tell(trial, state=self._failed)
             elif point in known:
                 self._study.tell(trial, _score(known[point]))

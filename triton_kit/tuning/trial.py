@@ -38,6 +38,21 @@ _FAILED = 0.01  # a larger share of failed requests is no measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPlace:
+    """Where a trial ran that had cores of its own.
+
+    Attributes:
+        node: of a cluster; empty: this machine.
+        process: the id of the process that held the server and sent the load.
+        cores: of the server and the load, by their numbers on that machine.
+    """
+
+    node: str = ""
+    process: int
+    cores: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TuneTrial:
     """What a trial found.
 
@@ -53,6 +68,7 @@ class TuneTrial:
             not be.
         convert_s, load_s, warm_up_s, measure_s, cost_s: how long the parts took, and
             all of it.
+        where: it ran; None: on the one server of the search.
     """
 
     failure: str = ""
@@ -68,6 +84,7 @@ class TuneTrial:
     warm_up_s: float = 0.0
     measure_s: float = 0.0
     cost_s: float = 0.0
+    where: TrialPlace | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the trial as a line of the checkpoint has it."""
@@ -76,13 +93,16 @@ class TuneTrial:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> TuneTrial:
         """Read what `as_json` wrote."""
-        limit = content["bottleneck"]
+        limit, where = content["bottleneck"], content.get("where")
+        if where:
+            where = TrialPlace(**{**where, "cores": tuple(where["cores"])})
         return cls(
             **{
                 **content,
                 "margins": tuple(content["margins"]),
                 "cold_batch_sizes": tuple(content["cold_batch_sizes"]),
                 "bottleneck": Bottleneck(**limit) if limit else None,
+                "where": where or None,
             }
         )
 

@@ -9,10 +9,7 @@ from typing import Any  # JSON
 
 from triton_kit.errors import ServerError, SpecError
 from triton_kit.files import write_whole
-from triton_kit.loadtest.run.measure import environment
-from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.repository.publish.layout import CONFIG_FILE
-from triton_kit.tuning.budget import USUAL_CHECKS_S
 from triton_kit.tuning.checkpoint import FILE_NAME, Checkpoint
 from triton_kit.tuning.decision import Decision
 from triton_kit.tuning.evidence import Ask, Told
@@ -20,20 +17,19 @@ from triton_kit.tuning.patch import apply_patch, make_patch, patch_text
 from triton_kit.tuning.progress import OnPhase, PhaseWatch
 from triton_kit.tuning.result import TuneResult
 from triton_kit.tuning.search import search
-from triton_kit.tuning.server import (
-    KitServer,
-)
-from triton_kit.tuning.set_up import project_of, set_up
+from triton_kit.tuning.set_up import SetUp, project_of, set_up
 from triton_kit.tuning.space import Space
 from triton_kit.tuning.spec import TuneSpec
+from triton_kit.tuning.spending import Spending
 from triton_kit.tuning.subject import Subject
-from triton_kit.tuning.trial import TrialRunner, TuneTrial
+from triton_kit.tuning.trial import TuneTrial
+from triton_kit.tuning.trials import Wanted
 from triton_kit.tuning.variants import Variants
 from triton_kit.tuning.written_configs import tuned_text, write_winner
 
 PROJECT_FILE = "triton-kit.yaml"
 REPOSITORY = "model_repository"
-Trials = list[tuple[Ask, TuneTrial]]
+Done = list[tuple[Ask, TuneTrial]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +63,14 @@ class Plan:
         combinations: of them, legal or not.
         trials: how many measurements there are at most.
         seconds: how long they take at most, about.
+        at_once: how many run at the same time, until the last rounds.
     """
 
     space: Space
     combinations: int
     trials: int
     seconds: float
+    at_once: int = 1
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as a JSON object."""
@@ -85,6 +83,7 @@ class Plan:
             "combinations": self.combinations,
             "trials": self.trials,
             "seconds": round(self.seconds),
+            "at_once": self.at_once,
         }
 
 
@@ -95,12 +94,16 @@ def plan(spec: TuneSpec) -> Plan:
         SpecError: the space, or what the model is, does not allow any of it.
         ServerError: the model is not ready.
     """
-    with set_up(spec, None) as ready:
-        space = ready.space
-        trials = spec.budget.left(0, 0.0)
-        seconds = spec.budget.seconds or trials * USUAL_CHECKS_S
+    with set_up(spec, None, measures=False) as ready:
+        space, at_once = ready.space, ready.trials.at_once
+        spending = Spending(spec.budget, at_once)
+        trials, seconds = spending.ahead
         return Plan(
-            space=space, combinations=space.size, trials=trials, seconds=seconds
+            space=space,
+            combinations=space.size,
+            trials=trials,
+            seconds=spec.budget.seconds or seconds,
+            at_once=at_once,
         )
 
 
@@ -132,9 +135,9 @@ def tune(
     watch = PhaseWatch(on_phase)
     watch.starting(spec)
     with set_up(spec, originals) as ready:
-        server, space = ready.server, ready.space
-        checkpoint = earlier or _begin(path, spec, server.subject)
-        if checkpoint.originals != dict(server.subject.configs):
+        subject = ready.trials.subject
+        checkpoint = earlier or _begin(path, spec, subject)
+        if checkpoint.originals != dict(subject.configs):
             raise SpecError(
                 f"{path}: the model's configuration has changed since the earlier run",
                 hint="start anew: -o DIR",
@@ -142,15 +145,9 @@ def tune(
         repeated = checkpoint.earlier
         if ready.variants is not None:
             ready.variants.on_convert = watch.converting
-        runner = TrialRunner(
-            server, _base(spec), spec.objective, spec.slo, ready.variants
-        )
-        if "joules" in spec.objective.weights and isinstance(server, KitServer):
-            server.metrics_url = server.metrics_address
-        answers = _Searching(spec, space, runner, checkpoint, watch, on_progress)
-        decision = answers.run()
-        done, subject = answers.trials, server.subject
-        result = _result(spec, subject, space, decision, done, repeated)
+        searching = _Searching(spec, ready, checkpoint, watch, on_progress)
+        decision = searching.run()
+        result = _result(spec, ready, decision, searching.done, repeated)
         _write(spec, subject, result, ready.variants)
     return result
 
@@ -160,85 +157,103 @@ def _begin(path: Path, spec: TuneSpec, subject: Subject) -> Checkpoint:
     return Checkpoint.begin(path, header)
 
 
-def _base(spec: TuneSpec) -> PerfSpec:
-    return PerfSpec(
-        url=spec.url or "localhost",
-        model=spec.model,
-        protocol=spec.protocol,
-        shapes=spec.shapes,
-        input_data=spec.input_data,
-        headers=spec.headers,
-        composing=spec.composing,
-        slo=spec.slo,
-        seed=spec.seed,
-    )
-
-
 @dataclass(slots=True)
 class _Searching:
     """Answers what the search asks for, from the checkpoint first."""
 
     spec: TuneSpec
-    space: Space
-    runner: TrialRunner
+    ready: SetUp
     checkpoint: Checkpoint
     watch: PhaseWatch
     on_progress: OnProgress | None
-    trials: Trials = field(default_factory=list)
-    spent_s: float = field(default=0.0)
+    done: Done = field(default_factory=list)
+    spending: Spending = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spending = Spending(self.spec.budget, self.ready.trials.at_once)
 
     def run(self) -> Decision:
         """Run the search to its end."""
         spec = self.spec
-        asks = search(self.space, spec.budget, method=spec.search, seed=spec.seed)
-        ask = next(asks)
+        asking = search(
+            self.ready.space,
+            spec.budget,
+            method=spec.search,
+            seed=spec.seed,
+            at_once=self.ready.trials.at_once,
+        )
+        asks = next(asking)
         while True:
-            trial = self._trial(ask)
-            told = Told(value=trial.value, margins=trial.margins, cost_s=trial.cost_s)
+            trials = self._run(asks)
+            told = [
+                Told(value=trial.value, margins=trial.margins, cost_s=trial.cost_s)
+                for trial in trials
+            ]
+            self.spending.add([trial.cost_s for trial in trials])
             try:
-                ask = asks.send(told)
+                asks = asking.send(told)
             except StopIteration as end:
                 decision: Decision = end.value
                 return decision
 
-    def _trial(self, ask: Ask) -> TuneTrial:
-        self.watch.stage(ask.stage)
-        trial = self.checkpoint.take(ask)
-        if trial is None:
-            trial = self.runner.run(self.space.settings(ask.point), ask.effort)
-            if not self.trials and trial.failure:
+    def _run(self, asks: Sequence[Ask]) -> list[TuneTrial]:
+        self.watch.stage(asks[0].stage)
+        before = len(self.done)
+        found = self.checkpoint.take(asks)
+        for ask, trial in zip(asks, found, strict=True):
+            if trial is not None:
+                self._note(ask, trial, before)
+        missing = [index for index, trial in enumerate(found) if trial is None]
+
+        def on_end(number: int, trial: TuneTrial) -> None:
+            ask = asks[missing[number]]
+            if not self.done and trial.failure:
                 raise ServerError(
                     f"{self.spec.model!r} cannot be measured as it is: {trial.failure}",
                     hint="try it with perf; --input-data and --shape set what is sent",
                 )
             self.checkpoint.add(ask, trial)
+            found[missing[number]] = trial
+            self._note(ask, trial, before)
+
+        space = self.ready.space
+        wanted = [
+            Wanted(settings=space.settings(ask.point), effort=ask.effort)
+            for ask in (asks[index] for index in missing)
+        ]
+        if wanted:
+            is_last = asks[0].stage == "final"
+            self.ready.trials.measure(wanted, on_end, alone=is_last)
+        return [trial for trial in found if trial is not None]
+
+    def _note(self, ask: Ask, trial: TuneTrial, before: int) -> None:
+        space = self.ready.space
         if trial.refused:  # also in a resumed search, which asks the same again
-            self.space.refuse(trial.refused)
-        self.trials.append((ask, trial))
-        self.spent_s += trial.cost_s
-        if self.on_progress:
-            count = len(self.trials)
-            left = max(0, self.spec.budget.left(count, self.spent_s))
-            self.on_progress(
-                TuneProgress(
-                    space=self.space,
-                    objective=self.spec.objective.text,
-                    trials=self.trials,
-                    left=left,
-                    left_s=left * self.spent_s / count,
-                )
+            space.refuse(trial.refused)
+        self.done.append((ask, trial))
+        if self.on_progress is None:
+            return
+        costs_s = [each.cost_s for _, each in self.done[before:]]
+        left, left_s = self.spending.plus(costs_s).ahead
+        self.on_progress(
+            TuneProgress(
+                space=space,
+                objective=self.spec.objective.text,
+                trials=self.done,
+                left=left,
+                left_s=left_s,
             )
-        return trial
+        )
 
 
 def _result(
     spec: TuneSpec,
-    subject: Subject,
-    space: Space,
+    ready: SetUp,
     decision: Decision,
-    trials: Trials,
+    trials: Done,
     repeated: int,
 ) -> TuneResult:
+    space, subject = ready.space, ready.trials.subject
     changed = {
         name: value
         for name, value, before in zip(
@@ -260,7 +275,7 @@ def _result(
         settings_by_model=settings,
         patch=make_patch(subject.configs, settings, project_of(spec), spec.floors),
         repeated=repeated,
-        environment=environment(),
+        environment=ready.trials.environment,
     )
 
 

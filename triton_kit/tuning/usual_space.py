@@ -35,6 +35,7 @@ def make_space(
     batch_size: int = 1,
     check: CheckConfigs = lambda _: "",
     variants: Variants | None = None,
+    cores: int | None = None,
 ) -> Space:
     """Return the space to search.
 
@@ -44,6 +45,7 @@ def make_space(
         batch_size: of each request, unless the space has the field.
         check: tells why a server would refuse configurations.
         variants: converts models; None: no field may need a conversion.
+        cores: those of the server; None: all of this machine.
 
     Raises:
         SpecError: a field cannot be read or does not exist, or nothing is legal.
@@ -52,7 +54,7 @@ def make_space(
     fields = (
         [_given(subject, text, variants) for text in given]
         if given
-        else _usual(subject)
+        else _usual(subject, cores or os.cpu_count() or 1)
     )
     names = {field.name for field in fields}
     if not names & {CONCURRENCY, REQUEST_RATE}:
@@ -71,11 +73,12 @@ def make_space(
     return space
 
 
-def _usual(subject: Subject) -> list[SpaceField]:
+def _usual(subject: Subject, cores: int) -> list[SpaceField]:
     fields = []
+    least_batch = _least_batch(subject)
     for model in subject.parts:
         config = subject.configs[model]
-        for name, values in _usual_values(config, least_batch=_least_batch(subject)):
+        for name, values in _usual_values(config, cores, least_batch=least_batch):
             default = read_field(config, name)
             fields.append(
                 SpaceField(
@@ -100,9 +103,8 @@ def _least_batch(subject: Subject) -> int:
 
 
 def _usual_values(
-    config: Config, *, least_batch: int
+    config: Config, cores: int, *, least_batch: int
 ) -> Iterable[tuple[str, tuple[Value, ...]]]:
-    cores = os.cpu_count() or 1
     yield "instances", tuple(n for n in _INSTANCES if n <= max(4, cores))
     largest = int(config.get("max_batch_size") or 0)
     backend = config.get("backend", "")

@@ -108,12 +108,16 @@ def space():
 
 @dataclass
 class Simulation:
-    """Answers what a search asks for; `within_s` is a bound of p95, if there is one."""
+    """Answers what a search asks for; `within_s` is a bound of p95, if there is one.
+
+    `groups` has the trials that were asked for together.
+    """
 
     server: Server | None
     seed: int
     within_s: float | None = None
     asked: list = field(default_factory=list)
+    groups: list = field(default_factory=list)
 
     def __post_init__(self):
         self.rng = random.Random(self.seed)
@@ -137,9 +141,10 @@ class Simulation:
 
 def run(search, simulation):
     """Answer a search until it ends, and return what it decided."""
-    ask = next(search)
+    asks = next(search)
     while True:
+        simulation.groups.append(asks)
         try:
-            ask = search.send(simulation.measure(ask))
+            asks = search.send([simulation.measure(ask) for ask in asks])
         except StopIteration as end:
             return end.value

@@ -1,6 +1,7 @@
 """The file of trials: nothing is measured twice, and no other run's is taken."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from triton_kit.errors import SpecError
 from triton_kit.tuning.checkpoint import Checkpoint
 from triton_kit.tuning.evidence import Ask
 from triton_kit.tuning.limits import Bottleneck
-from triton_kit.tuning.trial import TuneTrial
+from triton_kit.tuning.trial import TrialPlace, TuneTrial
 
 INPUTS = {"model": "m", "space": ("a=1,2",)}
 HEADER = {"inputs": INPUTS, "originals": {"m": {"name": "m"}}}
@@ -19,6 +20,7 @@ TRIAL = TuneTrial(
     figures={"throughput": 2.0},
     bottleneck=Bottleneck(kind="queue-bound", reason="it waits"),
     cold_batch_sizes=(3,),
+    where=TrialPlace(node="n", process=7, cores=(0, 2)),
 )
 
 
@@ -33,15 +35,15 @@ def test_a_trial_comes_back_as_it_was(path):
     earlier = Checkpoint.resume(path, INPUTS)
 
     assert earlier.originals == HEADER["originals"]
-    assert earlier.take(ASK) == TRIAL
-    assert earlier.take(ASK) is None
+    assert earlier.take([ASK]) == [TRIAL]
+    assert earlier.take([ASK]) == [None]
 
 
 def test_a_line_that_a_killed_run_left_half_is_dropped(path):
     with path.open("a") as file:
         file.write('{"ask": {"poi')
     earlier = Checkpoint.resume(path, INPUTS)
-    earlier.take(ASK)
+    earlier.take([ASK])
     earlier.add(ASK, TRIAL)
 
     assert [json.loads(line) for line in path.read_text().splitlines()]
@@ -60,11 +62,24 @@ def test_other_inputs_are_refused(path):
         Checkpoint.resume(path, INPUTS | {"model": "n"})
 
 
+def test_trials_at_once_come_back_in_any_order_and_those_that_miss_are_none(path):
+    asks = [Ask(point=(n,), stage="sample") for n in range(4)]
+    trials = [replace(TRIAL, value=float(n)) for n in range(4)]
+    checkpoint = Checkpoint.resume(path, INPUTS)
+    for number in (2, 0):
+        checkpoint.add(asks[number], trials[number])
+    earlier = Checkpoint.resume(path, INPUTS)
+    earlier.take([ASK])
+
+    assert earlier.take(asks) == [trials[0], None, trials[2], None]
+    assert earlier.earlier == 0
+
+
 def test_another_order_of_trials_is_refused(path):
     earlier = Checkpoint.resume(path, INPUTS)
 
     with pytest.raises(SpecError, match="tried other settings"):
-        earlier.take(Ask(point=(2,), stage="default"))
+        earlier.take([Ask(point=(2,), stage="default")])
 
 
 @pytest.mark.parametrize(

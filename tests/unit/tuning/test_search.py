@@ -10,33 +10,41 @@ from queueing import Server, Simulation, run, space, truth
 from triton_kit.tuning.budget import FEWEST_CHECKSS, Budget
 from triton_kit.tuning.search import Told, search
 from triton_kit.tuning.space import Space, SpaceField
+from triton_kit.tuning.spending import time_at_once
 
 # An execution has a large fixed part; and one whose bound on p95 excludes some points.
 BATCHES_PAY = (Server(0.004, 0.0001), 0.02)
 COMPUTES = (Server(0.0005, 0.002), None)
 
 
-@pytest.mark.parametrize(("server", "within_s"), [BATCHES_PAY, COMPUTES])
-def test_the_best_is_within_five_percent_of_the_optimum_in_95_of_100(server, within_s):
+@pytest.mark.parametrize(
+    ("server", "within_s", "at_once"),
+    [(*BATCHES_PAY, 1), (*COMPUTES, 1), (*BATCHES_PAY, 2), (*COMPUTES, 4)],
+)
+def test_the_best_is_within_five_percent_of_the_optimum_in_95_of_100(
+    server, within_s, at_once
+):
     probe = Simulation(server, 0, within_s)
     optimum = max(map(probe.true_value, truth(server)))
     most = len(truth(server)) // 10
     good = 0
     for seed in range(100):
         simulation = Simulation(server, seed, within_s)
-        decision = run(search(space(), Budget(trials=most), seed=seed), simulation)
+        asks = search(space(), Budget(trials=most), seed=seed, at_once=at_once)
+        decision = run(asks, simulation)
         good += simulation.true_value(decision.best) >= 0.95 * optimum
         assert len(simulation.asked) <= most
 
     assert good >= 95, good
 
 
-@pytest.mark.parametrize("trials", [40])
-def test_no_winner_where_all_points_are_the_same(trials):
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_no_winner_where_all_points_are_the_same(at_once):
     false = 0
     for seed in range(100):
         simulation = Simulation(None, seed)
-        decision = run(search(space(), Budget(trials=trials), seed=seed), simulation)
+        asks = search(space(), Budget(trials=40), seed=seed, at_once=at_once)
+        decision = run(asks, simulation)
         false += decision.outcome != "no difference found"
 
     assert false <= 5, false
@@ -69,6 +77,52 @@ def test_the_default_comes_first_and_the_last_rounds_are_in_turn_at_one_load():
     assert all(set(last[i : i + count]) == set(last) for i in range(0, 30, count))
     others = {point[3] for point in last if point[:3] != (1, 8, 0)}
     assert len(others) == 1
+
+
+@pytest.mark.parametrize("method", ["auto", "climb", "optuna"])
+def test_trials_at_once_are_asked_for_together_and_the_last_ones_alone(method):
+    simulation = Simulation(BATCHES_PAY[0], 3)
+    asks = search(space(), Budget(trials=60), method=method, seed=3, at_once=3)
+    run(asks, simulation)
+    before = [group for group in simulation.groups if group[0].stage != "final"]
+    last = [group for group in simulation.groups if group[0].stage == "final"]
+
+    assert len(simulation.asked) <= 60
+    assert len(before[0]) == 1
+    assert sum(map(len, before)) > 1.7 * len(before)
+    assert {len(group) for group in last} == {1}
+    for group in simulation.groups:
+        assert len({ask.stage for ask in group}) == 1
+        assert len({ask.point for ask in group}) == len(group)
+
+
+def test_in_the_same_time_more_trials_at_once_measure_more():
+    counts = {}
+    for at_once in (1, 4):
+        simulation = Simulation(BATCHES_PAY[0], 3)
+        budget = Budget(seconds=200.0)
+        run(search(space(), budget, seed=3, at_once=at_once), simulation)
+        counts[at_once] = len(simulation.asked)
+        # Each costs half a second more than its effort.
+        took_s = sum(
+            time_at_once([0.5 + ask.effort for ask in group], at_once)
+            for group in simulation.groups
+        )
+        assert 0.8 * 200 < took_s <= 200
+
+    assert counts[4] > 1.7 * counts[1]
+
+
+@given(
+    costs_s=st.lists(st.floats(0.01, 100), max_size=30),
+    count=st.integers(1, 8),
+)
+def test_the_time_of_trials_at_once(costs_s, count):
+    took_s = time_at_once(costs_s, count)
+    fair_s = sum(costs_s) / count
+
+    assert took_s >= max([fair_s * (1 - 1e-9), *costs_s])
+    assert took_s <= fair_s + max(costs_s, default=0.0) + 1e-9
 
 
 def test_a_small_space_is_measured_whole():
@@ -123,11 +177,12 @@ def test_the_same_seed_and_responses_ask_the_same():
     assert first.asked == second.asked
 
 
-def answered(asks, answer):
-    ask = next(asks)
+def answered(search, answer, check=len):
+    asks = next(search)
     while True:
+        check(asks)
         try:
-            ask = asks.send(answer(ask))
+            asks = search.send([answer(ask) for ask in asks])
         except StopIteration as end:
             return end.value
 
@@ -174,16 +229,20 @@ def spaces(draw):
     method=st.sampled_from(["auto", "grid", "climb"]),
     seed=st.integers(0, 99),
     longest_s=st.sampled_from([5, 100]),
+    at_once=st.sampled_from([1, 1, 2, 5]),
 )
 def test_a_search_ends_within_its_budget_and_tries_nothing_illegal(
-    space, budget, method, seed, longest_s
+    space, budget, method, seed, longest_s, at_once
 ):
     rng = random.Random(seed)
     bad = {f.name: rng.choice(f.values) for f in space.fields if not f.is_load}
     asked = []
 
+    def check(asks):
+        assert asks
+        assert all(space.is_legal(a.point) or is_default(a.point) for a in asks)
+
     def answer(ask):
-        assert space.is_legal(ask.point) or is_default(ask.point)
         asked.append(ask)
         has_failed = rng.random() < 0.1
         unlike = {n: v for n, v in space.settings(ask.point).items() if v == bad.get(n)}
@@ -200,6 +259,7 @@ def test_a_search_ends_within_its_budget_and_tries_nothing_illegal(
             for field, value in zip(space.fields, point, strict=True)
         )
 
-    answered(search(space, budget, method=method, seed=seed), answer)
+    asks = search(space, budget, method=method, seed=seed, at_once=at_once)
+    answered(asks, answer, check)
 
     assert len(asked) <= (budget.trials or 2_000)

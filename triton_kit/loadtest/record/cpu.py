@@ -1,5 +1,6 @@
 """Who used the CPU: this client, a server on this machine, or other processes.
 
+Where the client and the server may use some cores only, those count as the machine.
 On a virtual machine, other machines of the same host count, too: time in which a core
 had work and did not run ("steal").
 """
@@ -40,6 +41,7 @@ class CpuSample:
     workers_s: tuple[float, ...] = ()
     servers: tuple[psutil.Process, ...] = ()
     server_memory_bytes: float | None = None
+    cores: int = os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class CpuUse:
     server_s: float | None
     busiest_s: float | None = None  # of the client's processes; None: it has one
     stolen_s: float = 0.0
-    cores: int = os.cpu_count() or 1  # of the machine
+    cores: int = os.cpu_count() or 1  # of the machine, or those that both may use
     has_server_ended: bool = False
     is_server_hidden: bool = False
 
@@ -148,6 +150,7 @@ class CpuWatch:
         self._addresses = addresses
         self._server_pid = server_pid
         self._servers = self._find_servers()
+        self._cores = _cores_of(self._servers)
         self._family: list[psutil.Process] = []
         self._is_hidden = server_pid is None and any(
             _is_local(address.host) and server_process(address) is None
@@ -170,7 +173,7 @@ class CpuWatch:
 
         Quick enough during a load: it does not look through all of the machine.
         """
-        machine_s, stolen_s = _machine_s()
+        machine_s, stolen_s = _machine_s(self._cores)
         return CpuSample(
             now_ns(),
             machine_s,
@@ -180,6 +183,7 @@ class CpuWatch:
             tuple(_spent_s(worker) for worker in self._workers),
             self._servers,
             _memory_of(self._family),
+            len(self._cores) or os.cpu_count() or 1,
         )
 
     def _find_servers(self) -> tuple[psutil.Process, ...]:
@@ -244,6 +248,7 @@ def cpu_between(before: CpuSample, now: CpuSample) -> CpuUse:
         server_s,
         max([own_s, *workers_s]),
         now.stolen_s - before.stolen_s,
+        now.cores,
         has_server_ended=bool(before.servers) and server_s is None,
     )
 
@@ -311,8 +316,23 @@ def _is_local(host: str) -> bool:
     return True
 
 
-def _machine_s() -> tuple[float, float]:
-    """Return the whole machine's CPU seconds that were not idle, and those stolen."""
-    spent = psutil.cpu_times()
-    worked_s = spent.user + spent.nice + spent.system + spent.irq + spent.softirq
-    return worked_s + spent.steal, spent.steal
+def _cores_of(servers: Sequence[psutil.Process]) -> frozenset[int]:
+    """Return the cores that this process and the servers may use; empty: all."""
+    try:
+        each = [set(process.cpu_affinity()) for process in servers]
+    except psutil.Error:
+        return frozenset()
+    cores = frozenset(os.sched_getaffinity(0)).union(*each)
+    return cores if each and len(cores) < (os.cpu_count() or 1) else frozenset()
+
+
+def _machine_s(cores: frozenset[int]) -> tuple[float, float]:
+    """Return the CPU seconds of cores that were not idle, and those stolen."""
+    every = psutil.cpu_times(percpu=True) if cores else [psutil.cpu_times()]
+    chosen = [every[core] for core in cores if core < len(every)] or every
+    worked_s = sum(
+        spent.user + spent.nice + spent.system + spent.irq + spent.softirq
+        for spent in chosen
+    )
+    stolen_s = sum(spent.steal for spent in chosen)
+    return worked_s + stolen_s, stolen_s

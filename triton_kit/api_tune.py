@@ -1,12 +1,18 @@
-"""`triton_kit.tune`: the best settings of a model, from Python."""
+"""The public Python function that tunes a model.
+
+As in `api`: paths are `str` or `PathLike`; a function returns a result or raises a
+TritonKitError, and prints nothing.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from triton_kit.loadtest.results.slo import parse_slo
+from triton_kit.tuning.at_once import TrialsAtOnce
 from triton_kit.tuning.budget import parse_budget
 from triton_kit.tuning.objective import parse_objective
 from triton_kit.tuning.progress import TunePhase
@@ -30,6 +36,7 @@ def tune(
     project: str | os.PathLike[str] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     input_data: str | os.PathLike[str] = "random",
+    at_once: TrialsAtOnce | None = None,
     on_progress: Callable[[TuneProgress], None] | None = None,
     on_phase: Callable[[TunePhase], None] | None = None,
 ) -> TuneResult:
@@ -48,6 +55,7 @@ def tune(
         project: the folder of triton-kit.yaml, for `precision` in the space.
         shapes: of inputs that vary, without the batch axis.
         input_data: `random`, `zero`, or a file or folder of inputs.
+        at_once: trials at the same time; None: one after the other, on all cores.
         on_progress, on_phase: called after each trial; as each phase begins.
     """
     if not isinstance(model, TuneSpec):
@@ -55,14 +63,22 @@ def tune(
             model=model,
             repository=None if repository is None else Path(repository),
             url=url,
-            objective=parse_objective(objective),
-            slo=parse_slo(slo) if slo else (),
+            **_goal(objective, slo, budget),
             space=tuple(space),
-            budget=parse_budget(budget),
             output=Path(output or f"tune-{model}"),
             resume=resume,
             project=None if project is None else Path(project),
             shapes={name: tuple(shape) for name, shape in (shapes or {}).items()},
             input_data=(os.fspath(input_data),),
+            at_once=at_once,
         )
     return run_search(model, on_progress, on_phase=on_phase)
+
+
+def _goal(objective: str, slo: str | None, budget: str) -> dict[str, Any]:
+    """Return the fields of a TuneSpec that have a language of their own."""
+    return {
+        "objective": parse_objective(objective),
+        "slo": parse_slo(slo) if slo else (),
+        "budget": parse_budget(budget),
+    }

@@ -1,0 +1,70 @@
+"""Something that other processes hold open between calls, such as a server each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from triton_kit.errors import TritonKitError
+from triton_kit.execute.cores import Cores
+from triton_kit.execute.shipment import Shipment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a process holds.
+
+    Attributes:
+        call: `package.module:function`, a context manager that takes `argument`, and
+            yields a greeting and a function of one argument for the calls.
+        argument: any value that pickles.
+        files: paths in it, which a machine elsewhere needs.
+        moved: returns the argument with the paths of its files in a folder there.
+    """
+
+    call: str
+    argument: Any
+    files: tuple[str, ...] = ()
+    moved: Callable[[Shipment, str], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a call ended: its value, its error, or why its process died."""
+
+    slot: int
+    value: Any = None
+    error: TritonKitError | None = None
+    died: str = ""
+
+
+class Slots(Protocol):
+    """Processes that hold the same, each on cores of its own, numbered from 0.
+
+    One that died is started again, by the next call of its slot. All end with the
+    context that made them, or with this process.
+    """
+
+    @property
+    def greetings(self) -> Sequence[Any]:
+        """What each process said first."""
+
+    def cores(self, slot: int) -> Cores:
+        """Return the cores of a process."""
+
+    def node(self, slot: int) -> str:
+        """Return the name of its machine; empty for this one."""
+
+    def begin(self, slot: int, argument: Any) -> None:  # noqa: ANN401
+        """Make a call in a process that makes none.
+
+        Raises:
+            TritonKitError: its process cannot be started again.
+        """
+
+    def wait(self) -> Sequence[Ended]:
+        """Wait until a call ends; return those that have."""
+
+    def keep(self, slot: int) -> None:
+        """End all other processes, for good."""

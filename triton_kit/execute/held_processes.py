@@ -1,0 +1,198 @@
+"""Processes of this machine that hold something between calls."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from triton_kit.errors import ServerError
+from triton_kit.execute.cores import Cores
+from triton_kit.execute.held import Ended, Held
+from triton_kit.execute.tasks import error_of
+from triton_kit.process import describe_exit, python_command, start_service, tail
+
+# A server that it holds has as long to end, and Triton's own exit needs some time.
+_STOP_WITHIN_S = 30.0
+_DYING_S = 5.0
+
+
+class HeldProcess:
+    """One process, from its start to its end."""
+
+    def __init__(self, held: Held, cores: Cores, folder: Path) -> None:
+        self._stack = ExitStack()
+        descriptor, name = tempfile.mkstemp(suffix=".log", dir=folder)
+        self._log = Path(name)
+        self._stack.callback(self._log.unlink, missing_ok=True)
+        open(descriptor).close()  # noqa: PTH123
+        self.connection, theirs = Pipe()
+        numbers = ",".join(map(str, cores)) or "all"
+        words = ("-m", "triton_kit.execute.held_worker", str(theirs.fileno()))
+        with theirs:
+            self._process: subprocess.Popen[bytes] = self._stack.enter_context(
+                start_service(
+                    python_command(*words, numbers, held.call),
+                    log=self._log,
+                    stop_within_s=_STOP_WITHIN_S,
+                    pass_fds=(theirs.fileno(),),
+                )
+            )
+        self.send(held.argument)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def send(self, argument: Any) -> None:  # noqa: ANN401
+        """Send the argument of the context, or of a call."""
+        with suppress(OSError):  # it died, which shows as its answer is read
+            self.connection.send(argument)
+
+    def receive(self) -> Ended:
+        """Read the greeting, or how a call ended; the slot is not known here."""
+        try:
+            value, failure = self.connection.recv()
+        except (EOFError, OSError):
+            return Ended(slot=-1, died=self._ending())
+        return Ended(slot=-1, value=value, error=failure and error_of(failure))
+
+    def _ending(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_DYING_S)
+        code = self._process.returncode
+        output = tail(self._log, lines=1)
+        ending = "no exit" if code is None else describe_exit(code)
+        return ending + (f": {output}" if output else "")
+
+    def let_go(self) -> None:
+        """Have it end, without a wait."""
+        self.connection.close()
+
+    def close(self) -> None:
+        """End it, and what it holds."""
+        self.let_go()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_WITHIN_S)
+        self._stack.close()
+
+
+class LocalSlots:
+    """Processes of this machine that hold the same."""
+
+    def __init__(self, held: Held, cores: Sequence[Cores], folder: Path) -> None:
+        self._held, self._cores, self._folder = held, cores, folder
+        self._processes: dict[int, HeldProcess] = {}
+        self._starting: set[int] = set()
+        self._busy: set[int] = set()
+        self.greetings: list[Any] = []
+
+    def open(self) -> None:
+        """Start all processes.
+
+        Raises:
+            TritonKitError: one of them cannot hold it.
+        """
+        for slot in range(len(self._cores)):
+            self._start(slot)
+        for process in self._processes.values():
+            self.greetings.append(greeting_of(process.receive()))
+        self._starting.clear()
+
+    def _start(self, slot: int) -> None:
+        self._starting.add(slot)
+        process = HeldProcess(self._held, self._cores[slot], self._folder)
+        self._processes[slot] = process
+
+    def cores(self, slot: int) -> Cores:
+        """Return the cores of a process."""
+        return self._cores[slot]
+
+    def node(self, slot: int) -> str:  # noqa: ARG002
+        """Return the name of its machine: this one."""
+        return ""
+
+    def begin(self, slot: int, argument: Any) -> None:  # noqa: ANN401
+        """Make a call in a process, which is started where there is none."""
+        if slot not in self._processes:
+            self._start(slot)
+        self._busy.add(slot)
+        self._processes[slot].send(argument)
+
+    def wait(self) -> list[Ended]:
+        """Wait until a call ends; return those that have."""
+        ended: list[Ended] = []
+        while not ended:
+            slots = {self._processes[slot].connection: slot for slot in self._busy}
+            for connection in wait(slots):
+                assert isinstance(connection, Connection)
+                ended += self._receive(slots[connection])
+        return ended
+
+    def _receive(self, slot: int) -> list[Ended]:
+        came = self._processes[slot].receive()
+        is_greeting = slot in self._starting
+        self._starting.discard(slot)
+        if came.died or came.error:
+            self._processes.pop(slot).close()
+        elif is_greeting:
+            self.greetings[slot] = came.value
+            return []
+        self._busy.discard(slot)
+        return [replace(came, slot=slot)]
+
+    def keep(self, slot: int) -> None:
+        """End all other processes."""
+        self._end([other for other in self._processes if other != slot])
+
+    def close(self) -> None:
+        """End all processes."""
+        self._end(list(self._processes))
+
+    def _end(self, slots: Sequence[int]) -> None:
+        ending = [self._processes.pop(slot) for slot in slots]
+        for process in ending:
+            process.let_go()
+        with ExitStack() as stack:  # each is ended, also if one cannot be
+            for process in ending:
+                stack.callback(process.close)
+
+
+def greeting_of(came: Ended) -> Any:  # noqa: ANN401
+    """Return the greeting of a process.
+
+    Raises:
+        TritonKitError: it has none.
+    """
+    if came.error:
+        raise came.error
+    if came.died:
+        raise ServerError(f"a process for trials did not start: {came.died}")
+    return came.value
+
+
+@contextmanager
+def local_slots(held: Held, cores: Sequence[Cores]) -> Iterator[LocalSlots]:
+    """Yield processes that end with the context, or with this process.
+
+    Args:
+        held: what each holds.
+        cores: of each.
+
+    Raises:
+        TritonKitError: one of them cannot hold it.
+    """
+    with tempfile.TemporaryDirectory(prefix="triton-kit-") as folder:
+        slots = LocalSlots(held, cores, Path(folder))
+        try:
+            slots.open()
+            yield slots
+        finally:
+            slots.close()

@@ -1,0 +1,127 @@
+"""Trials at the same time, each in a process with a server and cores of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any  # JSON
+
+from triton_kit.errors import SpecError
+from triton_kit.execute.cores import divide, own_cores
+from triton_kit.execute.held import Ended, Held, Slots
+from triton_kit.execute.held_processes import local_slots
+from triton_kit.execute.shipment import files_of
+from triton_kit.tuning.at_once import TrialsAtOnce
+from triton_kit.tuning.spec import TuneSpec
+from triton_kit.tuning.subject import Subject
+from triton_kit.tuning.trial import TuneTrial
+from triton_kit.tuning.trial_task import Greeting, TrialTask
+from triton_kit.tuning.trials import OnEnd, Wanted, base_spec
+
+_CALL = "triton_kit.tuning.trial_task:held_trials"
+
+
+class TrialsSideBySide:
+    """Hands trials to processes; those of the last rounds to the first one alone.
+
+    Args:
+        slots: the processes.
+        at_once: how many trials there would be at once, if there were not one process
+            for a plan.
+    """
+
+    def __init__(self, slots: Slots, at_once: int) -> None:
+        self._slots, self.at_once = slots, at_once
+        self._greetings: Sequence[Greeting] = slots.greetings
+        self._is_alone = False
+
+    @property
+    def subject(self) -> Subject:
+        """What is tuned."""
+        return self._greetings[0].subject
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """The machine of the first process, which has the last rounds."""
+        return self._greetings[0].environment
+
+    @property
+    def cores(self) -> int:
+        """How many cores a trial has."""
+        return len(self._slots.cores(0))
+
+    def measure(
+        self, wanted: Sequence[Wanted], on_end: OnEnd, *, alone: bool = False
+    ) -> None:
+        """Run trials, one for each process at a time."""
+        if alone and not self._is_alone:
+            self._slots.keep(0)
+            self._is_alone = True
+        idle = deque([0] if self._is_alone else range(self.at_once))
+        left = deque(range(len(wanted)))
+        running: dict[int, int] = {}
+        while left or running:
+            while left and idle:
+                slot = idle.popleft()
+                running[slot] = left.popleft()
+                self._slots.begin(slot, wanted[running[slot]])
+            for ended in self._slots.wait():
+                on_end(running.pop(ended.slot), self._trial(ended))
+                idle.append(ended.slot)
+
+    def _trial(self, ended: Ended) -> TuneTrial:
+        if ended.error:
+            raise ended.error
+        node = self._slots.node(ended.slot)
+        if ended.died:
+            place = self._greetings[ended.slot].place
+            failure = f"the process of the trial died: {ended.died}"
+            trial = TuneTrial(failure=failure, figures={}, where=place)
+        else:
+            trial = ended.value
+        assert trial.where is not None
+        return replace(trial, where=replace(trial.where, node=node))
+
+
+@contextmanager
+def trials_at_once(
+    spec: TuneSpec, *, measures: bool = True
+) -> Iterator[TrialsSideBySide]:
+    """Yield what measures settings of a search several at once.
+
+    Args:
+        spec: of the search, with `at_once`.
+        measures: whether there will be trials; a plan needs one process.
+
+    Raises:
+        SpecError: there are too few cores.
+        ServerError: a server or the model does not start.
+    """
+    wanted, repository = spec.at_once, spec.repository
+    if wanted is None or repository is None:  # the spec has checked it
+        raise SpecError("trials at once need a repository")
+    base = base_spec(spec)
+    task = TrialTask(spec=spec, repository=repository.absolute(), base=base)
+    held = Held(
+        call=_CALL,
+        argument=task,
+        files=(str(task.repository), *files_of(base)),
+        moved=task.moved,
+    )
+    opened, count = _open(held, wanted, measures=measures)
+    with opened as slots:
+        yield TrialsSideBySide(slots, count)
+
+
+def _open(
+    held: Held, wanted: TrialsAtOnce, *, measures: bool
+) -> tuple[AbstractContextManager[Slots], int]:
+    if not wanted.is_local:
+        raise SpecError("trials in a cluster: not there yet", hint="--executor local")
+    count = wanted.parallel or 1
+    cores = divide(
+        own_cores(), count, wanted.cores_per_trial, may_share=wanted.share_cores
+    )
+    return local_slots(held, cores if measures else cores[:1]), count

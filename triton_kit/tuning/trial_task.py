@@ -1,0 +1,96 @@
+"""A server of its own in a process of its own, which runs one trial after another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any  # JSON
+
+from triton_kit.execute.shipment import Shipment, spec_on
+from triton_kit.loadtest.run.measure import environment
+from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.scratch import scratch_folder
+from triton_kit.tuning.server import kit_server
+from triton_kit.tuning.spec import TuneSpec
+from triton_kit.tuning.subject import Subject
+from triton_kit.tuning.trial import TrialPlace, TuneTrial
+from triton_kit.tuning.trials import Wanted, make_runner
+from triton_kit.tuning.variants import copy_models
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialTask:
+    """What a process needs for its trials.
+
+    Attributes:
+        spec: of the search.
+        repository: where the models are on that machine.
+        base: what every trial measures, with the paths of that machine.
+    """
+
+    spec: TuneSpec
+    repository: Path
+    base: PerfSpec
+
+    def moved(self, shipment: Shipment, folder: str) -> TrialTask:
+        """Return the task for a machine that has the files in a folder."""
+        return replace(
+            self,
+            repository=Path(shipment.path_on(folder, str(self.repository))),
+            base=spec_on(self.base, shipment, folder),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """What a process says once its server is ready.
+
+    Attributes:
+        subject: what is tuned.
+        environment: the machine as the process sees it, with its own cores.
+        place: where the trials run.
+    """
+
+    subject: Subject
+    environment: Mapping[str, Any]
+    place: TrialPlace
+
+
+@contextmanager
+def held_trials(
+    task: TrialTask,
+) -> Iterator[tuple[Greeting, Callable[[Wanted], TuneTrial]]]:
+    """Yield what a process says first, and what runs a trial in it.
+
+    Raises:
+        ServerError: the server or the model does not start.
+    """
+    spec = task.spec
+    with scratch_folder("tune") as folder:
+        repository = folder / "models"
+        copy_models(task.repository, repository)
+        with kit_server(
+            repository, spec.model, composing=spec.composing, protocol=spec.protocol
+        ) as server:
+            server.cores = len(os.sched_getaffinity(0))
+            runner = make_runner(server, task.base, spec)
+
+            def place() -> TrialPlace:
+                # The server's own: it is what the trial was measured with.
+                try:
+                    cores = os.sched_getaffinity(server.pid or 0)
+                except ProcessLookupError:  # it has just died
+                    cores = os.sched_getaffinity(0)
+                return TrialPlace(process=os.getpid(), cores=tuple(sorted(cores)))
+
+            def run(wanted: Wanted) -> TuneTrial:
+                trial = runner.run(wanted.settings, wanted.effort)
+                return replace(trial, where=place())
+
+            greeting = Greeting(
+                subject=server.subject, environment=environment(), place=place()
+            )
+            yield greeting, run
