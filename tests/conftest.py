@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import second_try
+from nap_project import write_naps
 from triton_kit.cli import main
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.net.scheduling import at_real_time
@@ -49,6 +50,12 @@ def digits(tmp_path):
     folder = tmp_path / "digits"
     scaffold("digits", folder)
     return folder
+
+
+@pytest.fixture
+def naps(tmp_path):
+    """A project whose model sleeps 10 ms: more instances do more."""
+    return write_naps(tmp_path / "naps")
 
 
 @pytest.fixture

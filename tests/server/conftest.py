@@ -4,7 +4,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from nap_project import CONFIG, PROJECT, SLEEPS
 from onnx_models import affine
 from real_core import real_core
 
@@ -99,18 +98,6 @@ def small_repository(tmp_path_factory, write_onnx, write_identity):
     repository = tmp_path_factory.mktemp("repository")
     write_onnx(repository, "affine", affine())
     return write_identity(repository, "identity")
-
-
-@pytest.fixture
-def naps(tmp_path, write_model):
-    """A project whose model sleeps 10 ms: more instances do more."""
-    folder = tmp_path / "naps"
-    write_model(
-        folder / "model_repository", "nap", {"1/model.py": SLEEPS}, config=CONFIG
-    )
-    (folder / "triton-kit.yaml").write_text(PROJECT)
-    (folder / "nap.py").write_text(SLEEPS)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,32 @@ def divide(
     return [tuple(sorted(islice(around, size))) for _ in range(count)]
 
 
+def pick(
+    available: Sequence[int],
+    each: int,
+    others: Sequence[Cores],
+    *,
+    may_share: bool = False,
+) -> Cores:
+    """Return cores for one more process: those that no other one has, first.
+
+    Args:
+        available: to this process.
+        each: how many it gets.
+        others: the cores of the other processes on that machine.
+        may_share: whether it may have cores of others, if there are too few.
+
+    Raises:
+        SpecError: there are too few cores.
+    """
+    used = [core for cores in others for core in cores]
+    free = [core for core in available if core not in used]
+    if len(free) < each and not (may_share and each <= len(available)):
+        count = sum(bool(cores) for cores in others) + 1
+        raise too_few(available, count, each, "its machine")
+    return tuple(sorted(sorted(available, key=used.count)[:each]))
+
+
 def too_few(
     cores: Iterable[int], count: int, each: int, machine: str = "this machine"
 ) -> SpecError:

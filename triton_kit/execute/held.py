@@ -56,11 +56,14 @@ class Slots(Protocol):
     def node(self, slot: int) -> str:
         """Return the name of its machine; empty for this one."""
 
-    def begin(self, slot: int, argument: Any) -> None:  # noqa: ANN401
+    def begin(self, slot: int, argument: Any) -> bool:  # noqa: ANN401
         """Make a call in a process that makes none.
 
+        Returns:
+            Whether it could be: one that died may have no place to start again.
+
         Raises:
-            TritonKitError: its process cannot be started again.
+            TritonKitError: it was started again, and cannot hold it now.
         """
 
     def wait(self) -> Sequence[Ended]:

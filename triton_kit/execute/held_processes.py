@@ -119,12 +119,13 @@ class LocalSlots:
         """Return the name of its machine: this one."""
         return ""
 
-    def begin(self, slot: int, argument: Any) -> None:  # noqa: ANN401
+    def begin(self, slot: int, argument: Any) -> bool:  # noqa: ANN401
         """Make a call in a process, which is started where there is none."""
         if slot not in self._processes:
             self._start(slot)
         self._busy.add(slot)
         self._processes[slot].send(argument)
+        return True
 
     def wait(self) -> list[Ended]:
         """Wait until a call ends; return those that have."""

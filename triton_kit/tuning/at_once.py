@@ -34,8 +34,3 @@ class TrialsAtOnce:
             if value is not None and value < 1:
                 raise SpecError(f"{name}: expected 1 or more, got {value}")
         ExecutorChoice(self.executor)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the trials run on this machine."""
-        return ExecutorChoice(self.executor).is_local

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any  # JSON
 
-from triton_kit.errors import SpecError
+from triton_kit.errors import ServerError, SpecError
+from triton_kit.execute.cluster import chosen_cluster
 from triton_kit.execute.cores import divide, own_cores
 from triton_kit.execute.held import Ended, Held, Slots
 from triton_kit.execute.held_processes import local_slots
@@ -35,7 +36,7 @@ class TrialsSideBySide:
     def __init__(self, slots: Slots, at_once: int) -> None:
         self._slots, self.at_once = slots, at_once
         self._greetings: Sequence[Greeting] = slots.greetings
-        self._is_alone = False
+        self._live = list(range(at_once))
 
     @property
     def subject(self) -> Subject:
@@ -56,17 +57,24 @@ class TrialsSideBySide:
         self, wanted: Sequence[Wanted], on_end: OnEnd, *, alone: bool = False
     ) -> None:
         """Run trials, one for each process at a time."""
-        if alone and not self._is_alone:
-            self._slots.keep(0)
-            self._is_alone = True
-        idle = deque([0] if self._is_alone else range(self.at_once))
+        if alone and len(self._live) > 1:
+            self._slots.keep(self._live[0])
+            del self._live[1:]
+        idle = deque(self._live)
         left = deque(range(len(wanted)))
         running: dict[int, int] = {}
         while left or running:
             while left and idle:
                 slot = idle.popleft()
-                running[slot] = left.popleft()
-                self._slots.begin(slot, wanted[running[slot]])
+                if self._slots.begin(slot, wanted[left[0]]):
+                    running[slot] = left.popleft()
+                else:
+                    self._live.remove(slot)
+            if not running:
+                raise ServerError(
+                    "no node has room for a trial any more",
+                    hint="go on with --resume once the cluster has",
+                )
             for ended in self._slots.wait():
                 on_end(running.pop(ended.slot), self._trial(ended))
                 idle.append(ended.slot)
@@ -110,18 +118,30 @@ def trials_at_once(
         files=(str(task.repository), *files_of(base)),
         moved=task.moved,
     )
-    opened, count = _open(held, wanted, measures=measures)
-    with opened as slots:
+    with _slots(held, wanted, measures=measures) as (slots, count):
         yield TrialsSideBySide(slots, count)
 
 
-def _open(
+@contextmanager
+def _slots(
     held: Held, wanted: TrialsAtOnce, *, measures: bool
-) -> tuple[AbstractContextManager[Slots], int]:
-    if not wanted.is_local:
-        raise SpecError("trials in a cluster: not there yet", hint="--executor local")
+) -> Iterator[tuple[Slots, int]]:
+    """Yield processes, and how many there are if there will be trials."""
+    cluster = chosen_cluster(wanted.executor)
+    if cluster is not None:
+        from triton_kit.execute.ray_held import Room, ray_slots
+
+        room = Room(
+            count=wanted.parallel,
+            cores=wanted.cores_per_trial,
+            may_share=wanted.share_cores,
+        )
+        with ray_slots(cluster, held, room, most=None if measures else 1) as there:
+            yield there, there.count
+        return
     count = wanted.parallel or 1
     cores = divide(
         own_cores(), count, wanted.cores_per_trial, may_share=wanted.share_cores
     )
-    return local_slots(held, cores if measures else cores[:1]), count
+    with local_slots(held, cores if measures else cores[:1]) as here:
+        yield here, count

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_kit.errors import SpecError
-from triton_kit.execute.cores import divide, own_cores
+from triton_kit.execute.cores import divide, own_cores, pick
 
 
 @given(
@@ -55,6 +55,28 @@ def test_the_hint_says_what_fits(count, each, hint):
 def test_more_cores_than_there_are_cannot_be_shared():
     with pytest.raises(SpecError, match="9 cores each"):
         divide([0, 1, 2, 3], 2, 9, may_share=True)
+
+
+@given(
+    cores=st.lists(st.integers(0, 99), min_size=1, max_size=20, unique=True),
+    each=st.integers(1, 6),
+    may_share=st.booleans(),
+)
+def test_one_process_after_another_gets_cores_until_there_are_none(
+    cores, each, may_share
+):
+    given = []
+    for _ in range(len(cores) // each):
+        given.append(pick(cores, each, given, may_share=may_share))
+    used = [core for part in given for core in part]
+
+    assert {len(part) for part in given} <= {each}
+    assert len(set(used)) == len(used)
+    if may_share and each <= len(cores):
+        assert set(pick(cores, each, given, may_share=True)) <= set(cores)
+    else:
+        with pytest.raises(SpecError, match=f"its machine has {len(cores)} for them"):
+            pick(cores, each, given)
 
 
 def test_own_cores_are_those_of_the_affinity():

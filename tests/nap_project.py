@@ -33,3 +33,14 @@ models:
     batching: {max_batch_size: 1, dynamic: false}
     instances: [{kind: cpu, count: 1}]
 """
+
+
+def write_naps(folder):
+    """Write the project, and the repository that it was built into."""
+    model = folder / "model_repository" / "nap"
+    (model / "1").mkdir(parents=True)
+    (model / "1" / "model.py").write_text(SLEEPS)
+    (model / "config.pbtxt").write_text(CONFIG)
+    (folder / "triton-kit.yaml").write_text(PROJECT)
+    (folder / "nap.py").write_text(SLEEPS)
+    return folder

@@ -1,0 +1,132 @@
+"""A search on the nodes of a real cluster: its trials, its files, and what dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from clusters import WITHIN_S, eventually
+
+from triton_kit.errors import SpecError
+from triton_kit.execute.cores import own_cores
+from triton_kit.tuning.at_once import TrialsAtOnce
+from triton_kit.tuning.parallel_trials import trials_at_once
+from triton_kit.tuning.spec import TuneSpec
+from triton_kit.tuning.trials import Wanted
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(len(own_cores()) < 2, reason="needs two cores"),
+]
+
+
+def spec(naps, **changes):
+    fixed = {"parallel": 2, "cores_per_trial": 1, "executor": "ray"}
+    return TuneSpec(
+        model="nap",
+        repository=naps / "model_repository",
+        at_once=TrialsAtOnce(**(fixed | changes)),
+        output=naps / "out",
+    )
+
+
+def measured(trials, count, *, alone=False):
+    wanted = [Wanted(settings={"instances": 1, "concurrency": 1}, effort=1.0)] * count
+    found = {}
+    trials.measure(wanted, found.__setitem__, alone=alone)
+    return [found[index] for index in range(count)]
+
+
+def family_of(pid):
+    """Return a process and all that it started; psutil tells a reused id apart."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def all_gone(processes):
+    return not psutil.wait_procs(processes, timeout=WITHIN_S)[1]
+
+
+def test_a_search_on_two_nodes_and_what_a_killed_actor_costs(driver, naps):
+    with trials_at_once(spec(naps)) as trials:
+        first = measured(trials, 2)
+        places = {trial.where.process: trial.where for trial in first}
+        families = {pid: family_of(pid) for pid in places}
+
+        assert not any(trial.failure for trial in first)
+        assert len({place.node for place in places.values()}) == 2
+        cores = [place.cores for place in places.values()]
+        assert {len(each) for each in cores} == {1}
+        assert len({*cores}) == 2
+
+        # The actor's end is the end of the process that it started, and its server.
+        [victim, _] = places
+        os.kill(psutil.Process(victim).ppid(), signal.SIGKILL)
+        assert all_gone(families[victim])
+        dead = measured(trials, 2)
+        assert [bool(trial.failure) for trial in dead].count(True) == 1
+        assert any("killed or crashed" in trial.failure for trial in dead)
+        again = measured(trials, 2)
+        assert not any(trial.failure for trial in again)
+        after = {trial.where.process: trial.where.cores for trial in again}
+        assert victim not in after
+        assert sorted(after.values()) == sorted(cores)
+        families = {pid: family_of(pid) for pid in after}
+
+        # The last rounds run alone: the other server has ended before they begin.
+        [last] = measured(trials, 1, alone=True)
+        [other] = after.keys() - {last.where.process}
+        assert not any(process.is_running() for process in families[other])
+    assert all_gone(families[last.where.process])
+
+
+def test_the_command_searches_and_a_dead_driver_leaves_no_server(cluster, naps, kit):
+    output = naps / "out"
+    words = ["tune", "nap", naps, "--executor", "ray", "--cores-per-trial", 1]
+    words += ["--space", "instances=1,2", "--space", "concurrency=8"]
+    words += ["--budget", "trials=20", "-o", output]
+    path = output / "trials.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-m", "triton_kit", *map(str, words)],
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        eventually(lambda: path.is_file() and path.read_bytes().count(b"\n") > 2)
+        family = family_of(process_of_first_trial(path))
+        names = [member.name() for member in family]
+        process.send_signal(signal.SIGKILL)
+    finished = path.read_bytes().rpartition(b"\n")[0]
+    assert "tritonserver" in names
+    assert all_gone(family)
+
+    result = kit(*words, "--resume", "--json")
+    assert result.exit_code == 0, result.output
+    assert path.read_bytes().startswith(finished + b"\n")
+    found = json.loads(result.stdout)
+    assert {len(trial["where"]["cores"]) for trial in found["trials"]} == {1}
+    assert all(trial["where"]["node"] for trial in found["trials"])
+    assert found["best"]["instances"] == 2
+    assert found["inputs"]["at once"]["executor"] == "ray"
+
+
+def process_of_first_trial(path):
+    line = json.loads(path.read_bytes().splitlines()[1])
+    return line["trial"]["where"]["process"]
+
+
+def test_more_trials_than_the_cluster_has_room_for_are_refused(driver, naps):
+    with (
+        pytest.raises(SpecError, match=r"3 times \{CPU: 1\} .* room for 2"),
+        trials_at_once(spec(naps, parallel=3)),
+    ):
+        pass
+
+
+def test_the_plan_needs_one_process(driver, naps, kit):
+    words = ["tune", "nap", naps, "--executor", "ray", "--plan"]
+    result = kit(*words, "--space", "instances=1,2", "-o", naps / "out")
+
+    assert result.exit_code == 0, result.output
+    assert "2 at once" in result.output

@@ -1,0 +1,89 @@
+"""A process on a node of the cluster that holds something, for a parent elsewhere.
+
+Runs in an actor of Ray. The process is the same as on one machine; the actor passes
+calls on, and its end closes the pipe, which ends the process.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from triton_kit.execute.cores import Cores, own_cores
+from triton_kit.execute.held import Ended, Held
+from triton_kit.execute.held_processes import HeldProcess
+from triton_kit.execute.load_host import HostFacts, host_facts
+from triton_kit.execute.parcel import Parcel
+from triton_kit.execute.store import Store
+from triton_kit.execute.tasks import Failure, error_of, failure_of
+
+# The parts of an `Ended`, as they travel: errors of the kit do not pickle whole.
+Sent = tuple[Any, Failure | None, str]
+
+
+class HeldHost:
+    """Starts a process, and passes calls on."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._folder = Path(
+            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="triton-kit-"))
+        )
+        self._store = Store()
+        self._store.sweep()
+        self._process: HeldProcess | None = None
+
+    def facts(self) -> tuple[HostFacts, Cores]:
+        """Return which machine this is, and which cores the actor may use."""
+        import ray
+
+        # Several nodes may have one address.
+        node = ray.get_runtime_context().get_node_id()[:6]
+        return host_facts(f"{ray.util.get_node_ip_address()} ({node})"), own_cores()
+
+    def missing(self, digests: list[str]) -> list[str]:
+        """Return the digests of files that this machine lacks."""
+        return self._store.missing(digests)
+
+    def receive_file(self, digest: str, content: bytes) -> None:
+        """Keep a file that this machine lacked."""
+        self._store.receive(digest, content)
+
+    def unpack(self, parcels: Mapping[str, Parcel]) -> str:
+        """Write files below a folder of this process, each parcel in one of its own."""
+        for name, parcel in parcels.items():
+            self._store.unpack(parcel, self._folder / name)
+        return str(self._folder)
+
+    def start(self, call: str, argument: object, cores: Cores) -> Sent:
+        """Start the process; return its greeting."""
+        held = Held(call=call, argument=argument)
+        self._process = HeldProcess(held, cores, self._folder)
+        return _sent(self._process.receive())
+
+    def run(self, argument: object) -> Sent:
+        """Make a call in the process, and wait for its end."""
+        assert self._process is not None
+        self._process.send(argument)
+        return _sent(self._process.receive())
+
+    def close(self) -> None:
+        """End the process, and what it holds."""
+        if self._process is not None:
+            self._process.close()
+        self._stack.close()
+
+
+def _sent(ended: Ended) -> Sent:
+    failure = failure_of(ended.error) if ended.error else None
+    return ended.value, failure, ended.died
+
+
+def ended_of(slot: int, sent: Sent) -> Ended:
+    """Return how a call in a process ended, from what its host sent."""
+    value, failure, died = sent
+    error = error_of(failure) if failure else None
+    return Ended(slot=slot, value=value, error=error, died=died)

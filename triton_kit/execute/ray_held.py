@@ -1,0 +1,286 @@
+"""Processes on the nodes of a Ray cluster that hold something between calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from triton_kit.errors import SpecError, TransportError
+from triton_kit.execute.cluster import (
+    ExecutorChoice,
+    connected,
+    reason,
+    require_resources,
+)
+from triton_kit.execute.cores import Cores, pick
+from triton_kit.execute.held import Ended, Held
+from triton_kit.execute.held_host import HeldHost, ended_of
+from triton_kit.execute.held_processes import greeting_of
+from triton_kit.execute.load_host import HostFacts
+from triton_kit.execute.shipment import Shipment, pack
+
+Actor: TypeAlias = Any  # Ray's actors and references have no types
+_READY_WITHIN_S = 60.0
+_CALL_WITHIN_S = 300.0
+_END_WITHIN_S = 40.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How many processes there are in a cluster, and what each has.
+
+    Attributes:
+        count: None: one for each node.
+        cores: of each, as Ray counts them; None: as many as fit.
+        may_share: whether processes on one machine may share its cores.
+    """
+
+    count: int | None
+    cores: int | None
+    may_share: bool = False
+
+    def on(self, cpus: Sequence[float]) -> tuple[int, int]:
+        """Return how many processes there are on nodes with CPUs, and their cores.
+
+        What does not fit is refused when the processes are placed.
+        """
+        least = self.cores or 1
+        count = self.count or sum(each >= least for each in cpus) or 1
+        if self.cores:
+            return count, self.cores
+        fits = [
+            size
+            for size in range(1, int(max(cpus, default=1)) + 1)
+            if sum(each // size for each in cpus) >= count
+        ]
+        return count, max(fits, default=1)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """An actor on a node, and the cores of its process."""
+
+    host: Actor
+    facts: HostFacts
+    available: Cores
+    cores: Cores = ()
+
+
+class RaySlots:
+    """Processes on nodes that hold the same, each in an actor of its own."""
+
+    def __init__(self, ray: ModuleType, held: Held, room: Room) -> None:
+        self._ray, self._held, self._room = ray, held, room
+        self._shipment: Shipment = pack(list(held.files))
+        self._sent: dict[str, Actor] = {}
+        self._group: Actor = None
+        self._slots: dict[int, _Slot] = {}
+        self._running: dict[Actor, int] = {}
+        self._places: dict[int, tuple[str, Cores]] = {}
+        self.greetings: list[Any] = []
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self.count, self._each = room.on([node.get("CPU", 0.0) for node in nodes])
+
+    def open(self, most: int | None = None) -> None:
+        """Start the processes; `most` of them.
+
+        Raises:
+            SpecError: the cluster has too few CPUs, or a machine too few cores.
+            TransportError: they did not start.
+            TritonKitError: one of them cannot hold it.
+        """
+        wanted = {"CPU": float(self._each)}
+        require_resources(self._ray, "trials at once", wanted, count=self.count)
+        from ray.util.placement_group import placement_group
+
+        # All of them or none: two trials never wait for each other's nodes.
+        self._group = placement_group([wanted] * self.count, strategy="SPREAD")
+        if not self._group.wait(_READY_WITHIN_S):
+            raise TransportError(
+                f"{self.count} trials at once, {self._each} CPUs each: the cluster did "
+                f"not have them free in {_READY_WITHIN_S:g} s",
+                hint="ray status shows what else occupies the cluster's CPUs",
+            )
+        count = min(self.count, most or self.count)
+        hosts = [self._actor(slot) for slot in range(count)]
+        for slot, host in enumerate(hosts):
+            self._slots[slot] = _Slot(host, *self._call(host.facts))
+        for slot in range(count):
+            self._choose_cores(slot)
+        greetings = [self._start(slot) for slot in range(count)]
+        for slot, greeting in enumerate(greetings):
+            came = ended_of(slot, self._get(greeting, _CALL_WITHIN_S))
+            self.greetings.append(greeting_of(came))
+
+    def _actor(self, slot: int) -> Actor:
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        strategy = PlacementGroupSchedulingStrategy(
+            placement_group=self._group, placement_group_bundle_index=slot
+        )
+        remote = self._ray.remote(HeldHost)
+        return remote.options(
+            num_cpus=self._each, scheduling_strategy=strategy
+        ).remote()
+
+    def _choose_cores(self, slot: int) -> None:
+        """Choose cores that no other process on that machine has."""
+        own = self._slots[slot]
+        others = [
+            other.cores
+            for number, other in self._slots.items()
+            if number != slot and other.facts.machine == own.facts.machine
+        ]
+        try:
+            own.cores = pick(
+                own.available, self._each, others, may_share=self._room.may_share
+            )
+        except SpecError as error:
+            message = f"node {own.facts.node}: {error.message}"
+            raise SpecError(message, hint=error.hint) from error
+        self._places[slot] = own.facts.node, own.cores
+
+    def _start(self, slot: int) -> Actor:
+        """Send a node the files that its machine lacks, and start its process."""
+        own, shipment = self._slots[slot], self._shipment
+        for digest in self._call(own.host.missing, list(shipment.contents)):
+            if digest not in self._sent:
+                content = shipment.contents[digest].read_bytes()
+                self._sent[digest] = self._ray.put(content)
+            self._call(own.host.receive_file, digest, self._sent[digest])
+        folder = self._call(own.host.unpack, dict(shipment.parcels))
+        argument = self._held.argument
+        if self._held.moved is not None:
+            argument = self._held.moved(shipment, folder)
+        return own.host.start.remote(self._held.call, argument, own.cores)
+
+    def cores(self, slot: int) -> Cores:
+        """Return the cores of a process."""
+        return self._places[slot][1]
+
+    def node(self, slot: int) -> str:
+        """Return the name of its node."""
+        return self._places[slot][0]
+
+    def begin(self, slot: int, argument: Any) -> bool:  # noqa: ANN401
+        """Make a call in a process, which is started again where there is none.
+
+        Returns:
+            Whether it could be: no node may have room for it any more.
+        """
+        if slot not in self._slots and not self._start_again(slot):
+            return False
+        reference = self._slots[slot].host.run.remote(argument)
+        self._running[reference] = slot
+        return True
+
+    def _start_again(self, slot: int) -> bool:
+        host = self._actor(slot)
+        try:
+            self._slots[slot] = _Slot(host, *self._call(host.facts))
+            self._choose_cores(slot)
+            came = ended_of(slot, self._get(self._start(slot), _CALL_WITHIN_S))
+        except (TransportError, SpecError):
+            self._end(slot)
+            return False
+        if came.died:
+            self._end(slot)
+            return False
+        self.greetings[slot] = greeting_of(came)
+        return True
+
+    def wait(self) -> list[Ended]:
+        """Wait until a call ends; return those that have."""
+        done, _ = self._ray.wait(list(self._running), num_returns=1)
+        return [self._ended(reference) for reference in done]
+
+    def _ended(self, reference: Actor) -> Ended:
+        slot = self._running.pop(reference)
+        try:
+            ended = ended_of(slot, self._ray.get(reference))
+        except self._ray.exceptions.RayTaskError as error:
+            raise TransportError(f"a trial: {error.cause}") from error
+        except self._ray.exceptions.RayError as error:
+            ended = Ended(slot=slot, died=reason(error))
+        if ended.died or ended.error:
+            self._end(slot)
+        return ended
+
+    def keep(self, slot: int) -> None:
+        """End all other processes, and wait for that."""
+        others = [number for number in self._slots if number != slot]
+        self._close(others)
+
+    def close(self) -> None:
+        """End all processes, and give the CPUs back."""
+        self._close(list(self._slots))
+        if self._group is not None:
+            from ray.util.placement_group import remove_placement_group
+
+            with suppress(Exception):  # the cluster may be gone
+                remove_placement_group(self._group)
+
+    def _close(self, slots: Sequence[int]) -> None:
+        busy = set(self._running.values())
+        with suppress(Exception):  # a host may be gone, or the whole cluster
+            closing = [
+                self._slots[slot].host.close.remote()
+                for slot in slots
+                if slot not in busy
+            ]
+            if closing:
+                self._ray.wait(closing, num_returns=len(closing), timeout=_END_WITHIN_S)
+        for slot in slots:
+            self._end(slot)
+
+    def _end(self, slot: int) -> None:
+        """End an actor; its process ends as the pipe to it closes."""
+        gone = self._slots.pop(slot, None)
+        if gone is not None:
+            with suppress(Exception):
+                self._ray.kill(gone.host)
+
+    def _call(self, method: Actor, *words: object) -> Actor:
+        return self._get(method.remote(*words), _READY_WITHIN_S)
+
+    def _get(self, reference: Actor, within_s: float) -> Actor:
+        try:
+            return self._ray.get(reference, timeout=within_s)
+        except self._ray.exceptions.GetTimeoutError as error:
+            raise TransportError(
+                f"a process for trials did not respond in {within_s:g} s",
+                hint="ray status shows what else occupies the cluster",
+            ) from error
+        except self._ray.exceptions.RayError as error:
+            raise TransportError(
+                f"a process for trials did not start: {reason(error)}"
+            ) from error
+
+
+@contextmanager
+def ray_slots(
+    choice: ExecutorChoice, held: Held, room: Room, *, most: int | None = None
+) -> Iterator[RaySlots]:
+    """Yield processes that end with the context, or with this process.
+
+    Args:
+        choice: the cluster.
+        held: what each holds.
+        room: how many, and what each has.
+        most: of them are started; None: all.
+
+    Raises:
+        SpecError: there is no such cluster, or it has too few CPUs or cores.
+        TransportError: they did not start.
+        TritonKitError: one of them cannot hold it.
+    """
+    with connected(choice) as ray:
+        slots = RaySlots(ray, held, room)
+        try:
+            slots.open(most)
+            yield slots
+        finally:
+            slots.close()
