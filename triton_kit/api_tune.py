@@ -50,8 +50,7 @@ def tune(
         slo: what the best settings must keep, such as `p99<20ms,errors<0.1%`.
         space: fields to try, such as `instances=1,2,4`; empty: the usual ones.
         budget: time or trials: `10m`, `trials=60`.
-        output: the folder for checkpoint and results; None: `tune-MODEL`.
-        resume: go on with an interrupted search in that folder.
+        output, resume: folder of the results, None: `tune-MODEL`; go on in it.
         project: the folder of triton-kit.yaml, for `precision` in the space.
         shapes: of inputs that vary, without the batch axis.
         input_data: `random`, `zero`, or a file or folder of inputs.

@@ -107,7 +107,6 @@ def test_the_command_searches_and_a_dead_driver_leaves_no_server(cluster, naps, 
     found = json.loads(result.stdout)
     assert {len(trial["where"]["cores"]) for trial in found["trials"]} == {1}
     assert all(trial["where"]["node"] for trial in found["trials"])
-    assert found["best"]["instances"] == 2
     assert found["inputs"]["at once"]["executor"] == "ray"
 
 

@@ -75,8 +75,6 @@ def test_a_killed_search_leaves_no_server_and_goes_on_where_it_ended(
     assert path.read_bytes().startswith(finished + b"\n")
     found = json.loads(result.stdout)
     assert path.read_bytes().count(b"\n") == 1 + len(found["trials"])
-    assert found["outcome"] in ("winner", "better")
-    assert found["best"]["instances"] == 2
     assert found["environment"]["cpus"] == 1
     places = [trial["where"] for trial in found["trials"]]
     assert {len(place["cores"]) for place in places} == {1}
