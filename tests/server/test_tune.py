@@ -10,8 +10,8 @@ import time
 
 import psutil
 import pytest
-from nap_project import SLEEPS
 
+from nap_project import SLEEPS
 from triton_kit.build_project import build
 from triton_kit.cli.tune_progress import result_text
 from triton_kit.loadtest.results.slo import parse_slo
