@@ -50,23 +50,23 @@ def tune(
         slo: what the best settings must keep, such as `p99<20ms,errors<0.1%`.
         space: fields to try, such as `instances=1,2,4`; empty: the usual ones.
         budget: time or trials: `10m`, `trials=60`.
-        output, resume: folder of the results, None: `tune-MODEL`; go on in it.
+        output: folder of the results; None: `tune-MODEL`.
+        resume: go on with the search in that folder.
         project: the folder of triton-kit.yaml, for `precision` in the space.
         shapes: of inputs that vary, without the batch axis.
         input_data: `random`, `zero`, or a file or folder of inputs.
         at_once: trials at the same time; None: one after the other, on all cores.
-        on_progress, on_phase: called after each trial; as each phase begins.
+        on_progress: called after each trial.
+        on_phase: called as each phase begins.
     """
     if not isinstance(model, TuneSpec):
         model = TuneSpec(
             model=model,
-            repository=None if repository is None else Path(repository),
+            **_folders(repository=repository, project=project),
             url=url,
-            **_goal(objective, slo, budget),
-            space=tuple(space),
+            **_goal(objective, slo, budget, space),
             output=Path(output or f"tune-{model}"),
             resume=resume,
-            project=None if project is None else Path(project),
             shapes={name: tuple(shape) for name, shape in (shapes or {}).items()},
             input_data=(os.fspath(input_data),),
             at_once=at_once,
@@ -74,10 +74,18 @@ def tune(
     return run_search(model, on_progress, on_phase=on_phase)
 
 
-def _goal(objective: str, slo: str | None, budget: str) -> dict[str, Any]:
+def _folders(**given: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """Return the folders of a TuneSpec; None stays None."""
+    return {n: None if path is None else Path(path) for n, path in given.items()}
+
+
+def _goal(
+    objective: str, slo: str | None, budget: str, space: Sequence[str]
+) -> dict[str, Any]:
     """Return the fields of a TuneSpec that have a language of their own."""
     return {
         "objective": parse_objective(objective),
         "slo": parse_slo(slo) if slo else (),
         "budget": parse_budget(budget),
+        "space": tuple(space),
     }
