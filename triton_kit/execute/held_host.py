@@ -6,10 +6,8 @@ calls on, and its end closes the pipe, which ends the process.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from triton_kit.execute.cores import Cores, own_cores
@@ -19,6 +17,7 @@ from triton_kit.execute.load_host import HostFacts, host_facts
 from triton_kit.execute.parcel import Parcel
 from triton_kit.execute.store import Store
 from triton_kit.execute.tasks import Failure, error_of, failure_of
+from triton_kit.scratch import scratch_folder
 
 # The parts of an `Ended`, as they travel: errors of the kit do not pickle whole.
 Sent = tuple[Any, Failure | None, str]
@@ -29,9 +28,7 @@ class HeldHost:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
-        self._folder = Path(
-            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="triton-kit-"))
-        )
+        self._folder = self._stack.enter_context(scratch_folder("task"))
         self._store = Store()
         self._store.sweep()
         self._process: HeldProcess | None = None

@@ -17,6 +17,7 @@ from triton_kit.execute.cores import Cores
 from triton_kit.execute.held import Ended, Held
 from triton_kit.execute.tasks import error_of
 from triton_kit.process import describe_exit, python_command, start_service, tail
+from triton_kit.scratch import scratch_folder
 
 # A server that it holds has as long to end, and Triton's own exit needs some time.
 _STOP_WITHIN_S = 30.0
@@ -190,8 +191,8 @@ def local_slots(held: Held, cores: Sequence[Cores]) -> Iterator[LocalSlots]:
     Raises:
         TritonKitError: one of them cannot hold it.
     """
-    with tempfile.TemporaryDirectory(prefix="triton-kit-") as folder:
-        slots = LocalSlots(held, cores, Path(folder))
+    with scratch_folder("task") as folder:
+        slots = LocalSlots(held, cores, folder)
         try:
             slots.open()
             yield slots

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -19,6 +18,7 @@ from triton_kit.execute.parcel import Parcel
 from triton_kit.execute.store import Store
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.run.worker_process import WorkerProcess, start_worker
+from triton_kit.scratch import scratch_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,7 @@ class LoadHost:
 
     def __init__(self, share: WorkerShare) -> None:
         self._stack = ExitStack()
-        self._folder = Path(
-            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="triton-kit-"))
-        )
+        self._folder = self._stack.enter_context(scratch_folder("task"))
         self._store = Store()
         self._store.sweep()
         self._arrived = asyncio.Event()
