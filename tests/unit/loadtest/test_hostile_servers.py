@@ -83,4 +83,5 @@ def test_a_response_that_does_not_end_is_a_failed_request(behaviour, tmp_path):
     ended, _ = ask(behaviour, "--input-data", str(data), protocol="http")
 
     assert ended.returncode == 1, ended.stderr
-    assert "a response of more than" in ended.stdout + ended.stderr
+    output = ended.stdout + ended.stderr
+    assert "a response of more than" in output, output

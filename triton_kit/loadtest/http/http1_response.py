@@ -168,6 +168,7 @@ class ResponseReader:
         if self.status != HTTP_OK and len(self.detail) < LARGEST_DETAIL_BYTES:
             self.detail = (self.detail + data)[:LARGEST_DETAIL_BYTES]
         if len(self._kept) > LARGEST_RESPONSE_BYTES:
+            self._kept.clear()  # others may be on their way, of the same size
             raise MalformedResponseError(
                 f"a response of more than {LARGEST_RESPONSE_BYTES} bytes"
             )
