@@ -52,6 +52,7 @@ model_warmup {
 FOUR = """instance_group { count: 4 kind: KIND_CPU }
 parameters { key: "intra_op_thread_count" value { string_value: "3" } }
 """
+SETTLED_S = 0.05  # a sleep is never shorter: no busy machine fails this
 OPTIONAL = """input { name: "x" data_type: TYPE_FP32 dims: [ -1, 1 ] }
 input { name: "bias" data_type: TYPE_FP32 dims: [ -1 ] optional: true }
 output { name: "y" data_type: TYPE_FP32 dims: [ -1, 1 ] }
@@ -245,3 +246,15 @@ def test_loading_and_unloading_leaves_nothing_behind(server):
     # lowest points, ten rounds apart, by 160 MB.
     assert min(sizes[10:]) - min(sizes[:10]) < 80 * 2**20
     assert process.num_threads() < 200
+
+
+@pytest.mark.parametrize("act", ["unload", "load"])
+def test_a_ready_model_is_given_time_before_it_ends(server, act):
+    # Without it, Triton 24.10 dies now and then: its instance may not wait yet.
+    server.control.load("large")
+
+    started_s = time.monotonic()
+    getattr(server.control, act)("large")
+
+    assert time.monotonic() - started_s >= SETTLED_S
+    server.control.load("large")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +28,9 @@ from triton_kit.triton.refusals import explain_refusal
 _WITHIN_S = 10.0
 _LOAD_WITHIN_S = 600.0
 _HTTP_PORT = 8000
+# Triton says that a model is ready a moment before the threads of its instances are.
+# It may die of an end of the model in between (docs/serve.md).
+_SETTLED_S = 0.05
 _SHOWN = 200
 _KEY_HINT = (
     "give the server's key: --key-file FILE, or -H 'x-triton-key: KEY'; for tensors in "
@@ -98,6 +102,8 @@ class HttpControl:
     ) -> None:
         """Load a model, or load it anew; return once it is ready.
 
+        A model that is ready is given 0.05 s first, as with `unload`.
+
         Args:
             name: of the model.
             config: its whole configuration, in place of that in the repository. It
@@ -107,6 +113,7 @@ class HttpControl:
         Raises:
             ServerError: it did not load, or the server's models are fixed.
         """
+        self._let_settle(name)
         parameters = {"config": json.dumps(config)} if config is not None else {}
         question = {"parameters": parameters} if parameters else {}
         self._call("POST", _repository_path(name, "load"), question, within_s)
@@ -120,9 +127,13 @@ class HttpControl:
     ) -> None:
         """Unload a model, and with `with_dependents` the steps of an ensemble too.
 
+        A model that is ready is given 0.05 s first: one that became ready just now
+        could end a server of release 24.10.
+
         Raises:
             ServerError: the server's models are fixed.
         """
+        self._let_settle(name)
         question = {"parameters": {"unload_dependents": with_dependents}}
         self._call("POST", _repository_path(name, "unload"), question, within_s)
 
@@ -209,6 +220,10 @@ class HttpControl:
     def unregister_cuda_memory(self, name: str) -> None:
         """Have the server close it."""
         self._request("POST", _region_path("cuda", name, "unregister"))
+
+    def _let_settle(self, name: str) -> None:
+        if self.is_model_ready(name):
+            time.sleep(_SETTLED_S)
 
     def _fields(self, path: str) -> Fields:
         return self._fields_of(self._call("GET", path), path)
