@@ -1,5 +1,6 @@
 """What the tests of clusters share."""
 
+import os
 import time
 
 import psutil
@@ -35,6 +36,19 @@ def processes_with(*words):
         except psutil.Error:
             continue
         if line and all(word in line for word in words):
+            found.append(process)
+    return found
+
+
+def processes_of_nodes(*words):
+    """Return those of this session's cluster: others run on the machine at a time."""
+    found = []
+    for process in processes_with(*words):
+        try:
+            its_folder = process.environ().get("TMPDIR")
+        except psutil.Error:
+            continue
+        if its_folder == os.environ["TMPDIR"]:
             found.append(process)
     return found
 

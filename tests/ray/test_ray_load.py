@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from clusters import SECONDS_AHEAD, end_all, eventually, processes_with
+from clusters import SECONDS_AHEAD, end_all, eventually, processes_of_nodes
 
 from triton_kit.errors import SpecError
 from triton_kit.execute.cluster import ExecutorChoice
@@ -38,7 +38,7 @@ def measured(spec, on_progress=None):
 
 
 def load_processes():
-    return processes_with("triton_kit.loadtest.run.worker")
+    return processes_of_nodes("triton_kit.loadtest.run.worker")
 
 
 def test_two_nodes_send_one_schedule_with_files_of_this_machine(
@@ -60,7 +60,7 @@ def test_two_nodes_send_one_schedule_with_files_of_this_machine(
     assert "2 processes on 2 nodes" in shown
     assert len({worker["node"] for worker in result.environment["workers"]}) == 2
     # They have it from the store of their node, not from the path.
-    cache = processes_with("raylet")[0].environ()["XDG_CACHE_HOME"]
+    cache = processes_of_nodes("raylet")[0].environ()["XDG_CACHE_HOME"]
     content = samples.read_bytes()
     store = Store(type(tmp_path)(cache) / "triton-kit" / "received")
     assert store.missing([digest_of(content)]) == []
@@ -68,10 +68,11 @@ def test_two_nodes_send_one_schedule_with_files_of_this_machine(
 
 
 def test_a_killed_load_process_is_named_and_the_counts_add_up(server, driver):
-    killed = []
+    killed, priorities = [], []
 
     def kill(progress):
         if not killed and progress.status.ended > 40:
+            priorities.extend(process.nice() for process in load_processes())
             killed.append(load_processes()[0].pid)
             os.kill(killed[0], signal.SIGKILL)
 
@@ -82,6 +83,8 @@ def test_a_killed_load_process_is_named_and_the_counts_add_up(server, driver):
     assert run.recording.succeeded + run.recording.failed == run.total == 600
     assert run.recording.errors["not sent"].count > 0
     assert "killed by SIGKILL" in run.recording.errors["not sent"].example
+    if os.geteuid() == 0:  # Ray's processes have 15
+        assert priorities == [0, 0]
     assert lost["node"] in result.table()
     assert result.is_failing
 

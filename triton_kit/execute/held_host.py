@@ -15,6 +15,7 @@ from triton_kit.execute.held import Ended, Held
 from triton_kit.execute.held_processes import HeldProcess
 from triton_kit.execute.load_host import HostFacts, host_facts
 from triton_kit.execute.parcel import Parcel
+from triton_kit.execute.priority import take_usual_priority
 from triton_kit.execute.store import Store
 from triton_kit.execute.tasks import Failure, error_of, failure_of
 from triton_kit.scratch import scratch_folder
@@ -27,6 +28,7 @@ class HeldHost:
     """Starts a process, and passes calls on."""
 
     def __init__(self) -> None:
+        take_usual_priority()
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(scratch_folder("task"))
         self._store = Store()

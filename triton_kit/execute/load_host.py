@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triton_kit.execute.parcel import Parcel
+from triton_kit.execute.priority import take_usual_priority
 from triton_kit.execute.store import Store
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.run.worker_process import WorkerProcess, start_worker
@@ -45,6 +46,7 @@ class LoadHost:
     """Starts a load process, and passes its messages on."""
 
     def __init__(self, share: WorkerShare) -> None:
+        take_usual_priority()
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(scratch_folder("task"))
         self._store = Store()

@@ -2,7 +2,8 @@
 
 rates: one rate sent by 1, 2 and 4 processes of a cluster. kills: SIGKILL of a load
 process at a random time, again and again. build: 12 networks with 1 and 2 jobs. fleet:
-the simulated p99 of a fleet by the balancer's policy. Each prints lines of JSON.
+the simulated p99 of a fleet by the balancer's policy. overhead: what an executor costs
+a task beyond its start, or a closed loop. Each prints lines of JSON.
 """
 
 import argparse
@@ -21,7 +22,9 @@ import numpy as np
 import onnx
 import psutil
 from fleet import POLICIES, Fleet, simulate
+from load_overhead import on_its_own_core, overhead_of_load
 from onnx import helper, numpy_helper
+from task_overhead import overhead_of_tasks
 
 from triton_kit.execute.cluster import ExecutorChoice
 from triton_kit.execute.ray_load import ray_workers
@@ -37,8 +40,8 @@ STORE_BYTES = 80_000_000
 
 
 @contextmanager
-def cluster():
-    """A cluster of two nodes with two CPUs each, and a server with one model."""
+def nodes():
+    """A cluster of two nodes with two CPUs each."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -48,12 +51,23 @@ def cluster():
     )
     started.add_node(num_cpus=2, object_store_memory=STORE_BYTES)
     os.environ["RAY_ADDRESS"] = started.address
-    spec = ServeSpec(repository=MODELS, model_control="explicit", models=("mlp",))
     try:
-        with running(spec) as server:
-            yield server
+        yield
     finally:
         started.shutdown()
+
+
+def serving():
+    """Serve one model."""
+    spec = ServeSpec(repository=MODELS, model_control="explicit", models=("mlp",))
+    return running(spec)
+
+
+@contextmanager
+def cluster():
+    """The nodes, and a server beside them."""
+    with nodes(), serving() as server:
+        yield server
 
 
 def measured(server, rate_hz, on_progress=None, **changes):
@@ -160,7 +174,29 @@ def fleet(arguments):
             yield {"policy": policy, "use": use, "p50_ms": p50, "p99_ms": p99}
 
 
-PARTS = {"rates": rates, "kills": kills, "build": build, "fleet": fleet}
+def overhead(arguments):
+    # What the tasks call is beside this file.
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    if arguments.of == "tasks":
+        with cluster(), tempfile.TemporaryDirectory() as cache:
+            os.environ["XDG_CACHE_HOME"] = cache
+            yield from overhead_of_tasks(arguments.rounds, arguments.tasks)
+        return
+    with serving() as server:
+        on_its_own_core(server)
+        with nodes():
+            yield from overhead_of_load(
+                server, arguments.rounds, arguments.seconds, arguments.processes
+            )
+
+
+PARTS = {
+    "rates": rates,
+    "kills": kills,
+    "build": build,
+    "fleet": fleet,
+    "overhead": overhead,
+}
 
 
 def main():
@@ -170,6 +206,11 @@ def main():
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--models", type=int, default=12)
     parser.add_argument("--nodes", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tasks", type=int, default=40)
+    parser.add_argument("--of", choices=("tasks", "load"), default="tasks")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     for row in PARTS[arguments.part](arguments):

@@ -1,0 +1,69 @@
+"""What an executor costs a closed loop: its throughput, and its CPU per request."""
+
+import os
+import random
+import statistics
+
+import psutil
+
+from triton_kit.execute.cluster import ExecutorChoice
+from triton_kit.execute.ray_load import ray_workers
+from triton_kit.loadtest.loops.load import ClosedLoad
+from triton_kit.loadtest.run.measure import measure
+from triton_kit.loadtest.spec import PerfSpec
+
+CONCURRENCY = 8
+DRAWS = 10_000
+
+
+def on_its_own_core(server):
+    """Give the server the first core and everything else the last one.
+
+    Processes that are started from now on, a cluster's too, inherit that.
+    """
+    first, *_, last = sorted(os.sched_getaffinity(0))
+    process = psutil.Process(server.pid)
+    for thread in process.threads():
+        os.sched_setaffinity(thread.id, {first})
+    os.sched_setaffinity(0, {last})
+
+
+def overhead_of_load(server, rounds, seconds, processes):
+    """Yield a row for each round, in alternating order, and the ratios in the end."""
+    spec = PerfSpec(
+        url=server.http_url,
+        model="mlp",
+        loads=(ClosedLoad(CONCURRENCY),),
+        measurement_interval_s=seconds,
+        processes=processes,
+    )
+    starts = {"local": None, "ray": ray_workers(ExecutorChoice("ray"))}
+    ratios = {"throughput": [], "client_cpu_us": []}
+    for number in range(rounds):
+        found = {}
+        for name in sorted(starts, reverse=number % 2 == 1):
+            [run] = measure(spec, workers=starts[name]).runs
+            found[name] = {
+                "throughput": run.throughput,
+                "client_cpu_us": run.client_cpu_us_per_request,
+            }
+        for figure, values in ratios.items():
+            values.append(found["ray"][figure] / found["local"][figure])
+        yield {"round": number} | found
+    for figure, values in ratios.items():
+        low, high = interval(values)
+        yield {
+            "ratio": figure,
+            "rounds": rounds,
+            "median": statistics.median(values),
+            "interval": [low, high],
+        }
+
+
+def interval(values):
+    """Return the 95 % interval of a median, by bootstrap."""
+    chance = random.Random(0)
+    medians = sorted(
+        statistics.median(chance.choices(values, k=len(values))) for _ in range(DRAWS)
+    )
+    return medians[DRAWS // 40], medians[-DRAWS // 40]
