@@ -46,7 +46,7 @@ def require(perf: Mapping[str, Any] | None, text: str, *, what: str) -> list[str
     for figures in runs:
         for objective in objectives:
             value = _value(figures, objective, what)
-            if not _is_met(objective, value):
+            if not objective.allows(value):
                 raise RepositoryError(
                     f"{what}: {objective.text} is required, and its perf result has "
                     f"{_spoken(objective, value)}",
@@ -92,12 +92,6 @@ def _value(figures: Mapping[str, float], objective: Objective, what: str) -> flo
             hint=f"it has {', '.join(figures)}",
         )
     return figures[name]
-
-
-def _is_met(objective: Objective, value: float) -> bool:
-    if objective.includes_bound and value == objective.bound:
-        return True
-    return value > objective.bound if objective.is_rate else value < objective.bound
 
 
 def _spoken(objective: Objective, value: float) -> str:

@@ -110,3 +110,12 @@ def test_a_plan_needs_a_node_with_a_gpu(spec, driver):
 
     with pytest.raises(SpecError, match=r"GPU: 1\} .* room for 0"):
         conversion("ray")(plan)
+
+
+def test_plans_are_not_built_here_and_on_a_node(nets, kit, tmp_path):
+    words = ["--artifact", "plan", "--builder", "docker", "--executor", "ray"]
+    result = kit("convert", nets / "net.onnx", "-o", tmp_path / "out", *words)
+
+    assert result.exit_code == 2, result.output
+    assert "--builder docker builds plans on this machine" in result.output
+    assert not (tmp_path / "out").exists()

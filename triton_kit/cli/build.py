@@ -105,6 +105,7 @@ def command(
             executor=task_executor(executor, jobs),
         ),
         makes_plans=target_of(loaded).format == "plan",
+        executor=executor,
     )
     for text in result.warnings:
         warn(text)

@@ -9,6 +9,7 @@ import click
 
 from triton_kit.cli.command import kit_option
 from triton_kit.cli.output import notice
+from triton_kit.errors import SpecError
 
 T = TypeVar("T")
 
@@ -23,10 +24,22 @@ BUILDER = kit_option(
 )
 
 
-def run_with(name: str, convert: Callable[[], T], *, makes_plans: bool) -> T:
-    """Run a conversion, with plans that the chosen builder builds."""
+def run_with(
+    name: str, convert: Callable[[], T], *, makes_plans: bool, executor: str
+) -> T:
+    """Run a conversion, with plans that the chosen builder builds.
+
+    Raises:
+        SpecError: the conversion runs elsewhere, where the builder is not.
+    """
     if name == "local" or not makes_plans:
         return convert()
+    if executor != "local":
+        raise SpecError(
+            f"--builder {name} builds plans on this machine, --executor {executor} on "
+            "the nodes of a cluster",
+            hint="leave out one of them",
+        )
     from triton_kit.plan_builder import find_plan_builder, with_plans
 
     return with_plans(convert, find_plan_builder(name), notice)

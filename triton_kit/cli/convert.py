@@ -65,7 +65,12 @@ def command(
     spec = spec_in_folder(source, output, values_of(_SETTINGS, given))
     convert = conversion(executor)
     makes_plans = spec.format == "plan" and not spec.dry_run
-    result = run_with(plan_builder, lambda: convert(spec), makes_plans=makes_plans)
+    result = run_with(
+        plan_builder,
+        lambda: convert(spec),
+        makes_plans=makes_plans,
+        executor=executor,
+    )
     (notice if as_json else echo)("\n".join(result_lines(result)))
     if as_json:
         echo(as_text(result.manifest), nl=False)

@@ -92,8 +92,7 @@ def too_few(
     trials = f"{count} trial{'s' if count > 1 else ''} at once"
     hint = "--share-cores lets them share cores, and disturb each other"
     if each <= there:
-        most = f"--parallel {there // each}" if there // each else ""
-        hint = f"{most}, or fewer --cores-per-trial; {hint}"
+        hint = f"--parallel {there // each}, or fewer --cores-per-trial; {hint}"
     else:
         hint = f"--cores-per-trial {there} at most"
     return SpecError(

@@ -13,10 +13,10 @@ from typing import Any
 from triton_kit.execute.cores import Cores, own_cores
 from triton_kit.execute.held import Ended, Held
 from triton_kit.execute.held_processes import HeldProcess
-from triton_kit.execute.load_host import HostFacts, host_facts
+from triton_kit.execute.load_host import HostFacts, node_facts
 from triton_kit.execute.parcel import Parcel
 from triton_kit.execute.priority import take_usual_priority
-from triton_kit.execute.store import Store
+from triton_kit.execute.sending import FileReceiver
 from triton_kit.execute.tasks import Failure, error_of, failure_of
 from triton_kit.scratch import scratch_folder
 
@@ -24,32 +24,19 @@ from triton_kit.scratch import scratch_folder
 Sent = tuple[Any, Failure | None, str]
 
 
-class HeldHost:
+class HeldHost(FileReceiver):
     """Starts a process, and passes calls on."""
 
     def __init__(self) -> None:
         take_usual_priority()
+        super().__init__()
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(scratch_folder("task"))
-        self._store = Store()
-        self._store.sweep()
         self._process: HeldProcess | None = None
 
     def facts(self) -> tuple[HostFacts, Cores]:
         """Return which machine this is, and which cores the actor may use."""
-        import ray
-
-        # Several nodes may have one address.
-        node = ray.get_runtime_context().get_node_id()[:6]
-        return host_facts(f"{ray.util.get_node_ip_address()} ({node})"), own_cores()
-
-    def missing(self, digests: list[str]) -> list[str]:
-        """Return the digests of files that this machine lacks."""
-        return self._store.missing(digests)
-
-    def receive_file(self, digest: str, content: bytes) -> None:
-        """Keep a file that this machine lacked."""
-        self._store.receive(digest, content)
+        return node_facts(), own_cores()
 
     def unpack(self, parcels: Mapping[str, Parcel]) -> str:
         """Write files below a folder of this process, each parcel in one of its own."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -15,42 +12,27 @@ from typing import Any
 from triton_kit.errors import ServerError
 from triton_kit.execute.cores import Cores
 from triton_kit.execute.held import Ended, Held
+from triton_kit.execute.piped_process import PipedProcess
 from triton_kit.execute.tasks import error_of
-from triton_kit.process import describe_exit, python_command, start_service, tail
 from triton_kit.scratch import scratch_folder
 
+_PROGRAM = "triton_kit.execute.held_worker"
 # A server that it holds has as long to end, and Triton's own exit needs some time.
 _STOP_WITHIN_S = 30.0
-_DYING_S = 5.0
 
 
-class HeldProcess:
+class HeldProcess(PipedProcess):
     """One process, from its start to its end."""
 
     def __init__(self, held: Held, cores: Cores, folder: Path) -> None:
-        self._stack = ExitStack()
-        descriptor, name = tempfile.mkstemp(suffix=".log", dir=folder)
-        self._log = Path(name)
-        self._stack.callback(self._log.unlink, missing_ok=True)
-        open(descriptor).close()  # noqa: PTH123
-        self.connection, theirs = Pipe()
-        numbers = ",".join(map(str, cores)) or "all"
-        words = ("-m", "triton_kit.execute.held_worker", str(theirs.fileno()))
-        with theirs:
-            self._process: subprocess.Popen[bytes] = self._stack.enter_context(
-                start_service(
-                    python_command(*words, numbers, held.call),
-                    log=self._log,
-                    stop_within_s=_STOP_WITHIN_S,
-                    pass_fds=(theirs.fileno(),),
-                )
-            )
+        super().__init__(
+            _PROGRAM,
+            ",".join(map(str, cores)) or "all",
+            held.call,
+            folder=folder,
+            stop_within_s=_STOP_WITHIN_S,
+        )
         self.send(held.argument)
-
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        return self._process.pid
 
     def send(self, argument: Any) -> None:  # noqa: ANN401
         """Send the argument of the context, or of a call."""
@@ -62,27 +44,8 @@ class HeldProcess:
         try:
             value, failure = self.connection.recv()
         except (EOFError, OSError):
-            return Ended(slot=-1, died=self._ending())
+            return Ended(slot=-1, died=self.ending(lines=1))
         return Ended(slot=-1, value=value, error=failure and error_of(failure))
-
-    def _ending(self) -> str:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_DYING_S)
-        code = self._process.returncode
-        output = tail(self._log, lines=1)
-        ending = "no exit" if code is None else describe_exit(code)
-        return ending + (f": {output}" if output else "")
-
-    def let_go(self) -> None:
-        """Have it end, without a wait."""
-        self.connection.close()
-
-    def close(self) -> None:
-        """End it, and what it holds."""
-        self.let_go()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STOP_WITHIN_S)
-        self._stack.close()
 
 
 class LocalSlots:

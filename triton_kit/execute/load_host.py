@@ -16,7 +16,7 @@ from pathlib import Path
 
 from triton_kit.execute.parcel import Parcel
 from triton_kit.execute.priority import take_usual_priority
-from triton_kit.execute.store import Store
+from triton_kit.execute.sending import FileReceiver
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.run.worker_process import WorkerProcess, start_worker
 from triton_kit.scratch import scratch_folder
@@ -42,15 +42,23 @@ def host_facts(node: str = "") -> HostFacts:
     return HostFacts(node, boot, f"{boot} {clock}")
 
 
-class LoadHost:
+def node_facts() -> HostFacts:
+    """Return which machine and which clock the node of this actor has."""
+    import ray
+
+    # Several nodes may have one address.
+    node = ray.get_runtime_context().get_node_id()[:6]
+    return host_facts(f"{ray.util.get_node_ip_address()} ({node})")
+
+
+class LoadHost(FileReceiver):
     """Starts a load process, and passes its messages on."""
 
     def __init__(self, share: WorkerShare) -> None:
         take_usual_priority()
+        super().__init__()
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(scratch_folder("task"))
-        self._store = Store()
-        self._store.sweep()
         self._arrived = asyncio.Event()
         self._events: list[bytes] = []
         self._ending: str | None = None
@@ -59,11 +67,7 @@ class LoadHost:
 
     async def facts(self) -> HostFacts:
         """Return which machine and clock this is."""
-        import ray
-
-        # Several nodes may have one address.
-        node = ray.get_runtime_context().get_node_id()[:6]
-        return host_facts(f"{ray.util.get_node_ip_address()} ({node})")
+        return node_facts()
 
     async def clock(self) -> int:
         """Return this machine's monotonic time in nanoseconds."""
@@ -73,14 +77,6 @@ class LoadHost:
         """Return the ids of the actor's process and of its load process."""
         assert self._worker is not None
         return os.getpid(), self._worker.pid
-
-    async def missing(self, digests: list[str]) -> list[str]:
-        """Return the digests of files that this machine lacks."""
-        return self._store.missing(digests)
-
-    async def receive_file(self, digest: str, content: bytes) -> None:
-        """Keep a file that this machine lacked."""
-        self._store.receive(digest, content)
 
     async def unpack(self, parcels: Mapping[str, Parcel]) -> str:
         """Write files below a folder of this process, each parcel in one of its own."""

@@ -2,68 +2,38 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing import Pipe
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from triton_kit.execute.piped_process import PipedProcess
 from triton_kit.execute.tasks import MOST_TRIES, Outcome, Task, died, outcome
-from triton_kit.process import describe_exit, python_command, start_service, tail
 from triton_kit.scratch import scratch_folder
 
+_PROGRAM = "triton_kit.execute.task_worker"
 _STOP_WITHIN_S = 5.0
 
 
-class _Process:
+class _Process(PipedProcess):
     """One process, and the task that it has."""
 
     def __init__(self, modules: Sequence[str], folder: Path) -> None:
+        super().__init__(
+            _PROGRAM, *modules, folder=folder, stop_within_s=_STOP_WITHIN_S
+        )
         self.index: int | None = None
-        self._stack = ExitStack()
-        descriptor, name = tempfile.mkstemp(suffix=".log", dir=folder)
-        self._log = Path(name)
-        self._stack.callback(self._log.unlink, missing_ok=True)
-        open(descriptor).close()  # noqa: PTH123
-        self.connection, theirs = Pipe()
-        with theirs:
-            words = ("-m", "triton_kit.execute.task_worker", str(theirs.fileno()))
-            self._process: subprocess.Popen[bytes] = self._stack.enter_context(
-                start_service(
-                    python_command(*words, *modules),
-                    log=self._log,
-                    stop_within_s=_STOP_WITHIN_S,
-                    pass_fds=(theirs.fileno(),),
-                )
-            )
 
     @property
     def where(self) -> str:
-        return f"process {self._process.pid}"
+        return f"process {self.pid}"
 
     def start(self, index: int, task: Task, attempt: int) -> None:
         self.index = index
         with suppress(OSError):  # a dead process is seen as its task is waited for
             self.connection.send((task.call, task.argument, attempt))
-
-    def ending(self) -> str:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STOP_WITHIN_S)
-        code = self._process.returncode
-        output = tail(self._log, lines=3)
-        ending = "no exit" if code is None else describe_exit(code)
-        return ending + (f": {output}" if output else "")
-
-    def close(self) -> None:
-        self.connection.close()
-        if self.index is None:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_STOP_WITHIN_S)
-        self._stack.close()
 
 
 class LocalExecutor:
@@ -92,7 +62,7 @@ class LocalExecutor:
                 try:
                     answered = process.connection.recv()
                 except (EOFError, OSError):
-                    why = process.ending()
+                    why = process.ending(lines=3)
                     process.close()
                     self._processes[process_index] = self._start()
                     if attempts[index] == MOST_TRIES:
@@ -118,7 +88,7 @@ class LocalExecutor:
     def close(self) -> None:
         """End the processes."""
         for process in self._processes:
-            process.close()
+            process.close(is_busy=process.index is not None)
 
 
 @contextmanager

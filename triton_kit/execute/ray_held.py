@@ -20,6 +20,7 @@ from triton_kit.execute.held import Ended, Held
 from triton_kit.execute.held_host import HeldHost, ended_of
 from triton_kit.execute.held_processes import greeting_of
 from triton_kit.execute.load_host import HostFacts
+from triton_kit.execute.sending import FileSender
 from triton_kit.execute.shipment import Shipment, pack
 
 Actor: TypeAlias = Any  # Ray's actors and references have no types
@@ -75,7 +76,7 @@ class RaySlots:
     def __init__(self, ray: ModuleType, held: Held, room: Room) -> None:
         self._ray, self._held, self._room = ray, held, room
         self._shipment: Shipment = pack(list(held.files))
-        self._sent: dict[str, Actor] = {}
+        self._sender = FileSender(ray, self._shipment.contents)
         self._group: Actor = None
         self._slots: dict[int, _Slot] = {}
         self._running: dict[Actor, int] = {}
@@ -146,11 +147,7 @@ class RaySlots:
     def _start(self, slot: int) -> Actor:
         """Send a node the files that its machine lacks, and start its process."""
         own, shipment = self._slots[slot], self._shipment
-        for digest in self._call(own.host.missing, list(shipment.contents)):
-            if digest not in self._sent:
-                content = shipment.contents[digest].read_bytes()
-                self._sent[digest] = self._ray.put(content)
-            self._call(own.host.receive_file, digest, self._sent[digest])
+        self._sender.send(own.host, self._call)
         folder = self._call(own.host.unpack, dict(shipment.parcels))
         argument = self._held.argument
         if self._held.moved is not None:

@@ -20,6 +20,7 @@ from triton_kit.execute.cluster import (
     require_resources,
 )
 from triton_kit.execute.load_host import HostFacts, LoadHost, host_facts
+from triton_kit.execute.sending import FileSender
 from triton_kit.execute.shipment import Shipment, files_of, pack, spec_on
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.net.reactor import Reactor
@@ -84,17 +85,13 @@ class RemoteWorker(Worker):
         """Which machine its node is on."""
         return self._facts.machine
 
-    def prepare(self, shipment: Shipment, sent: dict[str, Any]) -> str:
+    def prepare(self, shipment: Shipment, sender: FileSender) -> str:
         """Start the load process with its files; return the folder they are in.
 
         Raises:
             TransportError: a file did not arrive whole, or the node is gone.
         """
-        digests = list(shipment.contents)
-        for digest in self._call(self._host.missing, digests):
-            if digest not in sent:
-                sent[digest] = self._ray.put(shipment.contents[digest].read_bytes())
-            self._call(self._host.receive_file, digest, sent[digest])
+        sender.send(self._host, self._call)
         folder = self._call(self._host.unpack, dict(shipment.parcels))
         self._call(self._host.start)
         return str(folder)
@@ -156,7 +153,7 @@ def _start_workers(choice: ExecutorChoice, spec: PerfSpec) -> Iterator[WorkerPoo
         require_resources(ray, "load processes", _PROCESS, count=spec.processes)
         workers = _place(ray, spec, stack)
         _refuse_own_address(spec, workers)
-        _send_jobs(spec, workers)
+        _send_jobs(ray, spec, workers)
         collect(workers, messages.Ready, within_s=READY_WITHIN_S)
         refuse_lost(workers)
         reactor = stack.enter_context(Reactor())
@@ -220,12 +217,12 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _send_jobs(spec: PerfSpec, workers: list[RemoteWorker]) -> None:
+def _send_jobs(ray: ModuleType, spec: PerfSpec, workers: list[RemoteWorker]) -> None:
     """Send each worker its files, once to a machine, and its share of the work."""
     shipment = pack(files_of(spec))
-    sent: dict[str, Any] = {}  # references to contents in the cluster's memory
+    sender = FileSender(ray, shipment.contents)
     for worker in workers:
-        folder = worker.prepare(shipment, sent)
+        folder = worker.prepare(shipment, sender)
         worker.send(messages.Job(spec_on(spec, shipment, folder), worker.share))
     for worker in workers:
         worker.start_reading()

@@ -19,7 +19,7 @@ from triton_kit.execute.cluster import (
     reason,
     require_resources,
 )
-from triton_kit.execute.store import Store
+from triton_kit.execute.sending import FileReceiver, FileSender
 from triton_kit.execute.tasks import (
     MOST_TRIES,
     Answer,
@@ -33,14 +33,13 @@ from triton_kit.execute.tasks import (
 Actor: TypeAlias = Any  # Ray's actors and references have no types
 
 
-class TaskHost:
+class TaskHost(FileReceiver):
     """Runs tasks on a node, in an actor of Ray."""
 
     def __init__(self, modules: Sequence[str]) -> None:
+        super().__init__()
         self._stack = ExitStack()
         self._stack.enter_context(preloaded_workers())
-        self._store = Store()
-        self._store.sweep()
         for module in modules:
             import_module(module)
 
@@ -49,14 +48,6 @@ class TaskHost:
         import ray
 
         return ray.util.get_node_ip_address(), answer(call, argument, attempt)
-
-    def missing(self, digests: list[str]) -> list[str]:
-        """Return the digests of files that this machine lacks."""
-        return self._store.missing(digests)
-
-    def receive_file(self, digest: str, content: bytes) -> None:
-        """Keep a file that this machine lacked."""
-        self._store.receive(digest, content)
 
 
 @dataclass(slots=True)
@@ -77,12 +68,11 @@ class RayExecutor:
     ) -> None:
         self._ray, self._count, self._modules = ray, count, modules
         self._slots: list[_Slot] = []
-        self._sent: dict[str, Actor] = {}
-        self._contents: Mapping[str, Path] = {}
+        self._sender = FileSender(ray, {})
 
     def offer(self, contents: Mapping[str, Path]) -> None:
         """Keep files of the tasks at hand; each is sent to a machine once."""
-        self._contents = contents
+        self._sender = FileSender(self._ray, contents)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Run tasks on nodes that have what they need; yield outcomes as they come."""
@@ -156,12 +146,9 @@ class RayExecutor:
             .remote(self._modules)
         )
         try:
-            for digest in self._ray.get(host.missing.remote(list(self._contents))):
-                if digest not in self._sent:
-                    self._sent[digest] = self._ray.put(
-                        self._contents[digest].read_bytes()
-                    )
-                self._ray.get(host.receive_file.remote(digest, self._sent[digest]))
+            self._sender.send(
+                host, lambda method, *words: self._ray.get(method.remote(*words))
+            )
         except self._ray.exceptions.RayError as error:
             raise TransportError(
                 f"a task process did not start: {reason(error)}"

