@@ -7,12 +7,22 @@ import shutil
 from triton_kit.process import run_child
 
 _WITHIN_S = 10.0
-_QUERY = ("--query-gpu=compute_cap", "--format=csv,noheader")
+_UUID = "GPU-"
 
 
 def compute_capabilities() -> tuple[str, ...]:
     """Return the compute capability of each GPU (`9.0`), in the order of their ids."""
+    return _query("compute_cap")
+
+
+def gpu_uuids() -> tuple[str, ...]:
+    """Return the UUID of each GPU, in the order of their ids."""
+    return tuple(word for word in _query("uuid") if word.startswith(_UUID))
+
+
+def _query(field: str) -> tuple[str, ...]:
     if not shutil.which("nvidia-smi"):
         return ()
-    done = run_child(["nvidia-smi", *_QUERY], deadline_s=_WITHIN_S)
+    words = [f"--query-gpu={field}", "--format=csv,noheader"]
+    done = run_child(["nvidia-smi", *words], deadline_s=_WITHIN_S)
     return tuple(done.stdout.split()) if done.exit_code == 0 else ()

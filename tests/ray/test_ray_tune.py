@@ -8,7 +8,7 @@ import sys
 
 import psutil
 import pytest
-from clusters import WITHIN_S, eventually
+from clusters import STORE_BYTES, WITHIN_S, eventually
 
 from triton_kit.errors import SpecError
 from triton_kit.execute.cores import own_cores
@@ -124,6 +124,82 @@ def test_more_trials_than_the_cluster_has_room_for_are_refused(driver, naps):
     with (
         pytest.raises(SpecError, match=r"3 times \{CPU: 1\} .* room for 2"),
         trials_at_once(spec(naps, parallel=3)),
+    ):
+        pass
+
+
+@pytest.fixture
+def gpu_nodes(cluster):
+    """Add nodes, each with one CPU and two GPUs of the names that are given."""
+    added = []
+
+    def add(*names):
+        for pair in names:
+            added.append(
+                cluster.add_node(
+                    num_cpus=1,
+                    num_gpus=2,
+                    object_store_memory=STORE_BYTES,
+                    env_vars={"CUDA_VISIBLE_DEVICES": pair},
+                )
+            )
+
+    yield add
+    for node in added:
+        cluster.remove_node(node)
+
+
+def on_gpus(naps, **changes):
+    return spec(naps, **({"parallel": None, "gpus_per_trial": 1} | changes))
+
+
+def test_each_trial_on_a_node_has_its_own_gpus_and_so_have_the_last_rounds(
+    gpu_nodes, driver, naps
+):
+    gpu_nodes("GPU-aa,GPU-bb", "GPU-cc,GPU-dd")
+    with trials_at_once(on_gpus(naps)) as trials:
+        assert trials.at_once == 2
+        good = measured(trials, 2)
+        seen = {trial.where.process: visible_to(trial) for trial in good}
+        [last] = measured(trials, 1, alone=True)
+
+    assert not any(trial.failure for trial in good)
+    gpus = {trial.where.process: trial.where.gpus for trial in good}
+    assert {len(names) for names in gpus.values()} == {1}
+    assert len({*gpus.values()}) == 2
+    assert {name[:4] for [name] in gpus.values()} == {"GPU-"}
+    assert seen == {pid: set(names) for pid, names in gpus.items()}
+    assert last.where.gpus == gpus[last.where.process]
+    for count, match in ((1, "room for 2"), (3, "room for 0")):
+        wanted = on_gpus(naps, parallel=3, gpus_per_trial=count)
+        with (
+            pytest.raises(SpecError, match=rf"3 times .*GPU: {count}\}}.* {match}"),
+            trials_at_once(wanted),
+        ):
+            pass
+
+
+def visible_to(trial):
+    """Return what the process of a trial and all that it started see, as one set."""
+    family = family_of(trial.where.process)
+    return {process.environ()["CUDA_VISIBLE_DEVICES"] for process in family}
+
+
+def test_nodes_of_one_machine_that_count_the_same_gpu_are_refused(
+    gpu_nodes, driver, naps
+):
+    gpu_nodes("GPU-aa,GPU-bb", "GPU-aa,GPU-bb")
+    with (
+        pytest.raises(SpecError, match="one machine, and each counts GPU GPU-aa"),
+        trials_at_once(on_gpus(naps, gpus_per_trial=2)),
+    ):
+        pass
+
+
+def test_a_cluster_without_gpus_has_no_room_for_trials_with_them(driver, naps):
+    with (
+        pytest.raises(SpecError, match=r"1 times \{CPU: 1, GPU: 1\} .* room for 0"),
+        trials_at_once(on_gpus(naps)),
     ):
         pass
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -171,6 +172,70 @@ def is_trial_server(process):
     except psutil.Error:  # it is gone, or a zombie
         return False
     return "tritonserver" in str(line[:1]) and "triton-kit-tune" in str(line)
+
+
+def test_each_server_sees_a_gpu_of_its_own_alone(echo, monkeypatch):
+    names = {("GPU-11aa",), ("GPU-22bb",)}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-11aa,GPU-22bb,-1,GPU-33cc")
+    at_once = TrialsAtOnce(cores_per_trial=1, gpus_per_trial=1)
+    with trials_at_once(replace(echo, at_once=at_once)) as trials:
+        assert trials.at_once == 2
+        good = measured(trials, "calm", "calm")
+        seen = [
+            server.environ()["CUDA_VISIBLE_DEVICES"]
+            for server in servers_of(trial.where.process for trial in good)
+        ]
+        deadly, calm = measured(trials, "deadly", "calm")
+        [last] = measured(trials, "calm", alone=True)
+
+    assert {trial.where.gpus for trial in good} == names
+    assert {(name,) for name in seen} == names
+    assert deadly.failure
+    assert {deadly.where.gpus, calm.where.gpus} == names
+    assert last.where.gpus in names
+
+
+def test_without_gpus_of_their_own_trials_name_none(echo, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-11aa,GPU-22bb")
+    with trials_at_once(echo) as trials:
+        good = measured(trials, "calm", "calm")
+
+    assert {trial.where.gpus for trial in good} == {()}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--gpus-per-trial", 3), "--gpus-per-trial 2 at most"),
+        (("--gpus-per-trial", 1, "--parallel", 3), "this machine has 2 for them"),
+        (("--gpus-per-trial", 1, "-u", "127.0.0.1:1"), "leave out --parallel"),
+        (("--gpus-per-trial", -1), "-1 is not in the range"),
+    ],
+)
+def test_too_few_gpus_are_an_error_in_words(
+    kit, naps, tmp_path, monkeypatch, words, text
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    result = kit("tune", "nap", naps, "-o", tmp_path / "out", *words)
+
+    assert result.exit_code == 2, result.output
+    assert text in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_names_a_gpu_beyond_those_of_a_trial_is_refused(
+    kit, naps, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    config = naps / "model_repository" / "nap" / "config.pbtxt"
+    on_second = "kind: KIND_GPU gpus: [ 1 ]"
+    config.write_text(config.read_text().replace("kind: KIND_CPU", on_second))
+    words = ("tune", "nap", naps, "-o", tmp_path / "out", "--gpus-per-trial", 1)
+    result = kit(*words)
+
+    assert result.exit_code == 2, result.output
+    assert "model 'nap': an instance group names GPU 1" in result.output
+    assert "--gpus-per-trial 2" in result.output
 
 
 def test_onnx_runtime_gets_a_thread_for_each_core_of_the_trial(small_repository):

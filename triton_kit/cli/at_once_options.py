@@ -20,7 +20,7 @@ AT_ONCE = cloup.option_group(
         type=click.IntRange(min=1),
         metavar="N",
         help="Trials at the same time, each with its own server and cores. Default: 1; "
-        "in a cluster one for each node.",
+        "in a cluster one for each node; with --gpus-per-trial as many as fit.",
     ),
     kit_option(
         "--cores-per-trial",
@@ -28,6 +28,13 @@ AT_ONCE = cloup.option_group(
         metavar="K",
         help="Cores of a trial, for its server and its load. Default: those of the "
         "machine, divided by N. The result is for a server with K cores.",
+    ),
+    kit_option(
+        "--gpus-per-trial",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="G",
+        help="GPUs of a trial, which no other trial uses. With 0 no GPU is assigned.",
     ),
     kit_option(
         "--share-cores",
@@ -43,6 +50,7 @@ def trials_at_once(
     *,
     parallel: int | None,
     cores_per_trial: int | None,
+    gpus_per_trial: int,
     share_cores: bool,
     executor: str,
     **_: Any,  # noqa: ANN401  the command's other options
@@ -57,6 +65,7 @@ def trials_at_once(
     at_once = TrialsAtOnce(
         parallel=parallel,
         cores_per_trial=cores_per_trial,
+        gpus_per_trial=gpus_per_trial,
         share_cores=share_cores,
         executor=executor,
     )

@@ -200,9 +200,11 @@ def result_text(result: TuneResult) -> str:
     from triton_kit.tuning.result import settings_text, shown
 
     lines = [f"{result.model}: {result.verdict}", f"why: {result.why}"]
-    if result.inputs["at once"] is not None:
-        cores = result.environment["cpus"]
-        lines.append(f"for a server with {cores} core{'s' if cores > 1 else ''}")
+    if (at_once := result.inputs["at once"]) is not None:
+        cores, gpus = result.environment["cpus"], at_once["gpus_per_trial"]
+        server = f"for a server with {cores} core{'s' if cores > 1 else ''}"
+        with_gpus = f" and {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else ""
+        lines.append(server + with_gpus)
     if result.outcome == "nothing meets the SLO":
         lines.append(f"  closest: {settings_text(result.best)}")
     for name, (before, after) in result.changes.items():

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from triton_kit.execute.cores import Cores, own_cores
+from triton_kit.execute.gpus import Gpus, known_uuids
 from triton_kit.execute.held import Ended, Held
 from triton_kit.execute.held_processes import HeldProcess
 from triton_kit.execute.load_host import HostFacts, node_facts
@@ -33,10 +34,14 @@ class HeldHost(FileReceiver):
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(scratch_folder("task"))
         self._process: HeldProcess | None = None
+        self._gpus = _assigned_gpus()
 
-    def facts(self) -> tuple[HostFacts, Cores]:
-        """Return which machine this is, and which cores the actor may use."""
-        return node_facts(), own_cores()
+    def facts(self) -> tuple[HostFacts, Cores, Gpus]:
+        """Return which machine this is, the cores that the actor may use, its GPUs.
+
+        GPUs have their UUIDs here; one whose UUID is not known is left out.
+        """
+        return node_facts(), own_cores(), known_uuids(self._gpus)
 
     def unpack(self, parcels: Mapping[str, Parcel]) -> str:
         """Write files below a folder of this process, each parcel in one of its own."""
@@ -47,7 +52,7 @@ class HeldHost(FileReceiver):
     def start(self, call: str, argument: object, cores: Cores) -> Sent:
         """Start the process; return its greeting."""
         held = Held(call=call, argument=argument)
-        self._process = HeldProcess(held, cores, self._folder)
+        self._process = HeldProcess(held, cores, self._folder, self._gpus)
         return _sent(self._process.receive())
 
     def run(self, argument: object) -> Sent:
@@ -61,6 +66,13 @@ class HeldHost(FileReceiver):
         if self._process is not None:
             self._process.close()
         self._stack.close()
+
+
+def _assigned_gpus() -> Gpus:
+    """Return the GPUs that Ray assigned to this actor, as it names them."""
+    import ray
+
+    return tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
 
 
 def _sent(ended: Ended) -> Sent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 from triton_kit.errors import ServerError
 from triton_kit.execute.cores import Cores
+from triton_kit.execute.gpus import VISIBLE, Gpus
 from triton_kit.execute.held import Ended, Held
 from triton_kit.execute.piped_process import PipedProcess
 from triton_kit.execute.tasks import error_of
@@ -22,15 +24,23 @@ _STOP_WITHIN_S = 30.0
 
 
 class HeldProcess(PipedProcess):
-    """One process, from its start to its end."""
+    """One process, from its start to its end.
 
-    def __init__(self, held: Held, cores: Cores, folder: Path) -> None:
+    Args:
+        held: what it holds.
+        cores: that it runs on; empty: all.
+        folder: for its log.
+        gpus: that it and its children see; empty: those that this process sees.
+    """
+
+    def __init__(self, held: Held, cores: Cores, folder: Path, gpus: Gpus = ()) -> None:
         super().__init__(
             _PROGRAM,
             ",".join(map(str, cores)) or "all",
             held.call,
             folder=folder,
             stop_within_s=_STOP_WITHIN_S,
+            env=os.environ | {VISIBLE: ",".join(gpus)} if gpus else None,
         )
         self.send(held.argument)
 
@@ -51,8 +61,11 @@ class HeldProcess(PipedProcess):
 class LocalSlots:
     """Processes of this machine that hold the same."""
 
-    def __init__(self, held: Held, cores: Sequence[Cores], folder: Path) -> None:
+    def __init__(
+        self, held: Held, cores: Sequence[Cores], folder: Path, gpus: Sequence[Gpus]
+    ) -> None:
         self._held, self._cores, self._folder = held, cores, folder
+        self._gpus = gpus
         self._processes: dict[int, HeldProcess] = {}
         self._starting: set[int] = set()
         self._busy: set[int] = set()
@@ -72,8 +85,10 @@ class LocalSlots:
 
     def _start(self, slot: int) -> None:
         self._starting.add(slot)
-        process = HeldProcess(self._held, self._cores[slot], self._folder)
-        self._processes[slot] = process
+        gpus = self._gpus[slot] if self._gpus else ()
+        self._processes[slot] = HeldProcess(
+            self._held, self._cores[slot], self._folder, gpus
+        )
 
     def cores(self, slot: int) -> Cores:
         """Return the cores of a process."""
@@ -144,18 +159,21 @@ def greeting_of(came: Ended) -> Any:  # noqa: ANN401
 
 
 @contextmanager
-def local_slots(held: Held, cores: Sequence[Cores]) -> Iterator[LocalSlots]:
+def local_slots(
+    held: Held, cores: Sequence[Cores], gpus: Sequence[Gpus] = ()
+) -> Iterator[LocalSlots]:
     """Yield processes that end with the context, or with this process.
 
     Args:
         held: what each holds.
         cores: of each.
+        gpus: of each; empty: all see those that this process sees.
 
     Raises:
         TritonKitError: one of them cannot hold it.
     """
     with scratch_folder("task") as folder:
-        slots = LocalSlots(held, cores, folder)
+        slots = LocalSlots(held, cores, folder, gpus)
         try:
             slots.open()
             yield slots

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from pathlib import Path
@@ -21,10 +22,16 @@ class PipedProcess:
         words: its other arguments.
         folder: for the log, which is removed with the process.
         stop_within_s: how long it may take to end.
+        env: its environment; None: that of this process.
     """
 
     def __init__(
-        self, module: str, *words: str, folder: Path, stop_within_s: float
+        self,
+        module: str,
+        *words: str,
+        folder: Path,
+        stop_within_s: float,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self._stop_within_s = stop_within_s
         self._stack = ExitStack()
@@ -39,6 +46,7 @@ class PipedProcess:
                     python_command("-m", module, str(number), *words),
                     log=self._log,
                     stop_within_s=stop_within_s,
+                    env=env,
                     pass_fds=(number,),
                 )
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
@@ -16,6 +16,7 @@ from triton_kit.execute.cluster import (
     require_resources,
 )
 from triton_kit.execute.cores import Cores, pick
+from triton_kit.execute.gpus import Gpus
 from triton_kit.execute.held import Ended, Held
 from triton_kit.execute.held_host import HeldHost, ended_of
 from triton_kit.execute.held_processes import greeting_of
@@ -34,39 +35,66 @@ class Room:
     """How many processes there are in a cluster, and what each has.
 
     Attributes:
-        count: None: one for each node.
+        count: None: one for each node, or as many as have GPUs of their own.
         cores: of each, as Ray counts them; None: as many as fit.
+        gpus: of each; 0: none is assigned.
         may_share: whether processes on one machine may share its cores.
     """
 
     count: int | None
     cores: int | None
+    gpus: int = 0
     may_share: bool = False
 
-    def on(self, cpus: Sequence[float]) -> tuple[int, int]:
-        """Return how many processes there are on nodes with CPUs, and their cores.
+    def on(self, nodes: Sequence[Mapping[str, float]]) -> tuple[int, int]:
+        """Return how many processes there are on nodes, and the cores of each.
 
         What does not fit is refused when the processes are placed.
+
+        Args:
+            nodes: the resources of each.
         """
         least = self.cores or 1
-        count = self.count or sum(each >= least for each in cpus) or 1
+        count = self.count or self._usual_count(nodes, least) or 1
         if self.cores:
             return count, self.cores
+        most = max((node.get("CPU", 0.0) for node in nodes), default=1.0)
         fits = [
             size
-            for size in range(1, int(max(cpus, default=1)) + 1)
-            if sum(each // size for each in cpus) >= count
+            for size in range(1, int(most) + 1)
+            if sum(self._fitting(nodes, size)) >= count
         ]
         return count, max(fits, default=1)
+
+    def _usual_count(self, nodes: Sequence[Mapping[str, float]], cores: int) -> int:
+        fitting = self._fitting(nodes, cores)
+        return sum(fitting) if self.gpus else sum(map(bool, fitting))
+
+    def _fitting(self, nodes: Sequence[Mapping[str, float]], cores: int) -> list[int]:
+        """Return how many processes with so many cores each node has room for."""
+        wanted = self.needs(cores).items()
+        return [
+            min(int(node.get(name, 0.0) // each) for name, each in wanted)
+            for node in nodes
+        ]
+
+    def needs(self, cores: int) -> dict[str, float]:
+        """Return the resources of a process, as Ray names them."""
+        gpus = {"GPU": float(self.gpus)} if self.gpus else {}
+        return {"CPU": float(cores), **gpus}
 
 
 @dataclass(slots=True)
 class _Slot:
-    """An actor on a node, and the cores of its process."""
+    """An actor on a node, and what its process has there.
+
+    `gpus` are known UUIDs of its GPUs.
+    """
 
     host: Actor
     facts: HostFacts
     available: Cores
+    gpus: Gpus = ()
     cores: Cores = ()
 
 
@@ -83,17 +111,18 @@ class RaySlots:
         self._places: dict[int, tuple[str, Cores]] = {}
         self.greetings: list[Any] = []
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self.count, self._each = room.on([node.get("CPU", 0.0) for node in nodes])
+        self.count, self._each = room.on(nodes)
 
     def open(self, most: int | None = None) -> None:
         """Start the processes; `most` of them.
 
         Raises:
-            SpecError: the cluster has too few CPUs, or a machine too few cores.
+            SpecError: the cluster has too few CPUs or GPUs, or a machine too few
+                cores.
             TransportError: they did not start.
             TritonKitError: one of them cannot hold it.
         """
-        wanted = {"CPU": float(self._each)}
+        wanted = self._room.needs(self._each)
         require_resources(self._ray, "trials at once", wanted, count=self.count)
         from ray.util.placement_group import placement_group
 
@@ -101,15 +130,16 @@ class RaySlots:
         self._group = placement_group([wanted] * self.count, strategy="SPREAD")
         if not self._group.wait(_READY_WITHIN_S):
             raise TransportError(
-                f"{self.count} trials at once, {self._each} CPUs each: the cluster did "
+                f"{self.count} trials at once, {_text(wanted)} each: the cluster did "
                 f"not have them free in {_READY_WITHIN_S:g} s",
-                hint="ray status shows what else occupies the cluster's CPUs",
+                hint="ray status shows what else occupies the cluster",
             )
         count = min(self.count, most or self.count)
         hosts = [self._actor(slot) for slot in range(count)]
         for slot, host in enumerate(hosts):
             self._slots[slot] = _Slot(host, *self._call(host.facts))
         for slot in range(count):
+            self._require_own_gpus(slot)
             self._choose_cores(slot)
         greetings = [self._start(slot) for slot in range(count)]
         for slot, greeting in enumerate(greetings):
@@ -124,17 +154,40 @@ class RaySlots:
         )
         remote = self._ray.remote(HeldHost)
         return remote.options(
-            num_cpus=self._each, scheduling_strategy=strategy
+            num_cpus=self._each,
+            num_gpus=self._room.gpus or None,
+            scheduling_strategy=strategy,
         ).remote()
+
+    def _others(self, slot: int) -> list[_Slot]:
+        """Return the other processes on the machine of one."""
+        machine = self._slots[slot].facts.machine
+        return [
+            other
+            for number, other in self._slots.items()
+            if number != slot and other.facts.machine == machine
+        ]
+
+    def _require_own_gpus(self, slot: int) -> None:
+        """Refuse nodes of one machine that count the same GPU.
+
+        Raises:
+            SpecError: another process has one of the GPUs.
+        """
+        own = self._slots[slot]
+        for other in self._others(slot):
+            if shared := sorted({*own.gpus} & {*other.gpus}):
+                raise SpecError(
+                    f"nodes {own.facts.node} and {other.facts.node} are one machine, "
+                    f"and each counts GPU {shared[0]} as its own",
+                    hint="start each of them with GPUs of its own: "
+                    "CUDA_VISIBLE_DEVICES=0,1 ray start --num-gpus 2",
+                )
 
     def _choose_cores(self, slot: int) -> None:
         """Choose cores that no other process on that machine has."""
         own = self._slots[slot]
-        others = [
-            other.cores
-            for number, other in self._slots.items()
-            if number != slot and other.facts.machine == own.facts.machine
-        ]
+        others = [other.cores for other in self._others(slot)]
         try:
             own.cores = pick(
                 own.available, self._each, others, may_share=self._room.may_share
@@ -178,6 +231,7 @@ class RaySlots:
         host = self._actor(slot)
         try:
             self._slots[slot] = _Slot(host, *self._call(host.facts))
+            self._require_own_gpus(slot)
             self._choose_cores(slot)
             came = ended_of(slot, self._get(self._start(slot), _CALL_WITHIN_S))
         except (TransportError, SpecError):
@@ -257,6 +311,10 @@ class RaySlots:
             ) from error
 
 
+def _text(resources: Mapping[str, float]) -> str:
+    return " and ".join(f"{count:g} {name}s" for name, count in resources.items())
+
+
 @contextmanager
 def ray_slots(
     choice: ExecutorChoice, held: Held, room: Room, *, most: int | None = None
@@ -270,7 +328,7 @@ def ray_slots(
         most: of them are started; None: all.
 
     Raises:
-        SpecError: there is no such cluster, or it has too few CPUs or cores.
+        SpecError: there is no such cluster, or it has too few CPUs, GPUs or cores.
         TransportError: they did not start.
         TritonKitError: one of them cannot hold it.
     """

@@ -44,6 +44,14 @@ def _set_instances(config: Config, value: Value) -> None:
         group["count"] = value
 
 
+def instance_total(config: Config) -> int:
+    """Return how many instances run: those of a group run on each of its GPUs."""
+    return sum(
+        int(group.get("count") or 1) * max(1, len(group.get("gpus") or ()))
+        for group in config.get("instance_group") or [{}]
+    )
+
+
 def _set_max_batch_size(config: Config, value: Value) -> None:
     """Set it, without the preferred sizes that are larger: Triton refuses those."""
     config["max_batch_size"] = value

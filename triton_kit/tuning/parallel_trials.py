@@ -10,11 +10,13 @@ from typing import Any  # JSON
 
 from triton_kit.errors import ServerError, SpecError
 from triton_kit.execute.cluster import chosen_cluster
-from triton_kit.execute.cores import divide, own_cores
+from triton_kit.execute.cores import Cores, divide, own_cores
+from triton_kit.execute.gpus import Gpus, divide_gpus, own_gpus
 from triton_kit.execute.held import Ended, Held, Slots
 from triton_kit.execute.held_processes import local_slots
 from triton_kit.execute.shipment import files_of
 from triton_kit.tuning.at_once import TrialsAtOnce
+from triton_kit.tuning.named_gpus import require_named_gpus
 from triton_kit.tuning.spec import TuneSpec
 from triton_kit.tuning.subject import Subject
 from triton_kit.tuning.trial import TuneTrial
@@ -104,12 +106,16 @@ def trials_at_once(
         measures: whether there will be trials; a plan needs one process.
 
     Raises:
-        SpecError: there are too few cores.
+        SpecError: there are too few cores or GPUs, or a model names a GPU that a trial
+            lacks.
         ServerError: a server or the model does not start.
     """
     wanted, repository = spec.at_once, spec.repository
     if wanted is None or repository is None:  # the spec has checked it
         raise SpecError("trials at once need a repository")
+    if count := wanted.gpus_per_trial:
+        models = (spec.model, *spec.composing)
+        require_named_gpus(repository, models, count)
     base = base_spec(spec)
     task = TrialTask(spec=spec, repository=repository.absolute(), base=base)
     held = Held(
@@ -118,8 +124,8 @@ def trials_at_once(
         files=(str(task.repository), *files_of(base)),
         moved=task.moved,
     )
-    with _slots(held, wanted, measures=measures) as (slots, count):
-        yield TrialsSideBySide(slots, count)
+    with _slots(held, wanted, measures=measures) as (slots, at_once):
+        yield TrialsSideBySide(slots, at_once)
 
 
 @contextmanager
@@ -134,14 +140,26 @@ def _slots(
         room = Room(
             count=wanted.parallel,
             cores=wanted.cores_per_trial,
+            gpus=wanted.gpus_per_trial,
             may_share=wanted.share_cores,
         )
         with ray_slots(cluster, held, room, most=None if measures else 1) as there:
             yield there, there.count
         return
+    cores, gpus = _divided(wanted)
+    most = None if measures else 1
+    with local_slots(held, cores[:most], gpus[:most]) as here:
+        yield here, len(cores)
+
+
+def _divided(wanted: TrialsAtOnce) -> tuple[list[Cores], list[Gpus]]:
+    """Return the cores and the GPUs of each trial on this machine."""
+    cores, size = own_cores(), wanted.cores_per_trial
+    each = wanted.gpus_per_trial
+    gpus = own_gpus() if each else ()
     count = wanted.parallel or 1
-    cores = divide(
-        own_cores(), count, wanted.cores_per_trial, may_share=wanted.share_cores
-    )
-    with local_slots(held, cores if measures else cores[:1]) as here:
-        yield here, count
+    if each and not wanted.parallel:
+        fits = len(cores) if wanted.share_cores else len(cores) // (size or 1)
+        count = max(1, min(len(gpus) // each, fits))
+    parts = divide_gpus(gpus, count, each) if each else []
+    return divide(cores, count, size, may_share=wanted.share_cores), parts

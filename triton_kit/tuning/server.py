@@ -16,7 +16,7 @@ from triton_kit.serving.embedded import running
 from triton_kit.serving.server import Server
 from triton_kit.serving.spec import ServeSpec
 from triton_kit.triton.control_http import HttpControl
-from triton_kit.tuning.model_fields import Config, read_field, with_threads
+from triton_kit.tuning.model_fields import Config, instance_total, with_threads
 from triton_kit.tuning.space import Settings
 from triton_kit.tuning.subject import Subject, fetch_subject, is_ensemble
 from triton_kit.tuning.variants import Variant
@@ -143,12 +143,9 @@ class TunedServer:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many instances each model has now."""
+        """How many instances each model has now, on all GPUs together."""
         configs = self._loaded or self.subject.configs
-        return {
-            name: int(str(read_field(configs[name], "instances")))
-            for name in self.subject.parts
-        }
+        return {name: instance_total(configs[name]) for name in self.subject.parts}
 
     @property
     def is_on_gpu(self) -> bool:

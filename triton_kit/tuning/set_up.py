@@ -128,7 +128,10 @@ def _space(
     """Return the space; settings are checked in a scratch copy of the repository."""
     check: Callable[[dict[str, Any]], str] = lambda _: ""  # noqa: E731
     if spec.repository is not None:
-        check = config_check(spec.repository, subject.configs, folder)
+        gpus = spec.at_once.gpus_per_trial if spec.at_once else 0
+        check = config_check(
+            spec.repository, subject.configs, folder, gpus=gpus or None
+        )
     return make_space(
         subject,
         spec.space,

@@ -21,6 +21,8 @@ from triton_kit.tuning.search import Method
 from triton_kit.tuning.space_text import check_space_texts
 from triton_kit.tuning.suggestions import require_optuna
 
+_AT_ONCE = "--parallel, --cores-per-trial, --gpus-per-trial and --executor"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneSpec:
@@ -49,8 +51,8 @@ class TuneSpec:
         headers: of every request to a server of the user.
         control_headers: of requests to its control API: a key.
         floors: of the accuracy of converted models, by the keys of `verify`.
-        at_once: how many trials run at the same time, each on cores of its own; None:
-            one after the other, on all cores of the machine.
+        at_once: how many trials run at the same time, each on cores, and if asked for
+            GPUs, of its own; None: one after the other, on all cores of the machine.
         seed: of the points that are drawn, and of random inputs.
     """
 
@@ -121,14 +123,13 @@ class TuneSpec:
             there = self.url or "the container"
             raise SpecError(
                 f"trials at once, each on its own server, but {there} is one server",
-                hint="leave out --parallel, --cores-per-trial and --executor, or "
-                "tune on the embedded server",
+                hint=f"leave out {_AT_ONCE}, or tune on the embedded server",
             )
         if self.needs_conversions:
             raise SpecError(
                 "precisions and builder options are converted for one trial at a time",
-                hint="leave out --parallel, --cores-per-trial and --executor; or tune "
-                "the other fields at once, and the precision after that",
+                hint=f"leave out {_AT_ONCE}; or tune the other fields at once, and the "
+                "precision after that",
             )
 
     def _check_floors(self) -> None:

@@ -45,11 +45,14 @@ class TrialPlace:
         node: of a cluster; empty: this machine.
         process: the id of the process that held the server and sent the load.
         cores: of the server and the load, by their numbers on that machine.
+        gpus: that the server sees, as CUDA_VISIBLE_DEVICES names them; empty: it has
+            none of its own.
     """
 
     node: str = ""
     process: int
     cores: tuple[int, ...]
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,8 @@ class TuneTrial:
         """Read what `as_json` wrote."""
         limit, where = content["bottleneck"], content.get("where")
         if where:
-            where = TrialPlace(**{**where, "cores": tuple(where["cores"])})
+            numbers, gpus = tuple(where["cores"]), tuple(where.get("gpus", ()))
+            where = TrialPlace(**{**where, "cores": numbers, "gpus": gpus})
         return cls(
             **{
                 **content,

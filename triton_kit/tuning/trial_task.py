@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any  # JSON
 
+import psutil
+
+from triton_kit.execute.gpus import VISIBLE
 from triton_kit.execute.shipment import Shipment, spec_on
 from triton_kit.loadtest.run.measure import environment
 from triton_kit.loadtest.spec import PerfSpec
@@ -78,19 +81,28 @@ def held_trials(
             server.cores = len(os.sched_getaffinity(0))
             runner = make_runner(server, task.base, spec)
 
-            def place() -> TrialPlace:
-                # The server's own: it is what the trial was measured with.
-                try:
-                    cores = os.sched_getaffinity(server.pid or 0)
-                except ProcessLookupError:  # it has just died
-                    cores = os.sched_getaffinity(0)
-                return TrialPlace(process=os.getpid(), cores=tuple(sorted(cores)))
+            has_gpus = spec.at_once is not None and spec.at_once.gpus_per_trial > 0
 
             def run(wanted: Wanted) -> TuneTrial:
                 trial = runner.run(wanted.settings, wanted.effort)
-                return replace(trial, where=place())
+                return replace(trial, where=_place(server.pid, has_gpus=has_gpus))
 
             greeting = Greeting(
-                subject=server.subject, environment=environment(), place=place()
+                subject=server.subject,
+                environment=environment(),
+                place=_place(server.pid, has_gpus=has_gpus),
             )
             yield greeting, run
+
+
+def _place(server: int | None, *, has_gpus: bool) -> TrialPlace:
+    """Return where a trial ran: with what its server has, by the id of its process."""
+    own = os.getpid()
+    try:
+        cores = os.sched_getaffinity(server or own)
+        variables = psutil.Process(server).environ()
+    except (ProcessLookupError, psutil.Error):  # it has just died
+        cores, variables = os.sched_getaffinity(own), dict(os.environ)
+    visible = variables.get(VISIBLE, "") if has_gpus else ""
+    gpus = tuple(filter(None, visible.split(",")))
+    return TrialPlace(process=own, cores=tuple(sorted(cores)), gpus=gpus)

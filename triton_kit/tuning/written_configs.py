@@ -21,7 +21,11 @@ from triton_kit.tuning.variants import Variant
 
 
 def config_check(
-    repository: Path, models: Mapping[str, Config], folder: Path
+    repository: Path,
+    models: Mapping[str, Config],
+    folder: Path,
+    *,
+    gpus: int | None = None,
 ) -> Callable[[dict[str, Config]], str]:
     """Return what tells why a server would refuse configurations.
 
@@ -29,13 +33,15 @@ def config_check(
         repository: where the files of the models are.
         models: the configurations that load as they are.
         folder: an empty one, for links to the files and the configurations to check.
+        gpus: how many the server sees; None: all of this machine.
     """
     for name in models:
         (folder / name).mkdir()
         for entry in (repository / name).iterdir():
             if entry.name != CONFIG_FILE:
                 (folder / name / entry.name).symlink_to(entry.resolve())
-    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if gpus is None:
+        gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
 
     def errors(configs: Mapping[str, Config]) -> list[str]:
         for name, config in configs.items():

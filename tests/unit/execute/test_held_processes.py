@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import textwrap
+import time
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,7 @@ import pytest
 
 from triton_kit.errors import ServerError, VerifyError
 from triton_kit.execute.cores import divide, own_cores
+from triton_kit.execute.gpus import divide_gpus, own_gpus
 from triton_kit.execute.held import Held
 from triton_kit.execute.held_processes import local_slots
 from triton_kit.process import python_command
@@ -46,6 +48,14 @@ def is_gone(pid):
         return True
 
 
+def wait_until_gone(pid):
+    """Wait for a process that the kernel ends with its parent, at a time of its own."""
+    deadline_s = time.monotonic() + WITHIN_S
+    while not is_gone(pid):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
 def test_each_process_keeps_what_it_holds_on_its_own_cores(tmp_path):
     cores = divide(own_cores(), 2, 1, may_share=True)
     with local_slots(held(tmp_path), cores) as slots:
@@ -65,6 +75,33 @@ def test_each_process_keeps_what_it_holds_on_its_own_cores(tmp_path):
     assert all(map(is_gone, children))
 
 
+@pytest.mark.parametrize("names", ["0,1", "GPU-aa,GPU-bb"])
+def test_each_process_and_its_children_see_their_own_gpu_alone(
+    tmp_path, monkeypatch, names
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
+    gpus = divide_gpus(own_gpus(), 2, 1)
+    with local_slots(held(tmp_path), [ONE, ONE], gpus) as slots:
+        seen = ended(slots, "gpus", "gpus")
+        children = [psutil.Process(pid).environ() for pid in slots.greetings]
+        died = ended(slots, "die", "b")
+        again = ended(slots, "gpus", "gpus")
+
+    wanted = dict(enumerate(names.split(",")))
+    assert {slot: end.value for slot, end in seen.items()} == wanted
+    assert [child["CUDA_VISIBLE_DEVICES"] for child in children] == names.split(",")
+    assert died[0].died
+    assert {slot: end.value for slot, end in again.items()} == wanted
+
+
+def test_processes_without_gpus_see_what_their_parent_sees(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with local_slots(held(tmp_path), [ONE]) as slots:
+        seen = ended(slots, "gpus")
+
+    assert seen[0].value == "0,1"
+
+
 def test_a_process_that_dies_costs_its_call_and_is_started_again(tmp_path):
     with local_slots(held(tmp_path), [ONE, ONE]) as slots:
         before = list(slots.greetings)
@@ -77,7 +114,7 @@ def test_a_process_that_dies_costs_its_call_and_is_started_again(tmp_path):
     assert after[0].value[0] == "a"
     assert greetings[0] != before[0]
     assert greetings[1] == before[1]
-    assert is_gone(before[0])
+    wait_until_gone(before[0])
 
 
 def test_an_error_comes_back_and_another_exception_is_named(tmp_path):

@@ -20,7 +20,7 @@ TRIAL = TuneTrial(
     figures={"throughput": 2.0},
     bottleneck=Bottleneck(kind="queue-bound", reason="it waits"),
     cold_batch_sizes=(3,),
-    where=TrialPlace(node="n", process=7, cores=(0, 2)),
+    where=TrialPlace(node="n", process=7, cores=(0, 2), gpus=("1",)),
 )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from triton_kit.errors import SpecError
-from triton_kit.tuning.model_fields import read_field, with_settings
+from triton_kit.tuning.model_fields import instance_total, read_field, with_settings
 from triton_kit.tuning.subject import Subject
 from triton_kit.tuning.usual_space import make_space
 
@@ -165,3 +165,16 @@ def test_a_space_that_makes_no_sense_is_refused(subject, given, text):
 def test_both_kinds_of_load_are_refused():
     with pytest.raises(SpecError, match="both concurrency and request_rate"):
         make_space(MODEL, ["concurrency=1,2", "request_rate=10,20"])
+
+
+@pytest.mark.parametrize(
+    ("groups", "total"),
+    [
+        ([], 1),
+        ([{"count": 3, "kind": "KIND_CPU"}], 3),
+        ([{"count": 2, "kind": "KIND_GPU", "gpus": [0, 1]}], 4),
+        ([{"kind": "KIND_GPU", "gpus": [0]}, {"count": 2, "kind": "KIND_CPU"}], 3),
+    ],
+)
+def test_instances_of_a_group_run_on_each_of_its_gpus(groups, total):
+    assert instance_total(CONFIG | {"instance_group": groups}) == total
