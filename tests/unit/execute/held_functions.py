@@ -5,6 +5,8 @@ import signal
 import time
 from contextlib import contextmanager
 
+import psutil
+
 from triton_kit.errors import VerifyError
 from triton_kit.process import start_service
 
@@ -15,6 +17,9 @@ def child(folder):
     path = folder / str(os.getpid())
     log = path.with_suffix(".log")
     with start_service(["sleep", "1000"], log=log, stop_within_s=5) as service:
+        # Before the program runs, the kernel does not end it with this process.
+        while psutil.Process(service.pid).name() != "sleep":
+            time.sleep(0.01)
         try:
             yield service.pid, call
         finally:
