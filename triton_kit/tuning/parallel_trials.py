@@ -159,7 +159,9 @@ def _divided(wanted: TrialsAtOnce) -> tuple[list[Cores], list[Gpus]]:
     gpus = own_gpus() if each else ()
     count = wanted.parallel or 1
     if each and not wanted.parallel:
-        fits = len(cores) if wanted.share_cores else len(cores) // (size or 1)
-        count = max(1, min(len(gpus) // each, fits))
+        count = len(gpus) // each
+        if not wanted.share_cores:
+            count = min(count, len(cores) // (size or 1))
+        count = max(1, count)
     parts = divide_gpus(gpus, count, each) if each else []
     return divide(cores, count, size, may_share=wanted.share_cores), parts

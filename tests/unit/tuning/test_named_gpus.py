@@ -4,6 +4,7 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.tuning.named_gpus import require_named_gpus
+from triton_kit.tuning.written_configs import config_check
 
 ON_GPU = "instance_group {{ kind: KIND_GPU gpus: [ {} ] }}\n"
 ENSEMBLE = """platform: "ensemble"
@@ -41,3 +42,22 @@ def test_other_gpus_are_refused_with_the_model_that_names_them(repository, model
         require_named_gpus(repository, models, 2)
 
     assert "--gpus-per-trial 3" in caught.value.hint
+
+
+def test_settings_that_name_a_gpu_which_a_trial_lacks_are_not_tried(tmp_path):
+    repository, folder = tmp_path / "models", tmp_path / "check"
+    (repository / "m" / "1").mkdir(parents=True)
+    (repository / "m" / "1" / "model.py").touch()
+    folder.mkdir()
+
+    def on(gpu):
+        group = {"kind": "KIND_GPU", "count": 1, "gpus": [gpu]}
+        fields = {"backend": "python", "max_batch_size": 1}
+        tensor = {"name": "x", "data_type": "TYPE_FP32", "dims": [1]}
+        tensors = {"input": [tensor], "output": [{**tensor, "name": "y"}]}
+        return {"m": {"name": "m", **fields, **tensors, "instance_group": [group]}}
+
+    check = config_check(repository, on(0), folder, gpus=2)
+
+    assert not check(on(1))
+    assert "gpu id 2" in check(on(2))
