@@ -55,8 +55,7 @@ def tune(
         project: the folder of triton-kit.yaml, for `precision` in the space.
         shapes: of inputs that vary, without the batch axis.
         input_data: `random`, `zero`, or a file or folder of inputs.
-        at_once: trials at the same time, each on cores and GPUs of its own; None: one
-            after the other, on all cores.
+        at_once: trials at the same time; None: one after the other, on all cores.
         on_progress: called after each trial.
         on_phase: called as each phase begins.
     """
