@@ -67,6 +67,19 @@ def test_two_nodes_send_one_schedule_with_files_of_this_machine(
     eventually(lambda: not load_processes())
 
 
+def test_the_cpu_of_load_processes_counts_as_on_one_machine(server, driver):
+    load = spec(server, loads=(RateLoad(rate_hz=1000),), request_count=3000)
+    [local], [run] = measure(load).runs, measured(load).runs
+    per_request_us = run.client_cpu_us_per_request
+
+    assert len(run.cpu.processes) == 2
+    assert all(" on node " in process.name for process in run.cpu.processes)
+    assert per_request_us * 3000 > run.cpu.own_s * 1e6
+    assert 1 / 3 < per_request_us / local.client_cpu_us_per_request < 3
+    # The nodes are on this machine.
+    assert run.cpu.client_here_s == run.cpu.client_s
+
+
 def test_a_killed_load_process_is_named_and_the_counts_add_up(server, driver):
     killed, priorities = [], []
 
@@ -83,6 +96,7 @@ def test_a_killed_load_process_is_named_and_the_counts_add_up(server, driver):
     assert run.recording.succeeded + run.recording.failed == run.total == 600
     assert run.recording.errors["not sent"].count > 0
     assert "killed by SIGKILL" in run.recording.errors["not sent"].example
+    assert all(cores > 0 for cores in run.cpu.process_cores)
     if os.geteuid() == 0:  # Ray's processes have 15
         assert priorities == [0, 0]
     assert lost["node"] in result.table()
@@ -100,6 +114,7 @@ def test_a_node_with_another_clock_keeps_the_schedule_and_may_die(
     assert result.runs[0].recording.errors == {}
     assert set(np.diff(due_ns)) == {GAP_NS}
     assert is_ahead is any(w["clock_offset_ns"] for w in result.environment["workers"])
+    assert all(0 < cores < 2 for cores in result.runs[0].cpu.process_cores)
     seen = []
 
     def kill(progress):

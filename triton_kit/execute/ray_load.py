@@ -56,7 +56,8 @@ class RemoteWorker(Worker):
     ) -> None:
         ours, self._theirs = Pipe()
         super().__init__(share, ours)
-        self._ray, self._host, self._facts = ray, host, facts
+        self._ray, self._host = ray, host
+        self._facts, self._here = facts, host_facts()
         self._why = "it ended"
         self._reader = threading.Thread(target=self._pass_events_on, daemon=True)
 
@@ -71,7 +72,7 @@ class RemoteWorker(Worker):
 
     def synchronize(self) -> None:
         """Measure how far the node's clock is ahead, where it is not the same one."""
-        if self.lost is not None or self._facts.clock == host_facts().clock:
+        if self.lost is not None or self._facts.clock == self._here.clock:
             return
         try:
             self.clock = measure_offset(
@@ -81,9 +82,9 @@ class RemoteWorker(Worker):
             self.lose(error)
 
     @property
-    def machine(self) -> str:
-        """Which machine its node is on."""
-        return self._facts.machine
+    def is_here(self) -> bool:
+        """Whether its node is on this machine."""
+        return self._facts.machine == self._here.machine
 
     def prepare(self, shipment: Shipment, sender: FileSender) -> str:
         """Start the load process with its files; return the folder they are in.
@@ -134,8 +135,7 @@ class RemoteWorker(Worker):
 
     def _death(self) -> TritonKitError:
         return TransportError(
-            f"load process {self.share.index + 1} on node {self.node} was lost: "
-            f"{self._why}",
+            f"{self.name} was lost: {self._why}",
             hint="its share of the load counts as not sent",
         )
 
@@ -200,8 +200,7 @@ def _refuse_own_address(spec: PerfSpec, workers: list[RemoteWorker]) -> None:
     Raises:
         SpecError: a server's address is this machine's own, and a node is another one.
     """
-    here = host_facts().machine
-    elsewhere = [worker.node for worker in workers if worker.machine != here]
+    elsewhere = [worker.node for worker in workers if not worker.is_here]
     for server in spec.servers:
         if elsewhere and _is_loopback(server.address.host):
             raise SpecError(

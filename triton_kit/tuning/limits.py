@@ -77,7 +77,7 @@ def _own_share(run: Run) -> float:
     cpu = run.cpu
     if cpu.server_s is None or not cpu.length_s:
         return 0.0
-    return (cpu.server_s + cpu.client_s) / cpu.length_s / cpu.cores
+    return (cpu.server_s + cpu.client_here_s) / cpu.length_s / cpu.cores
 
 
 def _busy(part: ModelStats, run: Run, instances: Mapping[str, int]) -> float:

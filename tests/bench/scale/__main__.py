@@ -79,13 +79,22 @@ def measured(server, rate_hz, on_progress=None, **changes):
 
 
 def rates(arguments):
+    costs = []
     with cluster() as server:
         for processes in (1, 2, 4):
             result = measured(server, arguments.rate, processes=processes)
             [run] = result.runs
+            costs.append(run.client_cpu_us_per_request)
+            predicted_cores = run.send_rate * costs[0] / 1e6
             yield {
                 "processes": processes,
                 "rate": run.send_rate / arguments.rate,
+                "client_us": costs[-1],
+                "cores": run.cpu.client_cores,
+                "predicted_cores": predicted_cores,
+                "busy": run.cpu.process_cores,
+                "predicted_busy": predicted_cores / processes,
+                "perf_cores": run.cpu.own_s / run.cpu.length_s,
                 "sent": run.total,
                 "p50_us": run.recording.latency.quantile_ns(0.5) / 1e3,
                 "p99_us": run.recording.latency.quantile_ns(0.99) / 1e3,

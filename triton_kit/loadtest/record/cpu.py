@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import psutil
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.net.clock import NS_PER_S, now_ns
+from triton_kit.loadtest.record.process_cpu import LoadProcess, ProcessUse
 from triton_kit.triton.address import Address
 
 # A process with less CPU time than this share of the server's work is not the server.
@@ -28,6 +29,7 @@ class CpuSample:
     """CPU seconds since some time in the past, each ever growing.
 
     `machine_s` is not idle, `stolen_s` the part of it that the host gave to others.
+    `own_s` is of this process; `processes` are the others that send.
     `server_s` is None where the server is on another machine, or not ours to see;
     `servers` are the processes that it was, `server_memory_bytes` the resident memory
     of them and their child processes.
@@ -36,9 +38,9 @@ class CpuSample:
     at_ns: int
     machine_s: float
     stolen_s: float
-    client_s: float
+    own_s: float
     server_s: float | None
-    workers_s: tuple[float, ...] = ()
+    processes: tuple[LoadProcess, ...] = ()
     servers: tuple[psutil.Process, ...] = ()
     server_memory_bytes: float | None = None
     cores: int = os.cpu_count() or 1
@@ -48,6 +50,7 @@ class CpuSample:
 class CpuUse:
     """CPU seconds within a stretch of time, and its length in seconds.
 
+    `own_s` is of this process, `processes` are the others that send, on any machine.
     `has_server_ended` is whether the process that was the server is gone; what it used
     is not known then. `is_server_hidden` is whether the server is on this machine and
     its process cannot be known: what it used is among the CPU of other processes.
@@ -55,28 +58,50 @@ class CpuUse:
 
     length_s: float
     machine_s: float
-    client_s: float
+    own_s: float
     server_s: float | None
-    busiest_s: float | None = None  # of the client's processes; None: it has one
+    processes: tuple[ProcessUse, ...] = ()
     stolen_s: float = 0.0
     cores: int = os.cpu_count() or 1  # of the machine, or those that both may use
     has_server_ended: bool = False
     is_server_hidden: bool = False
 
     @property
+    def client_s(self) -> float:
+        """CPU seconds of all processes of the client."""
+        return self.own_s + sum(process.spent_s for process in self.processes)
+
+    @property
+    def client_here_s(self) -> float:
+        """CPU seconds of those processes of the client that run on this machine."""
+        here = (process.spent_s for process in self.processes if process.is_here)
+        return self.own_s + sum(here)
+
+    @property
+    def busiest(self) -> ProcessUse:
+        """The busiest process of the client: none of them can use more than a core."""
+        name = "the process that collects the results"
+        own = ProcessUse(name if self.processes else "the client", self.own_s)
+        return max([own, *self.processes], key=lambda process: process.spent_s)
+
+    @property
     def busiest_cores(self) -> float:
-        """Cores kept busy by the busiest process of the client, which has one."""
-        spent_s = self.client_s if self.busiest_s is None else self.busiest_s
-        return self._cores(spent_s)
+        """Cores kept busy by the busiest process of the client."""
+        return self._cores(self.busiest.spent_s)
+
+    @property
+    def process_cores(self) -> tuple[float, ...]:
+        """Cores kept busy by each process that sends beside this one."""
+        return tuple(self._cores(process.spent_s) for process in self.processes)
 
     @property
     def lost_cores(self) -> float:
-        """Cores that were not idle and that neither this process nor the server had.
+        """Cores that were not idle and that neither the client nor the server had.
 
         Counted from clock ticks of 10 ms, so short stretches are coarse, and a large
         machine that mostly idles may seem to lose some.
         """
-        ours_s = self.client_s + (self.server_s or 0.0)
+        ours_s = self.client_here_s + (self.server_s or 0.0)
         return self._cores(max(self.machine_s - ours_s, 0.0))
 
     @property
@@ -109,7 +134,7 @@ class CpuUse:
 
     @property
     def client_cores(self) -> float:
-        """Cores kept busy by this process; more than 0.9 is all that it can use."""
+        """Cores kept busy by all processes of the client, on any machine."""
         return self._cores(self.client_s)
 
     @property
@@ -128,7 +153,10 @@ class CpuUse:
 
 
 class CpuWatch:
-    """Samples the CPU time of this machine, this process and its local servers.
+    """Samples the CPU time of this machine, the client and its local servers.
+
+    `processes` returns what is known of the processes that send beside this one,
+    always in the same order.
 
     Raises:
         SpecError: there is no process `server_pid`.
@@ -137,7 +165,7 @@ class CpuWatch:
     def __init__(
         self,
         addresses: Sequence[Address],
-        workers: Sequence[int] = (),
+        processes: Callable[[], Sequence[LoadProcess]] = tuple,
         *,
         server_pid: int | None = None,
     ) -> None:
@@ -156,7 +184,12 @@ class CpuWatch:
             _is_local(address.host) and server_process(address) is None
             for address in addresses
         )
-        self._workers = [psutil.Process(pid) for pid in workers]
+        self._processes = processes
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether processes beside this one send."""
+        return bool(self._processes())
 
     def sample(self) -> CpuSample:
         """Read all counters now."""
@@ -180,7 +213,7 @@ class CpuWatch:
             stolen_s,
             time.process_time_ns() / NS_PER_S,
             _spent_by(self._family),
-            tuple(_spent_s(worker) for worker in self._workers),
+            tuple(self._processes()),
             self._servers,
             _memory_of(self._family),
             len(self._cores) or os.cpu_count() or 1,
@@ -236,17 +269,14 @@ def cpu_between(before: CpuSample, now: CpuSample) -> CpuUse:
     is_same = now.servers == before.servers
     if is_same and now.server_s is not None and before.server_s is not None:
         server_s = now.server_s - before.server_s
-    own_s = now.client_s - before.client_s
-    workers_s = [
-        late - early
-        for late, early in zip(now.workers_s, before.workers_s, strict=True)
-    ]
+    length_s = (now.at_ns - before.at_ns) / NS_PER_S
+    processes = zip(now.processes, before.processes, strict=True)
     return CpuUse(
-        (now.at_ns - before.at_ns) / NS_PER_S,
+        length_s,
         now.machine_s - before.machine_s,
-        own_s + sum(workers_s),
+        now.own_s - before.own_s,
         server_s,
-        max([own_s, *workers_s]),
+        tuple(late.use_since(early, length_s) for late, early in processes),
         now.stolen_s - before.stolen_s,
         now.cores,
         has_server_ended=bool(before.servers) and server_s is None,
@@ -280,15 +310,6 @@ def _is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-def _spent_s(process: psutil.Process) -> float:
-    """Return the CPU seconds of a process; 0 where it is gone."""
-    try:
-        spent = process.cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(spent.user + spent.system)
 
 
 def server_process(address: Address) -> psutil.Process | None:

@@ -93,6 +93,21 @@ class ResourceHistory:
         self._interval_ns = _INTERVAL_NS
         self.next_ns = first.at_ns + _INTERVAL_NS
 
+    @property
+    def first(self) -> CpuSample:
+        """The sample at the beginning of the run."""
+        return self._samples[0]
+
+    def await_begin(self, start_ns: int) -> None:
+        """Wait for the load to begin and start anew, if other processes send.
+
+        Until then they wait, and would seem less busy than they are.
+        """
+        if self._watch.has_processes:
+            time.sleep(max(start_ns - now_ns(), 0) / NS_PER_S)
+            self._samples = [self._watch.sample_known()]
+            self.next_ns = self.first.at_ns + _INTERVAL_NS
+
     def note(self) -> None:
         """Sample if it is time to."""
         if now_ns() >= self.next_ns:

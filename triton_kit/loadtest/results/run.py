@@ -97,7 +97,7 @@ class Run:
 
     @property
     def client_cpu_us_per_request(self) -> float:
-        """CPU time that this process spent per successful response."""
+        """CPU time that all processes of the client spent per successful response."""
         succeeded = sum(window.recording.succeeded for window in self.windows)
         return self.cpu.client_s * 1e6 / succeeded if succeeded else 0.0
 
@@ -127,6 +127,7 @@ class Run:
             "requests_total": self.total,
             "client_cpu_us_per_request": self.client_cpu_us_per_request,
             "client_cores": cpu.client_cores,
+            "load_process_cores": list(cpu.process_cores),
             "foreign_cores": None
             if cpu.has_server_ended or cpu.is_server_hidden
             else cpu.foreign_cores,

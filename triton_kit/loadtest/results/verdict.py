@@ -152,7 +152,8 @@ def _client_is_busy(cpu: CpuUse) -> str | None:
     if cpu.busiest_cores <= _CLIENT_CORES:
         return None
     return (
-        f"a client process used {cpu.busiest_cores:.2f} of the one core that it can use"
+        f"{cpu.busiest.name} used {cpu.busiest_cores:.2f} of the one core that it can "
+        "use"
     )
 
 

@@ -44,13 +44,18 @@ class ClockOffset:
 
     def from_worker(self, event: EventType) -> EventType:
         """Return an event with its times on our clock; it changes the recordings."""
-        if self.offset_ns and isinstance(event, messages.Reported | messages.Taken):
+        if not self.offset_ns:
+            return event
+        if isinstance(event, messages.Reported | messages.Taken):
             parts = event.snapshot.parts.values()
             for recording in (
                 event.snapshot.whole,
                 *(r for part in parts for r in part),
             ):
                 self._correct(recording)
+        if isinstance(event, messages.EventWithCpu):
+            read_ns = event.cpu.at_ns - self.offset_ns
+            return replace(event, cpu=replace(event.cpu, at_ns=read_ns))
         return event
 
     def _correct(self, recording: Recording) -> None:

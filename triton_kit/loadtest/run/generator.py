@@ -29,6 +29,7 @@ from triton_kit.loadtest.net.clock import ns
 from triton_kit.loadtest.net.open_files import raise_open_file_limit, require_open_files
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.net.transport import Transport
+from triton_kit.loadtest.record.process_cpu import LoadProcess
 from triton_kit.loadtest.request import Request
 from triton_kit.loadtest.run.request_source import RequestSource
 from triton_kit.loadtest.run.served_models import ServedModels, encode_all_requests
@@ -52,9 +53,8 @@ class LocalLoadGenerator:
     share: WorkerShare = field(default_factory=WorkerShare)
     prompts: Iterator[Request] | None = None
 
-    @property
-    def processes(self) -> list[int]:
-        """The ids of further processes that send: none."""
+    def processes(self) -> list[LoadProcess]:
+        """Return the processes that send beside this one: none."""
         return []
 
     def open_loop(self, load: Load) -> ClosedLoop | OpenLoop:

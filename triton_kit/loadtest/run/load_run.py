@@ -14,7 +14,7 @@ from triton_kit.loadtest.loops.stages import stage_finder
 from triton_kit.loadtest.net.clock import NS_PER_S, now_ns, ns
 from triton_kit.loadtest.net.reactor import NEVER, Reactor, Timer
 from triton_kit.loadtest.record.backlog import BacklogHistory
-from triton_kit.loadtest.record.cpu import CpuSample, CpuWatch
+from triton_kit.loadtest.record.cpu import CpuWatch
 from triton_kit.loadtest.record.metrics import GPU_UTILIZATION, metrics_watch
 from triton_kit.loadtest.record.recorder import Recording
 from triton_kit.loadtest.record.resources import ResourceHistory
@@ -73,7 +73,6 @@ class LoadRun:
             backlogs=[BacklogHistory() for _ in range(len(load.stages) or 1)]
         )
         self._stage_at = stage_finder(load.stages)
-        self._before: CpuSample | None = None
         self._resources: ResourceHistory | None = None
         self._warm_up_windows: list[Recording] = []
 
@@ -159,12 +158,13 @@ class LoadRun:
 
     def _measure(self) -> None:
         measured = self._measured
-        before = self._before = self._watch.sample()
-        resources = self._resources = ResourceHistory(self._watch, before)
+        resources = ResourceHistory(self._watch, self._watch.sample())
+        self._resources = resources
         count = self._spec.request_count
         try:
             self._end_ns = self._start_ns = self._loop.begin(count=count)
             measured.boundaries_ns = [self._start_ns]
+            resources.await_begin(self._start_ns)
             with self._ticking():
                 if self._load.levels:
                     self._measure_levels()
@@ -180,7 +180,7 @@ class LoadRun:
                 measured.send_rate = self._loop.sent / length_s if length_s else 0.0
         finally:
             resources.end()
-            measured.cpu = self._watch.since(before)
+            measured.cpu = self._watch.since(resources.first)
 
     def _measure_windows(self) -> None:
         rule, measured = self._rule, self._measured
@@ -382,9 +382,9 @@ class LoadRun:
         )
 
     def _server_cores(self) -> float | None:
-        if self._before is None:
+        if self._resources is None:
             return None
-        return self._watch.server_cores_since(self._before)
+        return self._watch.server_cores_since(self._resources.first)
 
     def _gpu(self) -> float | None:
         values = self._metrics.latest(GPU_UTILIZATION) if self._metrics else []

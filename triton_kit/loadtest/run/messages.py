@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.record.backlog import BacklogSample
+from triton_kit.loadtest.record.process_cpu import CpuTime
 from triton_kit.loadtest.record.recorder import Snapshot
 from triton_kit.loadtest.request import Failure
 from triton_kit.loadtest.spec import PerfSpec
@@ -85,7 +86,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The loop is connected."""
+    """The loop is connected; the CPU time of the worker so far."""
+
+    cpu: CpuTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,16 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Ended requests and responses since the last snapshot; an open loop's backlog."""
+    """Ended requests and responses since the last snapshot; an open loop's backlog.
+
+    With the CPU time of the worker so far.
+    """
 
     ended: int
     responses: int
     in_flight: int
     backlog: BacklogSample | None
+    cpu: CpuTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +121,11 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A snapshot, and how many requests an open loop has sent."""
+    """A snapshot, how many requests an open loop has sent, and the CPU time so far."""
 
     snapshot: Snapshot
     sent: int | None
+    cpu: CpuTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +138,4 @@ class Failed:
 
 
 Event = Ready | Opened | Done | Counts | Reported | Taken | Failed
+EventWithCpu = Opened | Counts | Taken

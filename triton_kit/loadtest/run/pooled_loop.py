@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.backlog import BacklogSample
+from triton_kit.loadtest.record.process_cpu import CpuTime
 from triton_kit.loadtest.record.recorder import Recording, Snapshot
 from triton_kit.loadtest.request import Failure
 from triton_kit.loadtest.run import messages
@@ -58,6 +59,7 @@ class PooledLoop:
         for worker in self._workers:
             share = None if count is None else worker.share.exactly(count)
             worker.send(messages.Begin(self._round, start_ns, share))
+            worker.idle_until(start_ns)
         return start_ns
 
     def _start_round(self) -> None:
@@ -191,7 +193,9 @@ class PooledLoop:
     def _counts_of_lost(self, index: int) -> messages.Counts:
         """Return the counts of what a lost worker had reported, and no others."""
         kept = self._reported.get(index, Snapshot()).whole
-        return messages.Counts(kept.total, kept.succeeded, in_flight=0, backlog=None)
+        return messages.Counts(
+            kept.total, kept.succeeded, in_flight=0, backlog=None, cpu=CpuTime()
+        )
 
     def _send(self, command: messages.Command) -> None:
         for worker in self._alive:

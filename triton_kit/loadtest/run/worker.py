@@ -17,6 +17,7 @@ from triton_kit.loadtest.loops.closed_loop import ClosedLoop
 from triton_kit.loadtest.loops.open_loop import OpenLoop
 from triton_kit.loadtest.loops.scheduling import scheduling_of
 from triton_kit.loadtest.net.clock import NS_PER_S, now_ns
+from triton_kit.loadtest.record.process_cpu import own_cpu_time
 from triton_kit.loadtest.run import messages
 from triton_kit.loadtest.run.generator import LocalLoadGenerator, open_generator
 from triton_kit.loadtest.run.served_models import fetch_served_models
@@ -81,7 +82,8 @@ class Worker:
                 loop.expire(before_ns, failure)
                 self._report(loop)
             case messages.TakeSnapshot():
-                self._parent.send(messages.Taken(loop.take_snapshot(), loop.sent))
+                snapshot = loop.take_snapshot()
+                self._parent.send(messages.Taken(snapshot, loop.sent, own_cpu_time()))
                 self._ended = self._responses = 0
 
     def _report(self, loop: ClosedLoop | OpenLoop) -> None:
@@ -96,7 +98,9 @@ class Worker:
             self._parent.send(messages.Reported(loop.take_snapshot()))
         ended, responses = self._ended + loop.ended, self._responses + loop.responses
         self._parent.send(
-            messages.Counts(ended, responses, loop.in_flight, loop.backlog)
+            messages.Counts(
+                ended, responses, loop.in_flight, loop.backlog, own_cpu_time()
+            )
         )
 
     def _open(self, load_index: int) -> None:
@@ -106,7 +110,7 @@ class Worker:
         self._scheduling.enter_context(scheduling_of(load, real_time=spec.real_time))
         self._loop = self._generator.open_loop(load)
         self._loop.open()
-        self._parent.send(messages.Opened())
+        self._parent.send(messages.Opened(own_cpu_time()))
 
     def _expect_end(self, number: int) -> None:
         """Report the end of this round; it may have come already."""

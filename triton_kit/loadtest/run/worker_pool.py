@@ -18,6 +18,7 @@ from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.load import Load
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.net.reactor import Reactor
+from triton_kit.loadtest.record.process_cpu import LoadProcess
 from triton_kit.loadtest.run import messages
 from triton_kit.loadtest.run.pooled_loop import PooledLoop
 from triton_kit.loadtest.run.worker_process import Worker, collect, start_worker
@@ -51,10 +52,9 @@ class WorkerPool:
         if self._current is not None:
             self._current.handle_events()
 
-    @property
-    def processes(self) -> list[int]:
-        """The ids of the workers on this machine that are not lost."""
-        return [w.pid for w in self._workers if w.pid is not None and w.lost is None]
+    def processes(self) -> list[LoadProcess]:
+        """Return the process of each worker, with the CPU time that it reported."""
+        return [worker.load_process for worker in self._workers]
 
     @property
     def workers_text(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -14,6 +15,7 @@ from triton_kit import errors
 from triton_kit.errors import ServerError, TransportError, TritonKitError
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.net.clock import NS_PER_S, now_ns, ns
+from triton_kit.loadtest.record.process_cpu import CpuTime, LoadProcess
 from triton_kit.loadtest.run import messages
 from triton_kit.loadtest.run.clock_offset import SAME_CLOCK, ClockOffset
 from triton_kit.process import (
@@ -49,6 +51,7 @@ class Worker:
         self.events: list[messages.Event] = []
         self.clock: ClockOffset = SAME_CLOCK
         self.lost: TritonKitError | None = None
+        self._cpu = CpuTime()
 
     def send(self, message: messages.Job | messages.Command) -> None:
         """Send the job or a command; a lost worker gets none."""
@@ -80,7 +83,10 @@ class Worker:
             if isinstance(event, messages.Failed):
                 kind = getattr(errors, event.kind, TritonKitError)
                 raise kind(event.message, hint=event.hint)
-            self.events.append(self.clock.from_worker(event))
+            event = self.clock.from_worker(event)
+            if isinstance(event, messages.EventWithCpu):
+                self._cpu = event.cpu
+            self.events.append(event)
 
     def take(self, kind: type[EventType]) -> list[EventType]:
         """Return the events of one class, and forget them."""
@@ -95,15 +101,34 @@ class Worker:
     def synchronize(self) -> None:
         """Measure how far its clock is from ours; on this machine it is the same."""
 
+    def idle_until(self, at_ns: int) -> None:
+        """Note that it uses no CPU until then."""
+        self._cpu = replace(self._cpu, at_ns=at_ns)
+
     @property
-    def pid(self) -> int | None:
-        """Its process on this machine, if it has one here."""
-        return None
+    def load_process(self) -> LoadProcess:
+        """Its process, with the CPU time that it last reported.
+
+        One that is lost uses no more.
+        """
+        cpu = replace(self._cpu, at_ns=now_ns()) if self.lost else self._cpu
+        return LoadProcess(self.name, cpu, self.is_here)
+
+    @property
+    def name(self) -> str:
+        """Which process it is, in words."""
+        place = f" on node {self.node}" if self.node else ""
+        return f"load process {self.share.index + 1}{place}"
 
     @property
     def node(self) -> str:
         """The name of its machine; empty for this one."""
         return ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine."""
+        return True
 
     def as_json(self) -> dict[str, Any]:
         """Return what a result says about it."""
@@ -133,25 +158,25 @@ class WorkerProcess(Worker):
         log: Path,
     ) -> None:
         super().__init__(share, connection)
-        self.process = process
+        self._process = process
         self._log = log
 
     @property
     def pid(self) -> int:
-        """Its process on this machine."""
-        return self.process.pid
+        """The id of its process."""
+        return self._process.pid
 
     def _death(self) -> TritonKitError:
         return TransportError(
-            f"load process {self.share.index + 1} was lost: {self.ending()}",
+            f"{self.name} was lost: {self.ending()}",
             hint="its share of the load counts as not sent",
         )
 
     def ending(self) -> str:
         """Return how the process ended, and its last output."""
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(_STOP_WITHIN_S)
-        code = self.process.returncode
+            self._process.wait(_STOP_WITHIN_S)
+        code = self._process.returncode
         ending = "no exit" if code is None else describe_exit(code)
         output = tail(self._log, lines=3)
         return ending + (f"; its last output: {output}" if output else "")
@@ -186,12 +211,7 @@ def collect(
         left_s = (deadline_ns - now_ns()) / NS_PER_S
         ready = wait(waiting, max(left_s, 0))
         for late in waiting.values() if not ready else ():
-            late.lose(
-                ServerError(
-                    f"load process {late.share.index + 1} did not respond in "
-                    f"{within_s:g} s"
-                )
-            )
+            late.lose(ServerError(f"{late.name} did not respond in {within_s:g} s"))
         for connection in ready:
             assert isinstance(connection, Connection)
             waiting[connection].read()

@@ -19,7 +19,7 @@ def sample(at_s, client_s=0.0, server_s=None, memory_bytes=None, machine_s=None)
         (START_S + at_s) * NS_PER_S,
         machine_s=client_s if machine_s is None else machine_s,
         stolen_s=0.0,
-        client_s=client_s,
+        own_s=client_s,
         server_s=server_s,
         servers=servers,
         server_memory_bytes=memory_bytes,

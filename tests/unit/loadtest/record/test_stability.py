@@ -14,6 +14,7 @@ from triton_kit.errors import SpecError
 from triton_kit.loadtest.net.clock import ns
 from triton_kit.loadtest.record.backlog import BacklogHistory, BacklogSample
 from triton_kit.loadtest.record.cpu import CpuUse, CpuWatch, server_process
+from triton_kit.loadtest.record.process_cpu import ProcessUse
 from triton_kit.loadtest.record.recorder import Recorder
 from triton_kit.loadtest.record.stability import (
     StopRule,
@@ -181,7 +182,27 @@ def test_steal_is_separate_from_other_processes(busy_s, stolen_s, reason):
 
 
 def test_a_client_that_uses_up_its_core_is_the_limit():
-    assert verdict(cpu=CpuUse(1.0, 1.0, 0.95, 0.0, cores=2)).kind == "client-limited"
+    found = verdict(cpu=CpuUse(1.0, 1.0, 0.95, 0.0, cores=2))
+
+    assert str(found) == (
+        "client-limited: the client used 0.95 of the one core that it can use"
+    )
+
+
+def test_a_load_process_that_uses_up_its_core_is_named():
+    name = "load process 2 on node b"
+    processes = ProcessUse("load process 1", 0.5), ProcessUse(name, 0.96, is_here=False)
+
+    found = verdict(cpu=CpuUse(1.0, 1.0, 0.1, 0.0, processes, cores=2))
+
+    assert found.kind == "client-limited"
+    assert found.reason.startswith(f"{name} used 0.96 of the one core")
+
+
+def test_load_processes_that_share_the_work_are_no_limit():
+    processes = tuple(ProcessUse(str(number), 0.6) for number in range(3))
+
+    assert str(verdict(cpu=CpuUse(1.0, 1.9, 0.1, 0.0, processes, cores=4))) == "stable"
 
 
 def answered(good, late, refused=""):
