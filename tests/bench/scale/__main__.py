@@ -1,7 +1,8 @@
 """Load and builds beyond one process. Usage: scripts/bench scale PART [ARGS].
 
-rates: one rate sent by 1, 2 and 4 processes of a cluster. kills: SIGKILL of a load
-process at a random time, again and again. build: 12 networks with 1 and 2 jobs. fleet:
+rates: one rate sent by 1, 2 and 4 processes of a cluster, with the CPU cores that the
+cost per request of one process predicts. kills: SIGKILL of a load process at a random
+time, again and again. build: 12 networks with 1 and 2 jobs. fleet:
 the simulated p99 of a fleet by the balancer's policy. overhead: what an executor costs
 a task beyond its start, or a closed loop. Each prints lines of JSON.
 """
