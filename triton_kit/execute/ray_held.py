@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -200,7 +201,7 @@ class RaySlots:
     def _start(self, slot: int) -> Actor:
         """Send a node the files that its machine lacks, and start its process."""
         own, shipment = self._slots[slot], self._shipment
-        self._sender.send(own.host, self._call)
+        self._sender.send(own.host, partial(self._get, within_s=_READY_WITHIN_S))
         folder = self._call(own.host.unpack, dict(shipment.parcels))
         argument = self._held.argument
         if self._held.moved is not None:

@@ -92,7 +92,7 @@ class RemoteWorker(Worker):
         Raises:
             TransportError: a file did not arrive whole, or the node is gone.
         """
-        sender.send(self._host, self._call)
+        sender.send(self._host, self._wait)
         folder = self._call(self._host.unpack, dict(shipment.parcels))
         self._call(self._host.start)
         return str(folder)
@@ -113,8 +113,17 @@ class RemoteWorker(Worker):
             raise ConnectionError(self._why) from error
 
     def _call(self, method: Actor, *words: object) -> Actor:
-        try:
+        with self._naming_loss():
             return self._ray.get(method.remote(*words), timeout=_CALL_WITHIN_S)
+
+    def _wait(self, reference: Actor) -> Actor:
+        with self._naming_loss():
+            return self._ray.get(reference, timeout=_CALL_WITHIN_S)
+
+    @contextmanager
+    def _naming_loss(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             self._why = reason(error)
             raise self._death() from error

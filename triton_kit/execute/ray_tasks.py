@@ -22,7 +22,7 @@ from triton_kit.execute.cluster import (
 from triton_kit.execute.sending import FileReceiver, FileSender
 from triton_kit.execute.tasks import (
     MOST_TRIES,
-    Answer,
+    Failure,
     Outcome,
     Task,
     answer,
@@ -43,19 +43,23 @@ class TaskHost(FileReceiver):
         for module in modules:
             import_module(module)
 
-    def run(self, call: str, argument: object, attempt: int) -> tuple[str, Answer]:
-        """Run a task; return the node's name and the answer."""
+    def run(
+        self, call: str, argument: object, attempt: int
+    ) -> tuple[tuple[str, Failure | None], object]:
+        """Run a task; return the node's name and a failure, and apart the value."""
         import ray
 
-        return ray.util.get_node_ip_address(), answer(call, argument, attempt)
+        value, failure = answer(call, argument, attempt)
+        return (ray.util.get_node_ip_address(), failure), value
 
 
 @dataclass(slots=True)
 class _Slot:
-    """An actor, and the task that it has."""
+    """An actor, the task that it has, and the reference of the task's value."""
 
     host: Actor
     index: int | None = None
+    value: Actor = None
 
 
 class RayExecutor:
@@ -94,32 +98,43 @@ class RayExecutor:
         self._slots = [_Slot(self._start(needs)) for _ in range(most)]
         running: dict[Actor, _Slot] = {}
         while left or running:
-            for slot in self._slots:
-                if slot.index is None and left:
-                    slot.index, attempts[slot.index] = left.popleft()
-                    running[self._submit(slot, tasks, attempts)] = slot
+            self._submit_all(tasks, left, attempts, running)
             [done, *_], _ = self._ray.wait(list(running), num_returns=1)
             slot = running.pop(done)
             assert slot.index is not None
-            index, slot.index = slot.index, None
+            index, slot.index, reference = slot.index, None, slot.value
             try:
-                where, answered = self._ray.get(done)
+                where, failure = self._ray.get(done)
+                # The next task runs while the value of this one travels.
+                self._submit_all(tasks, left, attempts, running)
+                value = None if failure else self._ray.get(reference)
             except self._ray.exceptions.RayTaskError as error:
                 raise TransportError(f"{tasks[index].name}: {error.cause}") from error
             except self._ray.exceptions.RayError as error:
                 if attempts[index] == MOST_TRIES:
                     raise died(tasks[index].name, reason(error)) from error
                 left.appendleft((index, attempts[index] + 1))
-                slot.host = self._start(needs)
+                if slot.index is None:
+                    slot.host = self._start(needs)
                 continue
-            yield outcome(index, where, answered)
+            yield outcome(index, where, (value, failure))
 
-    def _submit(
-        self, slot: _Slot, tasks: Sequence[Task], attempts: Mapping[int, int]
-    ) -> Actor:
-        assert slot.index is not None
-        task = tasks[slot.index]
-        return slot.host.run.remote(task.call, task.argument, attempts[slot.index])
+    def _submit_all(
+        self,
+        tasks: Sequence[Task],
+        left: deque[tuple[int, int]],
+        attempts: dict[int, int],
+        running: dict[Actor, _Slot],
+    ) -> None:
+        """Give each idle actor a task."""
+        for slot in self._slots:
+            if slot.index is not None or not left:
+                continue
+            slot.index, attempts[slot.index] = left.popleft()
+            task, attempt = tasks[slot.index], attempts[slot.index]
+            run = slot.host.run.options(num_returns=2)
+            ended, slot.value = run.remote(task.call, task.argument, attempt)
+            running[ended] = slot
 
     def _room(self, needs: Mapping[str, float]) -> int:
         wanted = {"CPU": 1.0, **needs}
@@ -146,9 +161,7 @@ class RayExecutor:
             .remote(self._modules)
         )
         try:
-            self._sender.send(
-                host, lambda method, *words: self._ray.get(method.remote(*words))
-            )
+            self._sender.send(host, self._ray.get)
         except self._ray.exceptions.RayError as error:
             raise TransportError(
                 f"a task process did not start: {reason(error)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -9,8 +10,10 @@ from typing import Any
 
 from triton_kit.execute.store import Store
 
-# Ray's actors and references have no types.
-Call = Callable[..., Any]
+# Waits for what a call of an actor returns. Ray's actors and references have no types.
+Wait = Callable[[Any], Any]
+# A file costs a round trip; on their way together, several cost little more than one.
+_FILES_AT_ONCE = 8
 
 
 class FileSender:
@@ -20,18 +23,23 @@ class FileSender:
         self._ray, self._contents = ray, contents
         self._sent: dict[str, Any] = {}
 
-    def send(self, host: Any, call: Call) -> None:  # noqa: ANN401
+    def send(self, host: Any, wait: Wait) -> None:  # noqa: ANN401
         """Send an actor the files that its machine lacks.
 
         Args:
             host: an actor with the methods of `FileReceiver`.
-            call: makes a call of a method, and returns its value.
+            wait: returns the value of a reference, or raises what became of the call.
         """
-        for digest in call(host.missing, list(self._contents)):
+        on_their_way = deque[Any]()
+        for digest in wait(host.missing.remote(list(self._contents))):
             if digest not in self._sent:
                 content = self._contents[digest].read_bytes()
                 self._sent[digest] = self._ray.put(content)
-            call(host.receive_file, digest, self._sent[digest])
+            if len(on_their_way) == _FILES_AT_ONCE:
+                wait(on_their_way.popleft())
+            on_their_way.append(host.receive_file.remote(digest, self._sent[digest]))
+        for file in on_their_way:
+            wait(file)
 
 
 class FileReceiver:

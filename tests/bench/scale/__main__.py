@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 import psutil
 from fleet import POLICIES, Fleet, simulate
-from load_overhead import on_its_own_core, overhead_of_load
+from load_overhead import on_its_own_cores, overhead_of_load
 from onnx import helper, numpy_helper
 from task_overhead import overhead_of_tasks
 
@@ -193,7 +193,7 @@ def overhead(arguments):
             yield from overhead_of_tasks(arguments.rounds, arguments.tasks)
         return
     with serving() as server:
-        on_its_own_core(server)
+        on_its_own_cores(server)
         with nodes():
             yield from overhead_of_load(
                 server, arguments.rounds, arguments.seconds, arguments.processes

@@ -16,16 +16,17 @@ CONCURRENCY = 8
 DRAWS = 10_000
 
 
-def on_its_own_core(server):
-    """Give the server the first core and everything else the last one.
+def on_its_own_cores(server):
+    """Give the server a quarter of the cores, one at least; everything else the others.
 
     Processes that are started from now on, a cluster's too, inherit that.
     """
-    first, *_, last = sorted(os.sched_getaffinity(0))
+    cores = sorted(os.sched_getaffinity(0))
+    count = max(1, len(cores) // 4)
     process = psutil.Process(server.pid)
     for thread in process.threads():
-        os.sched_setaffinity(thread.id, {first})
-    os.sched_setaffinity(0, {last})
+        os.sched_setaffinity(thread.id, cores[:count])
+    os.sched_setaffinity(0, cores[count:])
 
 
 def overhead_of_load(server, rounds, seconds, processes):

@@ -7,10 +7,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-from triton_kit.execute.cluster import ExecutorChoice
+from triton_kit.execute.cluster import ExecutorChoice, connected
 from triton_kit.execute.local_tasks import local_executor
 from triton_kit.execute.parcel import Parcel, digest_of_file
-from triton_kit.execute.ray_tasks import ray_executor
+from triton_kit.execute.ray_tasks import TaskHost, ray_executor
+from triton_kit.execute.sending import FileSender
 from triton_kit.execute.store import Store
 from triton_kit.execute.tasks import Task
 
@@ -30,6 +31,7 @@ def overhead_of_tasks(rounds, tasks):
             with tempfile.TemporaryDirectory() as folder:
                 once_ms = milliseconds(executors[name], kind, tasks, Path(folder))
             found[kind, name].append(once_ms)
+    found["send", "ray"] = [sending(tasks) for _ in range(rounds)]
     for (kind, name), times in found.items():
         yield {
             "task": kind,
@@ -64,3 +66,23 @@ def milliseconds(open_executor, kind, count, folder):
                 outcome.value.unpack("net", folder / f"back{outcome.index}")
             ends_s.append(time.perf_counter())
     return (ends_s[-1] - ends_s[0]) / (count - 1) * 1e3
+
+
+def sending(count):
+    """Return the milliseconds for each of several networks that a node lacks."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        connected(ExecutorChoice("ray")) as ray,
+    ):
+        contents = {}
+        for number in range(count):
+            path = Path(folder, f"{number}.onnx")
+            path.write_bytes(os.urandom(NETWORK_BYTES))
+            contents[digest_of_file(path)] = path
+        host = ray.remote(TaskHost).options(scheduling_strategy="SPREAD").remote(())
+        ray.get(host.missing.remote([]))
+        begin_s = time.perf_counter()
+        FileSender(ray, contents).send(host, ray.get)
+        took_s = time.perf_counter() - begin_s
+        ray.kill(host)
+    return took_s / count * 1e3
