@@ -84,9 +84,9 @@ def test_a_whole_search_in_a_container_ends_and_leaves_none(tmp_path, search):
 
     stages = {ask.stage for ask, _ in result.trials}
     assert {"default", "final"} <= stages
-    assert (phases[0], phases[-1]) == ("server", "final")
+    assert (phases[0], phases[-1]) in (("server", "final"), ("server", "confirm"))
     # Two in each last round at least, whatever was spent before.
-    assert 4 <= len(result.trials) <= 20 + 2 * 5
+    assert 4 <= len(result.trials) <= 20 + 2 * 5 + 2 * 2
     assert result.best["parameters.mode"] != "deadly"
     assert (tmp_path / "out" / "result.json").is_file()
     assert set(docker("ps", "--all", "--quiet").split()) <= set(before)

@@ -212,7 +212,12 @@ def _read(kind: type[Document], content: object, path: Path) -> Document:
 
 
 def _tuned(document: _TuneDocument, path: Path) -> ResultFile:
-    """Return the last rounds of a search, as runs of the default and of the best."""
+    """Return the last rounds of a search, as runs of the default and of the best.
+
+    If later rounds confirmed the gain, they count: the choice did not favor them.
+    """
+    stages = {trial.stage for trial in document.trials}
+    last = "confirm" if "confirm" in stages else "final"
     sides = {"default settings": document.baseline, "best settings": document.best}
     asked = document.inputs
     return ResultFile(
@@ -228,9 +233,7 @@ def _tuned(document: _TuneDocument, path: Path) -> ResultFile:
             _tuned_run(trial, kind)
             for kind, settings in sides.items()
             for trial in document.trials
-            if trial.stage == "final"
-            and not trial.failure
-            and trial.settings == settings
+            if trial.stage == last and not trial.failure and trial.settings == settings
         ),
     )
 

@@ -11,9 +11,9 @@ _TIME = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _HINT = "for example 10m, 90s or trials=60"
 # Three rounds of three finalists and the default, and something to choose from.
-FEWEST_CHECKSS = 20
+FEWEST_TRIALS = 20
 # What a trial takes until one has been measured.
-USUAL_CHECKS_S = 1.5
+USUAL_TRIAL_S = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,12 @@ class Budget:
     def __post_init__(self) -> None:
         if (self.trials is None) == (self.seconds is None):
             raise SpecError("a budget is trials or time", hint=_HINT)
-        if self.trials is not None and self.trials < FEWEST_CHECKSS:
+        if self.trials is not None and self.trials < FEWEST_TRIALS:
             raise SpecError(
                 f"{self.trials} trials decide nothing",
-                hint=f"trials={FEWEST_CHECKSS} or more",
+                hint=f"trials={FEWEST_TRIALS} or more",
             )
-        least_s = FEWEST_CHECKSS * 1.0
+        least_s = FEWEST_TRIALS * 1.0
         if self.seconds is not None and self.seconds < least_s:
             raise SpecError(
                 f"{self.seconds:g} s decide nothing", hint=f"{least_s:g}s or more"
@@ -53,7 +53,7 @@ class Budget:
         if self.trials is not None:
             return self.trials - trials
         costs_s = seconds if costs_s is None else costs_s
-        mean_s = costs_s / trials if trials else USUAL_CHECKS_S
+        mean_s = costs_s / trials if trials else USUAL_TRIAL_S
         return int(((self.seconds or 0.0) - seconds) / max(mean_s, 1e-3))
 
 

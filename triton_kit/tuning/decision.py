@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import geometric_mean
 from typing import Literal
 
@@ -46,9 +46,10 @@ class Decision:
         best: the point to use; of the last outcome the closest one.
         baseline: the default, at the load where it does best.
         gain: of the objective over the baseline, as a share; None: not known.
-        gain_interval: where the gain lies, with 95 % confidence for all finalists.
+        gain_interval: where the gain lies, with 95 % confidence.
         runner_up: the second of the finalists, if there is one.
-        lead_interval: where the gain over the runner-up lies.
+        lead_interval: where the gain over the runner-up lies, with 95 % confidence for
+            all finalists.
         finalists: the best first.
     """
 
@@ -86,6 +87,30 @@ def decide(finalists: Sequence[Finalist]) -> Decision:
         runner_up=runner_up.point if runner_up else None,
         lead_interval=_interval(runner_up, leader, confidence) if runner_up else None,
         finalists=tuple(ranked),
+    )
+
+
+def confirm(decision: Decision, before: Finalist, after: Finalist) -> Decision:
+    """Return the decision with the gain that later measurements found.
+
+    They had no part in the choice, so luck in the last rounds does not flatter them.
+
+    Args:
+        decision: a winner, or a point better than the default.
+        before, after: the later measurements of the default and of the best point.
+    """
+    if not _clears(after, before, CONFIDENCE):
+        return replace(
+            decision,
+            outcome="no difference found",
+            best=decision.baseline,
+            gain=None,
+            gain_interval=None,
+        )
+    return replace(
+        decision,
+        gain=_gain(before, after),
+        gain_interval=_interval(before, after, CONFIDENCE),
     )
 
 

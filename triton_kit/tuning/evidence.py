@@ -18,7 +18,7 @@ class Ask:
 
     Attributes:
         point: what to measure.
-        stage: `default`, `sample`, `halving`, `climb` or `final`.
+        stage: `default`, `sample`, `halving`, `climb`, `final` or `confirm`.
         effort: how long, as a multiple of the shortest measurement.
     """
 

@@ -8,7 +8,9 @@ from typing import Literal
 
 from triton_kit.tuning.spec import TuneSpec
 
-PhaseName = Literal["server", "convert", "default", "spread", "climb", "final"]
+PhaseName = Literal[
+    "server", "convert", "default", "spread", "climb", "final", "confirm"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ _STAGES = {
     "halving": TunePhase("spread", "measuring the best of them again"),
     "climb": TunePhase("climb", "climbing from the best point"),
     "final": TunePhase("final", "last rounds: the best points and the default in turn"),
+    "confirm": TunePhase("confirm", "confirming the gain: the best and the default"),
 }
 
 

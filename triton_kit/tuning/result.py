@@ -87,11 +87,7 @@ class TuneResult:
 
     def figures(self, point: Point) -> dict[str, float]:
         """Return the geometric means of a finalist's figures."""
-        rows = [
-            trial.figures
-            for ask, trial in self.trials
-            if ask.stage == "final" and ask.point == point and not trial.failure
-        ]
+        rows = [t.figures for t in self._last_trials(point) if not t.failure]
         names = rows[0] if rows else {}
         return {
             name: _mean([row[name] for row in rows if name in row]) for name in names
@@ -99,12 +95,16 @@ class TuneResult:
 
     def limit(self, point: Point) -> str:
         """Return what limits a finalist, in the last round of it."""
-        found = [
-            trial.bottleneck
-            for ask, trial in self.trials
-            if ask.stage == "final" and ask.point == point and trial.bottleneck
-        ]
+        found = [t.bottleneck for t in self._last_trials(point) if t.bottleneck]
         return str(found[-1]) if found else "not known"
+
+    def _last_trials(self, point: Point) -> list[TuneTrial]:
+        """Return a point's trials that confirm its gain, else of the last rounds."""
+        by_stage: dict[str, list[TuneTrial]] = {"confirm": [], "final": []}
+        for ask, trial in self.trials:
+            if ask.point == point and ask.stage in by_stage:
+                by_stage[ask.stage].append(trial)
+        return by_stage["confirm"] or by_stage["final"]
 
     @property
     def why(self) -> str:

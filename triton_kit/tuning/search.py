@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Literal
 
 from triton_kit.tuning.budget import Budget
-from triton_kit.tuning.decision import Decision, Finalist, decide
+from triton_kit.tuning.decision import Decision, Finalist, confirm, decide
 from triton_kit.tuning.evidence import Ask as Ask
 from triton_kit.tuning.evidence import Evidence
 from triton_kit.tuning.evidence import Told as Told
@@ -32,6 +32,8 @@ _SPREAD = 0.15
 _KEEP = 3  # one in so many is measured again, and for longer
 _AGAIN_EFFORT = 2.0
 _FINAL_EFFORT = 2.0
+# The default and the best point, whose gain is confirmed.
+_PAIR = 2
 # Climbs that found nothing better, one after the other, end the search.
 _FRUITLESS = 3
 _PAIRS = 12
@@ -50,7 +52,9 @@ def search(
 ) -> Search:
     """Measure the default, look for better points, compare the best with it.
 
-    Always ends: within the budget, or once no point is left that promises more.
+    Always ends: within the budget, or once no point is left that promises more. The
+    point that did best in the last rounds did so by luck too: what the decision
+    promises comes from further rounds of that point and the default alone.
 
     Args:
         space: what may be tried.
@@ -289,28 +293,47 @@ class _Searching:
         return first > second or (first == second and value > best_value * _STEP)
 
     def finals(self) -> Search:
-        """Measure the best points and the default again, in turn, each alone."""
+        """Measure the best points and the default again; confirm the gain of one."""
         points = self._finalists()
-        evidence = {point: Evidence() for point in points}
-        left = self.spending.left_alone
-        rounds = max(_LEAST_ROUNDS, min(ROUNDS, left // len(points)))
+        evidence = yield from self._in_turn(points, "final", kept=_PAIR)
+        finalists = [
+            Finalist(point=point, evidence=evidence[point], is_default=is_default)
+            for point, is_default in points.items()
+        ]
+        decision = decide(finalists)
+        if decision.outcome not in ("winner", "better"):
+            return decision
+        pair = (decision.baseline, decision.best)
+        evidence = yield from self._in_turn(pair, "confirm")
+        before, after = (Finalist(point=p, evidence=evidence[p]) for p in pair)
+        return confirm(decision, before, after)
+
+    def _in_turn(
+        self, points: Iterable[Point], stage: str, *, kept: int = 0
+    ) -> Generator[Asks, Sequence[Told], dict[Point, Evidence]]:
+        """Measure points in turn, each alone, for as many rounds as there is room.
+
+        Args:
+            points: what to measure.
+            stage: of the asks.
+            kept: how many trials to keep for later, for each round.
+        """
         order = list(points)
-        for number in range(rounds):
-            is_over = self.spending.left_alone < len(points)
+        evidence = {point: Evidence() for point in order}
+        costs_s: list[float] = []
+        for number in range(ROUNDS):
+            wanted = len(order) + kept * (number + 1)
+            is_over = self.spending.left_of(costs_s) < wanted
             if is_over and number >= _LEAST_ROUNDS:
                 break
             for point in order:
-                ask = Ask(point=point, stage="final", effort=_FINAL_EFFORT)
+                ask = Ask(point=point, stage=stage, effort=_FINAL_EFFORT)
                 [told] = yield (ask,)
+                costs_s.append(told.cost_s)
                 self.spending.add([told.cost_s])
                 evidence[point].add(_FINAL_EFFORT, told)
             order = [*order[1:], order[0]]
-        return decide(
-            [
-                Finalist(point=point, evidence=evidence[point], is_default=is_default)
-                for point, is_default in points.items()
-            ]
-        )
+        return evidence
 
     def _finalists(self) -> dict[Point, bool]:
         """Return the points of the last rounds, and whether each is the default."""

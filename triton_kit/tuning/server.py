@@ -161,6 +161,9 @@ class TunedServer:
         """Return the memory of the server and its processes; None if unknown."""
         return None if self.pid is None else family_memory_bytes(self.pid)
 
+    def start_anew(self) -> None:
+        """Start another process of the server; a server of the user stays as it is."""
+
     def require_alive(self) -> None:
         """Wait for a server that ended and comes back.
 
@@ -228,8 +231,11 @@ class KitServer(TunedServer):
 
     def require_alive(self) -> None:
         """Start the server again if it ended; raises ServerError if that fails."""
-        if not self._has_ended(self._server):
-            return
+        if self._has_ended(self._server):
+            self.start_anew()
+
+    def start_anew(self) -> None:
+        """End the server and start another; raises ServerError if that fails."""
         self.close()
         self._server = self._stack.enter_context(self._start())
         self.control, self.pid, self.url = (

@@ -6,7 +6,7 @@ import copy
 import heapq
 from collections.abc import Iterable, Sequence
 
-from triton_kit.tuning.budget import USUAL_CHECKS_S, Budget
+from triton_kit.tuning.budget import USUAL_TRIAL_S, Budget
 
 FINALISTS = 3  # beside the default, at one load or two
 _DEFAULTS = 2
@@ -44,12 +44,23 @@ class Spending:
     @property
     def mean_s(self) -> float:
         """How long one trial takes."""
-        return self._costs_s / self._trials if self._trials else USUAL_CHECKS_S
+        return self._costs_s / self._trials if self._trials else USUAL_TRIAL_S
 
     @property
     def left_alone(self) -> int:
         """How many trials are left, if they run one after the other."""
         return self._budget.left(self._trials, self.seconds, self._costs_s)
+
+    def left_of(self, costs_s: Sequence[float]) -> int:
+        """Return how many are left, one after the other, that cost as much as these.
+
+        Args:
+            costs_s: of trials that were added; empty: they cost as much as all of them.
+        """
+        if self._budget.seconds is None or not costs_s:
+            return self.left_alone
+        mean_s = sum(costs_s) / len(costs_s)
+        return int((self._budget.seconds - self.seconds) / max(mean_s, 1e-3))
 
     @property
     def left(self) -> int:

@@ -133,14 +133,23 @@ class TrialRunner:
         self._server, self._base, self._variants = server, base, variants
         self._objective, self._slo = objective, slo
 
-    def run(self, settings: Settings, effort: float) -> TuneTrial:
+    def run(
+        self, settings: Settings, effort: float, *, afresh: bool = False
+    ) -> TuneTrial:
         """Run a trial; a server that dies, or refuses the settings, makes it fail.
+
+        Args:
+            settings: what to load, and the load.
+            effort: as in `evidence.Ask`.
+            afresh: start the server anew before, if it is the kit's.
 
         Raises:
             SpecError: the model cannot be measured at all: no input data fits it.
             ServerError: the server is gone for good.
         """
         began_s = time.monotonic()
+        if afresh:
+            self._server.start_anew()
         self._server.require_alive()
         try:
             trial = self._run(settings, effort)

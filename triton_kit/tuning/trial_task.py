@@ -84,7 +84,7 @@ def held_trials(
             has_gpus = spec.at_once is not None and spec.at_once.gpus_per_trial > 0
 
             def run(wanted: Wanted) -> TuneTrial:
-                trial = runner.run(wanted.settings, wanted.effort)
+                trial = runner.run(wanted.settings, wanted.effort, afresh=wanted.afresh)
                 return replace(trial, where=_place(server.pid, has_gpus=has_gpus))
 
             greeting = Greeting(

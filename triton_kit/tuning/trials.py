@@ -18,10 +18,17 @@ from triton_kit.tuning.variants import Variants
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Settings to measure; `effort` as in `evidence.Ask`."""
+    """Settings to measure.
+
+    Attributes:
+        settings: of all models, and the load.
+        effort: as in `evidence.Ask`.
+        afresh: whether a server of the kit is started anew before.
+    """
 
     settings: Settings
     effort: float
+    afresh: bool = False
 
 
 # Called with the index of each trial as it ends.
@@ -84,7 +91,9 @@ class TrialsInTurn:
     ) -> None:
         """Run trials."""
         for index, each in enumerate(wanted):
-            on_end(index, self._runner.run(each.settings, each.effort))
+            on_end(
+                index, self._runner.run(each.settings, each.effort, afresh=each.afresh)
+            )
 
 
 def make_runner(

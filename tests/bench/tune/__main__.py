@@ -134,7 +134,8 @@ def one(name, seed, trials):
         begin = time.monotonic()
         result = tune(spec)
         took_s = time.monotonic() - begin
-        gain = measured_again(spec, result)
+        again = measured_again(spec, result)
+    gain = means_ratio(again) - 1
     low = result.gain_interval.low if result.gain_interval else None
     done = [trial for _, trial in result.trials if not trial.failure]
     return {
@@ -143,6 +144,11 @@ def one(name, seed, trials):
         "promised": result.gain,
         "at_least": low,
         "again": gain,
+        "again_values": again,
+        "promised_values": {
+            "before": confirmed(result, result.decision.baseline),
+            "after": confirmed(result, result.decision.best),
+        },
         "kept": low is None or gain >= low,
         "trials": len(result.trials),
         "took_s": round(took_s, 1),
@@ -152,19 +158,35 @@ def one(name, seed, trials):
     }
 
 
+def confirmed(result, point):
+    """Return the figures of a point in the rounds that confirm the gain."""
+    return [
+        round(trial.value, 1)
+        for ask, trial in result.trials
+        if ask.stage == "confirm" and ask.point == point
+    ]
+
+
 def measured_again(spec, result):
-    """Return the gain of the best settings over the default, on a new server."""
-    if result.best == result.baseline:
-        return 0.0
-    base = PerfSpec(url="localhost", model=spec.model)
+    """Return figures of the default and of the best settings, on a new server."""
     values = {"before": [], "after": []}
+    if result.best == result.baseline:
+        return values
+    base = PerfSpec(url="localhost", model=spec.model)
     with kit_server(spec.repository, spec.model) as server:
         runner = TrialRunner(server, base, parse_objective("throughput"), ())
         for _ in range(ROUNDS):
             for side, settings in (("before", result.baseline), ("after", result.best)):
-                values[side].append(runner.run(settings, 2.0).value)
-    means = {side: statistics.geometric_mean(each) for side, each in values.items()}
-    return means["after"] / means["before"] - 1
+                values[side].append(round(runner.run(settings, 2.0).value, 1))
+    return values
+
+
+def means_ratio(values):
+    """Return the mean after over the mean before; 1 where nothing was measured."""
+    if not values["after"]:
+        return 1.0
+    before, after = map(statistics.geometric_mean, values.values())
+    return after / before
 
 
 if __name__ == "__main__":

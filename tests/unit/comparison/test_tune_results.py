@@ -50,6 +50,26 @@ def test_the_best_of_two_searches_are_compared_in_their_last_rounds():
     assert 0.2 < best.differences[0].interval.low < 1 / 3
 
 
+def test_rounds_that_confirm_a_gain_count_instead_of_those_that_chose():
+    def confirmed(document):
+        chosen = [t for t in document["trials"] if t["stage"] == "final"]
+        slower = [
+            {
+                **trial,
+                "stage": "confirm",
+                "figures": {**trial["figures"], "throughput": 90.0 + number},
+            }
+            for number, trial in enumerate(chosen)
+            if not trial["failure"]
+        ]
+        return {**document, "trials": document["trials"] + slower}
+
+    _, best = compare(tune_json(150.0), confirmed(tune_json(150.0))).loads
+
+    assert best.runs == (6, 6)
+    assert best.differences[0].outcome == "worse"
+
+
 def test_other_searches_and_results_of_perf_are_refused():
     with pytest.raises(SpecError, match=r"not alike: .*slo"):
         compare(tune_json(150.0), tune_json(150.0, slo=["p99<1ms"]))

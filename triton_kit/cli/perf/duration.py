@@ -13,7 +13,7 @@ from triton_kit.errors import SpecError
 # perf_analyzer's defaults, for its way to stop.
 _INTERVAL_MS = 5000
 _STABILITY_PERCENT = 10.0
-_MAX_CHECKSS = 10
+_MAX_CHECKS = 10
 _WINDOW_REQUESTS = 50
 
 INTERVAL = option(
@@ -200,7 +200,7 @@ class DurationOptions:
                 window_requests=self._requests_per_window(),
                 percentile=self.stable_percentile,
                 tolerance=_or(self.stability, _STABILITY_PERCENT) / 100,
-                most_windows=int(_or(self.max_trials, _MAX_CHECKSS)),
+                most_windows=int(_or(self.max_trials, _MAX_CHECKS)),
             )
         interval_ms = self.interval_ms
         return {
