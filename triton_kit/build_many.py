@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +11,21 @@ from typing import TYPE_CHECKING, Any
 from triton_kit.built import Built, target_of
 from triton_kit.errors import SpecError
 from triton_kit.execute.parcel import Delivery, Parcel, digest_of_file, files_below
-from triton_kit.execute.tasks import Executor, OpenExecutor, Task, plan_needs
+from triton_kit.execute.tasks import (
+    Executor,
+    OpenExecutor,
+    Progress,
+    Task,
+    plan_needs,
+)
 from triton_kit.locate import locate_error
 from triton_kit.project.conversion import conversion_settings
 from triton_kit.project.spec import Project
 
 if TYPE_CHECKING:
     from triton_kit.build_model import MissingPlan
+
+_log = logging.getLogger(__name__)
 
 # What the processes import before their first task.
 MODULES = ("triton_kit.build_task",)
@@ -81,17 +90,30 @@ class ManyBuilds:
             TritonKitError: a model cannot be built; those that run are ended.
         """
         found: dict[str, tuple[Built, MissingPlan | None]] = {}
+
+        def report(progress: Progress) -> None:
+            self._report_progress(names[progress.index], progress)
+
         with open_executor(MODULES) as executor:
-            for outcome in executor.run(self._tasks(names, executor, repository)):
+            tasks = self._tasks(names, executor, repository)
+            for outcome in executor.run(tasks, report):
                 name = names[outcome.index]
                 if outcome.error is not None:
                     locate_error(self.project, outcome.error, "models", name)
                     raise outcome.error
                 found[name] = self._received(name, executor, outcome.value)
                 done = f"{len(found)} of {len(names)}"
-                self.report(f"built {name} on {outcome.where} ({done})")
+                self.report(f"built {name} ({done}) on {outcome.where}")
         models = [found[name] for name in names]
         return [built for built, _ in models], [plan for _, plan in models if plan]
+
+    def _report_progress(self, name: str, progress: Progress) -> None:
+        """Report the start of a model, and log its stages as without an executor."""
+        if progress.stage:
+            _log.info("%s: %s", name, progress.stage)
+        else:
+            source = self.project.spec.models[name].source
+            self.report(f"building {name} from {source} on {progress.where}")
 
     def _received(
         self,

@@ -11,6 +11,7 @@ from triton_kit.build_one import build_one
 from triton_kit.built import Built
 from triton_kit.errors import ConvertError, TritonKitError
 from triton_kit.execute.parcel import deliver
+from triton_kit.execute.stages import stages_reworded
 from triton_kit.execute.store import Store
 from triton_kit.execute.work_folder import work_folder
 from triton_kit.files import default_cache
@@ -31,13 +32,18 @@ def build_sent(task: ModelTask, attempt: int) -> SentModel:
         root, scratch = folder / "project", folder / f"work-{attempt}"
         scratch.mkdir()
         Store().unpack(task.parcel, root)
-        try:
-            project = replace(task.project, root=root)
-            cache = None if task.cache is None else default_cache()
-            built, missing = build_one(project, task.name, scratch, cache)
-        except TritonKitError as error:
+        project = replace(task.project, root=root)
+        cache = None if task.cache is None else default_cache()
+
+        def reword(text: str) -> str:
             # The reader knows the project by its own folder.
-            error.message = error.message.replace(str(root), str(task.project.root))
+            return text.replace(str(root), str(task.project.root))
+
+        try:
+            with stages_reworded(reword):
+                built, missing = build_one(project, task.name, scratch, cache)
+        except TritonKitError as error:
+            error.message = reword(error.message)
             raise
         if missing is not None:
             raise ConvertError(

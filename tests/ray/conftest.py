@@ -71,6 +71,52 @@ def driver(cluster):
         yield ray
 
 
+@pytest.fixture
+def add_node(cluster):
+    """Add a node with one CPU to the cluster: `add_node(NAME=1)`, with resources."""
+    added = []
+
+    def add(**resources):
+        added.append(
+            cluster.add_node(
+                num_cpus=1, object_store_memory=STORE_BYTES, resources=resources
+            )
+        )
+        return added[-1]
+
+    yield add
+    for node in added:
+        if node in cluster.worker_nodes:
+            cluster.remove_node(node)
+
+
+@pytest.fixture
+def occupy(driver):
+    """Occupy the CPU of each of some nodes; returns what frees them."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    occupants = []
+
+    class Occupant:
+        def is_here(self):
+            return True
+
+    def free():
+        while occupants:
+            driver.kill(occupants.pop())
+
+    def occupied(*nodes):
+        for node in nodes:
+            strategy = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+            options = {"num_cpus": 1, "scheduling_strategy": strategy}
+            occupants.append(driver.remote(Occupant).options(**options).remote())
+            assert driver.get(occupants[-1].is_here.remote())
+        return free
+
+    yield occupied
+    free()
+
+
 @pytest.fixture(scope="session")
 def head(cluster, tmp_path_factory):
     """The address of the cluster for Ray clients: `ray://127.0.0.1:PORT`."""

@@ -9,12 +9,21 @@ from triton_kit.execute.tasks import Task
 
 def test_nodes_build_the_same_bytes_as_processes_here(nets, driver, kit, tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
-    local = kit("build", nets, "-o", here, "--no-cache", "-j", "2")
-    remote = kit("build", nets, "-o", there, "--no-cache", "--executor", "ray")
+    local = kit("build", nets, "-o", here, "--no-cache", "-j", "2", "-v")
+    remote = kit("build", nets, "-o", there, "--no-cache", "--executor", "ray", "-v")
 
     assert local.exit_code == remote.exit_code == 0, remote.output
     assert contents_of(here) == contents_of(there)
-    assert "(2 of 2)" in remote.stderr
+    for output, where in ((local.stderr, "process "), (remote.stderr, "node ")):
+        assert f"building first from net.onnx on {where}" in output
+        assert f"first: reading {nets / 'net.onnx'}" in output
+        assert "second: converting to fp16" in output
+        assert f"(2 of 2) on {where}" in output
+    assert stages_of(local) == stages_of(remote)
+
+
+def stages_of(result):
+    return sorted(line for line in result.stderr.splitlines() if ": " in line)
 
 
 def test_a_plan_needs_a_node_with_the_targets_gpu(nets, driver, kit):

@@ -45,4 +45,7 @@ def test_convert_through_the_client(nets, head, tmp_path):
     remote = run("convert", nets / "net.onnx", "-o", there, "--executor", head)
 
     assert local.returncode == remote.returncode == 0, remote.stderr
+    where, *stages = remote.stderr.splitlines()
+    assert where.startswith("on node ")
+    assert stages == local.stderr.splitlines()
     assert contents_of(here) == contents_of(there)

@@ -93,11 +93,16 @@ def test_errors_of_a_node_name_the_users_files(spec, driver, tmp_path):
         assert not spec.output.parent.exists()
 
 
-def test_the_command_converts_on_a_node(spec, driver, kit, tmp_path):
-    words = ["convert", spec.source, "-o", tmp_path / "out", "--executor", "ray"]
-    result = kit(*words)
+def test_the_command_shows_the_node_and_the_stages(spec, driver, kit, tmp_path):
+    words = ["convert", spec.source, "-o", tmp_path / "out"]
+    local, result = kit(*words), kit(*words, "--executor", "ray")
 
     assert result.exit_code == 0, result.output
+    where, *stages = result.stderr.splitlines()
+    assert where.startswith("on node ")
+    assert stages == local.stderr.splitlines()
+    assert stages[0] == f"reading {spec.source}"
+    assert kit(*words, "--executor", "ray", "-q").stderr == ""
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         *("model.onnx", "manifest.json", "reproduce.sh")
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -166,6 +166,31 @@ def _own_signal_handlers() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+def room_in(ray: ModuleType, wanted: Mapping[str, float]) -> int:
+    """Return how many tasks the nodes have resources for, were nothing else there."""
+    return _room(_resources(ray), wanted)
+
+
+def _resources(ray: ModuleType) -> list[Mapping[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _room(nodes: Iterable[Mapping[str, float]], wanted: Mapping[str, float]) -> int:
+    return sum(
+        min(int(node.get(name, 0) // each) for name, each in wanted.items())
+        for node in nodes
+    )
+
+
+def node_name() -> str:
+    """Return the name of the node that this process of Ray is on."""
+    import ray
+
+    # Several nodes may have one address.
+    number = ray.get_runtime_context().get_node_id()[:6]
+    return f"{ray.util.get_node_ip_address()} ({number})"
+
+
 def require_resources(
     ray: ModuleType,
     what: str,
@@ -178,11 +203,8 @@ def require_resources(
     Raises:
         SpecError: no node has the resources, or too few have.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    room = sum(
-        min((int(node.get(name, 0) // each) for name, each in wanted.items()))
-        for node in nodes
-    )
+    nodes = _resources(ray)
+    room = _room(nodes, wanted)
     if room >= count:
         return
     asked = ", ".join(f"{name}: {each:g}" for name, each in wanted.items())
@@ -205,6 +227,9 @@ def reason(error: BaseException) -> str:
         ("node died", "its node died"),
         ("node was terminated", "its node died"),
         ("raylet died", "its node died"),
+        ("lost due to node failure", "its node died"),
+        ("object cannot be reconstructed", "its node died"),
+        ("temporarily unavailable", "its process or its node died"),
         ("connection error code 2", "its process was killed or crashed"),
         ("worker died", "its process was killed or crashed"),
         ("worker process has died", "its process was killed or crashed"),

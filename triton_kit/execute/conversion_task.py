@@ -14,6 +14,7 @@ from triton_kit.conversion.spec import ConvertResult, ConvertSpec
 from triton_kit.conversion.tensorrt.prebuilt import MissingPlansError
 from triton_kit.errors import ConvertError, TritonKitError
 from triton_kit.execute.parcel import Delivery, Parcel, deliver
+from triton_kit.execute.stages import stages_reworded
 from triton_kit.execute.store import Store
 from triton_kit.execute.work_folder import work_folder
 from triton_kit.files import default_cache
@@ -58,7 +59,8 @@ def convert_sent(task: ConversionTask, attempt: int) -> SentConversion:  # noqa:
         spec = spec_in(task, folder)
         hidden = _hiding(task, folder)
         try:
-            result = convert(spec)
+            with stages_reworded(hidden):
+                result = convert(spec)
         except MissingPlansError as error:
             raise ConvertError(
                 f"{task.spec.source}: the node has no TensorRT to build its plan with",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,9 +22,11 @@ from triton_kit.conversion.tensorrt.prebuilt import is_prebuilt
 from triton_kit.errors import SpecError
 from triton_kit.execute.conversion_task import ConversionTask, SentConversion
 from triton_kit.execute.parcel import Parcel, digest_of_file
-from triton_kit.execute.tasks import OpenExecutor, Task, plan_needs
+from triton_kit.execute.tasks import OpenExecutor, Progress, Task, plan_needs
 from triton_kit.files import write_whole
 from triton_kit.scratch import scratch_folder
+
+_log = logging.getLogger(__name__)
 
 MODULES = ("triton_kit.execute.conversion_task",)
 
@@ -33,6 +36,8 @@ def convert_on(open_executor: OpenExecutor, spec: ConvertSpec) -> ConvertResult:
 
     The files that the spec names travel by digest, and so do those of the artifact. A
     function of the user takes the modules below the root along, no other files.
+
+    The stages are logged as they happen, after the name of the node.
 
     Raises:
         TritonKitError: as `convert`, with this machine's paths.
@@ -59,12 +64,18 @@ def convert_on(open_executor: OpenExecutor, spec: ConvertSpec) -> ConvertResult:
                     argument=task,
                     needs=plan_needs() if spec.format == "plan" else {},
                 )
-            ]
+            ],
+            _log_progress,
         )
     if outcome.error is not None:
         raise outcome.error
     result = _publish(spec, outcome.value)
     return replace(result, seconds=time.monotonic() - started_s)
+
+
+def _log_progress(progress: Progress) -> None:
+    """Log where the conversion runs, then its stages, as one on this machine does."""
+    _log.info("%s", progress.stage or f"on {progress.where}")
 
 
 def _publish(spec: ConvertSpec, sent: SentConversion) -> ConvertResult:

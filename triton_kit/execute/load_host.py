@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from triton_kit.execute.cluster import node_name
 from triton_kit.execute.parcel import Parcel
 from triton_kit.execute.priority import take_usual_priority
 from triton_kit.execute.sending import FileReceiver
@@ -44,11 +45,7 @@ def host_facts(node: str = "") -> HostFacts:
 
 def node_facts() -> HostFacts:
     """Return which machine and which clock the node of this actor has."""
-    import ray
-
-    # Several nodes may have one address.
-    node = ray.get_runtime_context().get_node_id()[:6]
-    return host_facts(f"{ray.util.get_node_ip_address()} ({node})")
+    return host_facts(node_name())
 
 
 class LoadHost(FileReceiver):

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from triton_kit.execute.piped_process import PipedProcess
-from triton_kit.execute.tasks import MOST_TRIES, Outcome, Task, died, outcome
+from triton_kit.execute.stages import wants_stages
+from triton_kit.execute.tasks import (
+    OnProgress,
+    Outcome,
+    Progress,
+    Task,
+    next_attempt,
+    no_progress,
+    outcome,
+)
 from triton_kit.scratch import scratch_folder
 
 _PROGRAM = "triton_kit.execute.task_worker"
@@ -30,10 +39,14 @@ class _Process(PipedProcess):
     def where(self) -> str:
         return f"process {self.pid}"
 
-    def start(self, index: int, task: Task, attempt: int) -> None:
+    def start(self, index: int, task: Task, attempt: int, *, reports: bool) -> None:
         self.index = index
         with suppress(OSError):  # a dead process is seen as its task is waited for
-            self.connection.send((task.call, task.argument, attempt))
+            self.connection.send((task.call, task.argument, attempt, reports))
+
+    def progress(self, stage: str = "") -> Progress:
+        assert self.index is not None
+        return Progress(index=self.index, where=self.where, stage=stage)
 
 
 class LocalExecutor:
@@ -45,8 +58,11 @@ class LocalExecutor:
         self._count, self._modules, self._folder = count, modules, folder
         self._processes: list[_Process] = []
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+    def run(
+        self, tasks: Sequence[Task], on_progress: OnProgress = no_progress
+    ) -> Iterator[Outcome]:
         """Run tasks, `count` at once, and yield each outcome as it comes."""
+        reports = on_progress is not no_progress and wants_stages()
         left = deque((index, 1) for index in range(len(tasks)))
         attempts = dict.fromkeys(range(len(tasks)), 1)
         missing = min(self._count, len(tasks)) - len(self._processes)
@@ -55,22 +71,24 @@ class LocalExecutor:
             for process in self._processes:
                 if process.index is None and left:
                     index, attempts[index] = left.popleft()
-                    process.start(index, tasks[index], attempts[index])
+                    attempt = attempts[index]
+                    process.start(index, tasks[index], attempt, reports=reports)
+                    on_progress(process.progress())
             for process in self._ready():
                 assert process.index is not None
-                index, process_index = process.index, self._processes.index(process)
+                index = process.index
                 try:
-                    answered = process.connection.recv()
+                    message = process.connection.recv()
                 except (EOFError, OSError):
-                    why = process.ending(lines=3)
-                    process.close()
-                    self._processes[process_index] = self._start()
-                    if attempts[index] == MOST_TRIES:
-                        raise died(tasks[index].name, why) from None
-                    left.appendleft((index, attempts[index] + 1))
+                    why = self._replace(process)
+                    attempt = next_attempt(tasks[index], attempts[index], why)
+                    left.appendleft((index, attempt))
+                    continue
+                if isinstance(message, str):
+                    on_progress(process.progress(message))
                     continue
                 process.index = None
-                yield outcome(index, process.where, answered)
+                yield outcome(index, process.where, message)
 
     def offer(self, contents: Mapping[str, Path]) -> None:
         """Do nothing: the tasks run on this machine."""
@@ -81,6 +99,13 @@ class LocalExecutor:
         }
         found = wait(busy)
         return [busy[c] for c in found if isinstance(c, Connection)]
+
+    def _replace(self, dead: _Process) -> str:
+        """Start a process in the place of one that died; return how it died."""
+        why = " ".join(dead.ending(lines=3).split())
+        dead.close()
+        self._processes[self._processes.index(dead)] = self._start()
+        return why
 
     def _start(self) -> _Process:
         return _Process(self._modules, self._folder)

@@ -4,62 +4,129 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from triton_kit.conversion.workers.forked import preloaded_workers
 from triton_kit.errors import TransportError
 from triton_kit.execute.cluster import (
     ExecutorChoice,
     connected,
     reason,
     require_resources,
+    room_in,
 )
-from triton_kit.execute.sending import FileReceiver, FileSender
+from triton_kit.execute.ray_hosts import Host, HostPool
+from triton_kit.execute.ray_stages import StageFeed
+from triton_kit.execute.sending import FileSender
+from triton_kit.execute.stages import wants_stages
 from triton_kit.execute.tasks import (
-    MOST_TRIES,
-    Failure,
+    OnProgress,
     Outcome,
     Task,
-    answer,
-    died,
+    next_attempt,
+    no_progress,
     outcome,
 )
 
 Actor: TypeAlias = Any  # Ray's actors and references have no types
+_LOOK_S = 1.0
 
 
-class TaskHost(FileReceiver):
-    """Runs tasks on a node, in an actor of Ray."""
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """An attempt of a task, the actor that runs it, and what it will return."""
 
-    def __init__(self, modules: Sequence[str]) -> None:
-        super().__init__()
-        self._stack = ExitStack()
-        self._stack.enter_context(preloaded_workers())
-        for module in modules:
-            import_module(module)
-
-    def run(
-        self, call: str, argument: object, attempt: int
-    ) -> tuple[tuple[str, Failure | None], object]:
-        """Run a task; return the node's name and a failure, and apart the value."""
-        import ray
-
-        value, failure = answer(call, argument, attempt)
-        return (ray.util.get_node_ip_address(), failure), value
+    index: int
+    attempt: int
+    host: Host
+    value: Actor
 
 
-@dataclass(slots=True)
-class _Slot:
-    """An actor, the task that it has, and the reference of the task's value."""
+class _LostError(Exception):
+    """A process or a node died, and a call or its value with it."""
 
-    host: Actor
-    index: int | None = None
-    value: Actor = None
+
+class _Runs:
+    """Runs tasks that need the same in actors of a pool."""
+
+    def __init__(
+        self, ray: ModuleType, tasks: Sequence[Task], pool: HostPool, feed: StageFeed
+    ) -> None:
+        self._ray, self._tasks, self._pool, self._feed = ray, tasks, pool, feed
+        self._idle: deque[Host] = deque()
+        self._left: deque[tuple[int, int]] = deque()
+        self._running: dict[Actor, _Run] = {}
+
+    def run(self, indices: Sequence[int]) -> Iterator[Outcome]:
+        """Run tasks; yield outcomes as they come."""
+        self._left.extend((index, 1) for index in indices)
+        while self._left or self._running:
+            self._submit_all()
+            references = [*self._running, *self._pool.starting, *self._feed.arrivals]
+            done, _ = self._ray.wait(references, num_returns=1, timeout=_LOOK_S)
+            for reference in done:
+                yield from self._handle(reference)
+            if self._running:
+                self._pool.are_at_work()
+            elif not done:
+                self._pool.require_node(self._tasks[self._left[0][0]].name)
+
+    def _submit_all(self) -> None:
+        """Give each idle actor a task."""
+        while self._left and self._idle:
+            self._submit(*self._left.popleft(), self._idle.popleft())
+
+    def _submit(self, index: int, attempt: int, host: Host) -> None:
+        task = self._tasks[index]
+        self._feed.started(index, attempt, host.where)
+        ended, value = host.actor.run.options(num_returns=2).remote(
+            task.call, task.argument, index, attempt, self._feed.board
+        )
+        self._running[ended] = _Run(index, attempt, host, value)
+
+    def _handle(self, reference: Actor) -> Iterator[Outcome]:
+        if reference in self._running:
+            yield from self._ended(reference)
+        elif reference in self._pool.starting:
+            host = self._pool.joined(reference)
+            self._idle.extend([host] if host else [])
+        else:
+            self._feed.arrived()
+
+    def _ended(self, reference: Actor) -> Iterator[Outcome]:
+        run = self._running.pop(reference)
+        try:
+            stages, failure = self._get(run, reference)
+            self._idle.append(run.host)
+            self._feed.came(run.index, stages)
+            # The next task runs while the value of this one travels.
+            self._submit_all()
+            value = None if failure else self._get(run, run.value)
+        except _LostError as lost:
+            self._repeat(run, f"{run.host.where}: {lost}")
+            return
+        yield outcome(run.index, run.host.where, (value, failure))
+
+    def _get(self, run: _Run, reference: Actor) -> Actor:
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            name = self._tasks[run.index].name
+            raise TransportError(f"{name}: {error.cause}") from error
+        except self._ray.exceptions.RayError as error:
+            raise _LostError(reason(error)) from error
+
+    def _repeat(self, run: _Run, why: str) -> None:
+        attempt = next_attempt(self._tasks[run.index], run.attempt, why)
+        self._left.appendleft((run.index, attempt))
+        if any(other.host is run.host for other in self._running.values()):
+            return  # the end of the task that it has now tells whether it is lost
+        if run.host in self._idle:
+            self._idle.remove(run.host)
+        self._pool.replace(run.host.actor)
 
 
 class RayExecutor:
@@ -71,109 +138,44 @@ class RayExecutor:
         self, ray: ModuleType, count: int | None, modules: Sequence[str]
     ) -> None:
         self._ray, self._count, self._modules = ray, count, modules
-        self._slots: list[_Slot] = []
+        self._stack = ExitStack()
         self._sender = FileSender(ray, {})
 
     def offer(self, contents: Mapping[str, Path]) -> None:
         """Keep files of the tasks at hand; each is sent to a machine once."""
         self._sender = FileSender(self._ray, contents)
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
-        """Run tasks on nodes that have what they need; yield outcomes as they come."""
+    def run(
+        self, tasks: Sequence[Task], on_progress: OnProgress = no_progress
+    ) -> Iterator[Outcome]:
+        """Run tasks on nodes that have what they need; yield outcomes as they come.
+
+        Raises:
+            SpecError: no node has what a task needs.
+            TransportError: no actor can start, or no node is left.
+        """
         groups: dict[tuple[tuple[str, float], ...], list[int]] = {}
         for index, task in enumerate(tasks):
             groups.setdefault(tuple(sorted(task.needs.items())), []).append(index)
         for needs in groups:
             require_resources(self._ray, "tasks", {"CPU": 1.0, **dict(needs)})
+        with_stages = on_progress is not no_progress and wants_stages()
+        feed = StageFeed(self._ray, on_progress, with_stages=with_stages)
+        self._stack.callback(feed.close)
         for needs, indices in groups.items():
-            yield from self._run_group(tasks, indices, dict(needs))
-            self.close()  # other tasks need other actors
-
-    def _run_group(
-        self, tasks: Sequence[Task], indices: list[int], needs: Mapping[str, float]
-    ) -> Iterator[Outcome]:
-        left = deque((index, 1) for index in indices)
-        attempts: dict[int, int] = {}
-        most = min(self._room(needs), len(indices), self._count or len(indices))
-        self._slots = [_Slot(self._start(needs)) for _ in range(most)]
-        running: dict[Actor, _Slot] = {}
-        while left or running:
-            self._submit_all(tasks, left, attempts, running)
-            [done, *_], _ = self._ray.wait(list(running), num_returns=1)
-            slot = running.pop(done)
-            assert slot.index is not None
-            index, slot.index, reference = slot.index, None, slot.value
-            try:
-                where, failure = self._ray.get(done)
-                # The next task runs while the value of this one travels.
-                self._submit_all(tasks, left, attempts, running)
-                value = None if failure else self._ray.get(reference)
-            except self._ray.exceptions.RayTaskError as error:
-                raise TransportError(f"{tasks[index].name}: {error.cause}") from error
-            except self._ray.exceptions.RayError as error:
-                if attempts[index] == MOST_TRIES:
-                    raise died(tasks[index].name, reason(error)) from error
-                left.appendleft((index, attempts[index] + 1))
-                if slot.index is None:
-                    slot.host = self._start(needs)
-                continue
-            yield outcome(index, where, (value, failure))
-
-    def _submit_all(
-        self,
-        tasks: Sequence[Task],
-        left: deque[tuple[int, int]],
-        attempts: dict[int, int],
-        running: dict[Actor, _Slot],
-    ) -> None:
-        """Give each idle actor a task."""
-        for slot in self._slots:
-            if slot.index is not None or not left:
-                continue
-            slot.index, attempts[slot.index] = left.popleft()
-            task, attempt = tasks[slot.index], attempts[slot.index]
-            run = slot.host.run.options(num_returns=2)
-            ended, slot.value = run.remote(task.call, task.argument, attempt)
-            running[ended] = slot
-
-    def _room(self, needs: Mapping[str, float]) -> int:
-        wanted = {"CPU": 1.0, **needs}
-        return sum(
-            min(
-                int(node["Resources"].get(name, 0) // each)
-                for name, each in wanted.items()
-            )
-            for node in self._ray.nodes()
-            if node["Alive"]
-        )
-
-    def _start(self, needs: Mapping[str, float]) -> Actor:
-        """Start an actor, and send it the files that its machine lacks."""
-        needs = dict(needs)
-        host = (
-            self._ray.remote(TaskHost)
-            .options(
-                num_cpus=1,
-                num_gpus=needs.pop("GPU", 0),
-                resources=needs,
-                scheduling_strategy="SPREAD",
-            )
-            .remote(self._modules)
-        )
-        try:
-            self._sender.send(host, self._ray.get)
-        except self._ray.exceptions.RayError as error:
-            raise TransportError(
-                f"a task process did not start: {reason(error)}"
-            ) from error
-        return host
+            pool = HostPool(self._ray, self._modules, self._sender, dict(needs))
+            self._stack.callback(pool.close)
+            room = room_in(self._ray, {"CPU": 1.0, **dict(needs)})
+            count = min(room, len(indices), self._count or len(indices))
+            for _ in range(max(count, 1)):  # the last node may just be gone
+                pool.start()
+            yield from _Runs(self._ray, tasks, pool, feed).run(indices)
+            pool.close()  # other tasks need other actors
+        feed.close()
 
     def close(self) -> None:
         """End the actors, and with them what they started."""
-        for slot in self._slots:
-            with suppress(Exception):  # it may be gone, or the whole cluster
-                self._ray.kill(slot.host)
-        self._slots = []
+        self._stack.close()
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
     python -P -m triton_kit.execute.task_worker DESCRIPTOR MODULE...
 
-The modules are imported before the first task. When the parent closes the connection,
+The modules are imported before the first task. A stage of a task is sent as text, its
+answer as what `answer` returns. When the parent closes the connection,
 or ends, this process ends.
 """
 
@@ -27,10 +28,11 @@ def main() -> None:
     with preloaded_workers():
         while True:
             try:
-                call, argument, attempt = parent.recv()
+                call, argument, attempt, reports = parent.recv()
             except (EOFError, OSError):
                 return
-            parent.send(answer(call, argument, attempt))
+            report = parent.send if reports else None
+            parent.send(answer(call, argument, attempt, report))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,6 +12,9 @@ from typing import Any, Protocol
 
 from triton_kit import errors
 from triton_kit.errors import TritonKitError
+from triton_kit.execute.stages import Report, stages_reported
+
+_log = logging.getLogger(__name__)
 
 # A task whose process dies is repeated so often, in a new process.
 MOST_TRIES = 3
@@ -46,6 +50,22 @@ class Outcome:
     error: TritonKitError | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A task starts, which has no stage, or comes to a stage."""
+
+    index: int
+    where: str
+    stage: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def no_progress(progress: Progress) -> None:
+    """Do nothing: no process sends stages for this one."""
+
+
 def plan_needs(compute_capability: str | None = None) -> dict[str, float]:
     """Return the resources of a node that can build a TensorRT plan.
 
@@ -60,8 +80,12 @@ def plan_needs(compute_capability: str | None = None) -> dict[str, float]:
 class Executor(Protocol):
     """Runs tasks in other processes; they end with it."""
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+    def run(
+        self, tasks: Sequence[Task], on_progress: OnProgress = no_progress
+    ) -> Iterator[Outcome]:
         """Run tasks, several at once, and yield each outcome as it comes.
+
+        Stages are reported if this process logs information.
 
         Raises:
             TritonKitError: no process can run a task, or it died again and again.
@@ -84,12 +108,18 @@ Failure = tuple[str, str, str | None]
 Answer = tuple[Any, Failure | None]
 
 
-def answer(call: str, argument: object, attempt: int) -> Answer:
-    """Make the call of a task; an error of the kit becomes a part of the answer."""
+def answer(
+    call: str, argument: object, attempt: int, report: Report | None = None
+) -> Answer:
+    """Make the call of a task; an error of the kit becomes a part of the answer.
+
+    Its stages are reported, and an error of that is none of the task.
+    """
     module, _, name = call.partition(":")
     function: Callable[[Any, int], Any] = getattr(import_module(module), name)
     try:
-        return function(argument, attempt), None
+        with stages_reported(report):
+            return function(argument, attempt), None
     except TritonKitError as error:
         return None, failure_of(error)
 
@@ -117,9 +147,19 @@ def outcome(index: int, where: str, answered: Answer) -> Outcome:
     return Outcome(index=index, where=where, error=error_of(failure))
 
 
-def died(name: str, why: str) -> TritonKitError:
-    """Return the error for a task whose process died each time."""
-    return errors.ConvertError(
-        f"{name}: its process died {MOST_TRIES} times: {why}",
-        hint="it probably ran out of memory: fewer tasks at once (-j)",
+def next_attempt(task: Task, attempt: int, why: str) -> int:
+    """Return the number of the attempt after one whose process died.
+
+    Raises:
+        ConvertError: that was the last one.
+    """
+    if attempt == MOST_TRIES:
+        raise errors.ConvertError(
+            f"{task.name}: its process died {MOST_TRIES} times: {why}",
+            hint="it probably ran out of memory: fewer tasks at once (-j)",
+        )
+    _log.warning(
+        "%s: its process died (%s), trying again (%d of %d)",
+        *(task.name, why, attempt + 1, MOST_TRIES),
     )
+    return attempt + 1

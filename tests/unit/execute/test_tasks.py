@@ -7,7 +7,7 @@ from triton_kit.built import Built
 from triton_kit.errors import ConvertError, TransportError, VerifyError
 from triton_kit.execute.local_tasks import local_executor
 from triton_kit.execute.parcel import Delivery, Parcel, digest_of
-from triton_kit.execute.tasks import Task
+from triton_kit.execute.tasks import Task, answer
 from triton_kit.triton.schema import ModelConfig
 
 HERE = Path(__file__).parent
@@ -51,6 +51,43 @@ def test_errors_come_back_with_their_class_and_hint(executor):
     assert type(found[0]) is VerifyError
     assert (found[0].message, found[0].hint) == ("wrong", "right")
     assert type(found[1]) is ConvertError
+
+
+def test_stages_arrive_in_their_order_after_the_start(executor, caplog):
+    caplog.set_level("INFO", "triton_kit")
+    found = {0: [], 1: []}
+    tasks = [task("say", ["a", "b"]), task("say", ["c"])]
+
+    def report(progress):
+        assert progress.where.startswith("process ")
+        found[progress.index].append(progress.stage)
+
+    assert len(list(executor.run(tasks, report))) == 2
+    assert found == {0: ["", "a", "b"], 1: ["", "c"]}
+
+
+def test_without_a_log_of_information_only_starts_are_reported(executor):
+    found = []
+
+    assert len(list(executor.run([task("say", ["a"])], found.append))) == 1
+    assert [progress.stage for progress in found] == [""]
+
+
+def test_an_error_of_a_report_is_none_of_the_task():
+    def report(_):
+        raise OSError
+
+    assert answer("task_functions:double", 2, 1, report) == (4, None)
+    assert answer("task_functions:say", ["a"], 1, report) == (None, None)
+
+
+def test_a_task_that_is_repeated_is_reported(executor, tmp_path, caplog):
+    list(executor.run([task("die_once", tmp_path)]))
+
+    [record] = caplog.records
+    assert record.getMessage() == (
+        "die_once: its process died (killed by SIGKILL), trying again (2 of 3)"
+    )
 
 
 def test_a_model_that_does_not_arrive_whole_is_refused(tmp_path):
