@@ -60,14 +60,18 @@ class Slots(Protocol):
         """Make a call in a process that makes none.
 
         Returns:
-            Whether it could be: one that died may have no place to start again.
+            Whether it could be: one that died may find no place to start again, or not
+            yet. It waits for that only while no other call runs.
 
         Raises:
             TritonKitError: it was started again, and cannot hold it now.
         """
 
     def wait(self) -> Sequence[Ended]:
-        """Wait until a call ends; return those that have."""
+        """Wait until a call ends, or a process has started again; return the ends."""
+
+    def is_up(self, slot: int) -> bool:
+        """Return whether there is a process, as far as that is known."""
 
     def keep(self, slot: int) -> None:
         """End all other processes, for good."""

@@ -128,6 +128,10 @@ class LocalSlots:
         self._busy.discard(slot)
         return [replace(came, slot=slot)]
 
+    def is_up(self, slot: int) -> bool:
+        """Return whether there is a process."""
+        return slot in self._processes
+
     def keep(self, slot: int) -> None:
         """End all other processes."""
         self._end([other for other in self._processes if other != slot])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from triton_kit.execute.held_processes import greeting_of
 from triton_kit.execute.load_host import HostFacts
 from triton_kit.execute.sending import FileSender
 from triton_kit.execute.shipment import Shipment, pack
+from triton_kit.execute.tasks import MOST_TRIES
 
 Actor: TypeAlias = Any  # Ray's actors and references have no types
 _READY_WITHIN_S = 60.0
@@ -99,6 +102,15 @@ class _Slot:
     cores: Cores = ()
 
 
+@dataclass(slots=True)
+class _Coming:
+    """An actor that starts in the place of a lost one; `facts` comes when it has."""
+
+    host: Actor
+    facts: Actor
+    is_reported: bool = False
+
+
 class RaySlots:
     """Processes on nodes that hold the same, each in an actor of its own."""
 
@@ -109,6 +121,9 @@ class RaySlots:
         self._group: Actor = None
         self._slots: dict[int, _Slot] = {}
         self._running: dict[Actor, int] = {}
+        self._coming: dict[int, _Coming] = {}
+        self._failures: Counter[int] = Counter()
+        self._last_end_s = time.monotonic()
         self._places: dict[int, tuple[str, Cores]] = {}
         self.greetings: list[Any] = []
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -136,7 +151,7 @@ class RaySlots:
                 hint="ray status shows what else occupies the cluster",
             )
         count = min(self.count, most or self.count)
-        hosts = [self._actor(slot) for slot in range(count)]
+        hosts = [self._actor() for _ in range(count)]
         for slot, host in enumerate(hosts):
             self._slots[slot] = _Slot(host, *self._call(host.facts))
         for slot in range(count):
@@ -147,12 +162,11 @@ class RaySlots:
             came = ended_of(slot, self._get(greeting, _CALL_WITHIN_S))
             self.greetings.append(greeting_of(came))
 
-    def _actor(self, slot: int) -> Actor:
+    def _actor(self) -> Actor:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        strategy = PlacementGroupSchedulingStrategy(
-            placement_group=self._group, placement_group_bundle_index=slot
-        )
+        # Any of its bundles that is free: that of a lost node may be nowhere.
+        strategy = PlacementGroupSchedulingStrategy(placement_group=self._group)
         remote = self._ray.remote(HeldHost)
         return remote.options(
             num_cpus=self._each,
@@ -222,35 +236,61 @@ class RaySlots:
         Returns:
             Whether it could be: no node may have room for it any more.
         """
-        if slot not in self._slots and not self._start_again(slot):
+        if slot not in self._slots and not self._has_started_again(slot):
             return False
         reference = self._slots[slot].host.run.remote(argument)
         self._running[reference] = slot
         return True
 
-    def _start_again(self, slot: int) -> bool:
-        host = self._actor(slot)
+    def _start_again(self, slot: int) -> None:
+        """Start an actor in the place of a lost one, as soon as a node has room."""
+        host = self._actor()
+        self._coming[slot] = _Coming(host, host.facts.remote())
+
+    def _has_started_again(self, slot: int) -> bool:
+        """Return whether there is a process in the place of a lost one now."""
+        if slot not in self._coming and self._failures[slot] < MOST_TRIES:
+            self._start_again(slot)
+        if slot not in self._coming:
+            return False
+        host, facts = self._coming[slot].host, self._coming[slot].facts
+        left_s = self._last_end_s + _READY_WITHIN_S - time.monotonic()
+        within_s = 0.0 if self._running else max(left_s, 0.0)
+        if not self._ray.wait([facts], timeout=within_s)[0]:
+            return False
+        del self._coming[slot]
         try:
-            self._slots[slot] = _Slot(host, *self._call(host.facts))
+            self._slots[slot] = _Slot(host, *self._get(facts, _READY_WITHIN_S))
             self._require_own_gpus(slot)
             self._choose_cores(slot)
             came = ended_of(slot, self._get(self._start(slot), _CALL_WITHIN_S))
         except (TransportError, SpecError):
-            self._end(slot)
+            self._fail(slot, host)
             return False
         if came.died:
-            self._end(slot)
+            self._fail(slot, host)
             return False
         self.greetings[slot] = greeting_of(came)
+        self._failures[slot] = 0
         return True
 
+    def _fail(self, slot: int, host: Actor) -> None:
+        self._failures[slot] += 1
+        self._slots.pop(slot, None)
+        self._kill(host)
+
     def wait(self) -> list[Ended]:
-        """Wait until a call ends; return those that have."""
-        done, _ = self._ray.wait(list(self._running), num_returns=1)
-        return [self._ended(reference) for reference in done]
+        """Wait until a call ends, or an actor has started again; return the ends."""
+        coming = {c.facts: c for c in self._coming.values() if not c.is_reported}
+        [done], _ = self._ray.wait([*self._running, *coming], num_returns=1)
+        if done in self._running:
+            return [self._ended(done)]
+        coming[done].is_reported = True
+        return []
 
     def _ended(self, reference: Actor) -> Ended:
         slot = self._running.pop(reference)
+        self._last_end_s = time.monotonic()
         try:
             ended = ended_of(slot, self._ray.get(reference))
         except self._ray.exceptions.RayTaskError as error:
@@ -259,16 +299,22 @@ class RaySlots:
             ended = Ended(slot=slot, died=reason(error))
         if ended.died or ended.error:
             self._end(slot)
+        if ended.died:
+            self._start_again(slot)
         return ended
+
+    def is_up(self, slot: int) -> bool:
+        """Return whether there is a process, as far as that is known."""
+        return slot in self._slots
 
     def keep(self, slot: int) -> None:
         """End all other processes, and wait for that."""
-        others = [number for number in self._slots if number != slot]
-        self._close(others)
+        others = {*self._slots, *self._coming} - {slot}
+        self._close(sorted(others))
 
     def close(self) -> None:
         """End all processes, and give the CPUs back."""
-        self._close(list(self._slots))
+        self._close([*self._slots, *self._coming])
         if self._group is not None:
             from ray.util.placement_group import remove_placement_group
 
@@ -281,7 +327,7 @@ class RaySlots:
             closing = [
                 self._slots[slot].host.close.remote()
                 for slot in slots
-                if slot not in busy
+                if slot in self._slots and slot not in busy
             ]
             if closing:
                 self._ray.wait(closing, num_returns=len(closing), timeout=_END_WITHIN_S)
@@ -292,8 +338,14 @@ class RaySlots:
         """End an actor; its process ends as the pipe to it closes."""
         gone = self._slots.pop(slot, None)
         if gone is not None:
-            with suppress(Exception):
-                self._ray.kill(gone.host)
+            self._kill(gone.host)
+        coming = self._coming.pop(slot, None)
+        if coming is not None:
+            self._kill(coming.host)
+
+    def _kill(self, host: Actor) -> None:
+        with suppress(Exception):  # it may be gone, or the whole cluster
+            self._ray.kill(host)
 
     def _call(self, method: Actor, *words: object) -> Actor:
         return self._get(method.remote(*words), _READY_WITHIN_S)

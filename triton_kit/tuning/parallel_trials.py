@@ -48,7 +48,7 @@ class TrialsSideBySide:
     @property
     def environment(self) -> Mapping[str, Any]:
         """The machine of the first process, which has the last rounds."""
-        return self._greetings[0].environment
+        return self._greetings[self._live[0]].environment
 
     @property
     def cores(self) -> int:
@@ -60,18 +60,17 @@ class TrialsSideBySide:
     ) -> None:
         """Run trials, one for each process at a time."""
         if alone and len(self._live) > 1:
+            up = [slot for slot in self._live if self._slots.is_up(slot)]
+            self._live = (up or self._live)[:1]
             self._slots.keep(self._live[0])
-            del self._live[1:]
         idle = deque(self._live)
         left = deque(range(len(wanted)))
         running: dict[int, int] = {}
         while left or running:
-            while left and idle:
-                slot = idle.popleft()
-                if self._slots.begin(slot, wanted[left[0]]):
+            for slot in [*idle]:
+                if left and self._slots.begin(slot, wanted[left[0]]):
                     running[slot] = left.popleft()
-                else:
-                    self._live.remove(slot)
+                    idle.remove(slot)
             if not running:
                 raise ServerError(
                     "no node has room for a trial any more",
@@ -87,7 +86,8 @@ class TrialsSideBySide:
         node = self._slots.node(ended.slot)
         if ended.died:
             place = self._greetings[ended.slot].place
-            failure = f"the process of the trial died: {ended.died}"
+            on_node = f" on {node}" if node else ""
+            failure = f"the process of the trial died{on_node}: {ended.died}"
             trial = TuneTrial(failure=failure, figures={}, where=place)
         else:
             trial = ended.value
