@@ -8,7 +8,7 @@ from clusters import contents_of, eventually
 
 from triton_kit.errors import TransportError
 from triton_kit.execute import ray_hosts
-from triton_kit.execute.cluster import ExecutorChoice
+from triton_kit.execute.cluster import ExecutorChoice, connected
 from triton_kit.execute.ray_tasks import ray_executor
 from triton_kit.execute.tasks import Task
 
@@ -159,7 +159,17 @@ def test_work_of_a_lost_node_is_done_on_another(
     assert process.returncode == 0, text
     assert f"({victim.node_id[:6]})" in text
     assert "trying again (2 of 3)" in text
+    assert "(raylet)" not in results.read_text()
     assert "preparing the graph" in text
     assert text.count("converting to ") >= 1
     subprocess.run([*argv, here], cwd=nets, check=True)
     assert contents_of(here) == contents_of(there)
+
+
+def test_what_ray_prints_about_nodes_is_not_on_stdout(cluster, capsys):
+    from ray._private.worker import print_to_stdstream
+
+    message = {"lines": ["Raylet is terminated."], "pid": "raylet", "is_err": False}
+    with connected(ExecutorChoice("ray")):
+        print_to_stdstream(message, ignore_prefix=False)
+        assert capsys.readouterr() == ("", "")

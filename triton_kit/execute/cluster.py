@@ -119,12 +119,13 @@ def connected(choice: ExecutorChoice) -> Iterator[ModuleType]:
     if ray.is_initialized():
         yield ray
         return
-    try:
-        with _own_signal_handlers():
-            _connect(ray, choice)
-        yield ray
-    finally:
-        ray.shutdown()
+    with _own_output():
+        try:
+            with _own_signal_handlers():
+                _connect(ray, choice)
+            yield ray
+        finally:
+            ray.shutdown()
 
 
 def _connect(ray: ModuleType, choice: ExecutorChoice) -> None:
@@ -164,6 +165,22 @@ def _own_signal_handlers() -> Iterator[None]:
         with suppress(ValueError):
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _own_output() -> Iterator[None]:
+    """Keep stdout for results: Ray prints there when a node is lost, among others.
+
+    `log_to_driver` does not concern these messages, and Ray 2.60 has no public setting.
+    """
+    from ray._private import worker
+
+    before = getattr(worker, "_worker_logs_enabled", True)
+    worker._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = before
 
 
 def room_in(ray: ModuleType, wanted: Mapping[str, float]) -> int:
