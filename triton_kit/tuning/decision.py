@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Literal
 
@@ -63,21 +63,72 @@ class Decision:
     finalists: tuple[Finalist, ...] = ()
 
 
-def decide(finalists: Sequence[Finalist]) -> Decision:
-    """Return the decision of the last rounds; one finalist at least is the default."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What the last rounds chose. Luck had a part in it: later rounds confirm the gain.
+
+    Attributes:
+        finalists: the best first; one at least is the default.
+    """
+
+    finalists: tuple[Finalist, ...]
+
+    @property
+    def leader(self) -> Finalist:
+        """The best of the finalists."""
+        return self.finalists[0]
+
+    @property
+    def baseline(self) -> Finalist:
+        """The default, at the load where it does best."""
+        return next(f for f in self.finalists if f.is_default)
+
+    @property
+    def runner_up(self) -> Finalist | None:
+        """The second of the finalists."""
+        others = self.finalists[1:]
+        return next((f for f in others if f.point != self.leader.point), None)
+
+    @property
+    def confidence(self) -> float:
+        """Of one interval: each other finalist has its share of the error."""
+        return 1 - (1 - CONFIDENCE) / max(1, len(self.finalists) - 1)
+
+    @property
+    def keeps_bounds(self) -> bool:
+        """Whether the leader works, and meets every bound."""
+        return not self.leader.evidence.has_failed and self.leader.evidence.missed <= 0
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """Whether the leader is a point that may be better than the default."""
+        return self.keeps_bounds and not self.leader.is_default
+
+
+def choose(finalists: Sequence[Finalist]) -> Choice:
+    """Return what the last rounds chose; one finalist at least is the default."""
     ranked = sorted(finalists, key=lambda f: f.evidence.rank, reverse=True)
-    defaults = [finalist for finalist in ranked if finalist.is_default]
-    baseline, leader = defaults[0], ranked[0]
-    # One share of the error for each finalist that the leader is held against.
-    confidence = 1 - (1 - CONFIDENCE) / max(1, len(ranked) - 1)
-    runner_up = next((f for f in ranked[1:] if f.point != leader.point), None)
-    outcome = _outcome(leader, baseline, runner_up, confidence)
-    is_kept = outcome == "no difference found"
-    best = baseline if is_kept else leader
+    return Choice(finalists=tuple(ranked))
+
+
+def decide(
+    choice: Choice, confirmed: tuple[Finalist, Finalist] | None = None
+) -> Decision:
+    """Return the decision of a search.
+
+    Args:
+        choice: of the last rounds.
+        confirmed: later measurements of the default and of the leader, which had no
+            part in the choice; None: it needs no confirmation.
+    """
+    leader, baseline, runner_up = choice.leader, choice.baseline, choice.runner_up
+    outcome = _outcome(choice, confirmed)
+    before, after = confirmed or (baseline, leader)
+    best = baseline if outcome == "no difference found" else leader
     gain = interval = None
     if best is not baseline:
-        gain = _gain(baseline, best)
-        interval = _interval(baseline, best, confidence)
+        gain, interval = _gain(before, after), _interval(before, after, CONFIDENCE)
+    lead = _interval(runner_up, leader, choice.confidence) if runner_up else None
     return Decision(
         outcome=outcome,
         best=best.point,
@@ -85,48 +136,24 @@ def decide(finalists: Sequence[Finalist]) -> Decision:
         gain=gain,
         gain_interval=interval,
         runner_up=runner_up.point if runner_up else None,
-        lead_interval=_interval(runner_up, leader, confidence) if runner_up else None,
-        finalists=tuple(ranked),
+        lead_interval=lead,
+        finalists=choice.finalists,
     )
 
 
-def confirm(decision: Decision, before: Finalist, after: Finalist) -> Decision:
-    """Return the decision with the gain that later measurements found.
-
-    They had no part in the choice, so luck in the last rounds does not flatter them.
-
-    Args:
-        decision: a winner, or a point better than the default.
-        before, after: the later measurements of the default and of the best point.
-    """
-    if not _clears(after, before, CONFIDENCE):
-        return replace(
-            decision,
-            outcome="no difference found",
-            best=decision.baseline,
-            gain=None,
-            gain_interval=None,
-        )
-    return replace(
-        decision,
-        gain=_gain(before, after),
-        gain_interval=_interval(before, after, CONFIDENCE),
-    )
-
-
-def _outcome(
-    leader: Finalist,
-    baseline: Finalist,
-    runner_up: Finalist | None,
-    confidence: float,
-) -> Outcome:
-    if leader.evidence.has_failed or leader.evidence.missed > 0:
+def _outcome(choice: Choice, confirmed: tuple[Finalist, Finalist] | None) -> Outcome:
+    if not choice.keeps_bounds:
         return "nothing meets the SLO"
-    if leader.is_default or not _clears(leader, baseline, confidence):
+    if confirmed is None:
         return "no difference found"
-    if runner_up is None or _clears(leader, runner_up, confidence):
+    before, after = confirmed
+    if not _clears(after, before, CONFIDENCE):
+        return "no difference found"
+    second = choice.runner_up
+    if second is None or second.is_default:
         return "winner"
-    return "better"
+    is_winner = _clears(choice.leader, second, choice.confidence)
+    return "winner" if is_winner else "better"
 
 
 def _clears(leader: Finalist, other: Finalist, confidence: float) -> bool:

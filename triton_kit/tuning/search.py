@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Literal
 
 from triton_kit.tuning.budget import Budget
-from triton_kit.tuning.decision import Decision, Finalist, confirm, decide
+from triton_kit.tuning.decision import Decision, Finalist, choose, decide
 from triton_kit.tuning.evidence import Ask as Ask
 from triton_kit.tuning.evidence import Evidence
 from triton_kit.tuning.evidence import Told as Told
@@ -300,13 +300,13 @@ class _Searching:
             Finalist(point=point, evidence=evidence[point], is_default=is_default)
             for point, is_default in points.items()
         ]
-        decision = decide(finalists)
-        if decision.outcome not in ("winner", "better"):
-            return decision
-        pair = (decision.baseline, decision.best)
+        choice = choose(finalists)
+        if not choice.needs_confirmation:
+            return decide(choice)
+        pair = (choice.baseline.point, choice.leader.point)
         evidence = yield from self._in_turn(pair, "confirm")
         before, after = (Finalist(point=p, evidence=evidence[p]) for p in pair)
-        return confirm(decision, before, after)
+        return decide(choice, (before, after))
 
     def _in_turn(
         self, points: Iterable[Point], stage: str, *, kept: int = 0
