@@ -110,7 +110,7 @@ class LoadHost(FileReceiver):
         try:
             while self._worker.connection.poll():
                 self._events.append(self._worker.connection.recv_bytes())
-        except (EOFError, OSError):
+        except (EOFError, OSError) as error:
             asyncio.get_running_loop().remove_reader(descriptor)
-            self._ending = self._worker.ending()
+            self._ending = self._worker.ending(error)
         self._arrived.set()

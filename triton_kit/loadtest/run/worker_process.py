@@ -172,12 +172,18 @@ class WorkerProcess(Worker):
             hint="its share of the load counts as not sent",
         )
 
-    def ending(self) -> str:
-        """Return how the process ended, and its last output."""
+    def ending(self, error: Exception | None = None) -> str:
+        """Return how the process ended, and its last output.
+
+        Args:
+            error: of its connection; named if the process still runs.
+        """
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_WITHIN_S)
         code = self._process.returncode
-        ending = "no exit" if code is None else describe_exit(code)
+        ending = describe_exit(code) if code is not None else "it still runs"
+        if code is None and error is not None:
+            ending += f", but its connection broke: {error!r}"
         output = tail(self._log, lines=3)
         return ending + (f"; its last output: {output}" if output else "")
 
