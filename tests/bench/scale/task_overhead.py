@@ -10,7 +10,8 @@ from pathlib import Path
 from triton_kit.execute.cluster import ExecutorChoice, connected
 from triton_kit.execute.local_tasks import local_executor
 from triton_kit.execute.parcel import Parcel, digest_of_file
-from triton_kit.execute.ray_tasks import TaskHost, ray_executor
+from triton_kit.execute.ray_hosts import TaskHost
+from triton_kit.execute.ray_tasks import ray_executor
 from triton_kit.execute.sending import FileSender
 from triton_kit.execute.store import Store
 from triton_kit.execute.tasks import Task
