@@ -87,6 +87,9 @@ class LoadHost(FileReceiver):
         self._worker = self._stack.enter_context(start_worker(self._share, log))
         loop, descriptor = asyncio.get_running_loop(), self._worker.connection.fileno()
         loop.add_reader(descriptor, self._read, descriptor)
+        # Ray takes uvloop where it is installed, which makes what it watches
+        # non-blocking: half of a message would be an error, and a command be lost.
+        os.set_blocking(descriptor, True)
 
     async def send(self, message: bytes) -> None:
         """Pass a command to the load process."""
