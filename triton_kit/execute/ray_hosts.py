@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from triton_kit.conversion.workers.forked import preloaded_workers
 from triton_kit.errors import SpecError, TransportError
 from triton_kit.execute.cluster import node_name, reason, require_resources
-from triton_kit.execute.ray_stages import Said
+from triton_kit.execute.ray_stages import StageReport
 from triton_kit.execute.sending import FileReceiver, FileSender
 from triton_kit.execute.tasks import MOST_TRIES, Failure, answer
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 # A lost node may come back, or the cluster start another one.
 NODE_WITHIN_S = 30.0
-_SAY_AFTER_S = 10.0
+_WARN_AFTER_S = 10.0
 
 
 class TaskHost(FileReceiver):
@@ -51,7 +51,7 @@ class TaskHost(FileReceiver):
 
         def report(stage: str) -> None:
             stages.append(stage)
-            board.add.remote(Said(index, attempt, tuple(stages)))
+            board.add.remote(StageReport(index, attempt, tuple(stages)))
 
         to_board = None if board is None else report
         value, failure = answer(call, argument, attempt, to_board)
@@ -91,7 +91,7 @@ class HostPool:
         # By what to wait for.
         self.starting: dict[Actor, Actor] = {}
         self._failures = 0
-        self._has_said = False
+        self._has_warned = False
         self._idle_since_s = self._room_since_s = time.monotonic()
 
     def start(self) -> None:
@@ -157,8 +157,8 @@ class HostPool:
                 ) from error
             return
         self._room_since_s = now_s
-        if now_s - self._idle_since_s > _SAY_AFTER_S and not self._has_said:
-            self._has_said = True
+        if now_s - self._idle_since_s > _WARN_AFTER_S and not self._has_warned:
+            self._has_warned = True
             _log.warning(
                 "%s waits for a node with free resources: `ray status` shows what "
                 "occupies them",

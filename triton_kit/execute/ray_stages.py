@@ -19,7 +19,7 @@ Actor: TypeAlias = Any  # Ray's actors and references have no types
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StageReport:
     """All stages of an attempt so far, so that the next message replaces a lost one."""
 
     index: int
@@ -32,19 +32,19 @@ class Board:
 
     def __init__(self) -> None:
         self._arrived = asyncio.Event()
-        self._said: list[Said] = []
+        self._reports: list[StageReport] = []
 
-    async def add(self, said: Said) -> None:
+    async def add(self, report: StageReport) -> None:
         """Keep a stage."""
-        self._said.append(said)
+        self._reports.append(report)
         self._arrived.set()
 
-    async def take(self) -> list[Said]:
+    async def take(self) -> list[StageReport]:
         """Wait for stages, and return them."""
         await self._arrived.wait()
         self._arrived.clear()
-        said, self._said = self._said, []
-        return said
+        reports, self._reports = self._reports, []
+        return reports
 
 
 @dataclass(slots=True)
@@ -96,9 +96,9 @@ class StageFeed:
             self.arrivals = []
             return
         self.arrivals = [self.board.take.remote()]
-        for said in found:
-            if said.attempt == self._attempts[said.index].number:
-                self.came(said.index, said.stages)
+        for report in found:
+            if report.attempt == self._attempts[report.index].number:
+                self.came(report.index, report.stages)
 
     def came(self, index: int, stages: Sequence[str]) -> None:
         """Report those of a task's stages so far that were not reported."""

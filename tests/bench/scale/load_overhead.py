@@ -30,7 +30,10 @@ def on_its_own_cores(server):
 
 
 def overhead_of_load(server, rounds, seconds, processes):
-    """Yield a row for each round, in alternating order, and the ratio in the end."""
+    """Yield a row for each round, in alternating order, and the ratios in the end.
+
+    `cpu_us` is what the load processes use for a request, without `perf` and Ray.
+    """
     spec = PerfSpec(
         url=server.http_url,
         model="mlp",
@@ -39,15 +42,20 @@ def overhead_of_load(server, rounds, seconds, processes):
         processes=processes,
     )
     starts = {"local": None, "ray": ray_workers(ExecutorChoice("ray"))}
-    ratios = []
+    ratios = {"throughput": [], "cpu_us": []}
     for number in range(rounds):
         found = {}
         for name in sorted(starts, reverse=number % 2 == 1):
             [run] = measure(spec, workers=starts[name]).runs
-            found[name] = run.throughput
-        ratios.append(found["ray"] / found["local"])
+            cpu_us = 1e6 * sum(run.cpu.process_cores) / run.throughput
+            found[name] = {"throughput": run.throughput, "cpu_us": cpu_us}
+        for figure, each in ratios.items():
+            each.append(found["ray"][figure] / found["local"][figure])
         yield {"round": number} | found
-    yield {"ratio": statistics.median(ratios), "interval": interval(ratios)}
+    for figure, each in ratios.items():
+        yield {"ratio of": figure, "median": statistics.median(each)} | {
+            "interval": interval(each)
+        }
 
 
 def interval(values):
