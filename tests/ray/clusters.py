@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import contextmanager
 
 import psutil
 
@@ -63,6 +64,22 @@ def end_all(process):
         child.kill()
     process.kill()
     process.wait()
+
+
+@contextmanager
+def waiting_pass(nets, tmp_path, text):
+    """Give the networks a pass `waits:wait`; yield the folder of its marks.
+
+    `text` is its code; it waits until the folder has a file `go`, or is gone.
+    """
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    (nets / "waits.py").write_text(text.format(marks=str(marks)))
+    project = nets / "triton-kit.yaml"
+    passes = '{passes: ["waits:wait"], source'
+    project.write_text(project.read_text().replace("{source", passes))
+    yield marks
+    (marks / "go").touch()
 
 
 def contents_of(folder):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from clusters import contents_of, end_all, eventually
+from clusters import contents_of, end_all, eventually, waiting_pass
 
 # Waits in the process that runs passes, and says which processes are above it.
 PASS = """
@@ -37,14 +37,8 @@ def wait(model):
 @pytest.fixture
 def waiting_nets(nets, tmp_path):
     """The project, with a pass that waits; yields it and the folder of its marks."""
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    (nets / "waits.py").write_text(PASS.format(marks=str(marks)))
-    text = (nets / "triton-kit.yaml").read_text()
-    text = text.replace("{source", '{passes: ["waits:wait"], source')
-    (nets / "triton-kit.yaml").write_text(text)
-    yield nets, marks
-    (marks / "go").touch()
+    with waiting_pass(nets, tmp_path, PASS) as marks:
+        yield nets, marks
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from clusters import contents_of, eventually
+from clusters import contents_of, eventually, waiting_pass
 
 from triton_kit.errors import TransportError
 from triton_kit.execute import ray_hosts
@@ -123,14 +123,8 @@ def test_a_task_that_no_node_is_left_for_ends_the_run(
 @pytest.fixture
 def waits(nets, tmp_path):
     """A pass that waits, beside the networks; yields the folder of its marks."""
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    (nets / "waits.py").write_text(PASS.format(marks=str(marks)))
-    text = (nets / "triton-kit.yaml").read_text()
-    text = text.replace("{source", '{passes: ["waits:wait"], source')
-    (nets / "triton-kit.yaml").write_text(text)
-    yield marks
-    (marks / "go").touch()
+    with waiting_pass(nets, tmp_path, PASS) as marks:
+        yield marks
 
 
 @pytest.mark.parametrize("command", ["convert", "build"])

@@ -62,7 +62,7 @@ class PipedProcess:
             self._process.wait(_DYING_S)
         code = self._process.returncode
         output = tail(self._log, lines=lines)
-        ending = "no exit" if code is None else describe_exit(code)
+        ending = "it still runs" if code is None else describe_exit(code)
         return ending + (f": {output}" if output else "")
 
     def let_go(self) -> None:

@@ -10,7 +10,8 @@ from triton_kit.errors import SpecError
 _TIME = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _HINT = "for example 10m, 90s or trials=60"
-# Three rounds of three finalists and the default, and something to choose from.
+# Two rounds of three finalists and the default, three that confirm the gain of one, and
+# something to choose from.
 FEWEST_TRIALS = 20
 # What a trial takes until one has been measured.
 USUAL_TRIAL_S = 1.5

@@ -1,4 +1,4 @@
-"""What a search does now: phases from the start of the server to the last rounds."""
+"""What a search does now: phases from the start of the server to the confirmation."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ _SPREAD = 0.15
 _KEEP = 3  # one in so many is measured again, and for longer
 _AGAIN_EFFORT = 2.0
 _FINAL_EFFORT = 2.0
-# The default and the best point, whose gain is confirmed.
-_PAIR = 2
+# A round of the confirmation: the default and the best point.
+_CONFIRM_TRIALS = 2
 # Climbs that found nothing better, one after the other, end the search.
 _FRUITLESS = 3
 _PAIRS = 12
@@ -295,7 +295,7 @@ class _Searching:
     def finals(self) -> Search:
         """Measure the best points and the default again; confirm the gain of one."""
         points = self._finalists()
-        evidence = yield from self._in_turn(points, "final", kept=_PAIR)
+        evidence = yield from self._in_turn(points, "final", kept=_CONFIRM_TRIALS)
         finalists = [
             Finalist(point=point, evidence=evidence[point], is_default=is_default)
             for point, is_default in points.items()

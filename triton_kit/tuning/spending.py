@@ -59,8 +59,7 @@ class Spending:
         """
         if self._budget.seconds is None or not costs_s:
             return self.left_alone
-        mean_s = sum(costs_s) / len(costs_s)
-        return int((self._budget.seconds - self.seconds) / max(mean_s, 1e-3))
+        return self._budget.left(len(costs_s), self.seconds, sum(costs_s))
 
     @property
     def left(self) -> int:

@@ -1,4 +1,4 @@
-"""What an executor costs a closed loop: its throughput."""
+"""What an executor costs a closed loop: its throughput, and its CPU per request."""
 
 import os
 import random
