@@ -19,6 +19,7 @@ from triton_kit.project.load import load_project
 from triton_kit.repository.config.parse import parse
 from triton_kit.repository.publish.manifest import verify_manifest
 from triton_kit.tuning.budget import parse_budget
+from triton_kit.tuning.server import KitServer
 from triton_kit.tuning.set_up import set_up
 from triton_kit.tuning.spec import TuneSpec
 from triton_kit.tuning.trials import Wanted
@@ -32,8 +33,18 @@ MLP = ("mlp", "--shape", "x:16", "--space", "instances=1,2", "--space")
 SMALL = (*MLP, "concurrency=1,2", "--budget", "trials=20")
 
 
-def test_a_gain_that_is_there_is_found_explained_and_applied(kit, naps, tmp_path):
+def test_a_gain_that_is_there_is_found_explained_and_applied(
+    kit, naps, tmp_path, monkeypatch
+):
     output = tmp_path / "out"
+    servers = []
+    start_anew = KitServer.start_anew
+
+    def starts_anew(server):
+        start_anew(server)
+        servers.append(server.pid)
+
+    monkeypatch.setattr(KitServer, "start_anew", starts_anew)
     words = (
         "tune",
         "nap",
@@ -65,6 +76,8 @@ def test_a_gain_that_is_there_is_found_explained_and_applied(kit, naps, tmp_path
     assert (best / "1" / "model.py").read_text() == SLEEPS
     rows = (output / "trials.csv").read_text().splitlines()
     assert len(rows) == 1 + len(found["trials"])
+    confirming = [t for t in found["trials"] if t["stage"] == "confirm"]
+    assert len({*servers}) == len(servers) == len(confirming) / 2 >= 2
     assert "count: 1" in (naps / "model_repository/nap/config.pbtxt").read_text()
 
 

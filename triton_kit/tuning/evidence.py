@@ -20,11 +20,13 @@ class Ask:
         point: what to measure.
         stage: `default`, `sample`, `halving`, `climb`, `final` or `confirm`.
         effort: how long, as a multiple of the shortest measurement.
+        afresh: whether on a server that is started anew, if it is the kit's.
     """
 
     point: Point
     stage: str
     effort: float = 1.0
+    afresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,8 +32,6 @@ _SPREAD = 0.15
 _KEEP = 3  # one in so many is measured again, and for longer
 _AGAIN_EFFORT = 2.0
 _FINAL_EFFORT = 2.0
-# A round of the confirmation: the default and the best point.
-_CONFIRM_TRIALS = 2
 # Climbs that found nothing better, one after the other, end the search.
 _FRUITLESS = 3
 _PAIRS = 12
@@ -54,7 +52,8 @@ def search(
 
     Always ends: within the budget, or once no point is left that promises more. The
     point that did best in the last rounds did so by luck too: what the decision
-    promises comes from further rounds of that point and the default alone.
+    promises comes from further rounds of that point and the default alone. Each of
+    these has a server of its own: two servers differ by more than two measurements.
 
     Args:
         space: what may be tried.
@@ -295,7 +294,8 @@ class _Searching:
     def finals(self) -> Search:
         """Measure the best points and the default again; confirm the gain of one."""
         points = self._finalists()
-        evidence = yield from self._in_turn(points, "final", kept=_CONFIRM_TRIALS)
+        kept = self.spending.confirming_round
+        evidence = yield from self._in_turn(points, "final", kept=kept)
         finalists = [
             Finalist(point=point, evidence=evidence[point], is_default=is_default)
             for point, is_default in points.items()
@@ -326,8 +326,13 @@ class _Searching:
             is_over = self.spending.left_of(costs_s) < wanted
             if is_over and number >= _LEAST_ROUNDS:
                 break
-            for point in order:
-                ask = Ask(point=point, stage=stage, effort=_FINAL_EFFORT)
+            for index, point in enumerate(order):
+                ask = Ask(
+                    point=point,
+                    stage=stage,
+                    effort=_FINAL_EFFORT,
+                    afresh=stage == "confirm" and index == 0,
+                )
                 [told] = yield (ask,)
                 costs_s.append(told.cost_s)
                 self.spending.add([told.cost_s])

@@ -10,6 +10,10 @@ from triton_kit.tuning.budget import USUAL_TRIAL_S, Budget
 
 FINALISTS = 3  # beside the default, at one load or two
 _DEFAULTS = 2
+# A round of the confirmation: the default and the best point.
+_CONFIRM_TRIALS = 2
+# A new server for each such round takes about as long as so many trials.
+_NEW_SERVER = 2
 ROUNDS = 6
 FEWEST_ROUNDS = 3
 
@@ -68,13 +72,23 @@ class Spending:
         return left if self._budget.seconds is None else left * self._at_once
 
     @property
+    def confirming_round(self) -> int:
+        """How many trials a round of the confirmation takes, or takes as long as."""
+        return _CONFIRM_TRIALS + self._new_server
+
+    @property
+    def _new_server(self) -> int:
+        return 0 if self._budget.seconds is None else _NEW_SERVER
+
+    @property
     def last(self) -> int:
-        """How many trials the last rounds take."""
+        """How many trials the last rounds take, or take as long as."""
         alone = self._trials
         if self._budget.seconds is not None and self._trials:
             alone = round(self.seconds / max(self.mean_s, 1e-3))
-        rounds = (alone + self.left_alone) // 3 // (FINALISTS + _DEFAULTS)
-        return max(FEWEST_ROUNDS, min(ROUNDS, rounds)) * (FINALISTS + _DEFAULTS)
+        one = FINALISTS + _DEFAULTS + self._new_server
+        rounds = (alone + self.left_alone) // 3 // one
+        return max(FEWEST_ROUNDS, min(ROUNDS, rounds)) * one
 
     @property
     def ahead(self) -> tuple[int, float]:

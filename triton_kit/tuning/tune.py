@@ -221,7 +221,7 @@ class _Searching:
             Wanted(
                 settings=space.settings(ask.point),
                 effort=ask.effort,
-                afresh=self._begins_to_confirm(ask),
+                afresh=ask.afresh,
             )
             for ask in (asks[index] for index in missing)
         ]
@@ -229,11 +229,6 @@ class _Searching:
             is_last = asks[0].stage in ("final", "confirm")
             self.ready.trials.measure(wanted, on_end, alone=is_last)
         return [trial for trial in found if trial is not None]
-
-    def _begins_to_confirm(self, ask: Ask) -> bool:
-        """Whether a gain is to hold on another server than the one that found it."""
-        last = self.done[-1][0].stage if self.done else ""
-        return ask.stage == "confirm" and last != "confirm"
 
     def _note(self, ask: Ask, trial: TuneTrial, before: int) -> None:
         space = self.ready.space

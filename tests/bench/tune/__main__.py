@@ -1,8 +1,9 @@
 """Does the tuned model keep what `tune` promised? Usage: scripts/bench tune [ARGS].
 
 Each repeat tunes a model, then measures the default and the best settings again, in
-turn and afresh. A line of JSON for each repeat goes to --output; times are in seconds.
-A run leaves out the repeats that --output has, so that many short ones will do.
+turn, on a new server for each round. A line of JSON for each repeat goes to --output;
+times are in seconds. A run leaves out the repeats that --output has, so that many short
+ones will do. With --cores repeats on other cores can run beside it.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 from models import write_mlp, write_nap, write_pipeline
 
 from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.tuning.at_once import TrialsAtOnce
 from triton_kit.tuning.budget import parse_budget
 from triton_kit.tuning.objective import parse_objective
 from triton_kit.tuning.server import kit_server
@@ -63,6 +65,8 @@ def main():
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, help="one repeat alone")
+    parser.add_argument("--cores", type=int, help="as tune's --cores-per-trial")
     parser.add_argument("--output", type=Path, default=Path("build/tune.jsonl"))
     parser.add_argument("--noise", type=int, default=0, metavar="N", help=noise.__doc__)
     given = parser.parse_args()
@@ -75,11 +79,12 @@ def main():
     text = given.output.read_text() if given.output.is_file() else ""
     rows = [json.loads(line) for line in text.splitlines()]
     done = {(row["case"], row["seed"]) for row in rows}
-    for seed in range(given.repeats):
+    seeds = range(given.repeats) if given.seed is None else [given.seed]
+    for seed in seeds:
         for name in given.case or CASES:
             if (name, seed) in done or time.monotonic() - begin > 60 * given.minutes:
                 continue
-            row = {"case": name, "seed": seed, **one(name, seed, given.trials)}
+            row = {"case": name, "seed": seed, **one(name, seed, given)}
             with given.output.open("a") as file:
                 print(json.dumps(row), file=file)
             print(json.dumps(row), flush=True)
@@ -116,7 +121,7 @@ def help_s():
     return statistics.median(times)
 
 
-def one(name, seed, trials):
+def one(name, seed, given):
     """Tune once, and measure again what was promised."""
     model, write, fields = CASES[name]
     with tempfile.TemporaryDirectory() as folder:
@@ -127,9 +132,11 @@ def one(name, seed, trials):
             model=model,
             repository=repository,
             space=fields,
-            budget=parse_budget(f"trials={trials}"),
+            budget=parse_budget(f"trials={given.trials}"),
             output=Path(folder) / "out",
             seed=seed,
+            at_once=given.cores
+            and TrialsAtOnce(parallel=1, cores_per_trial=given.cores),
         )
         begin = time.monotonic()
         result = tune(spec)
@@ -168,16 +175,20 @@ def confirmed(result, point):
 
 
 def measured_again(spec, result):
-    """Return figures of the default and of the best settings, on a new server."""
+    """Return figures of the default and of the best settings, on new servers."""
     values = {"before": [], "after": []}
     if result.best == result.baseline:
         return values
     base = PerfSpec(url="localhost", model=spec.model)
+    sides = [("before", result.baseline), ("after", result.best)]
     with kit_server(spec.repository, spec.model) as server:
+        server.cores = spec.at_once and spec.at_once.cores_per_trial
         runner = TrialRunner(server, base, parse_objective("throughput"), ())
         for _ in range(ROUNDS):
-            for side, settings in (("before", result.baseline), ("after", result.best)):
+            server.start_anew()
+            for side, settings in sides:
                 values[side].append(round(runner.run(settings, 2.0).value, 1))
+            sides.reverse()
     return values
 
 

@@ -110,17 +110,24 @@ def space():
 class Simulation:
     """Answers what a search asks for; `within_s` is a bound of p95, if there is one.
 
-    `groups` has the trials that were asked for together.
+    `server_noise` is that of a server against another one, by point. `groups` has the
+    trials that were asked for together.
     """
 
     server: Server | None
     seed: int
     within_s: float | None = None
+    server_noise: float = 0.0
     asked: list = field(default_factory=list)
     groups: list = field(default_factory=list)
 
     def __post_init__(self):
         self.rng = random.Random(self.seed)
+        self.servers = random.Random(self.seed)
+        self._begin_server()
+
+    def _begin_server(self):
+        self.speeds = {}
 
     def true_value(self, point):
         """Return the rate; 0 where the tail is too long."""
@@ -130,8 +137,13 @@ class Simulation:
     def measure(self, ask):
         """Measure one point, as noisily as a real measurement of that length."""
         self.asked.append(ask)
+        if ask.afresh:
+            self._begin_server()
         rate, tail = truth(self.server)[ask.point] if self.server else (1000.0, 0.01)
         scale = 1 / math.sqrt(ask.effort)
+        if ask.point not in self.speeds:
+            self.speeds[ask.point] = self.servers.lognormvariate(0, self.server_noise)
+        rate *= self.speeds[ask.point]
         rate *= self.rng.lognormvariate(0, THROUGHPUT_NOISE * scale)
         tail *= self.rng.lognormvariate(0, TAIL_NOISE * scale)
         bound = self.within_s

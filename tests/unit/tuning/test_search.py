@@ -52,12 +52,16 @@ def test_no_winner_where_all_points_are_the_same(at_once):
     assert false <= 5, false
 
 
-def test_what_a_search_promises_holds():
-    """The lower end of the interval is a bound of the true gain, selection included."""
+@pytest.mark.parametrize("server_noise", [0.0, 0.1])
+def test_what_a_search_promises_holds(server_noise):
+    """The lower end of the interval is a bound of the true gain, selection included.
+
+    Also where a server, or the hour, differs from the next by more than noise.
+    """
     server, within_s = BATCHES_PAY
     kept, errors = 0, []
     for seed in range(40):
-        simulation = Simulation(server, seed, within_s)
+        simulation = Simulation(server, seed, within_s, server_noise)
         decision = run(search(space(), Budget(trials=80), seed=seed), simulation)
         before, _ = truth(server)[decision.baseline]
         after, _ = truth(server)[decision.best]
