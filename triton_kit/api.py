@@ -69,7 +69,12 @@ def build(
 
 
 @overload
-def convert(source: ConvertSpec, *, executor: str = "local") -> ConvertResult: ...
+def convert(
+    source: ConvertSpec,
+    *,
+    executor: str = "local",
+    compute_capability: str | None = None,
+) -> ConvertResult: ...
 
 
 @overload
@@ -89,6 +94,7 @@ def convert(
     dry_run: bool = False,
     seed: int = 0,
     executor: str = "local",
+    compute_capability: str | None = None,
 ) -> ConvertResult: ...
 
 
@@ -108,6 +114,7 @@ def convert(
     dry_run: bool = False,
     seed: int = 0,
     executor: str = "local",
+    compute_capability: str | None = None,
 ) -> ConvertResult:
     """Convert a model into a verified artifact, with its manifest beside it.
 
@@ -127,6 +134,8 @@ def convert(
         dry_run: check everything that needs no GPU, write nothing.
         seed: of the random inputs for the gate.
         executor: where it runs: `local`, `ray` or `ray://HEAD:10001`.
+        compute_capability: in a cluster, of the GPU that a plan is for, such as `9.0`;
+            None: any.
     """
     from triton_kit.conversion.spec import ARTIFACT_NAMES, ConvertSpec
     from triton_kit.execute.executors import conversion
@@ -137,11 +146,11 @@ def convert(
         spec = replace(
             source, source=_source(source.source), output=Path(source.output)
         )
-        return conversion(executor)(spec)
+        return conversion(executor, compute_capability)(spec)
     if output is None:
         raise SpecError(f"{os.fspath(source)}: convert needs a folder to write")
     samples = _path(calibration)
-    return conversion(executor)(
+    return conversion(executor, compute_capability)(
         ConvertSpec(
             source=_source(source),
             output=Path(output) / ARTIFACT_NAMES[artifact],

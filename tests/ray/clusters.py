@@ -54,6 +54,11 @@ def processes_of_nodes(*words):
     return found
 
 
+def lose(cluster, node):
+    """End all processes of a node at once, as a machine without power does."""
+    cluster.remove_node(node, allow_graceful=False)
+
+
 def end_all(process):
     """Kill a process that was started here, and all that it started."""
     try:

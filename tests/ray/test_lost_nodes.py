@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from clusters import contents_of, eventually, waiting_pass
+from clusters import contents_of, eventually, lose, waiting_pass
 
 from triton_kit.errors import TransportError
 from triton_kit.execute import ray_hosts
@@ -24,11 +24,6 @@ def wait(model):
         time.sleep(0.05)
     return model
 """
-
-
-def lose(cluster, node):
-    """End all processes of a node at once, as a machine without power does."""
-    cluster.remove_node(node, allow_graceful=False)
 
 
 def run_one(folder, needs, on_progress):

@@ -115,6 +115,28 @@ def test_a_plan_needs_a_node_with_a_gpu(spec, driver):
 
     with pytest.raises(SpecError, match=r"GPU: 1\} .* room for 0"):
         conversion("ray")(plan)
+    with pytest.raises(SpecError, match=r"GPU: 1, compute-9.0: 0.001\} .* room for 0"):
+        conversion("ray", "9.0")(plan)
+
+
+@pytest.mark.parametrize(
+    ("executor", "artifact", "capability", "match"),
+    [
+        ("local", "plan", "9.0", "chooses a node of a cluster"),
+        ("ray", "onnx", "9.0", "is that of a plan's GPU, and the artifact is onnx"),
+        ("ray", "plan", "nine", "compute capability 'nine' cannot be read"),
+    ],
+)
+def test_a_compute_capability_without_a_use_is_refused(
+    cluster, nets, kit, tmp_path, executor, artifact, capability, match
+):
+    words = ["--artifact", artifact, "--executor", executor]
+    words += ["--compute-capability", capability]
+    result = kit("convert", nets / "net.onnx", "-o", tmp_path / "out", *words)
+
+    assert result.exit_code == 2, result.output
+    assert match in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_plans_are_not_built_here_and_on_a_node(nets, kit, tmp_path):

@@ -5,10 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import psutil
 import pytest
-from clusters import STORE_BYTES, WITHIN_S, eventually
+from clusters import STORE_BYTES, WITHIN_S, eventually, lose
 
 from triton_kit.errors import SpecError
 from triton_kit.execute.cores import own_cores
@@ -33,8 +34,9 @@ def spec(naps, **changes):
     )
 
 
-def measured(trials, count, *, alone=False):
-    wanted = [Wanted(settings={"instances": 1, "concurrency": 1}, effort=1.0)] * count
+def measured(trials, count, *, alone=False, effort=1.0):
+    settings = {"instances": 1, "concurrency": 1}
+    wanted = [Wanted(settings=settings, effort=effort)] * count
     found = {}
     trials.measure(wanted, found.__setitem__, alone=alone)
     return [found[index] for index in range(count)]
@@ -88,6 +90,36 @@ def test_a_search_on_two_nodes_and_what_a_killed_actor_costs(driver, naps):
         [other] = after.keys() - {last.where.process}
         assert not any(process.is_running() for process in families[other])
     assert all_gone(families[last.where.process])
+
+
+def test_a_lost_node_costs_its_trial_and_a_new_node_takes_its_place(
+    driver, cluster, add_node, naps
+):
+    node = add_node()
+    number = node.node_id[:6]
+    with trials_at_once(spec(naps, parallel=3, share_cores=True)) as trials:
+        first = measured(trials, 3)
+        assert len(places_of(first)) == 3
+        [victim] = [t.where.process for t in first if number in t.where.node]
+        family = family_of(victim)
+
+        threading.Timer(0.5, lose, (cluster, node)).start()
+        # Long enough to be there when the node goes.
+        ends = measured(trials, 3, effort=10.0)
+        [dead] = [trial for trial in ends if trial.failure]
+        assert dead.where.process == victim
+        assert number in dead.failure
+        assert "died" in dead.failure
+        assert all_gone(family)
+
+        # The other nodes go on until there is a new one.
+        assert len(places_of(measured(trials, 3))) == 2
+        add_node()
+        after = {}
+        eventually(
+            lambda: after.update(places_of(measured(trials, 3))) or len(after) == 3
+        )
+        assert victim not in after
 
 
 def test_the_command_searches_and_a_dead_driver_leaves_no_server(cluster, naps, kit):

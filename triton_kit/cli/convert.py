@@ -9,7 +9,7 @@ import click
 import cloup
 
 from triton_kit.cli.builder_option import BUILDER, run_with
-from triton_kit.cli.command import kit_command
+from triton_kit.cli.command import kit_command, kit_option
 from triton_kit.cli.executor_option import EXECUTOR
 from triton_kit.cli.options import PATH_TO_READ, json_option, output_option
 from triton_kit.cli.output import echo, notice, show_stages
@@ -40,12 +40,19 @@ def _existing_source(ctx: click.Context, param: click.Parameter, value: str) -> 
 @option_groups(_SETTINGS)
 @BUILDER
 @EXECUTOR
+@kit_option(
+    "--compute-capability",
+    metavar="X.Y",
+    help="With --executor ray: of the GPU that a plan is for, such as 9.0. Nodes offer "
+    "it as resource compute-9.0.",
+)
 @json_option("Print the manifest as JSON.")
 def command(
     source: str,
     output: Path,
     plan_builder: str,
     executor: str,
+    compute_capability: str | None,
     as_json: bool,
     **given: Any,  # noqa: ANN401
 ) -> None:
@@ -63,7 +70,7 @@ def command(
 
     show_stages()
     spec = spec_in_folder(source, output, values_of(_SETTINGS, given))
-    convert = conversion(executor)
+    convert = conversion(executor, compute_capability)
     makes_plans = spec.format == "plan" and not spec.dry_run
     result = run_with(
         plan_builder,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from triton_kit.execute.conversion_task import ConversionTask, SentConversion
 from triton_kit.execute.parcel import Parcel, digest_of_file
 from triton_kit.execute.tasks import OpenExecutor, Progress, Task, plan_needs
 from triton_kit.files import write_whole
+from triton_kit.gpu import COMPUTE_CAPABILITY
 from triton_kit.scratch import scratch_folder
 
 _log = logging.getLogger(__name__)
@@ -31,13 +33,23 @@ _log = logging.getLogger(__name__)
 MODULES = ("triton_kit.execute.conversion_task",)
 
 
-def convert_on(open_executor: OpenExecutor, spec: ConvertSpec) -> ConvertResult:
+def convert_on(
+    open_executor: OpenExecutor,
+    spec: ConvertSpec,
+    *,
+    compute_capability: str | None = None,
+) -> ConvertResult:
     """Convert as `conversion.pipeline.convert` does, as a task of an executor.
 
     The files that the spec names travel by digest, and so do those of the artifact. A
     function of the user takes the modules below the root along, no other files.
 
     The stages are logged as they happen, after the name of the node.
+
+    Args:
+        open_executor: where the task runs.
+        spec: what to convert.
+        compute_capability: of the node's GPU that builds a plan (`9.0`); None: any.
 
     Raises:
         TritonKitError: as `convert`, with this machine's paths.
@@ -51,6 +63,7 @@ def convert_on(open_executor: OpenExecutor, spec: ConvertSpec) -> ConvertResult:
             "the node",
             hint="leave it out, or convert with --executor local",
         )
+    needs = _needs_of(spec, compute_capability)
     files, places = _files_of(spec)
     digests = {name: digest_of_file(path) for name, path in files.items()}
     task = ConversionTask(spec=spec, parcel=Parcel(digests), places=places)
@@ -62,7 +75,7 @@ def convert_on(open_executor: OpenExecutor, spec: ConvertSpec) -> ConvertResult:
                     name=f"conversion of {spec.source}",
                     call=f"{MODULES[0]}:convert_sent",
                     argument=task,
-                    needs=plan_needs() if spec.format == "plan" else {},
+                    needs=needs,
                 )
             ],
             _log_progress,
@@ -71,6 +84,24 @@ def convert_on(open_executor: OpenExecutor, spec: ConvertSpec) -> ConvertResult:
         raise outcome.error
     result = _publish(spec, outcome.value)
     return replace(result, seconds=time.monotonic() - started_s)
+
+
+def _needs_of(spec: ConvertSpec, compute_capability: str | None) -> dict[str, float]:
+    """Return the resources of the node; raises SpecError if it needs no such GPU."""
+    if compute_capability is None:
+        return plan_needs() if spec.format == "plan" else {}
+    if spec.format != "plan":
+        raise SpecError(
+            f"compute capability {compute_capability} is that of a plan's GPU, and "
+            f"the artifact is {spec.format}",
+            hint="leave it out, or ask for a plan",
+        )
+    if not re.match(COMPUTE_CAPABILITY, compute_capability):
+        raise SpecError(
+            f"compute capability {compute_capability!r} cannot be read",
+            hint="for example 9.0; triton-kit doctor shows that of a GPU",
+        )
+    return plan_needs(compute_capability)
 
 
 def _log_progress(progress: Progress) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from triton_kit.errors import SpecError
 from triton_kit.execute.cluster import chosen_cluster
 
 if TYPE_CHECKING:
@@ -50,18 +51,30 @@ def task_executor(text: str, jobs: int | None = None) -> OpenExecutor | None:
     return partial(local_executor, jobs)
 
 
-def conversion(text: str) -> Callable[[ConvertSpec], ConvertResult]:
+def conversion(
+    text: str, compute_capability: str | None = None
+) -> Callable[[ConvertSpec], ConvertResult]:
     """Return what converts one model: in this process, or as a task in a cluster.
 
+    Args:
+        text: the executor.
+        compute_capability: of the node's GPU that builds a plan (`9.0`); None: any.
+
     Raises:
-        SpecError: there is no such executor.
+        SpecError: there is no such executor, or no node to choose.
         MissingExtraError: it needs Ray, which is not installed.
     """
     open_executor = task_executor(text)
     if open_executor is None:
+        if compute_capability is not None:
+            raise SpecError(
+                f"compute capability {compute_capability} chooses a node of a cluster, "
+                f"and the executor is {text}",
+                hint="leave it out: this machine's first GPU builds the plan",
+            )
         from triton_kit.conversion.pipeline import convert
 
         return convert
     from triton_kit.execute.conversions import convert_on
 
-    return partial(convert_on, open_executor)
+    return partial(convert_on, open_executor, compute_capability=compute_capability)

@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from triton_kit.errors import SpecError
+from triton_kit.gpu import COMPUTE_CAPABILITY
 from triton_kit.model_hub import is_hub_source, model_of_hub
 from triton_kit.project.conversion import ConversionSpec
 from triton_kit.project.document import Document, Key
@@ -160,7 +161,7 @@ class TargetSpec(Spec):
     format: Literal["onnx", "plan"] = "onnx"
     # Of its GPU, as `triton-kit doctor` shows it; a plan for another one is refused.
     compute_capability: Annotated[
-        str | None, StringConstraints(pattern=r"^\d{1,2}\.\d$")
+        str | None, StringConstraints(pattern=COMPUTE_CAPABILITY)
     ] = None
     models: dict[str, dict[str, Any]] = {}  # merged over `models`, field by field
 

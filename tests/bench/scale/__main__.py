@@ -2,9 +2,9 @@
 
 rates: one rate sent by 1, 2 and 4 processes of a cluster, with the CPU cores that the
 cost per request of one process predicts. kills: SIGKILL of a load process at a random
-time, again and again. build: 12 networks with 1 and 2 jobs. fleet:
-the simulated p99 of a fleet by the balancer's policy. overhead: what an executor costs
-a task beyond its start, or a closed loop. Each prints lines of JSON.
+time, again and again. build: 12 networks with 1 and 2 jobs, here or on a cluster's
+nodes. fleet: the simulated p99 of a fleet by the balancer's policy. overhead: what an
+executor costs a task beyond its start, or a closed loop. Each prints lines of JSON.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -136,15 +136,21 @@ def load_process():
 
 
 def build(arguments):
-    with tempfile.TemporaryDirectory() as name:
+    there = nodes() if arguments.executor == "ray" else nullcontext()
+    with tempfile.TemporaryDirectory() as name, there:
         folder = Path(name)
         write_project(folder, arguments.models)
-        for jobs in (1, 2):
-            words = [sys.executable, "-m", "triton_kit", "build", name, "--no-cache"]
-            words += ["-q", "-j", str(jobs), "-o", str(folder / f"out{jobs}")]
-            started_s = time.monotonic()
-            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-            yield {"jobs": jobs, "seconds": time.monotonic() - started_s}
+        for number in range(arguments.rounds):
+            times = {}
+            for jobs in (1, 2) if number % 2 == 0 else (2, 1):
+                words = [sys.executable, "-m", "triton_kit", "build", name]
+                words += ["--no-cache", "-q", "-j", str(jobs)]
+                words += ["--executor", arguments.executor]
+                words += ["-o", str(folder / f"out{number}-{jobs}")]
+                started_s = time.monotonic()
+                subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+                times[jobs] = time.monotonic() - started_s
+            yield {"round": number, "seconds": times, "ratio": times[1] / times[2]}
 
 
 def write_project(folder, models):
@@ -193,7 +199,7 @@ def overhead(arguments):
             yield from overhead_of_tasks(arguments.rounds, arguments.tasks)
         return
     with serving() as server:
-        on_its_own_cores(server)
+        on_its_own_cores(server, arguments.server_cores)
         with nodes():
             yield from overhead_of_load(
                 server, arguments.rounds, arguments.seconds, arguments.processes
@@ -220,6 +226,8 @@ def main():
     parser.add_argument("--tasks", type=int, default=40)
     parser.add_argument("--of", choices=("tasks", "load"), default="tasks")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--server-cores", type=int)
+    parser.add_argument("--executor", choices=("local", "ray"), default="local")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -7,26 +7,30 @@ import statistics
 import psutil
 
 from triton_kit.execute.cluster import ExecutorChoice
+from triton_kit.execute.cores import own_cores
 from triton_kit.execute.ray_load import ray_workers
 from triton_kit.loadtest.loops.load import ClosedLoad
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
 
 CONCURRENCY = 8
+FEW = 4
 DRAWS = 10_000
 
 
-def on_its_own_cores(server):
-    """Give the server a quarter of the cores, one at least; everything else the others.
+def on_its_own_cores(server, count=None):
+    """Give the server so many cores, or a quarter of all; everything else the others.
 
-    Processes that are started from now on, a cluster's too, inherit that.
+    Processes that are started from now on, a cluster's too, inherit that. The other
+    hardware thread of the server's last core has nothing to do where cores are many.
     """
-    cores = sorted(os.sched_getaffinity(0))
-    count = max(1, len(cores) // 4)
+    cores = own_cores()
+    count = count or max(1, len(cores) // 4)
+    idle = count % 2 if len(cores) > FEW else 0
     process = psutil.Process(server.pid)
     for thread in process.threads():
         os.sched_setaffinity(thread.id, cores[:count])
-    os.sched_setaffinity(0, cores[count:])
+    os.sched_setaffinity(0, cores[count + idle :])
 
 
 def overhead_of_load(server, rounds, seconds, processes):
