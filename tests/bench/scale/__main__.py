@@ -4,7 +4,8 @@ rates: one rate sent by 1, 2 and 4 processes of a cluster, with the CPU cores th
 cost per request of one process predicts. kills: SIGKILL of a load process at a random
 time, again and again. build: 12 networks with 1 and 2 jobs, here or on a cluster's
 nodes. fleet: the simulated p99 of a fleet by the balancer's policy. overhead: what an
-executor costs a task beyond its start, or a closed loop. Each prints lines of JSON.
+executor costs a task beyond its start, a closed loop (load), or one beside a closed
+loop without it (loads). Each prints lines of JSON.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import numpy as np
 import onnx
 import psutil
 from fleet import POLICIES, Fleet, simulate
-from load_overhead import on_its_own_cores, overhead_of_load
+from load_overhead import on_its_own_cores, overhead_of_load, side_by_side
 from onnx import helper, numpy_helper
 from task_overhead import overhead_of_tasks
 
@@ -201,7 +202,8 @@ def overhead(arguments):
     with serving() as server:
         on_its_own_cores(server, arguments.server_cores)
         with nodes():
-            yield from overhead_of_load(
+            measured_by = {"load": overhead_of_load, "loads": side_by_side}
+            yield from measured_by[arguments.of](
                 server, arguments.rounds, arguments.seconds, arguments.processes
             )
 
@@ -224,7 +226,7 @@ def main():
     parser.add_argument("--nodes", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tasks", type=int, default=40)
-    parser.add_argument("--of", choices=("tasks", "load"), default="tasks")
+    parser.add_argument("--of", choices=("tasks", "load", "loads"), default="tasks")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--server-cores", type=int)
     parser.add_argument("--executor", choices=("local", "ray"), default="local")

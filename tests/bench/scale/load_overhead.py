@@ -1,8 +1,11 @@
 """What an executor costs a closed loop: its throughput, and its CPU per request."""
 
+import multiprocessing
 import os
 import random
 import statistics
+from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 
 import psutil
 
@@ -10,11 +13,15 @@ from triton_kit.execute.cluster import ExecutorChoice
 from triton_kit.execute.cores import own_cores
 from triton_kit.execute.ray_load import ray_workers
 from triton_kit.loadtest.loops.load import ClosedLoad
+from triton_kit.loadtest.net.clock import NS_PER_S
+from triton_kit.loadtest.record.stability import StopRule
 from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
 
 CONCURRENCY = 8
 FEW = 4
+SIDES = ("local", "ray")
+WINDOW_S = 0.5
 DRAWS = 10_000
 
 
@@ -60,6 +67,62 @@ def overhead_of_load(server, rounds, seconds, processes):
         yield {"ratio of": figure, "median": statistics.median(each)} | {
             "interval": interval(each)
         }
+
+
+def side_by_side(server, rounds, seconds, processes):
+    """Yield a row for each round of both loads at once, and the ratio in the end.
+
+    The server, and whatever disturbs it, is the same for both: from one load to the
+    next its throughput varies by ten times what is looked for. A load that needs longer
+    between a response and the next request gets a smaller share.
+    """
+    spec = PerfSpec(
+        url=server.http_url,
+        model="mlp",
+        loads=(ClosedLoad(CONCURRENCY),),
+        processes=processes,
+        stability=StopRule(
+            kind="windows",
+            window_s=WINDOW_S,
+            tolerance=1e-6,
+            most_windows=round(seconds / WINDOW_S),
+        ),
+    )
+    ratios = []
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        for number in range(rounds):
+            pair = {name: pool.submit(windows_of, spec, name) for name in SIDES}
+            windows = {name: each.result() for name, each in pair.items()}
+            begin = max(each[0][0] for each in windows.values())
+            end = min(each[-1][1] for each in windows.values())
+            rates = {n: rate_within(w, begin, end) for n, w in windows.items()}
+            ratios.append(rates["ray"] / rates["local"])
+            yield {"round": number, "seconds": (end - begin) / NS_PER_S} | rates
+    yield {
+        "ratio of": "throughput",
+        "median": statistics.median(ratios),
+        "interval": interval(ratios),
+    }
+
+
+def windows_of(spec, executor):
+    """Measure a load; return the begin, the end and the rate of each window."""
+    workers = ray_workers(ExecutorChoice("ray")) if executor == "ray" else None
+    [run] = measure(spec, workers=workers).runs
+    rates = [window.requests_per_s for window in run.windows]
+    return [
+        (*bounds, rate)
+        for bounds, rate in zip(pairwise(run.boundaries_ns), rates, strict=True)
+    ]
+
+
+def rate_within(windows, begin, end):
+    """Return the mean rate between two times, in requests per second."""
+    requests = sum(
+        rate * max(0, min(late, end) - max(early, begin))
+        for early, late, rate in windows
+    )
+    return requests / (end - begin)
 
 
 def interval(values):
