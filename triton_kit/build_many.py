@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,35 +166,49 @@ class ManyBuilds:
         executor: Executor,
         repository: Path,
     ) -> Parcel:
-        root = self.project.root
-        self._refuse_files_elsewhere(names)
-
-        def skip(path: Path) -> bool:
-            is_output = path.resolve() == repository.resolve()
-            return is_output or path.name in _SKIPPED or path.name.startswith(".")
-
         contents, digests = {}, {}
-        for name, path in files_below(root, skip=skip).items():
+        for name, path in project_files(self.project, names, [repository]).items():
             digests[name] = digest_of_file(path)
             contents[digests[name]] = path
         executor.offer(contents)
         return Parcel(digests)
 
-    def _refuse_files_elsewhere(self, names: Sequence[str]) -> None:
-        """Refuse files that do not travel with the project's folder.
 
-        Raises:
-            SpecError: a source or a file of the conversion is outside of it.
-        """
-        project, root = self.project, self.project.root.resolve()
-        for name in names:
-            spec = project.spec.models[name]
-            values = conversion_settings(spec, project.root).values()
-            paths = [project.source(spec), *(v for v in values if isinstance(v, Path))]
-            for path in paths:
-                if path.exists() and not path.resolve().is_relative_to(root):
-                    raise SpecError(
-                        f"{project.place('models', name)}: {path} is outside of the "
-                        "project, whose folder alone is sent to the nodes",
-                        hint="copy it into the project, or build with -j alone",
-                    )
+def project_files(
+    project: Project, models: Collection[str], outputs: Collection[Path]
+) -> dict[str, Path]:
+    """Return the files of a project that go to other machines, by their names in it.
+
+    Hidden files, and those that were written from it, stay here.
+
+    Args:
+        project: whose folder is sent.
+        models: those that are converted there.
+        outputs: folders that were written from it.
+
+    Raises:
+        SpecError: the source of a model, or a file of its conversion, is outside of it.
+    """
+    _refuse_files_elsewhere(project, models)
+    written = {path.resolve() for path in outputs}
+
+    def skip(path: Path) -> bool:
+        is_hidden = path.name in _SKIPPED or path.name.startswith(".")
+        return is_hidden or path.resolve() in written
+
+    return files_below(project.root, skip=skip)
+
+
+def _refuse_files_elsewhere(project: Project, models: Collection[str]) -> None:
+    root = project.root.resolve()
+    for name in models:
+        spec = project.spec.models[name]
+        values = conversion_settings(spec, project.root).values()
+        paths = [project.source(spec), *(v for v in values if isinstance(v, Path))]
+        for path in paths:
+            if path.exists() and not path.resolve().is_relative_to(root):
+                raise SpecError(
+                    f"{project.place('models', name)}: {path} is outside of the "
+                    "project, whose folder alone is sent to the nodes",
+                    hint="copy it into the project, or use --executor local",
+                )

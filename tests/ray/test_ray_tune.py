@@ -6,15 +6,19 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import psutil
 import pytest
 from clusters import STORE_BYTES, WITHIN_S, eventually, lose
 
+from triton_kit.build_project import build
 from triton_kit.errors import SpecError
 from triton_kit.execute.cores import own_cores
+from triton_kit.project.load import load_project
 from triton_kit.tuning.at_once import TrialsAtOnce
 from triton_kit.tuning.parallel_trials import trials_at_once
+from triton_kit.tuning.set_up import set_up
 from triton_kit.tuning.spec import TuneSpec
 from triton_kit.tuning.trials import Wanted
 
@@ -157,6 +161,35 @@ def serving_family(path):
     except psutil.NoSuchProcess:
         return []
     return family if is_serving else []
+
+
+def test_nodes_convert_for_their_trials(driver, nets):
+    build(load_project(nets, target="cpu"), only=["first"])
+    on_nodes = TuneSpec(
+        model="first",
+        project=nets,
+        target="cpu",
+        repository=nets / "model_repository",
+        space=("precision=fp32,fp16", "concurrency=1"),
+        at_once=TrialsAtOnce(parallel=2, cores_per_trial=1, executor="ray"),
+        output=nets / "out",
+    )
+    wanted = [
+        Wanted(settings={"precision": precision, "concurrency": 1}, effort=1.0)
+        for precision in ("fp32", "fp16")
+    ]
+    found = {}
+    with set_up(on_nodes, None) as ready:
+        ready.trials.measure(wanted, found.__setitem__)
+
+    assert not any(trial.failure for trial in found.values())
+    assert len({trial.where.node for trial in found.values()}) == 2
+    assert found[1].figures["snr_db"] > 40
+    with (
+        pytest.raises(SpecError, match="the winner's plan is built here"),
+        set_up(replace(on_nodes, target="gpu"), None),
+    ):
+        pass
 
 
 def test_more_trials_than_the_cluster_has_room_for_are_refused(driver, naps):

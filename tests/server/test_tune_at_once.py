@@ -11,10 +11,13 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from triton_kit.build_project import build
 from triton_kit.execute.cores import own_cores
+from triton_kit.project.load import load_project
 from triton_kit.tuning.at_once import TrialsAtOnce
 from triton_kit.tuning.parallel_trials import trials_at_once
 from triton_kit.tuning.server import kit_server
+from triton_kit.tuning.set_up import set_up
 from triton_kit.tuning.spec import TuneSpec
 from triton_kit.tuning.trials import Wanted
 
@@ -250,13 +253,41 @@ def test_onnx_runtime_gets_a_thread_for_each_core_of_the_trial(small_repository)
     assert asked["intra_op_thread_count"] == {"string_value": "2"}
 
 
+def test_each_process_converts_for_its_own_trials(digits, tmp_path):
+    build(load_project(digits), only=["digits"])
+    spec = TuneSpec(
+        model="digits",
+        project=digits,
+        repository=digits / "model_repository",
+        space=("precision=fp32,fp16,int8", "concurrency=1"),
+        floors={"min_snr_db": 60.0},
+        at_once=TrialsAtOnce(parallel=2, cores_per_trial=1),
+        output=tmp_path / "out",
+    )
+    wanted = [
+        Wanted(settings={"precision": precision, "concurrency": 1}, effort=1.0)
+        for precision in ("fp32", "fp16", "int8", "fp16")
+    ]
+    found = {}
+    with set_up(spec, None) as ready:
+        ready.trials.measure(wanted, found.__setitem__)
+
+    fp32, fp16, int8, again = (found[index] for index in range(4))
+    assert len({trial.where.process for trial in found.values()}) == 2
+    assert not any(trial.failure for trial in (fp32, fp16, again))
+    assert "snr_db" not in fp32.figures
+    assert fp16.figures["snr_db"] == again.figures["snr_db"] > 60
+    assert int8.refused == {"precision": "int8"}
+    assert "needs calibration samples" in int8.failure
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
         (("-u", "127.0.0.1:1", "--parallel", 2), "127.0.0.1:1 is one server"),
         (("-u", "127.0.0.1:1", "--executor", "ray"), "leave out --parallel"),
         (("--server", "docker", "--cores-per-trial", 1), "the container is one"),
-        (("--parallel", 2, "--space", "precision=fp16"), "one trial at a time"),
+        (("--parallel", 2, "--space", "precision=fp16"), "does not convert 'nap'"),
         (("--parallel", 9999), "--share-cores"),
         (("--cores-per-trial", 9999), "at most"),
         (("--parallel", 2, "--executor", "raay"), "unknown executor 'raay'"),

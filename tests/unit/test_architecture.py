@@ -96,7 +96,7 @@ MAY_IMPORT = {
     "tuning": GROUND
     | PILLARS
     | {"comparison", "built", "build_model", "build_as_is", "build_project"}
-    | {"execute"},
+    | {"build_many", "execute"},
     "execute": GROUND | {"loadtest", "conversion"},
     "build_one": GROUND
     | {"project", "built", "build_as_is", "build_files", "build_model"},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from triton_kit.errors import TritonKitError
@@ -20,12 +21,15 @@ class Held:
             yields a greeting and a function of one argument for the calls.
         argument: any value that pickles.
         files: paths in it, which a machine elsewhere needs.
+        folders: further ones, of folders from which only some files are needed: those,
+            by their names below the folder.
         moved: returns the argument with the paths of its files in a folder there.
     """
 
     call: str
     argument: Any
     files: tuple[str, ...] = ()
+    folders: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     moved: Callable[[Shipment, str], Any] | None = None
 
 

@@ -116,7 +116,7 @@ class RaySlots:
 
     def __init__(self, ray: ModuleType, held: Held, room: Room) -> None:
         self._ray, self._held, self._room = ray, held, room
-        self._shipment: Shipment = pack(list(held.files))
+        self._shipment: Shipment = pack(held.files, held.folders)
         self._sender = FileSender(ray, self._shipment.contents)
         self._group: Actor = None
         self._slots: dict[int, _Slot] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,14 +32,23 @@ class Shipment:
         return str(Path(folder, parcel, file))
 
 
-def pack(paths: list[str]) -> Shipment:
-    """Read the digests of files and folders."""
+def pack(
+    paths: Sequence[str], chosen: Mapping[str, Mapping[str, Path]] | None = None
+) -> Shipment:
+    """Read the digests of files and folders.
+
+    Args:
+        paths: of files, and of folders with all that is in them.
+        chosen: further folders, with those of their files that are sent, by their
+            names below the folder.
+    """
     parcels: dict[str, Parcel] = {}
     names: dict[str, tuple[str, str]] = {}
     contents: dict[str, Path] = {}
-    for number, text in enumerate(dict.fromkeys(paths)):
+    chosen = chosen or {}
+    for number, text in enumerate(dict.fromkeys((*paths, *chosen))):
         path = Path(text)
-        files = files_below(path, skip=lambda _: False)
+        files = chosen.get(text) or files_below(path, skip=lambda _: False)
         digests = {name: digest_of_file(file) for name, file in files.items()}
         contents |= {digests[name]: file for name, file in files.items()}
         parcels[str(number)] = Parcel(digests)

@@ -6,8 +6,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any  # JSON
 
+from triton_kit.build_many import project_files
+from triton_kit.built import target_of
 from triton_kit.errors import ServerError, SpecError
 from triton_kit.execute.cluster import chosen_cluster
 from triton_kit.execute.cores import Cores, divide, own_cores
@@ -15,6 +18,7 @@ from triton_kit.execute.gpus import Gpus, divide_gpus, own_gpus
 from triton_kit.execute.held import Ended, Held, Slots
 from triton_kit.execute.held_processes import local_slots
 from triton_kit.execute.shipment import files_of
+from triton_kit.project.spec import Project
 from triton_kit.tuning.at_once import TrialsAtOnce
 from triton_kit.tuning.named_gpus import require_named_gpus
 from triton_kit.tuning.spec import TuneSpec
@@ -97,17 +101,18 @@ class TrialsSideBySide:
 
 @contextmanager
 def trials_at_once(
-    spec: TuneSpec, *, measures: bool = True
+    spec: TuneSpec, project: Project | None = None, *, measures: bool = True
 ) -> Iterator[TrialsSideBySide]:
     """Yield what measures settings of a search several at once.
 
     Args:
         spec: of the search, with `at_once`.
+        project: whose models are converted for trials; None: none are.
         measures: whether there will be trials; a plan needs one process.
 
     Raises:
-        SpecError: there are too few cores or GPUs, or a model names a GPU that a trial
-            lacks.
+        SpecError: there are too few cores or GPUs, a model names a GPU that a trial
+            lacks, or what a conversion needs does not travel.
         ServerError: a server or the model does not start.
     """
     wanted, repository = spec.at_once, spec.repository
@@ -117,15 +122,34 @@ def trials_at_once(
         models = (spec.model, *spec.composing)
         require_named_gpus(repository, models, count)
     base = base_spec(spec)
-    task = TrialTask(spec=spec, repository=repository.absolute(), base=base)
+    task = TrialTask(
+        spec=spec, repository=repository.absolute(), base=base, project=project
+    )
+    folders = {}
+    if project is not None and wanted.executor != "local":
+        folders[str(project.root)] = _sent_files(spec, project)
     held = Held(
         call=_CALL,
         argument=task,
         files=(str(task.repository), *files_of(base)),
+        folders=folders,
         moved=task.moved,
     )
     with _slots(held, wanted, measures=measures) as (slots, at_once):
         yield TrialsSideBySide(slots, at_once)
+
+
+def _sent_files(spec: TuneSpec, project: Project) -> dict[str, Path]:
+    """Return the files of a project that the nodes need to convert its models."""
+    if target_of(project).format == "plan":
+        raise SpecError(
+            "plans in the space of trials on nodes: the winner's plan is built here, "
+            "for this machine's GPU",
+            hint="tune on the machine with the GPUs: --executor local --gpus-per-trial "
+            "1",
+        )
+    outputs = [spec.output, *([spec.repository] if spec.repository else [])]
+    return project_files(project, spec.converted & {*project.spec.models}, outputs)
 
 
 @contextmanager

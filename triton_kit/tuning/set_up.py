@@ -59,7 +59,10 @@ def set_up(
         trials: Trials
         cores = None
         if spec.at_once is not None:
-            trials = stack.enter_context(trials_at_once(spec, measures=measures))
+            project = variants.project if variants else None
+            trials = stack.enter_context(
+                trials_at_once(spec, project, measures=measures)
+            )
             cores = trials.cores
         else:
             repository = variants.repository if variants else spec.repository

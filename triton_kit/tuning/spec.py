@@ -125,12 +125,6 @@ class TuneSpec:
                 f"trials at once, each on its own server, but {there} is one server",
                 hint=f"leave out {_AT_ONCE}, or tune on the embedded server",
             )
-        if self.needs_conversions:
-            raise SpecError(
-                "precisions and builder options are converted for one trial at a time",
-                hint=f"leave out {_AT_ONCE}; or tune the other fields at once, and the "
-                "precision after that",
-            )
 
     def _check_floors(self) -> None:
         if self.floors and not self.needs_conversions:
@@ -143,8 +137,14 @@ class TuneSpec:
     @property
     def needs_conversions(self) -> bool:
         """Whether models have to be converted for some of the settings."""
+        return bool(self.converted)
+
+    @property
+    def converted(self) -> set[str]:
+        """The models that have to be converted for some of the settings."""
         names = (text.partition("=")[0].strip() for text in self.space)
-        return any(is_conversion(name.rpartition(":")[2]) for name in names)
+        parts = (name.rpartition(":") for name in names)
+        return {model or self.model for model, _, key in parts if is_conversion(key)}
 
     def inputs(self) -> dict[str, Any]:
         """Return what the search depends on, as JSON: the same for `resume`."""

@@ -15,13 +15,14 @@ from triton_kit.execute.gpus import VISIBLE
 from triton_kit.execute.shipment import Shipment, spec_on
 from triton_kit.loadtest.run.measure import environment
 from triton_kit.loadtest.spec import PerfSpec
+from triton_kit.project.spec import Project
 from triton_kit.scratch import scratch_folder
 from triton_kit.tuning.server import kit_server
 from triton_kit.tuning.spec import TuneSpec
 from triton_kit.tuning.subject import Subject
 from triton_kit.tuning.trial import TrialPlace, TuneTrial
 from triton_kit.tuning.trials import Wanted, make_runner
-from triton_kit.tuning.variants import copy_models
+from triton_kit.tuning.variants import Variants, copy_models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +33,36 @@ class TrialTask:
         spec: of the search.
         repository: where the models are on that machine.
         base: what every trial measures, with the paths of that machine.
+        project: whose models are converted for trials; None: none are.
     """
 
     spec: TuneSpec
     repository: Path
     base: PerfSpec
+    project: Project | None = None
 
     def moved(self, shipment: Shipment, folder: str) -> TrialTask:
         """Return the task for a machine that has the files in a folder."""
+        project = self.project
+        if project is not None:
+            root = Path(shipment.path_on(folder, str(project.root)))
+            project = replace(project, root=root)
         return replace(
             self,
             repository=Path(shipment.path_on(folder, str(self.repository))),
             base=spec_on(self.base, shipment, folder),
+            project=project,
+        )
+
+    def variants(self, repository: Path, scratch: Path) -> Variants | None:
+        """Return what converts models into a repository; None: nothing is converted."""
+        if self.project is None:
+            return None
+        return Variants(
+            project=self.project,
+            repository=repository,
+            scratch=scratch,
+            floors=self.spec.floors,
         )
 
 
@@ -79,7 +98,8 @@ def held_trials(
             repository, spec.model, composing=spec.composing, protocol=spec.protocol
         ) as server:
             server.cores = len(os.sched_getaffinity(0))
-            runner = make_runner(server, task.base, spec)
+            variants = task.variants(repository, folder / "work")
+            runner = make_runner(server, task.base, spec, variants)
 
             has_gpus = spec.at_once is not None and spec.at_once.gpus_per_trial > 0
 
