@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
+import psutil
 import pytest
 from clusters import SECONDS_AHEAD, end_all, eventually, processes_of_nodes
 
@@ -69,7 +71,15 @@ def test_two_nodes_send_one_schedule_with_files_of_this_machine(
 
 def test_the_cpu_of_load_processes_counts_as_on_one_machine(server, driver):
     load = spec(server, loads=(RateLoad(rate_hz=1000),), request_count=3000)
-    [local], [run] = measure(load).runs, measured(load).runs
+    senders, kernel_s = [], []
+
+    def note(progress):
+        senders.extend(() if senders else load_processes())
+        with suppress(psutil.NoSuchProcess):
+            times = [sender.cpu_times() for sender in senders]
+            kernel_s.append(sum(each.user + each.system for each in times))
+
+    [local], [run] = measure(load).runs, measured(load, note).runs
     per_request_us = run.client_cpu_us_per_request
 
     assert len(run.cpu.processes) == 2
@@ -78,6 +88,8 @@ def test_the_cpu_of_load_processes_counts_as_on_one_machine(server, driver):
     assert 1 / 3 < per_request_us / local.client_cpu_us_per_request < 3
     # The nodes are on this machine.
     assert run.cpu.client_here_s == run.cpu.client_s
+    used_s = sum(process.spent_s for process in run.cpu.processes)
+    assert 2 / 3 < used_s / (max(kernel_s) - kernel_s[0]) < 3 / 2
 
 
 def test_a_killed_load_process_is_named_and_the_counts_add_up(server, driver):

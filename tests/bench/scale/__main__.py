@@ -24,7 +24,12 @@ import numpy as np
 import onnx
 import psutil
 from fleet import POLICIES, Fleet, simulate
-from load_overhead import on_its_own_cores, overhead_of_load, side_by_side
+from load_overhead import (
+    CONCURRENCY,
+    on_its_own_cores,
+    overhead_of_load,
+    side_by_side,
+)
 from onnx import helper, numpy_helper
 from task_overhead import overhead_of_tasks
 
@@ -35,6 +40,9 @@ from triton_kit.loadtest.run.measure import measure
 from triton_kit.loadtest.spec import PerfSpec
 from triton_kit.serving.embedded import running
 from triton_kit.serving.spec import ServeSpec
+
+sys.path.append(str(Path(__file__).parents[1] / "tune"))
+from models import write_nap
 
 MODELS = Path(__file__).parents[2] / "server" / "perf_models"
 WIDTH = 256
@@ -59,10 +67,18 @@ def nodes():
         started.shutdown()
 
 
-def serving():
-    """Serve one model."""
-    spec = ServeSpec(repository=MODELS, model_control="explicit", models=("mlp",))
-    return running(spec)
+@contextmanager
+def serving(model="mlp"):
+    """Serve one model; `nap` sleeps, in as many instances as there are requests."""
+    with tempfile.TemporaryDirectory() as folder:
+        if model == "nap":
+            write_nap(Path(folder), instances=CONCURRENCY)
+        repository = Path(folder) if model == "nap" else MODELS
+        spec = ServeSpec(
+            repository=repository, model_control="explicit", models=(model,)
+        )
+        with running(spec) as server:
+            yield server
 
 
 @contextmanager
@@ -199,12 +215,16 @@ def overhead(arguments):
             os.environ["XDG_CACHE_HOME"] = cache
             yield from overhead_of_tasks(arguments.rounds, arguments.tasks)
         return
-    with serving() as server:
+    with serving(arguments.model) as server:
         on_its_own_cores(server, arguments.server_cores)
         with nodes():
             measured_by = {"load": overhead_of_load, "loads": side_by_side}
             yield from measured_by[arguments.of](
-                server, arguments.rounds, arguments.seconds, arguments.processes
+                server,
+                arguments.model,
+                arguments.rounds,
+                arguments.seconds,
+                arguments.processes,
             )
 
 
@@ -229,6 +249,7 @@ def main():
     parser.add_argument("--of", choices=("tasks", "load", "loads"), default="tasks")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--server-cores", type=int)
+    parser.add_argument("--model", choices=("mlp", "nap"), default="mlp")
     parser.add_argument("--executor", choices=("local", "ray"), default="local")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)

@@ -4,7 +4,9 @@ import multiprocessing
 import os
 import random
 import statistics
+import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 
 import psutil
@@ -40,14 +42,16 @@ def on_its_own_cores(server, count=None):
     os.sched_setaffinity(0, cores[count + idle :])
 
 
-def overhead_of_load(server, rounds, seconds, processes):
+def overhead_of_load(server, model, rounds, seconds, processes):
     """Yield a row for each round, in alternating order, and the ratios in the end.
 
-    `cpu_us` is what the load processes use for a request, without `perf` and Ray.
+    `cpu_us` is what the load processes use for a request, without `perf` and Ray;
+    `ray_cores` what the cluster uses meanwhile, beside its load processes, also where
+    the load is not its own; `perf_cores` what this process uses.
     """
     spec = PerfSpec(
         url=server.http_url,
-        model="mlp",
+        model=model,
         loads=(ClosedLoad(CONCURRENCY),),
         measurement_interval_s=seconds,
         processes=processes,
@@ -57,9 +61,16 @@ def overhead_of_load(server, rounds, seconds, processes):
     for number in range(rounds):
         found = {}
         for name in sorted(starts, reverse=number % 2 == 1):
+            before, began_s = cpu_of_ray(server), time.monotonic()
             [run] = measure(spec, workers=starts[name]).runs
+            took_s = time.monotonic() - began_s
             cpu_us = 1e6 * sum(run.cpu.process_cores) / run.throughput
-            found[name] = {"throughput": run.throughput, "cpu_us": cpu_us}
+            found[name] = {
+                "throughput": run.throughput,
+                "cpu_us": cpu_us,
+                "ray_cores": grown(before, cpu_of_ray(server)) / took_s,
+                "perf_cores": run.cpu.own_s / run.cpu.length_s,
+            }
         for figure, each in ratios.items():
             each.append(found["ray"][figure] / found["local"][figure])
         yield {"round": number} | found
@@ -69,7 +80,25 @@ def overhead_of_load(server, rounds, seconds, processes):
         }
 
 
-def side_by_side(server, rounds, seconds, processes):
+def cpu_of_ray(server):
+    """Return the CPU seconds of each process of the cluster but the load processes."""
+    own, served = psutil.Process(), psutil.Process(server.pid)
+    others = {server.pid, *(p.pid for p in served.children(recursive=True))}
+    found = {}
+    for process in own.children(recursive=True):
+        with suppress(psutil.Error):
+            is_load = "triton_kit.loadtest.run.worker" in process.cmdline()
+            if process.pid not in others and not is_load:
+                found[process.pid] = sum(process.cpu_times()[:2])
+    return found
+
+
+def grown(before, after):
+    """Return by how much the CPU seconds of the processes that were there grew."""
+    return sum(after[pid] - spent for pid, spent in before.items() if pid in after)
+
+
+def side_by_side(server, model, rounds, seconds, processes):
     """Yield a row for each round of both loads at once, and the ratio in the end.
 
     The server, and whatever disturbs it, is the same for both: from one load to the
@@ -78,7 +107,7 @@ def side_by_side(server, rounds, seconds, processes):
     """
     spec = PerfSpec(
         url=server.http_url,
-        model="mlp",
+        model=model,
         loads=(ClosedLoad(CONCURRENCY),),
         processes=processes,
         stability=StopRule(

@@ -40,13 +40,15 @@ ensemble_scheduling {{
 WIDTH = 512
 
 
-def write_nap(repository: Path, name: str = "nap", seconds: float = 0.01) -> None:
-    """A Python model that sleeps; it has one instance."""
+def write_nap(
+    repository: Path, name: str = "nap", seconds: float = 0.01, instances: int = 1
+) -> None:
+    """A Python model that sleeps."""
     folder = repository / name / "1"
     folder.mkdir(parents=True)
     (folder / "model.py").write_text(WORKS.format(seconds=seconds))
     text = f'backend: "python"\nmax_batch_size: 8\n{TENSORS.format(width=WIDTH)}'
-    instance = "instance_group { count: 1 kind: KIND_CPU }\n"
+    instance = f"instance_group {{ count: {instances} kind: KIND_CPU }}\n"
     (folder.parent / "config.pbtxt").write_text(text + instance)
 
 

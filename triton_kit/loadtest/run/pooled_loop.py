@@ -25,7 +25,8 @@ class PooledLoop:
 
     `times` are the due times of an open loop, from the start. A worker that is lost
     takes the rest of its share with it, which counts as not sent, and what it had not
-    reported.
+    reported. Workers are asked to expire requests, and so for their counts, at most
+    every `expire_every_ns`.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class PooledLoop:
         times: Callable[[], Iterator[int]] | None = None,
         concurrency: int | None = None,
         lead_ns: int = _LEAD_NS,
+        expire_every_ns: int = 0,
     ) -> None:
         self._reactor = reactor
         self._workers = workers
@@ -46,6 +48,7 @@ class PooledLoop:
         self._counts: dict[int, messages.Counts] = {}
         self._reported: dict[int, Snapshot] = {}  # since the last snapshot
         self._lead_ns = lead_ns
+        self._expire_every_ns, self._expired_ns = expire_every_ns, 0
         self._lost = LostRequests(times, concurrency)
         self.sent: int | None = 0 if is_open else None
 
@@ -126,6 +129,9 @@ class PooledLoop:
 
     def expire(self, before_ns: int, failure: Failure) -> None:
         """Fail requests that were due before `before_ns` and have no response."""
+        if now_ns() - self._expired_ns < self._expire_every_ns:
+            return
+        self._expired_ns = now_ns()
         self._send(messages.Expire(before_ns, failure))
 
     def peek(self) -> Recording:

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.load import Load
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
+from triton_kit.loadtest.net.clock import ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.process_cpu import LoadProcess
 from triton_kit.loadtest.run import messages
@@ -29,6 +30,8 @@ READY_WITHIN_S = 120.0
 # From the command to begin until the beginning, on this machine and on others.
 _LEAD_NS = 50_000_000
 _REMOTE_LEAD_NS = 500_000_000
+# A message to another machine, and its response, cost this process about 2 ms of CPU.
+_REMOTE_EXPIRE_NS = 500_000_000
 
 
 class WorkerPool:
@@ -84,6 +87,7 @@ class WorkerPool:
             worker.send(messages.OpenLoop(index))
         collect(self._workers, messages.Opened, within_s=READY_WITHIN_S)
         is_remote = any(worker.node for worker in self._workers)
+        timeout_ns = ns(self._spec.request_timeout_s)
         self._current = PooledLoop(
             self.reactor,
             self._workers,
@@ -91,6 +95,8 @@ class WorkerPool:
             times=getattr(load, "times", None),
             concurrency=load.concurrency,
             lead_ns=_REMOTE_LEAD_NS if is_remote else _LEAD_NS,
+            # Often enough that a request hardly exceeds its timeout.
+            expire_every_ns=min(_REMOTE_EXPIRE_NS, timeout_ns // 10) * is_remote,
         )
         return self._current
 
