@@ -137,14 +137,14 @@ def convert(
         compute_capability: in a cluster, of the GPU that a plan is for, such as `9.0`;
             None: any.
     """
-    from triton_kit.conversion.spec import ARTIFACT_NAMES, ConvertSpec
+    from triton_kit.conversion.spec import ARTIFACT_NAMES, ConvertSpec, source_of
     from triton_kit.execute.executors import conversion
     from triton_kit.options.conversion import Calibration, Gate
     from triton_kit.options.shapes import parse_shapes
 
     if isinstance(source, ConvertSpec):
         spec = replace(
-            source, source=_source(source.source), output=Path(source.output)
+            source, source=source_of(source.source), output=Path(source.output)
         )
         return conversion(executor, compute_capability)(spec)
     if output is None:
@@ -152,7 +152,7 @@ def convert(
     samples = _path(calibration)
     return conversion(executor, compute_capability)(
         ConvertSpec(
-            source=_source(source),
+            source=source_of(source),
             output=Path(output) / ARTIFACT_NAMES[artifact],
             format=artifact,
             precision=precision,
@@ -394,14 +394,3 @@ def _each(value: Any) -> Sequence[Any]:  # noqa: ANN401  a number, or several
 
 def _path(path: AnyPath | None) -> Path | None:
     return None if path is None else Path(path)
-
-
-def _source(source: AnyPath) -> Path | str:
-    """Return the path of a model, or `package.module:function` as it is."""
-    from triton_kit.model_hub import is_hub_source, model_of_hub
-
-    text = os.fspath(source)
-    if is_hub_source(source) and not Path(text).exists():
-        return model_of_hub(text)
-    is_path = not isinstance(source, str) or Path(text).exists() or ":" not in text
-    return Path(text) if is_path else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,14 +79,19 @@ def spec_in_folder(source: str, folder: Path, values: Mapping[str, Any]) -> Conv
     if folder.exists() and not folder.is_dir():
         raise SpecError(f"{folder}: is a file, expected a folder to write")
     return ConvertSpec(
-        source=_source(source),
+        source=source_of(source),
         output=folder / ARTIFACT_NAMES[values["format"]],
         **nested(ConvertSpec, values),
     )
 
 
-def _source(text: str) -> Path | str:
-    if Path(text).exists() or ":" not in text:
+def source_of(given: str | os.PathLike[str]) -> Path | str:
+    """Return the path of a model, or `package.module:function` as it is.
+
+    The model of a hub is fetched.
+    """
+    text = os.fspath(given)
+    if not isinstance(given, str) or Path(text).exists() or ":" not in text:
         return Path(text)
     return model_of_hub(text) if is_hub_source(text) else text
 

@@ -64,6 +64,14 @@ def convert_on(
             hint="leave it out, or convert with --executor local",
         )
     needs = _needs_of(spec, compute_capability)
+    result = _publish(spec, _run(open_executor, spec, needs))
+    return replace(result, seconds=time.monotonic() - started_s)
+
+
+def _run(
+    open_executor: OpenExecutor, spec: ConvertSpec, needs: dict[str, float]
+) -> SentConversion:
+    """Run the task; raises its error."""
     files, places = _files_of(spec)
     digests = {name: digest_of_file(path) for name, path in files.items()}
     task = ConversionTask(spec=spec, parcel=Parcel(digests), places=places)
@@ -82,8 +90,8 @@ def convert_on(
         )
     if outcome.error is not None:
         raise outcome.error
-    result = _publish(spec, outcome.value)
-    return replace(result, seconds=time.monotonic() - started_s)
+    sent: SentConversion = outcome.value
+    return sent
 
 
 def _needs_of(spec: ConvertSpec, compute_capability: str | None) -> dict[str, float]:
