@@ -6,7 +6,7 @@ import shutil
 
 from triton_kit.process import run_child
 
-# Its form, such as `9.0`; to be matched whole.
+# The form of a compute capability, such as `9.0`.
 COMPUTE_CAPABILITY = r"^\d{1,2}\.\d$"
 _WITHIN_S = 10.0
 _UUID = "GPU-"

@@ -102,5 +102,10 @@ def test_triton_itself_loads_what_was_pushed(pushed):
     address = f"s3://{url}/models/shop/{digest}"
     own = re.sub(r"--model-repository=\S+", f"--model-repository={address}", printed)
 
-    with ready(["sh", "-c", f"exec env {own}"], folder, port, TRITON_KIT_KEY="k"):
-        pass
+    with ready(
+        ["sh", "-c", f"exec env {own}"], folder, port, TRITON_KIT_KEY="k"
+    ) as log:
+        deadline = time.monotonic() + WITHIN_S
+        while address not in log.read_text():  # Triton's list of its options
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)

@@ -104,7 +104,7 @@ def _needs_of(spec: ConvertSpec, compute_capability: str | None) -> dict[str, fl
             f"the artifact is {spec.format}",
             hint="leave it out, or ask for a plan",
         )
-    if not re.match(COMPUTE_CAPABILITY, compute_capability):
+    if not re.fullmatch(COMPUTE_CAPABILITY, compute_capability):
         raise SpecError(
             f"compute capability {compute_capability!r} cannot be read",
             hint="for example 9.0; triton-kit doctor shows that of a GPU",

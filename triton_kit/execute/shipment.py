@@ -48,7 +48,9 @@ def pack(
     chosen = chosen or {}
     for number, text in enumerate(dict.fromkeys((*paths, *chosen))):
         path = Path(text)
-        files = chosen.get(text) or files_below(path, skip=lambda _: False)
+        files = chosen.get(text)
+        if files is None:
+            files = files_below(path, skip=lambda _: False)
         digests = {name: digest_of_file(file) for name, file in files.items()}
         contents |= {digests[name]: file for name, file in files.items()}
         parcels[str(number)] = Parcel(digests)

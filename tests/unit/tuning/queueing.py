@@ -124,9 +124,6 @@ class Simulation:
     def __post_init__(self):
         self.rng = random.Random(self.seed)
         self.servers = random.Random(self.seed)
-        self._begin_server()
-
-    def _begin_server(self):
         self.speeds = {}
 
     def true_value(self, point):
@@ -138,7 +135,7 @@ class Simulation:
         """Measure one point, as noisily as a real measurement of that length."""
         self.asked.append(ask)
         if ask.afresh:
-            self._begin_server()
+            self.speeds = {}
         rate, tail = truth(self.server)[ask.point] if self.server else (1000.0, 0.01)
         scale = 1 / math.sqrt(ask.effort)
         if ask.point not in self.speeds:

@@ -8,6 +8,7 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
+from triton_kit.loadtest.net.clock import NS_PER_S
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.process_cpu import CpuTime
 from triton_kit.loadtest.request import Failure
@@ -81,6 +82,19 @@ def test_a_large_snapshot_arrives_whole_and_errors_are_raised(tmp_path):
             collect([worker], messages.Taken, within_s=WITHIN_S)
         assert collect([worker], messages.Taken, within_s=WITHIN_S) == {}
         assert "was lost: exit code 0" in worker.lost.message
+
+
+def test_a_worker_far_away_is_asked_for_its_counts_less_often(tmp_path):
+    with working(COUNTING, tmp_path / "log") as worker, Reactor() as reactor:
+        hour_ns = 3600 * NS_PER_S
+        often = PooledLoop(reactor, [worker], is_open=False)
+        seldom = PooledLoop(reactor, [worker], is_open=False, expire_every_ns=hour_ns)
+        for loop, count in ((often, 3), (seldom, 1)):
+            for _ in range(3):
+                loop.expire(0, Failure("timeout"))
+            worker.send(messages.TakeSnapshot())
+            collect([worker], messages.Taken, within_s=WITHIN_S)
+            assert len(worker.take(messages.Counts)) == count
 
 
 def test_counts_start_anew_after_a_snapshot(tmp_path):
