@@ -193,6 +193,25 @@ def _place(name: str) -> int:
     return _ORDER.index(name) if name in _ORDER else len(_ORDER)
 
 
+def with_served_lists(written: Config, served: Config, fields: Iterable[str]) -> Config:
+    """Return a written configuration that has the lists whose items fields name.
+
+    A list that is not in the file is the one that the server made, without what it
+    filled in for its own machine.
+    """
+    changed = dict(written)
+    for name in fields:
+        top = name.partition(".")[0]
+        if top in changed or not isinstance(served.get(top), list):
+            continue
+        changed[top] = copy.deepcopy(served[top])
+        if top == "instance_group":
+            for group in changed[top]:
+                group.pop("name", None)
+                group.pop("gpus", None)
+    return changed
+
+
 def _write_path(model: str, config: Config, name: str, value: Value) -> None:
     *keys, last = name.split(".")
     inside: Any = config

@@ -17,6 +17,7 @@ from triton_kit.tuning.model_fields import (
     Config,
     fitting,
     is_conversion,
+    with_served_lists,
     with_settings,
 )
 from triton_kit.tuning.space import Value
@@ -33,6 +34,7 @@ def make_patch(
     settings: Mapping[str, Mapping[str, Value]],
     project: Project | None,
     floors: Mapping[str, float] | None = None,
+    written: Mapping[str, Config] | None = None,
 ) -> Patch:
     """Return what to change in triton-kit.yaml, each key with its whole new value.
 
@@ -41,26 +43,28 @@ def make_patch(
         settings: of each model that changes.
         project: what it is for; None: a project that has none of the keys yet.
         floors: of the accuracy of models whose conversion changes.
+        written: the configurations as they are in their files, where those are known.
     """
     patch: Patch = {}
     for model, fields in settings.items():
-        config = configs[model]
-        section = "pipelines" if is_ensemble(config) else "models"
+        served = configs[model]
+        own = (written or configs)[model]
+        config = with_served_lists(own, served, fields)
         spec = project.spec.models.get(model) if project else None
-        keys = (
-            {"config": _config_fields(model, config, fields, {})}
-            if section == "pipelines"
-            else _keys(model, config, fields, spec)
-            | _conversion(fields, spec, floors or {})
-        )
+        section, keys = "models", _keys(served, fields, spec)
+        if is_ensemble(served):
+            section, keys = "pipelines", _config(model, config, fields, {})
+        else:
+            keys |= _others(model, config, fields, spec)
+            keys |= _conversion(fields, spec, floors or {})
         patch.setdefault(section, {})[model] = keys
     return patch
 
 
 def _keys(
-    model: str, config: Config, fields: Mapping[str, Value], spec: ModelSpec | None
+    config: Config, fields: Mapping[str, Value], spec: ModelSpec | None
 ) -> dict[str, Any]:
-    own = spec.model_dump(exclude_unset=True, mode="json") if spec else {}
+    own = _written_keys(spec)
     keys: dict[str, Any] = {}
     if "instances" in fields:
         groups = own.get("instances") or _groups(config)
@@ -82,6 +86,13 @@ def _keys(
     if "graph_level" in fields:
         level = {"graph_level": fields["graph_level"]}
         keys["optimization"] = own.get("optimization", {}) | level
+    return keys
+
+
+def _others(
+    model: str, config: Config, fields: Mapping[str, Value], spec: ModelSpec | None
+) -> dict[str, Any]:
+    """Return the key `config`, with the fields that no other key has."""
     others = {
         name: value
         for name, value in fields.items()
@@ -89,15 +100,18 @@ def _keys(
         and not name.startswith("parameters.")
         and not is_conversion(name)
     }
-    if others:
-        keys["config"] = _config_fields(model, config, others, own.get("config", {}))
-    return keys
+    own = _written_keys(spec).get("config", {})
+    return _config(model, config, others, own) if others else {}
+
+
+def _written_keys(spec: ModelSpec | None) -> dict[str, Any]:
+    return spec.model_dump(exclude_unset=True, mode="json") if spec else {}
 
 
 def _conversion(
     fields: Mapping[str, Value], spec: ModelSpec | None, floors: Mapping[str, float]
 ) -> dict[str, Any]:
-    own = spec.model_dump(exclude_unset=True, mode="json") if spec else {}
+    own = _written_keys(spec)
     keys = conversion_keys(own, fields)
     if keys and floors:
         keys["verify"] = {**own.get("verify", {}), **floors}
@@ -143,12 +157,12 @@ def _batching(
     return found
 
 
-def _config_fields(
+def _config(
     model: str, config: Config, fields: Mapping[str, Value], own: Mapping[str, Any]
 ) -> dict[str, Any]:
     changed = with_settings(model, config, fields)
     tops = {name.partition(".")[0] for name in fields}
-    return {**own, **{top: changed[top] for top in sorted(tops)}}
+    return {"config": {**own, **{top: changed[top] for top in sorted(tops)}}}
 
 
 def patch_text(patch: Patch, head: str = "") -> str:

@@ -25,7 +25,7 @@ from triton_kit.tuning.subject import Subject
 from triton_kit.tuning.trial import TuneTrial
 from triton_kit.tuning.trials import Wanted
 from triton_kit.tuning.variants import Variants
-from triton_kit.tuning.written_configs import tuned_text, write_winner
+from triton_kit.tuning.written_configs import write_winner, written_configs
 
 PROJECT_FILE = "triton-kit.yaml"
 REPOSITORY = "model_repository"
@@ -277,7 +277,13 @@ def _result(
         decision=decision,
         trials=tuple(trials),
         settings_by_model=settings,
-        patch=make_patch(subject.configs, settings, project_of(spec), spec.floors),
+        patch=make_patch(
+            subject.configs,
+            settings,
+            project_of(spec),
+            spec.floors,
+            written_configs(spec.repository, settings),
+        ),
         repeated=repeated,
         environment=ready.trials.environment,
     )
@@ -318,8 +324,9 @@ def apply(spec: TuneSpec, result: TuneResult) -> list[Path]:
             hint=f"the settings are in {spec.output / 'best.yaml'}",
         )
     changed = []
-    for name, settings in result.settings_by_model.items():
+    for name in result.settings_by_model:
         path = spec.repository / name / CONFIG_FILE
-        write_whole(path, tuned_text(path.parent, name, settings))
+        tuned = spec.output / REPOSITORY / name / CONFIG_FILE
+        write_whole(path, tuned.read_text(encoding="utf-8"))
         changed.append(path)
     return changed

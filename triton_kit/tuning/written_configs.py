@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from google.protobuf import json_format
@@ -15,7 +15,7 @@ from triton_kit.repository.config.render import render
 from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.repository.publish.layout import CONFIG_FILE, versions
 from triton_kit.repository.publish.manifest import write_manifest
-from triton_kit.tuning.model_fields import Config, with_settings
+from triton_kit.tuning.model_fields import Config, with_served_lists, with_settings
 from triton_kit.tuning.space import Value
 from triton_kit.tuning.variants import Variant
 
@@ -61,17 +61,38 @@ def config_check(
     return check
 
 
-def tuned_text(folder: Path, model: str, settings: Mapping[str, Value]) -> str:
+def written_configs(
+    repository: Path | None, models: Iterable[str]
+) -> dict[str, Config] | None:
+    """Return the own config.pbtxt of models; None without a repository."""
+    if repository is None:
+        return None
+    return {name: _written(repository / name) for name in models}
+
+
+def _written(folder: Path) -> Config:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return {}
+    message = parse(path.read_bytes(), path=path).config
+    config: Config = json_format.MessageToDict(
+        message, preserving_proto_field_name=True
+    )
+    return config
+
+
+def tuned_text(
+    folder: Path, model: str, settings: Mapping[str, Value], served: Config
+) -> str:
     """Return a model's own config.pbtxt with settings in it.
 
     Args:
         folder: of the model; without a config.pbtxt it is made of the settings alone.
+        model: its name.
+        settings: of the fields that change.
+        served: the configuration as the server completed it.
     """
-    path = folder / CONFIG_FILE
-    config: Config = {}
-    if path.is_file():
-        message = parse(path.read_bytes(), path=path).config
-        config = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    config = with_served_lists(_written(folder), served, settings)
     return render(config_from_fields(model, with_settings(model, config, settings)))
 
 
@@ -105,7 +126,7 @@ def write_winner(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.unlink(missing_ok=True)
                 copy_new(source, target)
-        text = tuned_text(repository / name, name, settings.get(name, {}))
+        text = tuned_text(repository / name, name, settings.get(name, {}), models[name])
         (output / name).mkdir(parents=True, exist_ok=True)
         if name in variants:
             newest = output / name / str(versions(output / name)[-1])

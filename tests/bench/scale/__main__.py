@@ -5,7 +5,8 @@ cost per request of one process predicts. kills: SIGKILL of a load process at a 
 time, again and again. build: 12 networks with 1 and 2 jobs, here or on a cluster's
 nodes. fleet: the simulated p99 of a fleet by the balancer's policy. overhead: what an
 executor costs a task beyond its start, a closed loop (load), or one beside a closed
-loop without it (loads). Each prints lines of JSON.
+loop without it (loads; with `--executor local` two that are alike). Each prints lines
+of JSON.
 """
 
 import argparse
@@ -162,7 +163,7 @@ def build(arguments):
             for jobs in (1, 2) if number % 2 == 0 else (2, 1):
                 words = [sys.executable, "-m", "triton_kit", "build", name]
                 words += ["--no-cache", "-q", "-j", str(jobs)]
-                words += ["--executor", arguments.executor]
+                words += ["--executor", arguments.executor or "local"]
                 words += ["-o", str(folder / f"out{number}-{jobs}")]
                 started_s = time.monotonic()
                 subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
@@ -217,15 +218,13 @@ def overhead(arguments):
         return
     with serving(arguments.model) as server:
         on_its_own_cores(server, arguments.server_cores)
+        each = arguments.rounds, arguments.seconds, arguments.processes
         with nodes():
-            measured_by = {"load": overhead_of_load, "loads": side_by_side}
-            yield from measured_by[arguments.of](
-                server,
-                arguments.model,
-                arguments.rounds,
-                arguments.seconds,
-                arguments.processes,
-            )
+            if arguments.of == "load":
+                yield from overhead_of_load(server, arguments.model, *each)
+            else:
+                executor = arguments.executor or "ray"
+                yield from side_by_side(server, arguments.model, *each, executor)
 
 
 PARTS = {
@@ -250,7 +249,7 @@ def main():
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--server-cores", type=int)
     parser.add_argument("--model", choices=("mlp", "nap"), default="mlp")
-    parser.add_argument("--executor", choices=("local", "ray"), default="local")
+    parser.add_argument("--executor", choices=("local", "ray"))
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

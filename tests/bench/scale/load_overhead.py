@@ -1,5 +1,6 @@
 """What an executor costs a closed loop: its throughput, and its CPU per request."""
 
+import math
 import multiprocessing
 import os
 import random
@@ -22,10 +23,10 @@ from triton_kit.loadtest.spec import PerfSpec
 
 CONCURRENCY = 8
 FEW = 4
-SIDES = ("local", "ray")
 WINDOW_S = 0.5
-# The load over Ray begins so much later than the other one, at most.
-LEAD_S = 8.0
+# The second load begins so much later than the first one, at most.
+LEAD_S = 3.0
+START_WITHIN_S = 30.0
 DRAWS = 10_000
 
 
@@ -100,12 +101,14 @@ def grown(before, after):
     return sum(after[pid] - spent for pid, spent in before.items() if pid in after)
 
 
-def side_by_side(server, model, rounds, seconds, processes):
+def side_by_side(server, model, rounds, seconds, processes, executor="ray"):
     """Yield a row for each round of both loads at once, and the ratio in the end.
 
     The server, and whatever disturbs it, is the same for both: from one load to the
     next its throughput varies by ten times what is looked for. A load that needs longer
-    between a response and the next request gets a smaller share.
+    between a response and the next request gets a smaller share. The one that connects
+    first gets a larger one, so each of them is first in every other round. With the
+    executor `local` both are alike: what the ratio then is, the method itself makes.
     """
     spec = PerfSpec(
         url=server.http_url,
@@ -119,27 +122,61 @@ def side_by_side(server, model, rounds, seconds, processes):
             most_windows=round((LEAD_S + seconds) / WINDOW_S),
         ),
     )
-    ratios = []
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+    logs = []
+    spawn = multiprocessing.get_context("spawn")
+    connect = stay_connected if executor == "ray" else None
+    with (
+        spawn.Manager() as shared,
+        ProcessPoolExecutor(1, spawn) as here_pool,
+        ProcessPoolExecutor(1, spawn, initializer=connect) as there_pool,
+    ):
+        pools, executors = (here_pool, there_pool), ("local", executor)
+        for pool, name in zip(pools, executors, strict=True):
+            # Once alone: the first start of all takes longest.
+            pool.submit(windows_of, spec, name, shared.Event()).result()
         for number in range(rounds):
-            pair = {name: pool.submit(windows_of, spec, name) for name in SIDES}
-            windows = {name: each.result() for name, each in pair.items()}
-            begin = max(each[0][0] for each in windows.values())
-            end = min(each[-1][1] for each in windows.values())
-            rates = {n: rate_within(w, begin, end) for n, w in windows.items()}
-            ratios.append(rates["ray"] / rates["local"])
-            yield {"round": number, "seconds": (end - begin) / NS_PER_S} | rates
+            begun, running = shared.Event(), {}
+            for side in (0, 1) if number % 2 == 0 else (1, 0):
+                words = windows_of, spec, executors[side], begun
+                running[side] = pools[side].submit(*words)
+                begun.wait(START_WITHIN_S)
+            both = [running[side].result() for side in (0, 1)]
+            begin = max(each[0][0] for each in both)
+            end = min(each[-1][1] for each in both)
+            here, there = (rate_within(each, begin, end) for each in both)
+            logs.append(math.log(there / here))
+            yield {
+                "round": number,
+                "seconds": (end - begin) / NS_PER_S,
+                "first": "here" if number % 2 == 0 else "there",
+                "here": here,
+                "there": there,
+            }
+    ratios = [math.exp((a + b) / 2) for a, b in zip(logs[::2], logs[1::2], strict=True)]
     yield {
         "ratio of": "throughput",
+        "there": executor,
         "median": statistics.median(ratios),
         "interval": interval(ratios),
     }
 
 
-def windows_of(spec, executor):
+def stay_connected():
+    """Connect this process to the cluster once for all its loads."""
+    import ray
+
+    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+
+
+def windows_of(spec, executor, begun):
     """Measure a load; return the begin, the end and the rate of each window."""
     workers = ray_workers(ExecutorChoice("ray")) if executor == "ray" else None
-    [run] = measure(spec, workers=workers).runs
+
+    def tell(progress):
+        if progress.status.ended:
+            begun.set()
+
+    [run] = measure(spec, tell, workers=workers).runs
     rates = [window.requests_per_s for window in run.windows]
     return [
         (*bounds, rate)
@@ -148,12 +185,13 @@ def windows_of(spec, executor):
 
 
 def rate_within(windows, begin, end):
-    """Return the mean rate between two times, in requests per second."""
-    requests = sum(
-        rate * max(0, min(late, end) - max(early, begin))
-        for early, late, rate in windows
-    )
-    return requests / (end - begin)
+    """Return the rate of the windows between two times, in requests per second.
+
+    A window in which the other load begins or ends has requests of a load alone.
+    """
+    inside = [w for w in windows if begin <= w[0] and w[1] <= end]
+    requests = sum(rate * (late - early) for early, late, rate in inside)
+    return requests / sum(late - early for early, late, _ in inside)
 
 
 def interval(values):

@@ -4,7 +4,9 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.project.load import load_project
+from triton_kit.repository.config.parse import parse
 from triton_kit.tuning.patch import apply_patch, make_patch
+from triton_kit.tuning.written_configs import write_winner, written_configs
 
 CONFIG = {
     "max_batch_size": 64,
@@ -49,6 +51,29 @@ def test_a_field_by_its_path_goes_into_config():
     assert make_patch(CONFIGS, settings, None)["models"]["digits"] == {
         "config": {"optimization": {"priority": "PRIORITY_MAX"}}
     }
+
+
+@pytest.mark.parametrize(
+    ("own", "kept"), [("", {}), ("instance_group { gpus: [ 1 ] }", {"gpus": [1]})]
+)
+def test_an_item_by_its_path_has_no_gpu_that_the_server_filled_in(tmp_path, own, kept):
+    group = {"name": "m_0", "kind": "KIND_GPU", "count": 1, "gpus": [1]}
+    served = {"m": {"backend": "python", "instance_group": [group]}}
+    settings = {"m": {"instance_group.0.count": 2}}
+    text = f'backend: "python"\n{own}\n'
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/config.pbtxt").write_text(text)
+    written = written_configs(tmp_path, settings)
+
+    patch = make_patch(served, settings, None, written=written)
+    write_winner(tmp_path, tmp_path / "best", served, settings, {})
+
+    [found] = patch["models"]["m"]["config"]["instance_group"]
+    assert found["count"] == 2
+    assert {k: v for k, v in found.items() if k in ("gpus", "name")} == kept
+    config = parse((tmp_path / "best/m/config.pbtxt").read_bytes()).config
+    assert config.instance_group[0].count == 2
+    assert list(config.instance_group[0].gpus) == kept.get("gpus", [])
 
 
 def test_the_file_keeps_its_comments_and_means_the_settings(digits):

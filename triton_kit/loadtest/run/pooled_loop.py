@@ -48,7 +48,7 @@ class PooledLoop:
         self._counts: dict[int, messages.Counts] = {}
         self._reported: dict[int, Snapshot] = {}  # since the last snapshot
         self._lead_ns = lead_ns
-        self._expire_every_ns, self._expired_ns = expire_every_ns, 0
+        self._expire_every_ns, self._expired_ns = expire_every_ns, -expire_every_ns
         self._lost = LostRequests(times, concurrency)
         self.sent: int | None = 0 if is_open else None
 

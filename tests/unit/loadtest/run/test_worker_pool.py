@@ -8,7 +8,7 @@ import pytest
 
 from triton_kit.errors import SpecError
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
-from triton_kit.loadtest.net.clock import NS_PER_S
+from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.process_cpu import CpuTime
 from triton_kit.loadtest.request import Failure
@@ -86,9 +86,9 @@ def test_a_large_snapshot_arrives_whole_and_errors_are_raised(tmp_path):
 
 def test_a_worker_far_away_is_asked_for_its_counts_less_often(tmp_path):
     with working(COUNTING, tmp_path / "log") as worker, Reactor() as reactor:
-        hour_ns = 3600 * NS_PER_S
+        never_ns = 2 * now_ns()  # the clock begins with the machine's start
         often = PooledLoop(reactor, [worker], is_open=False)
-        seldom = PooledLoop(reactor, [worker], is_open=False, expire_every_ns=hour_ns)
+        seldom = PooledLoop(reactor, [worker], is_open=False, expire_every_ns=never_ns)
         for loop, count in ((often, 3), (seldom, 1)):
             for _ in range(3):
                 loop.expire(0, Failure("timeout"))
