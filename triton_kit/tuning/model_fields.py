@@ -204,12 +204,17 @@ def with_served_lists(written: Config, served: Config, fields: Iterable[str]) ->
         top = name.partition(".")[0]
         if top in changed or not isinstance(served.get(top), list):
             continue
-        changed[top] = copy.deepcopy(served[top])
-        if top == "instance_group":
-            for group in changed[top]:
-                group.pop("name", None)
-                group.pop("gpus", None)
+        filled = {"name", "gpus"} if top == "instance_group" else set()
+        changed[top] = [_said(item, filled) for item in served[top]]
     return changed
+
+
+def _said(item: Any, filled: set[str]) -> Any:  # noqa: ANN401  JSON
+    """Return a copy without fields that are filled in or have protobuf's default."""
+    if not isinstance(item, Mapping):
+        return copy.deepcopy(item)
+    said = {name: value for name, value in item.items() if name not in filled and value}
+    return copy.deepcopy(said)
 
 
 def _write_path(model: str, config: Config, name: str, value: Value) -> None:

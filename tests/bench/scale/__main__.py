@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -123,16 +124,19 @@ def rates(arguments):
 
 def kills(arguments):
     chance = random.Random(arguments.seed)
-    count = round(arguments.rate * 4)
+    length_s = 4
+    count = round(arguments.rate * length_s)
     with cluster() as server:
         for number in range(arguments.kills):
-            at = chance.uniform(0.05, 0.9)
-            killed = []
+            at_s = chance.uniform(0.05, 0.9) * length_s
+            timers = []
 
-            def kill(progress, at=at, killed=killed):
-                if not killed and progress.status.ended > at * count:
-                    killed.append(load_process())
-                    os.kill(killed[0], signal.SIGKILL)
+            def kill(progress, at_s=at_s, timers=timers):
+                # Counts come too seldom to kill at a random time by them.
+                begun_s = progress.status.ended / arguments.rate
+                if begun_s and not timers:
+                    timers.append(threading.Timer(max(0, at_s - begun_s), kill_one))
+                    timers[0].start()
 
             result = measured(
                 server, arguments.rate, kill, processes=2, request_count=count
@@ -140,10 +144,15 @@ def kills(arguments):
             recording = result.runs[0].recording
             yield {
                 "kill": number,
+                "at_s": at_s,
                 "adds_up": recording.succeeded + recording.failed == count,
                 "not_sent": recording.errors["not sent"].count,
                 "named": [w["lost"] for w in result.environment["workers"]],
             }
+
+
+def kill_one():
+    os.kill(load_process(), signal.SIGKILL)
 
 
 def load_process():
