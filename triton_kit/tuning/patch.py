@@ -51,10 +51,10 @@ def make_patch(
         own = (written or configs)[model]
         config = with_served_lists(own, served, fields)
         spec = project.spec.models.get(model) if project else None
-        section, keys = "models", _keys(served, fields, spec)
         if is_ensemble(served):
             section, keys = "pipelines", _config(model, config, fields, {})
         else:
+            section, keys = "models", _keys(served, fields, spec)
             keys |= _others(model, config, fields, spec)
             keys |= _conversion(fields, spec, floors or {})
         patch.setdefault(section, {})[model] = keys

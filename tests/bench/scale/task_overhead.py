@@ -33,6 +33,9 @@ def overhead_of_tasks(rounds, tasks):
                 once_ms = milliseconds(executors[name], kind, tasks, Path(folder))
             found[kind, name].append(once_ms)
     found["send", "ray"] = [sending(tasks) for _ in range(rounds)]
+    found["bytes there and back", "Ray by itself"] = [
+        by_itself(tasks) for _ in range(rounds)
+    ]
     for (kind, name), times in found.items():
         yield {
             "task": kind,
@@ -67,6 +70,30 @@ def milliseconds(open_executor, kind, count, folder):
                 outcome.value.unpack("net", folder / f"back{outcome.index}")
             ends_s.append(time.perf_counter())
     return (ends_s[-1] - ends_s[0]) / (count - 1) * 1e3
+
+
+class Echo:
+    """Returns what it gets; a method that does nothing waits for its start."""
+
+    def ready(self):
+        pass
+
+    def echo(self, content):
+        return content
+
+
+def by_itself(count):
+    """Return the milliseconds of a call with a network's bytes, without the kit."""
+    content = os.urandom(NETWORK_BYTES)
+    with connected(ExecutorChoice("ray")) as ray:
+        actor = ray.remote(Echo).options(scheduling_strategy="SPREAD").remote()
+        ray.get(actor.ready.remote())
+        begin_s = time.perf_counter()
+        for _ in range(count):
+            ray.get(actor.echo.remote(content))
+        took_s = time.perf_counter() - begin_s
+        ray.kill(actor)
+    return took_s / count * 1e3
 
 
 def sending(count):
