@@ -113,9 +113,9 @@ def test_a_plan_needs_a_node_with_a_gpu(spec, driver):
         spec, format="plan", precision="fp16", calibration=None, verify_data=None
     )
 
-    with pytest.raises(SpecError, match=r"GPU: 1\} .* room for 0"):
+    with pytest.raises(SpecError, match=r"1 GPU each; .* room for 0"):
         conversion("ray")(plan)
-    with pytest.raises(SpecError, match=r"GPU: 1, compute-9.0: 0.001\} .* room for 0"):
+    with pytest.raises(SpecError, match=r"1 GPU and the resource compute-9.0 each"):
         conversion("ray", "9.0")(plan)
 
 

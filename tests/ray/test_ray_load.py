@@ -182,10 +182,31 @@ def test_a_dead_driver_leaves_no_load_process(server, cluster):
 
 
 def test_more_processes_than_cpus_are_refused(server, driver):
-    with pytest.raises(SpecError, match=r"3 times \{CPU: 1\} .* room for 2") as caught:
+    with pytest.raises(
+        SpecError, match=r"3 asked for, with 1 CPU each; .*2 nodes have room for 2"
+    ) as caught:
         measured(spec(server, processes=3))
 
-    assert "CPU" in caught.value.hint
+    assert caught.value.hint.startswith("ask for fewer at once, or add nodes")
+
+
+def test_a_cluster_that_is_gone_is_refused_at_once(server, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    words = ["perf", "-m", "mlp", "-u", server.http_url, "--executor", "ray"]
+    result = subprocess.run(
+        [sys.executable, "-m", "triton_kit", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert result.returncode == 6
+    assert result.stderr.splitlines() == [
+        "Error: executor ray: the cluster at 127.0.0.1:9 does not respond: "
+        "Connection refused",
+        "  hint: $RAY_ADDRESS, or else the last `ray start` on this machine, names it",
+    ]
 
 
 def test_a_cluster_of_another_ray_is_refused(cluster, server, kit):

@@ -194,7 +194,7 @@ def test_nodes_convert_for_their_trials(driver, nets):
 
 def test_more_trials_than_the_cluster_has_room_for_are_refused(driver, naps):
     with (
-        pytest.raises(SpecError, match=r"3 times \{CPU: 1\} .* room for 2"),
+        pytest.raises(SpecError, match=r"3 asked for, with 1 CPU each; .* room for 2"),
         trials_at_once(spec(naps, parallel=3)),
     ):
         pass
@@ -245,7 +245,9 @@ def test_each_trial_on_a_node_has_its_own_gpus_and_so_have_the_last_rounds(
     for count, match in ((1, "room for 2"), (3, "room for 0")):
         wanted = on_gpus(naps, parallel=3, gpus_per_trial=count)
         with (
-            pytest.raises(SpecError, match=rf"3 times .*GPU: {count}\}}.* {match}"),
+            pytest.raises(
+                SpecError, match=rf"3 asked for, .* {count} GPU each; .* {match}"
+            ),
             trials_at_once(wanted),
         ):
             pass
@@ -270,7 +272,9 @@ def test_nodes_of_one_machine_that_count_the_same_gpu_are_refused(
 
 def test_a_cluster_without_gpus_has_no_room_for_trials_with_them(driver, naps):
     with (
-        pytest.raises(SpecError, match=r"1 times \{CPU: 1, GPU: 1\} .* room for 0"),
+        pytest.raises(
+            SpecError, match=r"1 asked for, with 1 CPU and 1 GPU each; .* room for 0"
+        ),
         trials_at_once(on_gpus(naps)),
     ):
         pass

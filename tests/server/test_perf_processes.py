@@ -114,6 +114,8 @@ def test_a_worker_that_dies_is_named_and_the_run_goes_on(loaded):
     assert run.recording.errors["not sent"].count == 2  # what it had in flight
     assert "killed by SIGKILL" in run.recording.errors["not sent"].example
     assert run.recording.succeeded > 0
+    findings = [str(finding) for finding in run.verdict.findings]
+    assert "client-limited: load process 2 was lost: killed by SIGKILL" in findings[0]
     assert all(cores > 0 for cores in run.as_json()["load_process_cores"])
     assert other["lost"] is None
     assert "load process 2 was lost" in lost["lost"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,6 +21,8 @@ from triton_kit.errors import (
 _CLIENT = "ray://"
 _CLIENT_PORT = 10001
 _PROBE_S = 10.0
+# Resources that have an option of `ray start`.
+_COUNTED = {"CPU": "--num-cpus", "GPU": "--num-gpus"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +133,17 @@ def connected(choice: ExecutorChoice) -> Iterator[ModuleType]:
 
 def _connect(ray: ModuleType, choice: ExecutorChoice) -> None:
     address = choice.address
+    if address == "auto":
+        _require_response(choice, _found_address(choice))
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error says the same
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except ConnectionError as error:
-        raise SpecError(
-            f"executor {choice.text}: no Ray cluster found: {_first_line(error)}",
-            hint="ray start --head, or --executor ray://HEAD:10001",
+        raise TransportError(
+            f"executor {choice.text}: no Ray responds: {_first_line(error)}",
+            hint=f"{_CLIENT_PORT} is the port of Ray clients; 6379 is the cluster's "
+            "own, which --executor ray uses on a node",
         ) from error
     except RuntimeError as error:
         words = " ".join(str(error).split())
@@ -145,6 +153,43 @@ def _connect(ray: ModuleType, choice: ExecutorChoice) -> None:
             f"executor {choice.text}: {words}",
             hint="use the cluster's versions of Python and Ray: they pickle for each "
             "other",
+        ) from error
+
+
+def _found_address(choice: ExecutorChoice) -> str:
+    """Return the address of the cluster that Ray finds.
+
+    Raises:
+        SpecError: it finds none.
+    """
+    from ray._private.services import get_ray_address_from_environment
+
+    try:
+        return str(get_ray_address_from_environment("auto", None))
+    except ConnectionError as error:
+        raise SpecError(
+            f"executor {choice.text}: no Ray cluster found: none runs on this machine, "
+            "and $RAY_ADDRESS names none",
+            hint="ray start --head, or --executor ray://HEAD:10001",
+        ) from error
+
+
+def _require_response(choice: ExecutorChoice, found: str) -> None:
+    """Refuse an address where nothing listens: Ray itself tries it for minutes.
+
+    Raises:
+        TransportError: nothing listens there.
+    """
+    host, _, port = found.removeprefix(_CLIENT).rpartition(":")
+    if not host or not port.isdecimal():
+        return  # Ray knows other forms of addresses
+    try:
+        socket.create_connection((host, int(port)), timeout=_PROBE_S).close()
+    except OSError as error:
+        raise TransportError(
+            f"executor {choice.text}: the cluster at {found} does not respond: "
+            f"{error.strerror or error}",
+            hint="$RAY_ADDRESS, or else the last `ray start` on this machine, names it",
         ) from error
 
 
@@ -224,17 +269,30 @@ def require_resources(
     room = _room(nodes, wanted)
     if room >= count:
         return
-    asked = ", ".join(f"{name}: {each:g}" for name, each in wanted.items())
-    names = sorted(
-        {name for node in nodes for name in node if not name.startswith("node:")}
-        - {"memory", "object_store_memory"}
-    )
+    asked = " and ".join(_in_words(name, each) for name, each in wanted.items())
+    nodes_have = "node has" if len(nodes) == 1 else "nodes have"
     raise SpecError(
-        f"{what}: {count} times {{{asked}}} asked of the cluster, its {len(nodes)} "
-        f"nodes have room for {room}",
-        hint=f"resources of the cluster: {', '.join(names)}; ray start "
-        "--resources '{\"NAME\": 1}' adds one",
+        f"{what}: {count} asked for, with {asked} each; the cluster's {len(nodes)} "
+        f"{nodes_have} room for {room}",
+        hint=_how_to_add(nodes, wanted),
     )
+
+
+def _in_words(name: str, amount: float) -> str:
+    return f"{amount:g} {name}" if name in _COUNTED else f"the resource {name}"
+
+
+def _how_to_add(
+    nodes: Sequence[Mapping[str, float]], wanted: Mapping[str, float]
+) -> str:
+    """Return which resource no node has enough of, and how a node gets it."""
+    for name, each in wanted.items():
+        if all(node.get(name, 0) < each for node in nodes):
+            option = f"--resources '{{\"{name}\": 1}}'"
+            if name in _COUNTED:
+                option = f"{_COUNTED[name]} {each:g}"
+            return f"no node has {_in_words(name, each)}: ray start {option}"
+    return "ask for fewer at once, or add nodes: ray start --address HEAD:6379"
 
 
 def reason(error: BaseException) -> str:

@@ -12,6 +12,8 @@ Parameter = str | int | bool
 TIMEOUT = "timeout"
 # That of a request which the client took back on purpose: neither success nor failure.
 CANCELLED = "cancelled"
+# That of a request which a load process had not reported when it was lost.
+NOT_SENT = "not sent"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -106,7 +106,7 @@ def figures(status: LoadStatus, latency: Histogram) -> str:
     from triton_kit.loadtest.results.units import duration, rate
 
     errors = status.errors()
-    per_s = (status.ended - errors) / status.elapsed_s if status.elapsed_s else 0.0
+    per_s = (status.ended - errors) / status.counted_s if status.counted_s else 0.0
     text = f"{rate(per_s)}/s, {status.in_flight} in flight"
     if status.ended and not (latency.count or errors):
         return text

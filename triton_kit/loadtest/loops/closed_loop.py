@@ -135,6 +135,11 @@ class ClosedLoop:
         return self.recorder.finished
 
     @property
+    def counted_ns(self) -> int:
+        """Now: nothing that was counted is older."""
+        return now_ns()
+
+    @property
     def responses(self) -> int:
         """Responses since the last snapshot: every one of a stream, and failed ones."""
         return self.recorder.responses

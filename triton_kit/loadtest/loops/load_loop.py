@@ -39,6 +39,10 @@ class LoadLoop(Protocol):
         """Requests that were sent and have no response."""
 
     @property
+    def counted_ns(self) -> int:
+        """When `ended` and `in_flight` were counted."""
+
+    @property
     def responses(self) -> int:
         """Responses since the last snapshot: every one of a stream, and failed ones.
 

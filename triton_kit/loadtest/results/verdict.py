@@ -12,7 +12,7 @@ from triton_kit.loadtest.net.clock import NS_PER_S
 from triton_kit.loadtest.record.backlog import BacklogGrowth, BacklogHistory
 from triton_kit.loadtest.record.cpu import CpuUse
 from triton_kit.loadtest.record.recorder import Recording
-from triton_kit.loadtest.request import TIMEOUT
+from triton_kit.loadtest.request import NOT_SENT, TIMEOUT
 from triton_kit.loadtest.results.units import duration
 
 # A single thread cannot use more than one core; from here on it is the limit.
@@ -133,6 +133,7 @@ def judge(
         ("failing", ended_early),
         ("failing", _server_ended(cpu, recording, cancels)),
         ("failing", _too_many_failed(recording, allowed_failed)),
+        ("client-limited", _process_was_lost(recording)),
         ("client-limited", _client_is_busy(cpu)),
         ("server-limited", _late(recording)),
         *(
@@ -146,6 +147,12 @@ def judge(
         ("server-limited", _machine_is_busy(cpu)),
     ]
     return Verdict(tuple(Finding(kind, reason) for kind, reason in found if reason))
+
+
+def _process_was_lost(recording: Recording) -> str | None:
+    """Say that a load process was lost: the load was smaller from then on."""
+    lost = recording.errors.get(NOT_SENT)
+    return f"{lost.example}; the load was smaller from then on" if lost else None
 
 
 def _client_is_busy(cpu: CpuUse) -> str | None:

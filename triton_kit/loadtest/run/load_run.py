@@ -367,13 +367,13 @@ class LoadRun:
 
     def _status(self, start_ns: int) -> LoadStatus:
         elapsed_ns = now_ns() - start_ns
-        is_warm_up = not self._start_ns
         whole = [window.recording for window in self._measured.windows]
-        before = self._warm_up_windows if is_warm_up else whole
+        before = whole if self._start_ns else self._warm_up_windows
         return LoadStatus(
-            is_warm_up=is_warm_up,
-            done=0.0 if is_warm_up else self._done(elapsed_ns),
+            is_warm_up=not self._start_ns,
+            done=self._done(elapsed_ns) if self._start_ns else 0.0,
             elapsed_s=elapsed_ns / NS_PER_S,
+            counted_s=max(0, self._loop.counted_ns - start_ns) / NS_PER_S,
             in_flight=self._loop.in_flight,
             ended=sum(window.total for window in before) + self._loop.ended,
             recordings=lambda: [*before, self._loop.peek()],

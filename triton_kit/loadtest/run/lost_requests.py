@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
 from triton_kit.loadtest.record.recorder import ErrorTally, Recording
-
-NOT_SENT = "not sent"
+from triton_kit.loadtest.request import NOT_SENT
 
 
 class LostRequests:

@@ -19,6 +19,7 @@ class LoadStatus:
         is_warm_up: whether the load is not measured yet.
         done: from 0 to 1; 0 in the warm-up.
         elapsed_s: since the warm-up or the measurement began.
+        counted_s: how much of that `in_flight` and `ended` count.
         in_flight: requests without a response.
         ended: requests that ended so far, successful or not.
         recordings: returns what was recorded so far; with several processes, what they
@@ -33,6 +34,7 @@ class LoadStatus:
     is_warm_up: bool
     done: float
     elapsed_s: float
+    counted_s: float
     in_flight: int
     ended: int
     recordings: Callable[[], Sequence[Recording]]

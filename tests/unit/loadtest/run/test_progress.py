@@ -21,6 +21,7 @@ def progress(**changes):
     recorder.fail(Failure("timeout"))
     recording = recorder.take()
     facts = {"is_warm_up": False, "done": 0.4, "elapsed_s": 4.0, "in_flight": 4}
+    facts["counted_s"] = 4.0
     facts |= {"ended": recording.total, "recordings": lambda: [recording]}
     status = LoadStatus(**facts | changes)
     return Progress(load=ClosedLoad(4), index=1, loads=3, runs=(), status=status)
@@ -63,9 +64,19 @@ def test_a_log_has_a_line_with_the_figures():
     assert "warm-up" in status_line(progress(is_warm_up=True))
 
 
+def test_the_rate_is_that_of_the_time_that_was_counted():
+    assert "1,000/s" in status_line(progress(counted_s=2.0))
+
+
 def test_before_the_first_response_there_is_nothing_to_divide():
     status = LoadStatus(
-        is_warm_up=True, done=0.0, elapsed_s=0.0, in_flight=1, ended=0, recordings=list
+        is_warm_up=True,
+        done=0.0,
+        elapsed_s=0.0,
+        counted_s=0.0,
+        in_flight=1,
+        ended=0,
+        recordings=list,
     )
     before = Progress(load=ClosedLoad(1), index=0, loads=1, runs=(), status=status)
 
