@@ -115,8 +115,11 @@ def test_a_plan_needs_a_node_with_a_gpu(spec, driver):
 
     with pytest.raises(SpecError, match=r"1 GPU each; .* room for 0"):
         conversion("ray")(plan)
-    with pytest.raises(SpecError, match=r"1 GPU and the resource compute-9.0 each"):
+    words = "1 GPU and the resource compute-9.0"
+    with pytest.raises(SpecError, match=f"{words} each") as caught:
         conversion("ray", "9.0")(plan)
+    options = """--num-gpus 1 --resources '{"compute-9.0": 1}'"""
+    assert caught.value.hint == f"no node has {words}: ray start {options}"
 
 
 @pytest.mark.parametrize(

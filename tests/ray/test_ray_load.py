@@ -205,7 +205,7 @@ def test_a_cluster_that_is_gone_is_refused_at_once(server, monkeypatch):
     assert result.stderr.splitlines() == [
         "Error: executor ray: the cluster at 127.0.0.1:9 does not respond: "
         "Connection refused",
-        "  hint: $RAY_ADDRESS, or else the last `ray start` on this machine, names it",
+        "  hint: $RAY_ADDRESS, or the last `ray start` on this machine, names it",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import warnings
@@ -61,23 +62,54 @@ class ExecutorChoice:
 
     @property
     def address(self) -> str:
-        """What Ray calls the cluster.
+        """What Ray calls the cluster, which has been asked for a connection.
 
         Raises:
-            TransportError: no Ray client server listens there.
+            SpecError: Ray finds no cluster.
+            TransportError: nothing listens there.
         """
         if self.text == "ray":
-            return "auto"  # $RAY_ADDRESS, or the cluster that runs on this machine
-        where = (self._host, self._port)
+            hint = "$RAY_ADDRESS, or the last `ray start` on this machine, names it"
+            self._require_response(_found_address(), hint)
+            return "auto"
+        address = f"{_CLIENT}{self._host}:{self._port}"
+        hint = (
+            f"ray start --head opens port {_CLIENT_PORT} for clients; in Kubernetes, "
+            "the head's service has it"
+        )
+        self._require_response(address, hint)
+        return address
+
+    def _require_response(self, address: str, hint: str) -> None:
+        """Refuse an address where nothing listens: Ray itself tries it for minutes."""
+        where = address.removeprefix(_CLIENT)
+        host, _, port = where.rpartition(":")
+        if not host or not port.isdecimal():
+            return  # Ray knows other forms of addresses
         try:
-            socket.create_connection(where, timeout=_PROBE_S).close()
+            connect_to = (host.strip("[]"), int(port))
+            socket.create_connection(connect_to, timeout=_PROBE_S).close()
         except OSError as error:
             raise TransportError(
-                f"executor {self.text}: {error.strerror or error}",
-                hint="ray start --head opens port 10001 for clients; in Kubernetes, "
-                "the head's service has it",
+                f"executor {self.text}: the cluster at {where} does not respond: "
+                f"{error.strerror or error}",
+                hint=hint,
             ) from error
-        return f"{_CLIENT}{self._host}:{self._port}"
+
+
+def _found_address() -> str:
+    """Return the address that $RAY_ADDRESS has, or of the cluster on this machine."""
+    # Ray 2.60 has no public function for it.
+    from ray._private.services import get_ray_address_from_environment
+
+    try:
+        return str(get_ray_address_from_environment("auto", None))
+    except ConnectionError as error:
+        raise SpecError(
+            "executor ray: no Ray cluster found: none runs on this machine, and "
+            "$RAY_ADDRESS names none",
+            hint="ray start --head, or --executor ray://HEAD:10001",
+        ) from error
 
 
 def require_ray(choice: ExecutorChoice) -> None:
@@ -133,8 +165,6 @@ def connected(choice: ExecutorChoice) -> Iterator[ModuleType]:
 
 def _connect(ray: ModuleType, choice: ExecutorChoice) -> None:
     address = choice.address
-    if address == "auto":
-        _require_response(choice, _found_address(choice))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error says the same
@@ -153,43 +183,6 @@ def _connect(ray: ModuleType, choice: ExecutorChoice) -> None:
             f"executor {choice.text}: {words}",
             hint="use the cluster's versions of Python and Ray: they pickle for each "
             "other",
-        ) from error
-
-
-def _found_address(choice: ExecutorChoice) -> str:
-    """Return the address of the cluster that Ray finds.
-
-    Raises:
-        SpecError: it finds none.
-    """
-    from ray._private.services import get_ray_address_from_environment
-
-    try:
-        return str(get_ray_address_from_environment("auto", None))
-    except ConnectionError as error:
-        raise SpecError(
-            f"executor {choice.text}: no Ray cluster found: none runs on this machine, "
-            "and $RAY_ADDRESS names none",
-            hint="ray start --head, or --executor ray://HEAD:10001",
-        ) from error
-
-
-def _require_response(choice: ExecutorChoice, found: str) -> None:
-    """Refuse an address where nothing listens: Ray itself tries it for minutes.
-
-    Raises:
-        TransportError: nothing listens there.
-    """
-    host, _, port = found.removeprefix(_CLIENT).rpartition(":")
-    if not host or not port.isdecimal():
-        return  # Ray knows other forms of addresses
-    try:
-        socket.create_connection((host, int(port)), timeout=_PROBE_S).close()
-    except OSError as error:
-        raise TransportError(
-            f"executor {choice.text}: the cluster at {found} does not respond: "
-            f"{error.strerror or error}",
-            hint="$RAY_ADDRESS, or else the last `ray start` on this machine, names it",
         ) from error
 
 
@@ -269,30 +262,38 @@ def require_resources(
     room = _room(nodes, wanted)
     if room >= count:
         return
-    asked = " and ".join(_in_words(name, each) for name, each in wanted.items())
     nodes_have = "node has" if len(nodes) == 1 else "nodes have"
     raise SpecError(
-        f"{what}: {count} asked for, with {asked} each; the cluster's {len(nodes)} "
-        f"{nodes_have} room for {room}",
+        f"{what}: {count} asked for, with {_in_words(wanted)} each; the cluster's "
+        f"{len(nodes)} {nodes_have} room for {room}",
         hint=_how_to_add(nodes, wanted),
     )
 
 
-def _in_words(name: str, amount: float) -> str:
-    return f"{amount:g} {name}" if name in _COUNTED else f"the resource {name}"
+def _in_words(resources: Mapping[str, float]) -> str:
+    return " and ".join(
+        f"{amount:g} {name}" if name in _COUNTED else f"the resource {name}"
+        for name, amount in resources.items()
+    )
 
 
 def _how_to_add(
     nodes: Sequence[Mapping[str, float]], wanted: Mapping[str, float]
 ) -> str:
-    """Return which resource no node has enough of, and how a node gets it."""
-    for name, each in wanted.items():
-        if all(node.get(name, 0) < each for node in nodes):
-            option = f"--resources '{{\"{name}\": 1}}'"
-            if name in _COUNTED:
-                option = f"{_COUNTED[name]} {each:g}"
-            return f"no node has {_in_words(name, each)}: ray start {option}"
-    return "ask for fewer at once, or add nodes: ray start --address HEAD:6379"
+    """Return which resources no node has enough of, and how a node gets them."""
+    lacking = {
+        name: each
+        for name, each in wanted.items()
+        if all(node.get(name, 0) < each for node in nodes)
+    }
+    if not lacking and not _room(nodes, wanted):
+        lacking = dict(wanted)  # each is somewhere, but not all on one node
+    if not lacking:
+        return "ask for fewer at once, or add nodes: ray start --address HEAD:6379"
+    options = [f"{_COUNTED[n]} {lacking[n]:g}" for n in lacking if n in _COUNTED]
+    if named := {name: 1 for name in lacking if name not in _COUNTED}:
+        options.append(f"--resources '{json.dumps(named)}'")
+    return f"no node has {_in_words(lacking)}: ray start {' '.join(options)}"
 
 
 def reason(error: BaseException) -> str:

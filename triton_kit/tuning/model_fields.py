@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any  # JSON
 
+from google.protobuf import json_format
+
 from triton_kit.errors import SpecError
 from triton_kit.repository.generate.config import config_from_fields
+from triton_kit.triton.schema import ModelConfig
 from triton_kit.tuning.space import Value
 
 # A ModelConfig as JSON, by proto names.
@@ -193,28 +196,29 @@ def _place(name: str) -> int:
     return _ORDER.index(name) if name in _ORDER else len(_ORDER)
 
 
-def with_served_lists(written: Config, served: Config, fields: Iterable[str]) -> Config:
+def as_config(message: ModelConfig) -> Config:
+    """Return the fields that a configuration has, without those at their default."""
+    fields: Config = json_format.MessageToDict(
+        message, preserving_proto_field_name=True
+    )
+    return fields
+
+
+def with_served_lists(
+    model: str, written: Config, served: Config, fields: Iterable[str]
+) -> Config:
     """Return a written configuration that has the lists whose items fields name.
 
     A list that is not in the file is the one that the server made, without what it
     filled in for its own machine.
     """
-    changed = dict(written)
-    for name in fields:
-        top = name.partition(".")[0]
-        if top in changed or not isinstance(served.get(top), list):
-            continue
-        filled = {"name", "gpus"} if top == "instance_group" else set()
-        changed[top] = [_said(item, filled) for item in served[top]]
-    return changed
-
-
-def _said(item: Any, filled: set[str]) -> Any:  # noqa: ANN401  JSON
-    """Return a copy without fields that are filled in or have protobuf's default."""
-    if not isinstance(item, Mapping):
-        return copy.deepcopy(item)
-    said = {name: value for name, value in item.items() if name not in filled and value}
-    return copy.deepcopy(said)
+    tops = {name.partition(".")[0] for name in fields} - written.keys()
+    lists = {top: served[top] for top in tops if isinstance(served.get(top), list)}
+    message = config_from_fields(model, lists)
+    for group in message.instance_group:
+        group.ClearField("name")
+        group.ClearField("gpus")
+    return {**written, **as_config(message)}
 
 
 def _write_path(model: str, config: Config, name: str, value: Value) -> None:

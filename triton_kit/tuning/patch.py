@@ -49,7 +49,7 @@ def make_patch(
     for model, fields in settings.items():
         served = configs[model]
         own = (written or configs)[model]
-        config = with_served_lists(own, served, fields)
+        config = with_served_lists(model, own, served, fields)
         spec = project.spec.models.get(model) if project else None
         if is_ensemble(served):
             section, keys = "pipelines", _config(model, config, fields, {})

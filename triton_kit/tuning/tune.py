@@ -307,7 +307,7 @@ def apply(spec: TuneSpec, result: TuneResult) -> list[Path]:
     """Write the best settings where the model comes from; return what was changed.
 
     In a project that is triton-kit.yaml, which has to be built again; else the
-    config.pbtxt of the repository.
+    config.pbtxt of the repository, which becomes that of the search's output.
 
     Raises:
         SpecError: there is neither, or the file is written in an unusual way.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from google.protobuf import json_format
-
 from triton_kit.errors import RepositoryError
 from triton_kit.files import copy_new, write_whole
 from triton_kit.repository.check.check import check_repository
@@ -15,7 +13,12 @@ from triton_kit.repository.config.render import render
 from triton_kit.repository.generate.config import config_from_fields
 from triton_kit.repository.publish.layout import CONFIG_FILE, versions
 from triton_kit.repository.publish.manifest import write_manifest
-from triton_kit.tuning.model_fields import Config, with_served_lists, with_settings
+from triton_kit.tuning.model_fields import (
+    Config,
+    as_config,
+    with_served_lists,
+    with_settings,
+)
 from triton_kit.tuning.space import Value
 from triton_kit.tuning.variants import Variant
 
@@ -74,14 +77,10 @@ def _written(folder: Path) -> Config:
     path = folder / CONFIG_FILE
     if not path.is_file():
         return {}
-    message = parse(path.read_bytes(), path=path).config
-    config: Config = json_format.MessageToDict(
-        message, preserving_proto_field_name=True
-    )
-    return config
+    return as_config(parse(path.read_bytes(), path=path).config)
 
 
-def tuned_text(
+def _tuned_text(
     folder: Path, model: str, settings: Mapping[str, Value], served: Config
 ) -> str:
     """Return a model's own config.pbtxt with settings in it.
@@ -89,10 +88,10 @@ def tuned_text(
     Args:
         folder: of the model; without a config.pbtxt it is made of the settings alone.
         model: its name.
-        settings: of the fields that change.
+        settings: what changes.
         served: the configuration as the server completed it.
     """
-    config = with_served_lists(_written(folder), served, settings)
+    config = with_served_lists(model, _written(folder), served, settings)
     return render(config_from_fields(model, with_settings(model, config, settings)))
 
 
@@ -108,7 +107,7 @@ def write_winner(
     Args:
         repository: where they are.
         output: the new repository.
-        models: their configurations, by name.
+        models: their configurations as the server completed them, by name.
         settings: of each model that changes.
         variants: of each model that was converted: files of its newest version.
 
@@ -126,7 +125,9 @@ def write_winner(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.unlink(missing_ok=True)
                 copy_new(source, target)
-        text = tuned_text(repository / name, name, settings.get(name, {}), models[name])
+        text = _tuned_text(
+            repository / name, name, settings.get(name, {}), models[name]
+        )
         (output / name).mkdir(parents=True, exist_ok=True)
         if name in variants:
             newest = output / name / str(versions(output / name)[-1])

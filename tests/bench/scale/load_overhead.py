@@ -102,13 +102,13 @@ def grown(before, after):
 
 
 def side_by_side(server, model, rounds, seconds, processes, executor="ray"):
-    """Yield a row for each round of both loads at once, and the ratio in the end.
+    """Yield a row for each pair of loads at once, and the ratio in the end.
 
     The server, and whatever disturbs it, is the same for both: from one load to the
     next its throughput varies by ten times what is looked for. A load that needs longer
     between a response and the next request gets a smaller share. The one that connects
-    first gets a larger one, so each of them is first in every other round. With the
-    executor `local` both are alike: what the ratio then is, the method itself makes.
+    first gets another one, so a round is two such pairs: each load is first in one.
+    With the executor `local` both are alike: the ratio is then of the method itself.
     """
     spec = PerfSpec(
         url=server.http_url,
@@ -134,7 +134,7 @@ def side_by_side(server, model, rounds, seconds, processes, executor="ray"):
         for pool, name in zip(pools, executors, strict=True):
             # Once alone: the first start of all takes longest.
             pool.submit(windows_of, spec, name, shared.Event()).result()
-        for number in range(rounds):
+        for number in range(2 * rounds):
             begun, running = shared.Event(), {}
             for side in (0, 1) if number % 2 == 0 else (1, 0):
                 words = windows_of, spec, executors[side], begun
@@ -146,7 +146,7 @@ def side_by_side(server, model, rounds, seconds, processes, executor="ray"):
             here, there = (rate_within(each, begin, end) for each in both)
             logs.append(math.log(there / here))
             yield {
-                "round": number,
+                "round": number // 2,
                 "seconds": (end - begin) / NS_PER_S,
                 "first": "here" if number % 2 == 0 else "there",
                 "here": here,

@@ -47,17 +47,17 @@ class PooledLoop:
         self._is_ending = False
         self._counts: dict[int, messages.Counts] = {}
         self._reported: dict[int, Snapshot] = {}  # since the last snapshot
-        self._counted_ns = 0
         self._lead_ns = lead_ns
         self._expire_every_ns, self._expired_ns = expire_every_ns, -expire_every_ns
         self._lost = LostRequests(times, concurrency)
         self.sent: int | None = 0 if is_open else None
+        self.counted_ns = 0
 
     def begin(self, *, count: int | None = None, at_ns: int | None = None) -> int:
         """Let all workers begin at one time, each with its share of `count`."""
         start_ns = now_ns() + self._lead_ns if at_ns is None else at_ns
         self._counts.clear()
-        self._counted_ns = start_ns
+        self.counted_ns = start_ns
         self._is_ending = False
         self._lost.begin(start_ns, count)
         self._start_round()
@@ -93,11 +93,6 @@ class PooledLoop:
     def in_flight(self) -> int:
         """Requests in flight when the workers last reported their counts."""
         return sum(counts.in_flight for counts in self._counts.values())
-
-    @property
-    def counted_ns(self) -> int:
-        """When the workers last reported their counts."""
-        return self._counted_ns
 
     @property
     def responses(self) -> int:
@@ -167,7 +162,7 @@ class PooledLoop:
                 why = worker.lost.message
                 self._lost.count(worker.share, why, at_ns, snapshot.whole)
         self._counts.clear()  # these requests are in the snapshot
-        self._counted_ns = at_ns
+        self.counted_ns = at_ns
         return snapshot
 
     def _sent(self, taken: dict[int, messages.Taken], at_ns: int) -> int:
@@ -197,7 +192,7 @@ class PooledLoop:
                 self._reported.setdefault(index, Snapshot()).merge(report.snapshot)
                 self._lost.report(index, report.snapshot.whole.total)
             for counts in worker.take(messages.Counts):
-                self._counts[index], self._counted_ns = counts, now_ns()
+                self._counts[index], self.counted_ns = counts, now_ns()
             if worker.lost is not None:
                 self._busy.discard(index)
                 self._counts[index] = self._counts_of_lost(index)

@@ -1,5 +1,6 @@
 """What several processes send and report, with this test at the other ends of pipes."""
 
+import time
 from multiprocessing import Pipe
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from triton_kit.errors import TransportError
 from triton_kit.loadtest.loops.load import RateLoad
 from triton_kit.loadtest.loops.loop_setup import WorkerShare
+from triton_kit.loadtest.net.clock import now_ns
 from triton_kit.loadtest.net.reactor import Reactor
 from triton_kit.loadtest.record.process_cpu import CpuTime
 from triton_kit.loadtest.record.recorder import Recording, Snapshot
@@ -88,6 +90,19 @@ def test_reports_that_wait_are_read_before_a_worker_is_lost(pool):
     whole = loop.take_snapshot().whole
 
     assert (whole.succeeded, whole.errors["not sent"].count) == (70, 30)
+
+
+def test_counts_are_as_old_as_their_arrival(pool):
+    loop, (first, second) = pool
+    begun_ns = loop.counted_ns
+    second.theirs.send(messages.Reported(recorded(10)))
+    read(loop, first, second)
+    assert loop.counted_ns == begun_ns
+
+    time.sleep(0.06)  # a load begins a little after it is told to
+    second.theirs.send(messages.Counts(10, 10, 3, None, CPU))
+    read(loop, first, second)
+    assert begun_ns < loop.counted_ns <= now_ns()
 
 
 def test_without_a_lost_worker_reports_and_snapshots_add_up(pool):
